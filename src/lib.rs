@@ -1,0 +1,14 @@
+//! A point-to-point channel on Apache Kafka: `POST` a message and exactly one worker of the group gets it.
+//!
+//! Layers, each knowing only the next: [`http`] → [`channel`] → (the `kafka` crate, over a socket) →
+//! [`adapter`] → [`cluster`] → (a socket) → Kafka. [`protocol`] is bytes without I/O and depends on nothing here.
+
+pub mod adapter;
+pub mod channel;
+pub mod cluster;
+pub mod config;
+pub mod error;
+pub mod http;
+pub mod logging;
+pub mod message;
+pub mod protocol;
