@@ -82,7 +82,7 @@ public class Assistant {
             case "committed" -> committed(words[1]);
             case "members" -> members(words[1]);
             case "produce" -> produce(words[1], words[2], Integer.parseInt(words[3]), words[4],
-                Integer.parseInt(words[5]), Integer.parseInt(words[6]));
+                Integer.parseInt(words[5]));
             case "put" -> put(words[1], Integer.parseInt(words[2]), words[3], words[4]);
             case "transaction" -> transaction(words[1], Integer.parseInt(words[2]), words[3].equals("commit"),
                 words[4], Integer.parseInt(words[5]));
@@ -213,23 +213,23 @@ public class Assistant {
         return number < 0 ? null : number;
     }
 
-    // produce TOPIC CODEC PARTITION PREFIX COUNT SIZE: the values PREFIX0, PREFIX1, ... padded with dots to SIZE bytes.
+    // produce TOPIC CODEC PARTITION TEMPLATE COUNT: COUNT values, TEMPLATE with %d replaced by 0, 1, ...
     // They are sent within one lingering batch where they fit; partition -1 leaves the choice to the partitioner.
-    private void produce(String topic, String codec, int partition, String prefix, int count, int size) throws Exception {
+    private void produce(String topic, String codec, int partition, String template, int count) throws Exception {
         List<Future<RecordMetadata>> sent = new ArrayList<>();
         try (KafkaProducer<byte[], byte[]> producer = writer(Map.of("compression.type", codec, "linger.ms", 50))) {
             for (int i = 0; i < count; i++) {
-                StringBuilder value = new StringBuilder(prefix).append(i);
-                while (value.length() < size) {
-                    value.append('.');
-                }
-                byte[] bytes = value.toString().getBytes(StandardCharsets.UTF_8);
-                sent.add(producer.send(new ProducerRecord<>(topic, partition(partition), null, bytes)));
+                byte[] value = numbered(template, i);
+                sent.add(producer.send(new ProducerRecord<>(topic, partition(partition), null, value)));
             }
         }
         for (Future<RecordMetadata> acknowledgement : sent) {
             acknowledgement.get();
         }
+    }
+
+    private static byte[] numbered(String template, int number) {
+        return template.replace("%d", Integer.toString(number)).getBytes(StandardCharsets.UTF_8);
     }
 
     // put TOPIC PARTITION KEY VALUE -> partition, offset
@@ -241,14 +241,13 @@ public class Assistant {
         }
     }
 
-    // transaction TOPIC PARTITION commit|abort PREFIX COUNT: one transaction, which ends with a control batch.
-    private void transaction(String topic, int partition, boolean commit, String prefix, int count) throws Exception {
-        try (KafkaProducer<byte[], byte[]> producer = writer(Map.of("transactional.id", "assistant-" + prefix))) {
+    // transaction TOPIC PARTITION commit|abort TEMPLATE COUNT: one transaction, which ends with a control batch.
+    private void transaction(String topic, int partition, boolean commit, String template, int count) throws Exception {
+        try (KafkaProducer<byte[], byte[]> producer = writer(Map.of("transactional.id", "assistant-" + topic))) {
             producer.initTransactions();
             producer.beginTransaction();
             for (int i = 0; i < count; i++) {
-                byte[] value = (prefix + i).getBytes(StandardCharsets.UTF_8);
-                producer.send(new ProducerRecord<>(topic, partition(partition), null, value));
+                producer.send(new ProducerRecord<>(topic, partition(partition), null, numbered(template, i)));
             }
             producer.flush();
             if (commit) {

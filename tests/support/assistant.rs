@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::kafka::java;
 use super::watchdog::Guarded;
+use super::{PATIENCE, eventually};
 
 /// Offsets by partition.
 pub type Offsets = BTreeMap<i32, i64>;
@@ -50,9 +51,13 @@ impl Group {
         self.members.iter().map(|member| member.client_id.as_str()).collect()
     }
 
-    /// Whether no rebalance is under way and every member listed owns `each` partitions.
-    pub fn is_stable(&self) -> bool {
+    /// Whether these are its members, no rebalance is under way, and each owns `each` partitions at least.
+    pub fn is_shared_by(&self, names: &[&str], each: usize) -> bool {
+        let mut names = names.to_vec();
+        names.sort_unstable();
         self.state == "stable"
+            && self.names() == names
+            && self.members.iter().all(|m| m.partitions.len() >= each)
     }
 }
 
@@ -134,17 +139,38 @@ impl Assistant {
         Group { state, members }
     }
 
+    /// Waits until these are the group's members and each owns `each` partitions at least.
+    pub fn wait_for_members(&self, group: &str, names: &[&str], each: usize) -> Group {
+        eventually(&format!("{names:?} share the group {group}"), PATIENCE, || {
+            Some(self.group(group)).filter(|group| group.is_shared_by(names, each))
+        })
+    }
+
+    /// Waits until the group has committed everything that the topic holds.
+    pub fn wait_for_commits(&self, group: &str, topic: &str) {
+        let ends = self.end_offsets(topic).expect("a topic");
+        let with_messages: Offsets = ends.into_iter().filter(|(_, end)| *end > 0).collect();
+        eventually(&format!("{group} has committed the end of {topic}: {with_messages:?}"), PATIENCE, || {
+            (self.committed(group, topic) == with_messages).then_some(())
+        });
+    }
+
     /// The node id of a partition's leader, from 1 on; `None` while it has none.
     pub fn leader(&self, topic: &str, partition: i32) -> Option<usize> {
         let lines = self.ask(&["leader", topic, &partition.to_string()]);
         usize::try_from(number(&lines[0][0])).ok()
     }
 
-    /// Sends `count` values `prefix0`, `prefix1`, ... of at least `size` bytes, compressed with `codec`; partition -1
-    /// leaves the choice to Java's partitioner.
-    pub fn produce(&self, topic: &str, codec: &str, partition: i32, prefix: &str, count: usize, size: usize) {
-        let numbers = (partition.to_string(), count.to_string(), size.to_string());
-        self.ask(&["produce", topic, codec, &numbers.0, prefix, &numbers.1, &numbers.2]);
+    /// Sends `count` values, the template with `%d` replaced by 0, 1, ..., compressed with `codec`; partition -1 leaves
+    /// the choice to Java's partitioner.
+    pub fn produce(&self, topic: &str, codec: &str, partition: i32, template: &str, count: usize) {
+        self.ask(&["produce", topic, codec, &partition.to_string(), template, &count.to_string()]);
+    }
+
+    /// One transaction of `count` values (see [`Assistant::produce`]), which ends with a control batch.
+    pub fn transaction(&self, topic: &str, partition: i32, commit: bool, template: &str, count: usize) {
+        let end = if commit { "commit" } else { "abort" };
+        self.ask(&["transaction", topic, &partition.to_string(), end, template, &count.to_string()]);
     }
 
     /// Sends one record as it is; gives its partition and offset.

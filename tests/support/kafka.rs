@@ -144,6 +144,26 @@ impl Kafka {
         }
     }
 
+    /// Stops node `index` in its tracks, with its connections open; [`Kafka::thaw_node`] lets it go on.
+    pub fn freeze_node(&self, index: usize) {
+        self.nodes[index].process.as_ref().expect("a running node").signal("STOP");
+    }
+
+    /// Lets a frozen node go on.
+    pub fn thaw_node(&self, index: usize) {
+        self.nodes[index].process.as_ref().expect("a running node").signal("CONT");
+    }
+
+    /// The codec of the first batch that the first node has stored of a partition, as in the batch's attributes:
+    /// 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.
+    pub fn first_codec(&self, topic: &str, partition: i32) -> u8 {
+        let segment = format!("data/{topic}-{partition}/00000000000000000000.log");
+        let bytes =
+            fs::read(self.nodes[0].folder.join(&segment)).unwrap_or_else(|e| panic!("{segment}: {e}"));
+        // Base offset 8, length 4, leader epoch 4, magic 1, checksum 4, then the attributes' two bytes.
+        bytes.get(22).unwrap_or_else(|| panic!("{segment} is empty")) & 7
+    }
+
     fn format(&self) {
         let formatting: Vec<(&Node, Guarded)> =
             self.nodes.iter().map(|node| (node, self.format_node(node))).collect();

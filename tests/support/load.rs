@@ -28,9 +28,9 @@ impl Book {
         self.stored.len() + self.refused.len() + self.unknown.len() + self.odd.len()
     }
 
-    /// Checks promise 1, 2 and 6 against the numbers that were consumed, in any order: every stored message is there,
-    /// no refused one is, nothing that was never sent, and nothing twice.
-    pub fn check(&self, consumed: &[u64]) {
+    /// Checks the promises about answers against the numbers that were consumed, in any order: every stored message is
+    /// there, no refused one is, nothing that was never sent, and at most `repeats` messages are there once more.
+    pub fn check(&self, consumed: &[u64], repeats: usize) {
         assert!(self.odd.is_empty(), "unexpected answers: {:?}", &self.odd[..self.odd.len().min(5)]);
         let set: BTreeSet<u64> = consumed.iter().copied().collect();
         let stored: BTreeSet<u64> = self.stored.keys().copied().collect();
@@ -42,8 +42,8 @@ impl Book {
             set.iter().filter(|n| !stored.contains(n) && !self.unknown.contains(n)).take(10).collect();
         assert!(strangers.is_empty(), "consumed but never sent: {strangers:?} ...");
         let mut seen = BTreeSet::new();
-        let twice: Vec<_> = consumed.iter().filter(|n| !seen.insert(**n)).take(10).collect();
-        assert!(twice.is_empty(), "consumed twice: {twice:?} ...");
+        let again: Vec<_> = consumed.iter().filter(|n| !seen.insert(**n)).collect();
+        assert!(again.len() <= repeats, "{} consumed again, {repeats} allowed: {again:?}", again.len());
     }
 }
 

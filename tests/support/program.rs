@@ -19,6 +19,17 @@ pub const WAITING: &str = "Esperando mensajes...";
 /// What a consumer prints before each message.
 pub const RECEIVED: &str = "Mensaje recibido: ";
 
+/// Waits until these consumers together have printed `count` messages.
+pub fn wait_for_messages(consumers: &[&Program], count: usize, patience: Duration) {
+    let printed = || consumers.iter().map(|consumer| consumer.received_count()).sum::<usize>();
+    eventually(&format!("{count} messages are printed"), patience, || (printed() >= count).then_some(()));
+}
+
+/// All that these consumers have printed.
+pub fn received_by(consumers: &[&Program]) -> Vec<String> {
+    consumers.iter().flat_map(|consumer| consumer.received()).collect()
+}
+
 /// The path of one of this package's programs.
 pub fn binary(name: &str) -> &'static str {
     match name {
@@ -227,6 +238,11 @@ impl Program {
         lines.iter().filter_map(|line| line.strip_prefix(RECEIVED)).map(str::to_owned).collect()
     }
 
+    /// How many messages were printed so far.
+    pub fn received_count(&self) -> usize {
+        self.output.lock().0.iter().filter(|line| line.starts_with(RECEIVED)).count()
+    }
+
     /// Waits for a line of the standard output that starts with `text`.
     pub fn wait_for_line(&self, text: &str, patience: Duration) -> String {
         let find = |lines: &[String]| lines.iter().find(|line| line.starts_with(text)).cloned();
@@ -241,7 +257,7 @@ impl Program {
             (lines.iter().filter(|line| line.starts_with(RECEIVED)).count() >= count).then_some(())
         };
         self.output.wait(patience, enough).unwrap_or_else(|why| {
-            panic!("{} printed {} of {count} messages: {why}", self.label, self.received().len())
+            panic!("{} printed {} of {count} messages: {why}", self.label, self.received_count())
         });
     }
 
