@@ -41,7 +41,7 @@ fn the_oldest_kafka_serves_javas_clients() {
 #[test]
 fn three_nodes_elect_another_leader_when_one_is_killed() {
     let _turn = my_turn();
-    let mut kafka = Kafka::start(NEWEST, 3);
+    let kafka = Kafka::start(NEWEST, 3);
     let topic = unique("harness");
     kafka.assistant().create_topic(&topic, 1, 3, &[]);
     let first = kafka.assistant().leader(&topic, 0).expect("a leader");

@@ -52,7 +52,7 @@ fn wait_for_progress(load: &Load, count: usize) {
 #[test]
 fn without_a_broker_each_of_100_posts_is_refused_and_nothing_appears_later() {
     let _turn = my_turn();
-    let mut kafka = Kafka::stopped(NEWEST, 1);
+    let kafka = Kafka::stopped(NEWEST, 1);
     let (topic, group) = (unique("mi-topico"), unique("grupo"));
     let start = Start::program("producer_api").on(&kafka).set("kafka.topic", &topic);
     let producer = Program::producer_with(start.set("producer_api.answer_timeout_ms", "2000"));
@@ -77,7 +77,7 @@ fn without_a_broker_each_of_100_posts_is_refused_and_nothing_appears_later() {
 }
 
 fn a_broker_restarts_under_load(version: &'static str) {
-    let mut kafka = Kafka::start(version, 1);
+    let kafka = Kafka::start(version, 1);
     let (topic, group) = (unique("mi-topico"), unique("grupo"));
     let producer = Program::producer(&kafka, &topic);
     let first = Program::consumer(&kafka, "consumer1", &topic, &group);
@@ -112,7 +112,7 @@ fn on_kafka_3_9_a_broker_that_restarts_under_load_loses_and_doubles_nothing() {
 #[test]
 fn the_leader_killed_under_load_loses_and_doubles_nothing() {
     let _turn = my_turn();
-    let mut kafka = Kafka::start(NEWEST, 3);
+    let kafka = Kafka::start(NEWEST, 3);
     let (topic, group) = (unique("mi-topico"), unique("grupo"));
     let producer = Program::producer(&kafka, &topic);
     let first = Program::consumer(&kafka, "consumer1", &topic, &group);

@@ -11,13 +11,10 @@ import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Collection;
 import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
-import java.util.Set;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
 import java.util.stream.Collectors;
@@ -28,6 +25,7 @@ import org.apache.kafka.clients.admin.ConsumerGroupDescription;
 import org.apache.kafka.clients.admin.MemberDescription;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.admin.RecordsToDelete;
 import org.apache.kafka.clients.admin.TopicDescription;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
@@ -86,6 +84,8 @@ public class Assistant {
             case "put" -> put(words[1], Integer.parseInt(words[2]), words[3], words[4]);
             case "transaction" -> transaction(words[1], Integer.parseInt(words[2]), words[3].equals("commit"),
                 words[4], Integer.parseInt(words[5]));
+            case "trim" -> admin.deleteRecords(Map.of(new TopicPartition(words[1], Integer.parseInt(words[2])),
+                RecordsToDelete.beforeOffset(Long.parseLong(words[3])))).all().get();
             case "read" -> read(words[1], words[2]);
             default -> throw new IllegalArgumentException("unknown command " + words[0]);
         }

@@ -179,6 +179,11 @@ impl Assistant {
         (number(&lines[0][0]) as i32, number(&lines[0][1]))
     }
 
+    /// Deletes the records of a partition that come before an offset.
+    pub fn trim(&self, topic: &str, partition: i32, before: i64) {
+        self.ask(&["trim", topic, &partition.to_string(), &before.to_string()]);
+    }
+
     /// All records of a topic; with `committed_only` without those of aborted transactions.
     pub fn read(&self, topic: &str, committed_only: bool) -> Vec<Record> {
         let isolation = if committed_only { "read_committed" } else { "read_uncommitted" };

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::assistant::Assistant;
@@ -41,7 +41,7 @@ struct Node {
     port: u16,
     controller_port: u16,
     folder: PathBuf,
-    process: Option<Guarded>,
+    process: Mutex<Option<Guarded>>,
 }
 
 /// A cluster of nodes, each a broker and a controller. Stopped and removed when dropped.
@@ -69,7 +69,7 @@ pub fn java(version: &str) -> Command {
 impl Kafka {
     /// Starts a cluster of `nodes` nodes and waits until it serves requests.
     pub fn start(version: &'static str, nodes: usize) -> Kafka {
-        let mut kafka = Kafka::stopped(version, nodes);
+        let kafka = Kafka::stopped(version, nodes);
         for node in 0..nodes {
             kafka.launch(node);
         }
@@ -86,7 +86,7 @@ impl Kafka {
                 port: free_port(),
                 controller_port: free_port(),
                 folder: folder.path().join(format!("node{}", index + 1)),
-                process: None,
+                process: Mutex::new(None),
             })
             .collect();
         let kafka = Kafka { version, nodes, assistant: OnceLock::new(), _folder: folder };
@@ -125,33 +125,33 @@ impl Kafka {
     }
 
     /// Starts node `index` (from 0) again and waits until all running nodes know each other.
-    pub fn start_node(&mut self, index: usize) {
+    pub fn start_node(&self, index: usize) {
         self.launch(index);
         self.wait_ready();
     }
 
     /// Stops node `index` in an orderly way: it hands its partitions over first, if there is anybody to take them.
-    pub fn stop_node(&mut self, index: usize) {
-        let Some(mut process) = self.nodes[index].process.take() else { return };
+    pub fn stop_node(&self, index: usize) {
+        let Some(mut process) = self.nodes[index].process().take() else { return };
         process.signal("TERM");
         eventually("a Kafka node stops", PATIENCE, || process.child().try_wait().expect("its status"));
     }
 
     /// Kills node `index` as a power cut would.
-    pub fn kill_node(&mut self, index: usize) {
-        if let Some(mut process) = self.nodes[index].process.take() {
+    pub fn kill_node(&self, index: usize) {
+        if let Some(mut process) = self.nodes[index].process().take() {
             process.kill();
         }
     }
 
     /// Stops node `index` in its tracks, with its connections open; [`Kafka::thaw_node`] lets it go on.
     pub fn freeze_node(&self, index: usize) {
-        self.nodes[index].process.as_ref().expect("a running node").signal("STOP");
+        self.nodes[index].process().as_ref().expect("a running node").signal("STOP");
     }
 
     /// Lets a frozen node go on.
     pub fn thaw_node(&self, index: usize) {
-        self.nodes[index].process.as_ref().expect("a running node").signal("CONT");
+        self.nodes[index].process().as_ref().expect("a running node").signal("CONT");
     }
 
     /// The codec of the first batch that the first node has stored of a partition, as in the batch's attributes:
@@ -203,9 +203,10 @@ impl Kafka {
         )
     }
 
-    fn launch(&mut self, index: usize) {
-        let node = &mut self.nodes[index];
-        assert!(node.process.is_none(), "node {} runs already", node.id);
+    fn launch(&self, index: usize) {
+        let node = &self.nodes[index];
+        let mut process = node.process();
+        assert!(process.is_none(), "node {} runs already", node.id);
         let mut command = java(self.version);
         command.args([
             "-Dorg.slf4j.simpleLogger.showDateTime=true",
@@ -216,32 +217,29 @@ impl Kafka {
         ]);
         command.arg(node.folder.join("server.properties"));
         command.stdin(Stdio::null()).stdout(node.log()).stderr(node.log());
-        node.process = Some(Guarded::spawn(&mut command));
+        *process = Some(Guarded::spawn(&mut command));
     }
 
     /// Waits until every running node answers a request with all running nodes in it.
-    pub fn wait_ready(&mut self) {
-        let running = self.nodes.iter().filter(|node| node.process.is_some()).count();
-        for node in &mut self.nodes {
-            let Some(process) = node.process.as_mut() else { continue };
-            let (port, id) = (node.port, node.id);
-            let gone = |process: &mut Guarded| process.child().try_wait().ok().flatten();
-            let outcome =
-                eventually("a Kafka node answers", Duration::from_secs(90), || match gone(process) {
-                    Some(status) => Some(Err(status)),
-                    None => (brokers_known_to(port).ok()? >= running).then_some(Ok(())),
-                });
-            if let Err(status) = outcome {
-                panic!("Kafka node {id} ended with {status}:\n{}", node.log_tail());
-            }
+    fn wait_ready(&self) {
+        let running = self.nodes.iter().filter(|node| node.process().is_some()).count();
+        for node in self.nodes.iter().filter(|node| node.process().is_some()) {
+            eventually("a Kafka node answers", Duration::from_secs(90), || {
+                let status =
+                    node.process().as_mut().and_then(|process| process.child().try_wait().ok().flatten());
+                if let Some(status) = status {
+                    panic!("Kafka node {} ended with {status}:\n{}", node.id, node.log_tail());
+                }
+                (brokers_known_to(node.port).ok()? >= running).then_some(())
+            });
         }
     }
 }
 
 impl Drop for Kafka {
     fn drop(&mut self) {
-        for node in &mut self.nodes {
-            if let Some(mut process) = node.process.take() {
+        for node in &self.nodes {
+            if let Some(mut process) = node.process().take() {
                 process.kill();
             }
             if std::thread::panicking() {
@@ -252,6 +250,10 @@ impl Drop for Kafka {
 }
 
 impl Node {
+    fn process(&self) -> MutexGuard<'_, Option<Guarded>> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn log(&self) -> File {
         let path = self.folder.join("node.log");
         File::options().create(true).append(true).open(path).expect("a log file for a Kafka node")

@@ -1,7 +1,7 @@
 //! Our programs as processes: started with settings, read line by line, signalled, and always ended.
 
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::SocketAddr;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -92,6 +92,7 @@ pub struct Start {
     label: String,
     command: Command,
     hold: bool,
+    input: bool,
     folder: Option<Folder>,
 }
 
@@ -105,7 +106,7 @@ impl Start {
     pub fn command(label: &str, mut command: Command) -> Start {
         let folder = Folder::new(label);
         command.current_dir(folder.path());
-        Start { label: label.to_owned(), command, hold: false, folder: Some(folder) }
+        Start { label: label.to_owned(), command, hold: false, input: false, folder: Some(folder) }
     }
 
     /// `--set key=value`.
@@ -131,9 +132,15 @@ impl Start {
         self
     }
 
+    /// Gives it a standard input for [`Program::write_line`] and [`Program::close_input`].
+    pub fn with_input(mut self) -> Start {
+        self.input = true;
+        self
+    }
+
     /// Starts it.
     pub fn start(mut self) -> Program {
-        let stdin = Stdio::null();
+        let stdin = if self.input { Stdio::piped() } else { Stdio::null() };
         self.command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = Guarded::spawn(&mut self.command);
         let errors = Arc::new(Lines::default());
@@ -222,6 +229,17 @@ impl Program {
         }
     }
 
+    /// Writes one line to its standard input.
+    pub fn write_line(&mut self, line: &str) {
+        let input = self.process.child().stdin.as_mut().expect("a program started with input");
+        writeln!(input, "{line}").unwrap_or_else(|error| panic!("{} does not read: {error}", self.label));
+    }
+
+    /// Closes its standard input.
+    pub fn close_input(&mut self) {
+        drop(self.process.child().stdin.take());
+    }
+
     /// All lines of the standard output so far.
     pub fn lines(&self) -> Vec<String> {
         self.output.lock().0.clone()
@@ -241,6 +259,14 @@ impl Program {
     /// How many messages were printed so far.
     pub fn received_count(&self) -> usize {
         self.output.lock().0.iter().filter(|line| line.starts_with(RECEIVED)).count()
+    }
+
+    /// Waits until the standard output has at least `count` lines.
+    pub fn wait_for_lines(&self, count: usize, patience: Duration) {
+        let enough = |lines: &[String]| (lines.len() >= count).then_some(());
+        self.output.wait(patience, enough).unwrap_or_else(|why| {
+            panic!("{} printed {} of {count} lines: {why}", self.label, self.lines().len());
+        });
     }
 
     /// Waits for a line of the standard output that starts with `text`.
