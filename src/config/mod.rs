@@ -1,8 +1,14 @@
 //! The typed settings of all programs, with their defaults. [`load`] reads them from the file, the environment and
 //! the command line; `config.toml` in the repository explains every key.
 
+mod keys;
+mod load;
+
 use std::fmt;
 use std::time::Duration;
+
+pub use keys::check_consumer_name;
+pub use load::{ConfigError, load};
 
 /// What a message may weigh, key and value together, so that it fits a Kafka batch under the broker's default
 /// `message.max.bytes` (1048588) with its headers.
