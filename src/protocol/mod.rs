@@ -1,1 +1,9 @@
-//! (to be filled)
+//! Bytes of the Kafka protocol, without I/O: what comes from a socket is judged here, and nowhere believed.
+//!
+//! - [`wire`]: the primitive types, read with bounds and written.
+//! - [`error_code`]: the protocol's error codes, their names and whether a retry may help.
+//! - [`partitioner`]: the partition of a key, as the Java client chooses it.
+
+pub mod error_code;
+pub mod partitioner;
+pub mod wire;
