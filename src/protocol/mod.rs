@@ -4,12 +4,14 @@
 //! - [`error_code`]: the protocol's error codes, their names and whether a retry may help.
 //! - [`partitioner`]: the partition of a key, as the Java client chooses it.
 //! - [`compression`]: the codecs, with bounds on what they unpack.
+//! - [`records`]: record batches, read without copying and written.
 //! - [`legacy`]: the old protocol that the `kafka` crate speaks.
 
 pub mod compression;
 pub mod error_code;
 pub mod legacy;
 pub mod partitioner;
+pub mod records;
 pub mod wire;
 
 #[cfg(test)]
