@@ -5,8 +5,10 @@
 //! - [`partitioner`]: the partition of a key, as the Java client chooses it.
 //! - [`compression`]: the codecs, with bounds on what they unpack.
 //! - [`records`]: record batches, read without copying and written.
+//! - [`assignment`]: what members of a consumer group tell each other.
 //! - [`legacy`]: the old protocol that the `kafka` crate speaks.
 
+pub mod assignment;
 pub mod compression;
 pub mod error_code;
 pub mod legacy;
