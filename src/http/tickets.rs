@@ -47,6 +47,8 @@ pub(crate) struct Mailbox {
 struct State {
     answers: Vec<(Visit, Answer)>,
     stop_at: Option<Instant>,
+    /// Something was left that the owner has not collected.
+    news: bool,
     asleep: bool,
 }
 
@@ -64,6 +66,7 @@ impl Mailbox {
     fn leave(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.lock();
         change(&mut state);
+        state.news = true;
         let wake = std::mem::take(&mut state.asleep);
         drop(state);
         if wake && let Err(error) = self.waker.wake() {
@@ -79,7 +82,7 @@ impl Mailbox {
     /// For the owner, before it sleeps: whether there is nothing to do. From then on it is woken.
     pub(crate) fn fall_asleep(&self) -> bool {
         let mut state = self.lock();
-        state.asleep = state.answers.is_empty();
+        state.asleep = !state.news;
         state.asleep
     }
 
@@ -87,6 +90,7 @@ impl Mailbox {
     pub(crate) fn collect(&self, answers: &mut Vec<(Visit, Answer)>) -> Option<Instant> {
         let mut state = self.lock();
         state.asleep = false;
+        state.news = false;
         std::mem::swap(&mut state.answers, answers);
         state.stop_at
     }
@@ -141,6 +145,16 @@ mod tests {
         assert_eq!(mailbox.collect(&mut answers), None);
         let turns: Vec<u32> = answers.iter().map(|(visit, _)| visit.turn).collect();
         assert_eq!(turns, [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_stop_that_comes_before_sleep_is_not_slept_over() {
+        let (mailbox, _poll) = mailbox(mio::Token(0)).unwrap();
+        let deadline = Instant::now();
+        mailbox.stop(deadline);
+        assert!(!mailbox.fall_asleep());
+        assert_eq!(mailbox.collect(&mut Vec::new()), Some(deadline));
+        assert!(mailbox.fall_asleep());
     }
 
     #[test]

@@ -22,8 +22,11 @@ const BAD_HOST: Refusal =
     Refusal::new(400, "bad_host", "An HTTP/1.1 request needs exactly one well-formed Host header.");
 const BAD_LENGTH: Refusal =
     Refusal::new(400, "bad_content_length", "Content-Length must be given once and be a decimal number.");
-const LENGTH_AND_CODING: Refusal =
-    Refusal::new(400, "length_and_encoding", "A request may not have both Content-Length and Transfer-Encoding.");
+const LENGTH_AND_CODING: Refusal = Refusal::new(
+    400,
+    "length_and_encoding",
+    "A request may not have both Content-Length and Transfer-Encoding.",
+);
 const CODING_IN_1_0: Refusal =
     Refusal::new(400, "encoding_in_http_1_0", "HTTP/1.0 does not have Transfer-Encoding.");
 const NO_LENGTH: Refusal =
@@ -331,7 +334,9 @@ mod tests {
 
     #[test]
     fn request_lines_that_are_none_are_refused() {
-        for line in ["GET", "GET /", "GET  / HTTP/1.1", " GET / HTTP/1.1", "GET / HTTP/1.1 x", "G\tT / HTTP/1.1"] {
+        for line in
+            ["GET", "GET /", "GET  / HTTP/1.1", " GET / HTTP/1.1", "GET / HTTP/1.1 x", "G\tT / HTTP/1.1"]
+        {
             assert_eq!(status(&format!("{line}\r\nHost: x\r\n\r\n")), 400, "{line:?}");
         }
         for target in ["x", "ftp://h/", "*", "http:///", "/é"] {
@@ -347,7 +352,8 @@ mod tests {
 
     #[test]
     fn a_bare_line_feed_is_refused_before_the_head_is_whole() {
-        for input in ["\n", "GET / HTTP/1.1\n", "GET / HTTP/1.1\r\nHost: x\n", "GET / HTTP/1.1\r\nA: b\r\n\n"] {
+        for input in ["\n", "GET / HTTP/1.1\n", "GET / HTTP/1.1\r\nHost: x\n", "GET / HTTP/1.1\r\nA: b\r\n\n"]
+        {
             assert_eq!(status(input), 400, "{input:?}");
         }
         assert_eq!(status("GET / HTTP/1.1\r\nHost: x\r\nA: b\rc\r\n\r\n"), 400);

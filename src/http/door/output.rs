@@ -39,7 +39,13 @@ impl Output {
     /// Puts in an answer of ours.
     pub(super) fn push_answer(&mut self, answer: Answer, frame: Frame, date: &mut DateLine) {
         let length = answer.body.len();
-        self.push_head(answer.status, |out| out.extend_from_slice(answer.headers.as_bytes()), length, frame, date);
+        self.push_head(
+            answer.status,
+            |out| out.extend_from_slice(answer.headers.as_bytes()),
+            length,
+            frame,
+            date,
+        );
         if !frame.head_only {
             self.body = answer.body;
         }

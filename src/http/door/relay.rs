@@ -51,7 +51,8 @@ pub(super) fn take(input: &[u8], head_only: bool) -> Result<Option<Relayed<'_>>,
         }
     }
     let no_body = head_only || status == 204 || status == 304;
-    let length = length.or(no_body.then_some(0)).filter(|&length| length <= MAX_ANSWER_BYTES).ok_or(NotAnAnswer)?;
+    let length =
+        length.or(no_body.then_some(0)).filter(|&length| length <= MAX_ANSWER_BYTES).ok_or(NotAnAnswer)?;
     let used = head + if no_body { 0 } else { length };
     let body = input.get(head..used);
     Ok(body.map(|body| Relayed { status, headers: lines, length, body, used }))
