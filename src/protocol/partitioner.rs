@@ -1,5 +1,5 @@
-//! Which partition a key belongs to: what Java's default partitioner says, so that a key lands where every other
-//! client that follows it puts the same key.
+//! Which partition a key belongs to: what Java's default partitioner says, so that a key lands where every
+//! other client that follows it puts the same key.
 //!
 //! Source: `Utils.murmur2` and `BuiltInPartitioner.partitionForKey` of Kafka's Java client.
 

@@ -1,8 +1,9 @@
-//! The guard in front of `kafka-protocol`: its decoders allocate for whatever count stands on the wire, so every response
-//! is walked here first, and only one whose every length is true is handed to them.
+//! The guard in front of `kafka-protocol`: its decoders allocate for whatever count stands on the wire, so
+//! every response is walked here first, and only one whose every length is true is handed to them.
 //!
-//! The layouts are those of the versions that the cluster layer asks for. Source: the Kafka protocol guide, "The
-//! Messages"; compact lengths and tagged fields are KIP-482, the versions of ApiVersions KIP-35 and KIP-511.
+//! The layouts are those of the versions that the cluster layer asks for. Source: the Kafka protocol guide,
+//! "The Messages"; compact lengths and tagged fields are KIP-482, the versions of ApiVersions KIP-35 and
+//! KIP-511.
 
 mod responses;
 #[cfg(test)]
@@ -38,31 +39,34 @@ impl Field {
     }
 }
 
-/// What a structure in an array, or a tag that the decoder does not know, may take in memory besides its bytes.
+/// What a structure in an array, or a tag that the decoder does not know, may take in memory besides its
+/// bytes.
 const ELEMENT_BYTES: usize = 512;
 
 /// What the elements of one response may take in memory in all.
 const BUDGET_BYTES: usize = 64 * 1024 * 1024;
 
-/// Checks the body of a response, which is what follows its header, in the version that is asked for: ApiVersions 3 (or
-/// the version 0 that carries error 35), Produce 9, Fetch 12, ListOffsets 6, Metadata 9, FindCoordinator 3, JoinGroup 7,
-/// SyncGroup 5, Heartbeat 4, LeaveGroup 4, OffsetFetch 7, OffsetCommit 8, InitProducerId 4, CreateTopics 7.
+/// Checks the body of a response, which is what follows its header, in the version that is asked for:
+/// ApiVersions 3 (or the version 0 that carries error 35), Produce 9, Fetch 12, ListOffsets 6, Metadata 9,
+/// FindCoordinator 3, JoinGroup 7, SyncGroup 5, Heartbeat 4, LeaveGroup 4, OffsetFetch 7, OffsetCommit 8,
+/// InitProducerId 4, CreateTopics 7.
 ///
-/// What passes can be decoded without allocating more than a small multiple of `body` and 64 MiB.
+/// Returns that version: decoded in it, and in no other, `body` makes nobody allocate more than a small
+/// multiple of its size and 64 MiB.
 ///
 /// # Errors
-/// [`Malformed`] for a length beyond the end, bytes after the end, more elements than any answer to our requests has,
-/// and for another `api_key`.
-pub fn check_response(api_key: i16, body: &[u8]) -> Result<(), Malformed> {
+/// [`Malformed`] for a length beyond the end, bytes after the end, more elements than any answer to our
+/// requests has, and for another `api_key`.
+pub fn check_response(api_key: i16, body: &[u8]) -> Result<i16, Malformed> {
     let mut reader = Reader::new(body);
-    let Some(fields) = responses::fields(api_key, body) else {
+    let Some((version, fields)) = responses::fields(api_key, body) else {
         return Err(reader.malformed("a response of a kind that is never asked for"));
     };
     Walker { budget: BUDGET_BYTES }.walk(&mut reader, fields)?;
     if !reader.is_empty() {
         return Err(reader.malformed("bytes after the end of the response"));
     }
-    Ok(())
+    Ok(version)
 }
 
 /// Goes over a response once and keeps count of what it will take in memory.
