@@ -45,11 +45,7 @@ impl Member {
         let mut results: Vec<Option<ErrorCode>> = vec![None; commits.len()];
         let mut last = ErrorCode::REQUEST_TIMED_OUT;
         let mut backoff = Backoff::default();
-        loop {
-            let membership = match self.admit(commits, &mut results, deadline) {
-                Some(membership) => membership,
-                None => break,
-            };
+        while let Some(membership) = self.admit(commits, &mut results, deadline) {
             let open: Vec<Commit> =
                 commits.iter().zip(&results).filter(|(_, r)| r.is_none()).map(|(c, _)| c.clone()).collect();
             if open.is_empty() {
@@ -73,7 +69,7 @@ impl Member {
                 break;
             }
             self.poke();
-            std::thread::sleep(backoff.next());
+            std::thread::sleep(backoff.wait());
         }
         if last.is_retriable() || last.is_ok() {
             last = ErrorCode::REQUEST_TIMED_OUT;

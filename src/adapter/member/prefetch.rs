@@ -68,7 +68,7 @@ pub(super) fn run(member: &Member, leader: i32) {
         }
         look_for_leaders(member);
         member.poke();
-        std::thread::sleep(backoff.next());
+        std::thread::sleep(backoff.wait());
     }
 }
 
