@@ -1,0 +1,272 @@
+//! The typed settings of all programs, with their defaults. [`load`] reads them from the file, the environment and
+//! the command line; `config.toml` in the repository explains every key.
+
+mod keys;
+mod load;
+
+use std::fmt;
+use std::time::Duration;
+
+pub use keys::check_consumer_name;
+pub use load::{ConfigError, load};
+
+pub use crate::protocol::compression::Compression;
+
+/// What a message may weigh, key and value together, so that it fits a Kafka batch under the broker's default
+/// `message.max.bytes` (1048588) with its headers.
+pub const MAX_MESSAGE_BYTES: usize = 1_040_000;
+
+/// Every setting of every program. Fields are named as the keys of the file; times are in milliseconds there and
+/// come as [`Duration`] from the methods.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Settings {
+    /// The cluster and the topic.
+    pub kafka: KafkaSettings,
+    /// The HTTP endpoint.
+    pub producer_api: ProducerApiSettings,
+    /// The consumers.
+    pub consumer: ConsumerSettings,
+    /// The adapter as a program.
+    pub adapter: AdapterSettings,
+    /// The log.
+    pub log: LogSettings,
+}
+
+/// `[kafka]`: the cluster and the topic.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KafkaSettings {
+    /// Addresses (`host:port`) of brokers to ask first; any one that answers will do.
+    pub bootstrap_servers: Vec<String>,
+    /// The topic that carries the messages.
+    pub topic: String,
+    /// Whether the first program that comes creates the topic if the cluster does not have it.
+    pub create_topic: bool,
+    /// Partitions of the topic when we create it.
+    pub partitions: i32,
+    /// Replicas of each partition when we create the topic; -1 leaves it to the broker.
+    pub replication_factor: i16,
+    /// How long one request to a broker may take.
+    pub request_timeout_ms: u64,
+    /// How long a message whose bytes were sent is tried again, idempotently, before its fate is unknown.
+    pub delivery_timeout_ms: u64,
+    /// Compression of the batches that go to the cluster.
+    pub compression: Compression,
+}
+
+/// `[producer_api]`: the HTTP endpoint, its limits and deadlines.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProducerApiSettings {
+    /// Address and port to listen on.
+    pub listen: String,
+    /// From the whole request to its answer; then 503 or 504.
+    pub answer_timeout_ms: u64,
+    /// The longest body accepted, in bytes.
+    pub max_body_bytes: usize,
+    /// From the first byte of a request to the end of its head.
+    pub head_timeout_ms: u64,
+    /// From the end of the head to the end of the body.
+    pub body_timeout_ms: u64,
+    /// How long a connection may stay open without a request.
+    pub idle_timeout_ms: u64,
+    /// Connections open at a time.
+    pub max_connections: usize,
+    /// Messages that may wait to be stored or be under way; then 503.
+    pub queue_messages: usize,
+    /// Bytes (keys and values) that may wait to be stored or be under way; then 503.
+    pub queue_bytes: usize,
+}
+
+/// `[consumer]`: the group and its members.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConsumerSettings {
+    /// The group whose members share the messages.
+    pub group: String,
+    /// Where a partition starts for which the group has committed nothing.
+    pub auto_offset_reset: AutoOffsetReset,
+    /// Silence after which the coordinator takes a member for dead.
+    pub session_timeout_ms: u64,
+    /// Time between heartbeats; unset: a tenth of the session timeout, at most 500.
+    pub heartbeat_interval_ms: Option<u64>,
+    /// How long the handling of one message may take before its consumer is taken for frozen.
+    pub max_processing_ms: u64,
+    /// A fetch is answered as soon as this many bytes are there.
+    pub fetch_min_bytes: i32,
+    /// A fetch without enough bytes is answered after this time.
+    pub fetch_max_wait_ms: u64,
+    /// Bytes fetched from one partition at a time.
+    pub fetch_max_bytes_per_partition: i32,
+    /// When offsets are committed.
+    pub commit: Commit,
+}
+
+/// Where a partition starts for which the group has committed nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AutoOffsetReset {
+    /// At the oldest message kept.
+    Earliest,
+    /// At messages that come from now on.
+    Latest,
+}
+
+/// When offsets are committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commit {
+    /// After each message, waiting for Kafka's answer.
+    Message,
+}
+
+/// `[adapter]`: the adapter as a program of its own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AdapterSettings {
+    /// Address and port to listen on.
+    pub listen: String,
+    /// What a client must know to be served; unset: nothing.
+    pub token: Option<Secret>,
+}
+
+/// `[log]`: what is logged, and where besides standard error.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogSettings {
+    /// The most talkative level that is logged.
+    pub level: log::LevelFilter,
+    /// The file to append to; empty: none.
+    pub file: String,
+}
+
+/// A setting that must not be shown: neither `Debug` nor an error message has its text.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps `text` from being shown by accident.
+    pub fn new(text: impl Into<String>) -> Secret {
+        Secret(text.into())
+    }
+
+    /// The text itself, for the place that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+impl Default for KafkaSettings {
+    fn default() -> Self {
+        KafkaSettings {
+            bootstrap_servers: vec!["127.0.0.1:9092".to_owned()],
+            topic: "mi-topico".to_owned(),
+            create_topic: true,
+            partitions: 4,
+            replication_factor: -1,
+            request_timeout_ms: 30_000,
+            delivery_timeout_ms: 60_000,
+            compression: Compression::None,
+        }
+    }
+}
+
+impl Default for ProducerApiSettings {
+    fn default() -> Self {
+        ProducerApiSettings {
+            listen: "127.0.0.1:5000".to_owned(),
+            answer_timeout_ms: 10_000,
+            max_body_bytes: 1_000_000,
+            head_timeout_ms: 5_000,
+            body_timeout_ms: 30_000,
+            idle_timeout_ms: 60_000,
+            max_connections: 4096,
+            queue_messages: 10_000,
+            queue_bytes: 67_108_864,
+        }
+    }
+}
+
+impl Default for ConsumerSettings {
+    fn default() -> Self {
+        ConsumerSettings {
+            group: "grupo-consumidores".to_owned(),
+            auto_offset_reset: AutoOffsetReset::Earliest,
+            session_timeout_ms: 10_000,
+            heartbeat_interval_ms: None,
+            max_processing_ms: 300_000,
+            fetch_min_bytes: 1,
+            fetch_max_wait_ms: 500,
+            fetch_max_bytes_per_partition: 1_048_576,
+            commit: Commit::Message,
+        }
+    }
+}
+
+impl Default for AdapterSettings {
+    fn default() -> Self {
+        AdapterSettings { listen: "127.0.0.1:19092".to_owned(), token: None }
+    }
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        LogSettings { level: log::LevelFilter::Info, file: "point-to-point.log".to_owned() }
+    }
+}
+
+impl KafkaSettings {
+    /// `request_timeout_ms`.
+    pub fn request_timeout(&self) -> Duration {
+        Duration::from_millis(self.request_timeout_ms)
+    }
+
+    /// `delivery_timeout_ms`.
+    pub fn delivery_timeout(&self) -> Duration {
+        Duration::from_millis(self.delivery_timeout_ms)
+    }
+}
+
+impl ProducerApiSettings {
+    /// `answer_timeout_ms`.
+    pub fn answer_timeout(&self) -> Duration {
+        Duration::from_millis(self.answer_timeout_ms)
+    }
+
+    /// `head_timeout_ms`.
+    pub fn head_timeout(&self) -> Duration {
+        Duration::from_millis(self.head_timeout_ms)
+    }
+
+    /// `body_timeout_ms`.
+    pub fn body_timeout(&self) -> Duration {
+        Duration::from_millis(self.body_timeout_ms)
+    }
+
+    /// `idle_timeout_ms`.
+    pub fn idle_timeout(&self) -> Duration {
+        Duration::from_millis(self.idle_timeout_ms)
+    }
+}
+
+impl ConsumerSettings {
+    /// `session_timeout_ms`.
+    pub fn session_timeout(&self) -> Duration {
+        Duration::from_millis(self.session_timeout_ms)
+    }
+
+    /// `heartbeat_interval_ms`, or what holds where it is unset.
+    pub fn heartbeat_interval(&self) -> Duration {
+        let unset = (self.session_timeout_ms / 10).clamp(1, 500);
+        Duration::from_millis(self.heartbeat_interval_ms.unwrap_or(unset))
+    }
+
+    /// `max_processing_ms`.
+    pub fn max_processing(&self) -> Duration {
+        Duration::from_millis(self.max_processing_ms)
+    }
+
+    /// `fetch_max_wait_ms`.
+    pub fn fetch_max_wait(&self) -> Duration {
+        Duration::from_millis(self.fetch_max_wait_ms)
+    }
+}
