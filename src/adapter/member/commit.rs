@@ -8,6 +8,9 @@ use crate::cluster::coordinator::{Commit, Membership};
 use crate::cluster::metadata::lock;
 use crate::protocol::error_code::ErrorCode;
 
+/// How long a commit outlives an outage: what was handled need not come again then. Below the crate's fixed 120 s.
+const PATIENCE: Duration = Duration::from_secs(90);
+
 /// The code for a commit whose span no longer stands, or that lies outside of it.
 const REFUSED: ErrorCode = ErrorCode::ILLEGAL_GENERATION;
 
@@ -22,8 +25,7 @@ impl Member {
             state.busy = true;
             state.last_seen = Instant::now();
         }
-        let deadline = Instant::now() + self.cluster.settings().request_timeout;
-        let mut results = self.commit_as_member(commits, deadline);
+        let mut results = self.commit_as_member(commits, Instant::now() + PATIENCE);
         let mut state = self.state();
         let stored = results.iter().all(|code| code.is_ok());
         let own = matches!(self.role.program, Program::Own(_));
