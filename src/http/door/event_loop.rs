@@ -104,8 +104,8 @@ impl EventLoop {
             for event in &events {
                 self.note(event);
             }
+            self.collect(&mut filled_in); // before a lost connection is noticed, so that what is known is said
             self.relay_answers();
-            self.collect(&mut filled_in);
             self.sweep();
             self.accept();
             self.pump();

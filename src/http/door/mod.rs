@@ -24,6 +24,9 @@ mod slots;
 mod troubles;
 mod upstream;
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
