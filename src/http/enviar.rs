@@ -11,7 +11,8 @@ use super::routes::Reply;
 use super::tickets::Ticket;
 use crate::channel::sender::{Delivery, Outgoing, SubmitError};
 
-/// Checks the body and hands it to the channel, byte for byte as it was posted; the channel's outcome fills in `ticket`.
+/// Checks the body and hands it to the channel, byte for byte as it was posted; the channel's outcome fills
+/// in `ticket`.
 pub(super) fn post(
     request: &mut Request,
     key: Option<Vec<u8>>,
@@ -85,7 +86,10 @@ mod tests {
     fn a_stored_message_is_answered_with_itself_and_its_place() {
         let delivery = Delivery::Stored { topic: "mi-topico".into(), partition: 2, offset: 41 };
         let answer = outcome(beginning(b"{\"id\":1 }\n"), delivery);
-        let expected = "{\"mensaje\":\"Mensaje enviado\",\"data\":{\"id\":1 }\n,\"topic\":\"mi-topico\",\"partition\":2,\"offset\":41}";
+        let expected = concat!(
+            "{\"mensaje\":\"Mensaje enviado\",\"data\":{\"id\":1 }\n,",
+            "\"topic\":\"mi-topico\",\"partition\":2,\"offset\":41}"
+        );
         assert_eq!((answer.status, String::from_utf8(answer.body).unwrap().as_str()), (200, expected));
     }
 

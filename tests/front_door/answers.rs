@@ -15,7 +15,7 @@ fn a_message_is_stored_as_posted_and_answered_with_its_place() {
     assert!(answer.head.contains("\r\nContent-Type: application/json\r\n"), "{}", answer.head);
     assert!(answer.head.contains("\r\nDate: "), "{}", answer.head);
     let expected = format!(
-        "{{\"mensaje\":\"Mensaje enviado\",\"data\":{body},\"topic\":\"mi-topico\",\"partition\":3,\"offset\":0}}"
+        r#"{{"mensaje":"Mensaje enviado","data":{body},"topic":"mi-topico","partition":3,"offset":0}}"#
     );
     assert_eq!(answer.body, expected);
     assert_eq!(channel.taken(), [body.as_bytes()]);

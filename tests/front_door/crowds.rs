@@ -1,5 +1,5 @@
-//! Many connections at once, large bodies at once, and descriptors that run out. Where a limit of the process matters,
-//! the test runs in a child of its own.
+//! Many connections at once, large bodies at once, and descriptors that run out. Where a limit of the process
+//! matters, the test runs in a child of its own.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
@@ -13,7 +13,8 @@ use point_to_point::config::ProducerApiSettings;
 
 use crate::support::{Client, PATIENCE, post, settings, start, until};
 
-/// This test program again, with another limit of open files, running one of the tests that are ignored otherwise.
+/// This test program again, with another limit of open files, running one of the tests that are ignored
+/// otherwise.
 fn again(test: &str, descriptors: u32) -> Command {
     let mut command = Command::new("sh");
     let script = format!("ulimit -n {descriptors} && exec \"$0\" --exact {test} --ignored --nocapture");

@@ -1,4 +1,5 @@
-//! A server in this process with a channel that keeps what it is given, and a client that speaks in raw bytes.
+//! A server in this process with a channel that keeps what it is given, and a client that speaks in raw
+//! bytes.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};

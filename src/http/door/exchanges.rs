@@ -133,8 +133,8 @@ impl EventLoop {
         }
     }
 
-    /// An answer has not come in time, though whoever owed it had a second more than it needed. If the handlers have
-    /// not answered either, the place stays taken until they have.
+    /// An answer has not come in time, though whoever owed it had a second more than it needed. If the
+    /// handlers have not answered either, the place stays taken until they have.
     pub(super) fn overdue(&mut self, index: usize) {
         let Some(slot) = self.slots.get(index) else { return };
         let (Some(client), Some(exchange)) = (&slot.client, &mut slot.exchange) else { return };
