@@ -5,6 +5,7 @@
 
 pub mod adapter;
 pub mod channel;
+pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod error;
@@ -12,3 +13,4 @@ pub mod http;
 pub mod logging;
 pub mod message;
 pub mod protocol;
+pub mod stop;

@@ -1,1 +1,190 @@
-//! (to be filled)
+//! The log: standard error and a file, through `simplelog`; and how text from outside is shown in a log line.
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::LineWriter;
+
+use log::LevelFilter;
+use simplelog::{
+    ColorChoice, CombinedLogger, Config, ConfigBuilder, LevelPadding, SharedLogger, TermLogger, TerminalMode,
+    WriteLogger, format_description,
+};
+
+use crate::config::LogSettings;
+use crate::error::{Error, Result};
+
+/// Our own log targets start with the crate's name.
+const OURS: &str = env!("CARGO_CRATE_NAME");
+
+/// Longer than any line that we write, so that a line reaches the file in one write and several programs can share it.
+const LINE_BYTES: usize = 16 * 1024;
+
+/// Sends the log to standard error and, unless its name is empty, to the end of `log.file`. Times are UTC, RFC 3339.
+/// Of other crates only warnings and errors are shown: below that the `kafka` crate logs whole requests, tokens
+/// included.
+///
+/// # Errors
+/// When the file cannot be opened for writing, or a logger is installed already.
+pub fn start(settings: &LogSettings) -> Result<()> {
+    let (ours, others) = (lines_of_ours(), lines_of_others());
+    let level = settings.level;
+    let mut loggers = vec![terminal(level, &ours), terminal(level.min(LevelFilter::Warn), &others)];
+    if !settings.file.is_empty() {
+        loggers.push(WriteLogger::new(level, ours, open(&settings.file)?));
+        loggers.push(WriteLogger::new(level.min(LevelFilter::Warn), others, open(&settings.file)?));
+    }
+    CombinedLogger::init(loggers).map_err(|e| Error::new("the log cannot be started").caused_by(e))
+}
+
+fn terminal(level: LevelFilter, config: &Config) -> Box<dyn SharedLogger> {
+    TermLogger::new(level, config.clone(), TerminalMode::Stderr, ColorChoice::Auto)
+}
+
+fn open(path: &str) -> Result<LineWriter<File>> {
+    let file = OpenOptions::new().append(true).create(true).open(path).map_err(|e| {
+        let what =
+            format!("the log file {} cannot be opened for writing (log.file)", escaped(path.as_bytes()));
+        Error::new(what).caused_by(e)
+    })?;
+    Ok(LineWriter::with_capacity(LINE_BYTES, file))
+}
+
+fn lines_of_ours() -> Config {
+    line_format().add_filter_allow_str(OURS).build()
+}
+
+fn lines_of_others() -> Config {
+    line_format().set_target_level(LevelFilter::Error).add_filter_ignore_str(OURS).build()
+}
+
+fn line_format() -> ConfigBuilder {
+    let mut builder = ConfigBuilder::new();
+    builder
+        .set_time_format_custom(format_description!(
+            "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"
+        ))
+        .set_level_padding(LevelPadding::Right)
+        .set_thread_level(LevelFilter::Off)
+        .set_location_level(LevelFilter::Off)
+        .set_target_level(LevelFilter::Debug);
+    builder
+}
+
+/// The most bytes of a text from outside that a log line shows.
+const SHOWN_BYTES: usize = 512;
+
+/// Shows bytes from outside in a log line: what could move the cursor, start a line or turn the text around is
+/// escaped as in a Rust string (`\n`, `\u{9b}`, `\xff` for what is no UTF-8), and after 512 bytes only the length is
+/// told.
+pub fn escaped(bytes: &[u8]) -> Escaped<'_> {
+    Escaped { bytes, limit: SHOWN_BYTES }
+}
+
+/// As [`escaped`], but whole.
+pub fn escaped_whole(bytes: &[u8]) -> Escaped<'_> {
+    Escaped { bytes, limit: usize::MAX }
+}
+
+/// Shows a message's key in a log line: quoted and escaped, or `none`.
+#[derive(Debug, Clone, Copy)]
+pub struct Key<'a>(pub Option<&'a [u8]>);
+
+impl fmt::Display for Key<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(key) => write!(f, "\"{}\"", escaped(key)),
+            None => f.write_str("none"),
+        }
+    }
+}
+
+/// See [`escaped`].
+#[derive(Debug, Clone, Copy)]
+pub struct Escaped<'a> {
+    bytes: &'a [u8],
+    limit: usize,
+}
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.bytes.get(..self.limit).unwrap_or(self.bytes);
+        let shortened = shown.len() < self.bytes.len();
+        let mut chunks = shown.utf8_chunks().peekable();
+        while let Some(chunk) = chunks.next() {
+            escape_text(chunk.valid(), f)?;
+            // The cut may have split a character: that is no malformed byte.
+            if shortened && chunks.peek().is_none() {
+                break;
+            }
+            chunk.invalid().iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))?;
+        }
+        if shortened { write!(f, "… ({} bytes)", self.bytes.len()) } else { Ok(()) }
+    }
+}
+
+fn escape_text(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut plain = 0;
+    for (at, character) in text.char_indices() {
+        if is_safe(character) {
+            continue;
+        }
+        f.write_str(text.get(plain..at).unwrap_or_default())?;
+        if character.is_ascii() {
+            write!(f, "{}", character.escape_default())?;
+        } else {
+            write!(f, "{}", character.escape_unicode())?;
+        }
+        plain = at + character.len_utf8();
+    }
+    f.write_str(text.get(plain..).unwrap_or_default())
+}
+
+/// Whether a character shows as itself: no control character (C0, DEL, C1), no line or paragraph separator, nothing
+/// invisible that changes direction or joins, and not what the escapes themselves are made of.
+fn is_safe(character: char) -> bool {
+    match character {
+        '\\' | '"' => false,
+        ' '..='~' => true,
+        '\u{061c}'
+        | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}'
+        | '\u{feff}' => false,
+        other => !other.is_control(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_text_shows_as_itself() {
+        assert_eq!(escaped("Hola, señor ≤ 5 €".as_bytes()).to_string(), "Hola, señor ≤ 5 €");
+    }
+
+    #[test]
+    fn what_could_forge_a_line_or_move_the_cursor_is_escaped() {
+        let hostile = "a\nb\r\x1b[2J\x7f\u{9b}1A\u{202e}x\u{2066}y\u{2028}z\0\"\\";
+        let shown = r#"a\nb\r\u{1b}[2J\u{7f}\u{9b}1A\u{202e}x\u{2066}y\u{2028}z\u{0}\"\\"#;
+        assert_eq!(escaped(hostile.as_bytes()).to_string(), shown);
+    }
+
+    #[test]
+    fn bytes_that_are_no_utf_8_are_shown_in_hexadecimal() {
+        assert_eq!(escaped(b"a\xff\xc3b").to_string(), r"a\xff\xc3b");
+    }
+
+    #[test]
+    fn a_long_payload_is_cut_between_characters_and_its_length_told() {
+        let long = "x".repeat(511) + "é" + "tail";
+        assert_eq!(escaped(long.as_bytes()).to_string(), "x".repeat(511) + "… (517 bytes)");
+        assert_eq!(escaped_whole(long.as_bytes()).to_string(), long);
+    }
+
+    #[test]
+    fn a_log_file_that_cannot_be_opened_is_named() {
+        let error = open("/nowhere/at/all.log").unwrap_err().to_string();
+        assert!(error.starts_with("the log file /nowhere/at/all.log cannot be opened"), "{error}");
+    }
+}

@@ -1,8 +1,16 @@
 //! The typed settings of all programs, with their defaults. [`load`] reads them from the file, the environment and
 //! the command line; `config.toml` in the repository explains every key.
 
+mod keys;
+mod load;
+
 use std::fmt;
 use std::time::Duration;
+
+pub use keys::check_consumer_name;
+pub use load::{ConfigError, load};
+
+pub use crate::protocol::compression::Compression;
 
 /// What a message may weigh, key and value together, so that it fits a Kafka batch under the broker's default
 /// `message.max.bytes` (1048588) with its headers.
@@ -43,21 +51,6 @@ pub struct KafkaSettings {
     pub delivery_timeout_ms: u64,
     /// Compression of the batches that go to the cluster.
     pub compression: Compression,
-}
-
-/// How batches are compressed on their way to the cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compression {
-    /// Not at all.
-    None,
-    /// gzip.
-    Gzip,
-    /// Snappy.
-    Snappy,
-    /// LZ4.
-    Lz4,
-    /// Zstandard.
-    Zstd,
 }
 
 /// `[producer_api]`: the HTTP endpoint, its limits and deadlines.

@@ -1,1 +1,22 @@
-//! (to be filled)
+//! Bytes of the Kafka protocol, without I/O: what comes from a socket is judged here, and nowhere believed.
+//!
+//! - [`wire`]: the primitive types, read with bounds and written.
+//! - [`error_code`]: the protocol's error codes, their names and whether a retry may help.
+//! - [`partitioner`]: the partition of a key, as the Java client chooses it.
+//! - [`compression`]: the codecs, with bounds on what they unpack.
+//! - [`records`]: record batches, read without copying and written.
+//! - [`assignment`]: what members of a consumer group tell each other.
+//! - [`layout`]: the guard in front of the decoders of `kafka-protocol`.
+//! - [`legacy`]: the old protocol that the `kafka` crate speaks.
+
+pub mod assignment;
+pub mod compression;
+pub mod error_code;
+pub mod layout;
+pub mod legacy;
+pub mod partitioner;
+pub mod records;
+pub mod wire;
+
+#[cfg(test)]
+mod testing;

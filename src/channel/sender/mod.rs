@@ -1,13 +1,21 @@
 //! The batching sender: what many threads submit goes to the crate's `Producer::send_all` in few calls, and each
 //! message's outcome comes back as soon as the cluster has acknowledged it.
 
+mod lane;
+mod queue;
+mod set;
+
 use std::fmt;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use crate::adapter::Endpoint;
-use crate::config::Settings;
-use crate::error::Result;
+use crate::config::{MAX_MESSAGE_BYTES, Settings};
+use crate::error::{Error, Result};
+use crate::stop::Stop;
+use queue::{Limits, MAX_LANES, Queue};
+use set::{Finished, Set, SetOutcome};
 
 /// A message to be stored.
 pub struct Outgoing {
@@ -79,30 +87,309 @@ impl fmt::Display for SubmitError {
 
 impl std::error::Error for SubmitError {}
 
+/// The client id's name, which the log shows too.
+const NAME: &str = "producer_api";
+
+/// While messages are open, flights and deadlines are looked at this often.
+const TICK: Duration = Duration::from_millis(25);
+
+/// The longest that a call waits for a partition's leader.
+const LONGEST_ACK_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// The sender; a clone is another handle on the same one.
+///
+/// Threads: lane 0 carries calls one after another, each with all that waits. The clock watches deadlines; where a call
+/// stays out for long it wakes or starts a further lane, which carries what does not wait for the same partitions.
 #[derive(Clone)]
-pub struct Sender {}
+pub struct Sender {
+    shared: Arc<Shared>,
+}
+
+/// What the threads share. `state` is the only lock; no [`Done`] is called under it.
+struct Shared {
+    topic: Arc<str>,
+    endpoint: Endpoint,
+    ack_timeout: Duration,
+    state: Mutex<State>,
+    /// Lanes wait here for messages.
+    work: Condvar,
+    /// The clock waits here for the first open message.
+    clock: Condvar,
+    /// `close` waits here for open messages and threads to end.
+    progress: Condvar,
+    /// Asked when the threads shall end.
+    end: Stop,
+}
+
+struct State {
+    queue: Queue,
+    closing: bool,
+    /// Lanes that wait for messages, and how many of them have been woken already.
+    idle: usize,
+    waking: usize,
+    clock_sleeps: bool,
+    lanes: usize,
+    threads: Vec<JoinHandle<()>>,
+    /// The last reason why the topic cannot be reached, so that the log tells it once.
+    trouble: Option<String>,
+}
 
 impl Sender {
     /// Starts the sender's threads for `kafka.topic` behind the adapter at `endpoint`. No broker needs to be there yet.
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub fn start(_settings: &Settings, _endpoint: Endpoint) -> Result<Sender> {
-        todo!()
+    pub fn start(settings: &Settings, endpoint: Endpoint) -> Result<Sender> {
+        let topic: Arc<str> = settings.kafka.topic.as_str().into();
+        let api = &settings.producer_api;
+        let ack_timeout = (api.answer_timeout() / 4).min(LONGEST_ACK_TIMEOUT);
+        let limits = Limits { messages: api.queue_messages, bytes: api.queue_bytes, ack_timeout };
+        let state = State {
+            queue: Queue::new(topic.clone(), limits),
+            closing: false,
+            idle: 0,
+            waking: 0,
+            clock_sleeps: false,
+            lanes: 0,
+            threads: Vec::new(),
+            trouble: None,
+        };
+        let shared = Arc::new(Shared {
+            topic,
+            endpoint,
+            ack_timeout,
+            state: Mutex::new(state),
+            work: Condvar::new(),
+            clock: Condvar::new(),
+            progress: Condvar::new(),
+            end: Stop::new(),
+        });
+        let sender = Sender { shared };
+        let mut state = sender.shared.lock();
+        let started =
+            sender.shared.start_lane(&mut state).and_then(|()| sender.shared.start_clock(&mut state));
+        drop(state);
+        if let Err(error) = started {
+            sender.close(Instant::now());
+            return Err(Error::new("a thread of the sender cannot be started").caused_by(error));
+        }
+        Ok(sender)
     }
 
-    /// Takes a message. `done` is called exactly once if and only if this returns `Ok`.
+    /// Takes a message. `done` is called exactly once if and only if this returns `Ok`. The kafka crate sends an empty
+    /// value as a null one.
     ///
     /// # Errors
     /// See [`SubmitError`]; the message is then certainly not stored.
-    pub fn submit(&self, _message: Outgoing, _done: Done) -> Result<(), SubmitError> {
-        todo!()
+    pub fn submit(&self, message: Outgoing, done: Done) -> Result<(), SubmitError> {
+        if message.key.as_ref().map_or(0, Vec::len) + message.value.len() > MAX_MESSAGE_BYTES {
+            return Err(SubmitError::TooLarge { limit: MAX_MESSAGE_BYTES });
+        }
+        let shared = &self.shared;
+        let mut state = shared.lock();
+        if state.closing {
+            return Err(SubmitError::Closed);
+        }
+        if !state.queue.push(message, done) {
+            return Err(SubmitError::QueueFull);
+        }
+        // With a young flight out, its lane takes the message when it comes back.
+        let wake_lane = state.waking == 0 && state.idle > 0 && !state.queue.has_young_flight();
+        state.waking += usize::from(wake_lane);
+        let wake_clock = std::mem::take(&mut state.clock_sleeps);
+        drop(state);
+        if wake_lane {
+            shared.work.notify_one();
+        }
+        if wake_clock {
+            shared.clock.notify_one();
+        }
+        Ok(())
     }
 
     /// Takes no new message, finishes the open ones and ends the threads. What is still open at `deadline` gets its
-    /// honest answer then: not stored if it still waited, unknown if it was under way.
-    pub fn close(&self, _deadline: Instant) {
-        todo!()
+    /// honest answer then: not stored if it still waited, unknown if it was under way. A thread whose call is still out
+    /// is left to end with it.
+    pub fn close(&self, deadline: Instant) {
+        let shared = &self.shared;
+        let mut state = shared.lock();
+        state.closing = true;
+        state = shared.wait_until(deadline, state, |state| state.queue.open() == 0);
+        let mut finished = Vec::new();
+        state.queue.abandon(&mut finished);
+        drop(state);
+        hand_out(finished);
+        shared.end.ask();
+        // Under the lock, so that no thread is between its look at `end` and its wait.
+        drop(shared.lock());
+        shared.work.notify_all();
+        shared.clock.notify_all();
+        let all_done = |state: &mut State| state.threads.iter().all(JoinHandle::is_finished);
+        let mut state = shared.wait_until(deadline.max(Instant::now() + TICK), shared.lock(), all_done);
+        for thread in state.threads.drain(..).filter(JoinHandle::is_finished) {
+            // A panic was told where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ended(&self) -> bool {
+        self.end.is_asked()
+    }
+
+    fn start_lane(self: &Arc<Self>, state: &mut State) -> std::io::Result<()> {
+        let (shared, lane) = (self.clone(), state.lanes);
+        let body = move || lane::run(&shared, lane);
+        state.threads.push(thread::Builder::new().name(format!("sender-{lane}")).spawn(body)?);
+        state.lanes += 1;
+        Ok(())
+    }
+
+    fn start_clock(self: &Arc<Self>, state: &mut State) -> std::io::Result<()> {
+        let shared = self.clone();
+        let body = move || shared.run_clock();
+        state.threads.push(thread::Builder::new().name("sender-clock".to_owned()).spawn(body)?);
+        Ok(())
+    }
+
+    /// Waits, with a look each tick as threads tell nobody that they end, until `over` or `deadline`.
+    fn wait_until<'a>(
+        &'a self,
+        deadline: Instant,
+        mut state: MutexGuard<'a, State>,
+        over: impl Fn(&mut State) -> bool,
+    ) -> MutexGuard<'a, State> {
+        while !over(&mut state) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let waited = self.progress.wait_timeout(state, left.min(TICK));
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state
+    }
+
+    /// Waits until `lane` shall send something. `None` if its metadata should be loaded again first, or at the end.
+    fn wait_for_sets(&self, lane: usize, ready: &lane::Ready) -> Option<Vec<Set>> {
+        let mut finished = Vec::new();
+        let mut state = self.lock();
+        let sets = loop {
+            let now = Instant::now();
+            if self.ended() {
+                break None;
+            }
+            if state.queue.open() > 0 && ready.is_old(now, state.queue.partitions()) {
+                break None;
+            }
+            let sets = state.queue.take(now, lane, &mut finished);
+            if !sets.is_empty() {
+                // After a call that keeps nobody, another lane may leave at once.
+                let another = state.waking < state.idle && state.queue.has_work(now);
+                state.waking += usize::from(another);
+                if another {
+                    self.work.notify_one();
+                }
+                break Some(sets);
+            }
+            if !finished.is_empty() {
+                drop(state);
+                hand_out(std::mem::take(&mut finished));
+                state = self.lock();
+                continue;
+            }
+            state.idle += 1;
+            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
+            state.waking = state.waking.saturating_sub(1);
+        };
+        drop(state);
+        hand_out(finished);
+        sets
+    }
+
+    /// Ends the call of `lane` and tells the senders.
+    fn settle(&self, lane: usize, sets: &mut [Set], outcomes: &[SetOutcome]) {
+        let mut finished = Vec::new();
+        let mut state = self.lock();
+        state.queue.settle(Instant::now(), lane, sets, outcomes, &mut finished);
+        if state.closing {
+            self.progress.notify_all();
+        }
+        drop(state);
+        hand_out(finished);
+    }
+
+    /// The topic is reached.
+    fn reached(&self, partitions: usize) {
+        let mut state = self.lock();
+        if state.queue.partitions() != partitions {
+            log::info!("topic {} has {partitions} partitions", self.topic);
+        } else if state.trouble.is_some() {
+            log::info!("topic {} can be reached again", self.topic);
+        }
+        state.trouble = None;
+        state.queue.set_partitions(partitions);
+    }
+
+    /// The topic cannot be reached, for this reason.
+    fn trouble(&self, reason: &str) {
+        let mut state = self.lock();
+        if state.trouble.as_deref() != Some(reason) && !self.ended() {
+            log::warn!("topic {} cannot be reached, trying again: {reason}", self.topic);
+        }
+        state.trouble = Some(reason.to_owned());
+        state.queue.set_trouble(reason);
+    }
+
+    /// Watches deadlines, and calls that stay out for long.
+    fn run_clock(self: &Arc<Self>) {
+        let mut finished = Vec::new();
+        let mut state = self.lock();
+        while !self.ended() {
+            if state.queue.open() == 0 {
+                state.clock_sleeps = true;
+                state = self.clock.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let now = Instant::now();
+            state.queue.age(now);
+            state.queue.expire(now, &mut finished);
+            if state.queue.has_work(now) {
+                self.open_lane(&mut state);
+            }
+            if !finished.is_empty() {
+                drop(state);
+                hand_out(std::mem::take(&mut finished));
+                state = self.lock();
+            }
+            let due = state.queue.next_deadline().map_or(TICK, |next| next.saturating_duration_since(now));
+            let waited = self.clock.wait_timeout(state, due.clamp(Duration::from_millis(1), TICK));
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Wakes a lane for what may leave now, or starts one; none while all are out or on their way to the topic.
+    fn open_lane(self: &Arc<Self>, state: &mut State) {
+        if state.idle > 0 {
+            state.waking = state.waking.max(1);
+            self.work.notify_one();
+            return;
+        }
+        let all_out = state.queue.flights() == state.lanes;
+        if all_out && state.lanes < MAX_LANES && self.start_lane(state).is_err() {
+            log::warn!("no thread for a further connection can be started");
+        }
+    }
+}
+
+fn hand_out(finished: Vec<Finished>) {
+    for (done, delivery) in finished {
+        done(delivery);
     }
 }

@@ -1,0 +1,86 @@
+//! The handler of `consumer1` and `consumer2`: each message becomes one line.
+
+use std::io::{self, Write};
+
+use super::receiver::{Handler, Received};
+use crate::error::{Error, Result, Stored};
+use crate::logging::escaped_whole;
+use crate::message::Message;
+
+/// Prints messages, a line each, and each line at once.
+pub struct Printer<W> {
+    out: W,
+}
+
+impl Printer<io::Stdout> {
+    /// Prints on standard output.
+    pub fn on_stdout() -> Printer<io::Stdout> {
+        Printer { out: io::stdout() }
+    }
+}
+
+impl<W: Write> Printer<W> {
+    fn print(&mut self, line: &str) -> io::Result<()> {
+        self.out.write_all(line.as_bytes())?;
+        self.out.flush()
+    }
+}
+
+impl<W: Write> Handler for Printer<W> {
+    fn joined(&mut self) -> Result<()> {
+        self.print("Esperando mensajes...\n")
+            .map_err(|e| Error::new("standard output is broken").caused_by(e))
+    }
+
+    /// Prints the message's JSON. What is no JSON is logged as an error and printed escaped, marked as such.
+    fn handle(&mut self, message: &Received<'_>) -> Result<()> {
+        let Received { topic, partition, offset, value, .. } = *message;
+        let line = match Message::from_json(value) {
+            Ok(json) => format!("Mensaje recibido: {}\n", json.one_line()),
+            Err(error) => {
+                log::error!("topic={topic} partition={partition} offset={offset}: {error}");
+                format!("Mensaje recibido (no es JSON): {}\n", escaped_whole(value))
+            }
+        };
+        self.print(&line).map_err(|e| {
+            let error = Error::new("standard output is broken, the message is not committed").caused_by(e);
+            error.at(topic, Some(partition), Some(offset)).stored(Stored::Yes)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn received(value: &[u8]) -> Received<'_> {
+        Received { topic: "t", partition: 1, offset: 2, key: None, value }
+    }
+
+    #[test]
+    fn each_message_is_one_line() {
+        let mut printer = Printer { out: Vec::new() };
+        printer.joined().unwrap();
+        printer.handle(&received(b"{\n  \"id\": 1,\n  \"contenido\": \"Hola desde Kafka\"\n}")).unwrap();
+        printer.handle(&received(b"\x1b[2J\nhola")).unwrap();
+        let lines = "Esperando mensajes...\n\
+                     Mensaje recibido: {\"id\":1,\"contenido\":\"Hola desde Kafka\"}\n\
+                     Mensaje recibido (no es JSON): \\u{1b}[2J\\nhola\n";
+        assert_eq!(String::from_utf8(printer.out).unwrap(), lines);
+    }
+
+    #[test]
+    fn a_broken_pipe_fails_and_names_the_message() {
+        struct Broken;
+        impl Write for Broken {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let error = Printer { out: Broken }.handle(&received(b"1")).unwrap_err().to_string();
+        assert!(error.contains("not committed (topic t, partition 1, offset 2)"), "{error}");
+    }
+}

@@ -1,0 +1,485 @@
+//! What waits to be stored and what is under way: the sender's decisions without threads, clocks or sockets, so that
+//! each can be tested on its own.
+//!
+//! Rules that hold here: a partition is in at most one flight, so its messages keep their order; a message's [`Done`]
+//! is handed out exactly once; what counts against the limits is freed only when its bytes are.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::set::{Finished, Open, Payload, Set, SetOutcome, Waiting, Why, unknown};
+use super::{Done, Outgoing};
+use crate::protocol::partitioner::partition_for_key;
+
+/// Flights at a time, each on a lane (a `Producer` with its connection) of its own.
+pub(super) const MAX_LANES: usize = 4;
+
+/// A flight out for longer does not keep others from leaving.
+const YOUNG: Duration = Duration::from_millis(50);
+
+/// The most that one set weighs, to stay under the broker's default `message.max.bytes` (1048588). Lowered for a topic
+/// that takes less.
+const SET_BYTES: usize = 900_000;
+
+/// All sets of one call, so that a call stays a moment's work.
+const CALL_BYTES: usize = 4 << 20;
+
+/// Pause before a partition without a leader is tried again; the adapter itself waits for a leader, too.
+const SICK_PAUSE: Duration = Duration::from_millis(100);
+
+/// A partition without a leader that no key asks for is tried with one message after this time.
+const PROBE_AFTER: Duration = Duration::from_secs(5);
+
+/// How much may wait, and how long a call waits for a leader.
+pub(super) struct Limits {
+    pub(super) messages: usize,
+    pub(super) bytes: usize,
+    /// After this time at the latest the adapter says that a set was never written. With less left than that, a
+    /// message for a partition without a leader is not sent again: its answer would come too late to be definite.
+    pub(super) ack_timeout: Duration,
+}
+
+#[derive(Default)]
+struct Partition {
+    waiting: VecDeque<Waiting>,
+    in_flight: bool,
+    sick: Option<Sickness>,
+}
+
+/// Had no leader when it was last tried: why, and when to try again.
+struct Sickness {
+    why: Why,
+    retry_at: Instant,
+    probe_at: Instant,
+}
+
+struct Flight {
+    since: Instant,
+    young: bool,
+    /// In the order of the sets' messages.
+    open: Vec<Open>,
+}
+
+/// See the module's text.
+pub(super) struct Queue {
+    topic: Arc<str>,
+    limits: Limits,
+    partitions: Vec<Partition>,
+    /// Messages with a key while the number of partitions is unknown.
+    unplaced: VecDeque<Waiting>,
+    unkeyed: VecDeque<Waiting>,
+    flights: [Option<Flight>; MAX_LANES],
+    messages: usize,
+    bytes: usize,
+    set_bytes: usize,
+    rotation: usize,
+    next_deadline: Option<Instant>,
+    /// Why no lane reaches the topic.
+    trouble: Option<Why>,
+}
+
+impl Queue {
+    pub(super) fn new(topic: Arc<str>, limits: Limits) -> Queue {
+        Queue {
+            topic,
+            limits,
+            partitions: Vec::new(),
+            unplaced: VecDeque::new(),
+            unkeyed: VecDeque::new(),
+            flights: Default::default(),
+            messages: 0,
+            bytes: 0,
+            set_bytes: SET_BYTES,
+            rotation: 0,
+            next_deadline: None,
+            trouble: None,
+        }
+    }
+
+    /// Takes a message; false if the limits are reached.
+    pub(super) fn push(&mut self, message: Outgoing, done: Done) -> bool {
+        let payload = Payload { key: message.key.unwrap_or_default(), value: message.value, late: false };
+        let bytes = payload.bytes();
+        if self.messages >= self.limits.messages || self.bytes + bytes > self.limits.bytes {
+            return false;
+        }
+        self.messages += 1;
+        self.bytes += bytes;
+        self.next_deadline = earlier(self.next_deadline, message.deadline);
+        let waiting = Waiting { payload, deadline: message.deadline, done };
+        self.line_of(&waiting.payload.key).push_back(waiting);
+        true
+    }
+
+    /// Messages whose bytes are held.
+    pub(super) fn open(&self) -> usize {
+        self.messages
+    }
+
+    /// No open message's deadline is earlier.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.next_deadline
+    }
+
+    /// The number of partitions, 0 while unknown.
+    pub(super) fn partitions(&self) -> usize {
+        self.partitions.len()
+    }
+
+    /// Says how many partitions the topic has. What waits with a key is placed anew, in order.
+    pub(super) fn set_partitions(&mut self, count: usize) {
+        self.trouble = None;
+        if count == self.partitions.len() {
+            return;
+        }
+        let mut keyed = mem::take(&mut self.unplaced);
+        for partition in &mut self.partitions {
+            keyed.append(&mut partition.waiting);
+        }
+        self.partitions.resize_with(count, Partition::default);
+        for waiting in keyed {
+            self.line_of(&waiting.payload.key).push_back(waiting);
+        }
+    }
+
+    /// Says why the topic cannot be reached at present.
+    pub(super) fn set_trouble(&mut self, reason: &str) {
+        self.trouble = Some(Why::new("no_broker", reason));
+    }
+
+    /// Whether a flight is out that has not been for long: then no other leaves, so that what comes meanwhile goes
+    /// together in the next.
+    pub(super) fn has_young_flight(&self) -> bool {
+        self.flights.iter().flatten().any(|flight| flight.young)
+    }
+
+    /// How many flights are out.
+    pub(super) fn flights(&self) -> usize {
+        self.flights.iter().flatten().count()
+    }
+
+    /// Lets flights that have been out for long keep nobody any more.
+    pub(super) fn age(&mut self, now: Instant) {
+        for flight in self.flights.iter_mut().flatten() {
+            flight.young &= now.saturating_duration_since(flight.since) < YOUNG;
+        }
+    }
+
+    /// Whether [`Queue::take`] would find something for one more lane.
+    pub(super) fn has_work(&self, now: Instant) -> bool {
+        let sick_may_leave = self.sick_may_leave();
+        let none_healthy = self.none_healthy();
+        let wanted = |partition: &Partition| match &partition.sick {
+            None => !partition.waiting.is_empty() || !self.unkeyed.is_empty(),
+            Some(sick) => {
+                let for_unkeyed = none_healthy || sick.probe_at <= now;
+                let some = !partition.waiting.is_empty() || for_unkeyed && !self.unkeyed.is_empty();
+                some && sick_may_leave && sick.retry_at <= now
+            }
+        };
+        !self.has_young_flight() && self.partitions.iter().any(|p| !p.in_flight && wanted(p))
+    }
+
+    /// Takes what one call on `lane` shall send; nothing if there is nothing or it is not time. Messages that are past
+    /// saving go to `finished`.
+    pub(super) fn take(&mut self, now: Instant, lane: usize, finished: &mut Vec<Finished>) -> Vec<Set> {
+        if self.has_young_flight() || lane >= MAX_LANES {
+            return Vec::new();
+        }
+        let mut open = Vec::new();
+        let mut sets = self.take_sick(now, &mut open, finished);
+        // A call that may have to wait for a leader keeps nobody.
+        let young = sets.is_empty();
+        if sets.is_empty() {
+            sets = self.take_healthy(&mut open);
+        }
+        for set in &sets {
+            if let Some(partition) = self.partition(set.partition) {
+                partition.in_flight = true;
+            }
+        }
+        if !sets.is_empty() {
+            self.flights[lane] = Some(Flight { since: now, young, open });
+        }
+        sets
+    }
+
+    /// Ends the flight of `lane` as `outcomes` say, one for each set. What was never written waits again, in front.
+    /// Sets whose outcome is final keep their messages, for the log.
+    pub(super) fn settle(
+        &mut self,
+        now: Instant,
+        lane: usize,
+        sets: &mut [Set],
+        outcomes: &[SetOutcome],
+        finished: &mut Vec<Finished>,
+    ) {
+        let Some(flight) = self.flights.get_mut(lane).and_then(Option::take) else { return };
+        let mut open = flight.open.into_iter();
+        for (set, outcome) in sets.iter_mut().zip(outcomes) {
+            let open: Vec<_> = open.by_ref().take(set.messages.len()).collect();
+            if let Some(partition) = self.partition(set.partition) {
+                partition.in_flight = false;
+                partition.sick = Sickness::after(outcome, now);
+            }
+            match outcome {
+                SetOutcome::NeverWritten { reason } => {
+                    self.requeue(now, set, open, &Why::new("no_leader", reason), finished);
+                }
+                SetOutcome::TooLarge if set.messages.len() > 1 => {
+                    // The refused set was above the topic's limit, so half of it is above half of that limit: the
+                    // size sinks fast to what the topic takes, and an offender ends up alone.
+                    self.set_bytes = self.set_bytes.min(set.bytes / 2);
+                    self.requeue(now, set, open, &Why::new("queue_timeout", BEHIND_OTHERS), finished);
+                }
+                _ => self.conclude(set, open, outcome, finished),
+            }
+        }
+    }
+
+    /// Gives every message whose deadline has come its honest answer: not stored while it waits, unknown while it is
+    /// under way.
+    pub(super) fn expire(&mut self, now: Instant, finished: &mut Vec<Finished>) {
+        if self.next_deadline.is_some_and(|deadline| deadline <= now) {
+            self.end_until(Some(now), finished);
+        }
+    }
+
+    /// Gives up on everything that is open, as the sender closes.
+    pub(super) fn abandon(&mut self, finished: &mut Vec<Finished>) {
+        self.trouble = Some(Why::new("closing", "the program is stopping"));
+        self.end_until(None, finished);
+    }
+
+    fn partition(&mut self, number: i32) -> Option<&mut Partition> {
+        self.partitions.get_mut(usize::try_from(number).ok()?)
+    }
+
+    fn line_of(&mut self, key: &[u8]) -> &mut VecDeque<Waiting> {
+        if key.is_empty() {
+            return &mut self.unkeyed;
+        }
+        let count = i32::try_from(self.partitions.len()).unwrap_or(i32::MAX);
+        let place = usize::try_from(partition_for_key(key, count)).unwrap_or_default();
+        match self.partitions.get_mut(place) {
+            Some(partition) => &mut partition.waiting,
+            None => &mut self.unplaced,
+        }
+    }
+
+    /// Calls to sick partitions leave a lane for the healthy ones.
+    fn sick_may_leave(&self) -> bool {
+        self.flights() < MAX_LANES - 1
+    }
+
+    fn none_healthy(&self) -> bool {
+        self.partitions.iter().all(|partition| partition.sick.is_some())
+    }
+
+    /// What waits for partitions that lately had no leader, together in one call, so that nothing else waits with it.
+    fn take_sick(&mut self, now: Instant, open: &mut Vec<Open>, finished: &mut Vec<Finished>) -> Vec<Set> {
+        let mut sets = Vec::new();
+        if !self.sick_may_leave() {
+            return sets;
+        }
+        let mut room = CALL_BYTES;
+        let none_healthy = self.none_healthy();
+        for (index, partition) in self.partitions.iter_mut().enumerate() {
+            let due = partition.sick.as_ref().filter(|sick| sick.retry_at <= now && !partition.in_flight);
+            let Some(sick) = due else { continue };
+            let mut set = Set::new(index);
+            let bytes = self.set_bytes.min(room);
+            set.fill(&mut partition.waiting, bytes, usize::MAX, open);
+            if set.messages.is_empty() && none_healthy {
+                set.fill(&mut self.unkeyed, bytes, usize::MAX, open);
+            } else if set.messages.is_empty() && sick.probe_at <= now {
+                set.fill(&mut self.unkeyed, bytes, 1, open);
+            }
+            let too_late = now + self.limits.ack_timeout + self.limits.ack_timeout / 4;
+            let gone = give_up(too_late, &mut set, &sick.why, open, finished);
+            self.messages -= gone.messages;
+            self.bytes -= gone.bytes;
+            if !set.messages.is_empty() {
+                room = room.saturating_sub(set.bytes);
+                sets.push(set);
+            }
+        }
+        sets
+    }
+
+    /// What waits for partitions with a leader; messages without a key go together to one of them, in turn, as one
+    /// larger batch costs the cluster less than many small ones.
+    fn take_healthy(&mut self, open: &mut Vec<Open>) -> Vec<Set> {
+        let mut sets = Vec::new();
+        let mut room = CALL_BYTES;
+        let start = self.rotation.min(self.partitions.len());
+        self.rotation = if start + 1 < self.partitions.len() { start + 1 } else { 0 };
+        let (before, after) = self.partitions.split_at_mut(start);
+        let turn = after.iter_mut().zip(start..).chain(before.iter_mut().zip(0..));
+        for (partition, index) in turn {
+            if partition.in_flight || partition.sick.is_some() {
+                continue;
+            }
+            let mut set = Set::new(index);
+            let bytes = self.set_bytes.min(room);
+            set.fill(&mut partition.waiting, bytes, usize::MAX, open);
+            set.fill(&mut self.unkeyed, bytes, usize::MAX, open);
+            if !set.messages.is_empty() {
+                room = room.saturating_sub(set.bytes);
+                sets.push(set);
+            }
+        }
+        sets
+    }
+
+    /// Puts the messages of a set back in front of their lines, in order; those out of time get their answer.
+    fn requeue(
+        &mut self,
+        now: Instant,
+        set: &mut Set,
+        open: Vec<Open>,
+        why: &Why,
+        finished: &mut Vec<Finished>,
+    ) {
+        for (payload, open) in mem::take(&mut set.messages).into_iter().zip(open).rev() {
+            match open {
+                Some((deadline, done)) if deadline > now => {
+                    let waiting = Waiting { payload, deadline, done };
+                    self.line_of(&waiting.payload.key).push_front(waiting);
+                }
+                told => {
+                    self.messages -= 1;
+                    self.bytes -= payload.bytes();
+                    finished.extend(told.map(|(_, done)| (done, why.not_stored())));
+                }
+            }
+        }
+    }
+
+    /// Hands out the fate of a set's messages.
+    fn conclude(
+        &mut self,
+        set: &mut Set,
+        open: Vec<Open>,
+        outcome: &SetOutcome,
+        finished: &mut Vec<Finished>,
+    ) {
+        let base = if let SetOutcome::Stored { base } = outcome { *base } else { 0 };
+        for ((payload, open), offset) in set.messages.iter_mut().zip(open).zip(base..) {
+            self.messages -= 1;
+            self.bytes -= payload.bytes();
+            payload.late = open.is_none();
+            finished
+                .extend(open.map(|(_, done)| (done, outcome.delivery(&self.topic, set.partition, offset))));
+        }
+    }
+
+    /// Ends what is due at `now`, or everything.
+    fn end_until(&mut self, now: Option<Instant>, finished: &mut Vec<Finished>) {
+        let due = |deadline: Instant| now.is_none_or(|now| deadline <= now);
+        let mut next = None;
+        let mut gone = Gone::default();
+        let why = self.why_waiting();
+        let mut sieve = |line: &mut VecDeque<Waiting>, why: &Why| {
+            for waiting in mem::take(line) {
+                if due(waiting.deadline) {
+                    gone.add(&waiting.payload);
+                    finished.push((waiting.done, why.not_stored()));
+                } else {
+                    next = earlier(next, waiting.deadline);
+                    line.push_back(waiting);
+                }
+            }
+        };
+        sieve(&mut self.unplaced, &why);
+        sieve(&mut self.unkeyed, &why);
+        for partition in &mut self.partitions {
+            let sick = partition.sick.as_ref().filter(|_| self.trouble.is_none());
+            sieve(&mut partition.waiting, sick.map_or(&why, |sick| &sick.why));
+        }
+        let reason = if now.is_some() { "no answer came in time" } else { "the program is stopping" };
+        for open in self.flights.iter_mut().flatten().flat_map(|flight| &mut flight.open) {
+            match open.take() {
+                Some((deadline, done)) if due(deadline) => finished.push((done, unknown(reason))),
+                Some((deadline, done)) => {
+                    next = earlier(next, deadline);
+                    *open = Some((deadline, done));
+                }
+                None => {}
+            }
+        }
+        self.messages -= gone.messages;
+        self.bytes -= gone.bytes;
+        self.next_deadline = next;
+    }
+
+    /// Why a message that could go to any partition still waits.
+    fn why_waiting(&self) -> Why {
+        let first_sick = self.partitions.iter().find_map(|partition| partition.sick.as_ref());
+        match (&self.trouble, first_sick) {
+            (Some(why), _) => why.clone(),
+            (None, Some(sick)) if self.none_healthy() => sick.why.clone(),
+            _ if self.partitions.is_empty() => Why::new("no_broker", "no broker has answered yet"),
+            _ => Why::new("queue_timeout", BEHIND_OTHERS),
+        }
+    }
+}
+
+const BEHIND_OTHERS: &str = "it waited too long behind other messages";
+
+impl Sickness {
+    fn after(outcome: &SetOutcome, now: Instant) -> Option<Sickness> {
+        let SetOutcome::NeverWritten { reason } = outcome else { return None };
+        let why = Why::new("no_leader", reason);
+        Some(Sickness { why, retry_at: now + SICK_PAUSE, probe_at: now + PROBE_AFTER })
+    }
+}
+
+/// What left the queue, for its tally.
+#[derive(Default)]
+struct Gone {
+    messages: usize,
+    bytes: usize,
+}
+
+impl Gone {
+    fn add(&mut self, payload: &Payload) {
+        self.messages += 1;
+        self.bytes += payload.bytes();
+    }
+}
+
+/// Takes those out of a set, the last in `open`, whose deadline is before `too_late`.
+fn give_up(
+    too_late: Instant,
+    set: &mut Set,
+    why: &Why,
+    open: &mut Vec<Open>,
+    finished: &mut Vec<Finished>,
+) -> Gone {
+    let mut gone = Gone::default();
+    let own = open.split_off(open.len() - set.messages.len());
+    for (payload, told) in mem::take(&mut set.messages).into_iter().zip(own) {
+        match told {
+            Some((deadline, done)) if deadline < too_late => {
+                gone.add(&payload);
+                set.bytes -= payload.weight();
+                finished.push((done, why.not_stored()));
+            }
+            told => {
+                set.messages.push(payload);
+                open.push(told);
+            }
+        }
+    }
+    gone
+}
+
+fn earlier(known: Option<Instant>, other: Instant) -> Option<Instant> {
+    Some(known.map_or(other, |known| known.min(other)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,421 @@
+use std::sync::mpsc::{self, Receiver, Sender};
+
+use super::*;
+use crate::channel::sender::Delivery;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A queue, a clock that stands still until told, and what became of each message by its name.
+struct Bench {
+    queue: Queue,
+    now: Instant,
+    tell: Sender<(String, Delivery)>,
+    told: Receiver<(String, Delivery)>,
+}
+
+impl Bench {
+    fn new(partitions: usize) -> Bench {
+        Bench::with_limits(partitions, 1000, 10_000_000)
+    }
+
+    fn with_limits(partitions: usize, messages: usize, bytes: usize) -> Bench {
+        let mut queue = Queue::new("t".into(), Limits { messages, bytes, ack_timeout: SECOND });
+        if partitions > 0 {
+            queue.set_partitions(partitions);
+        }
+        let (tell, told) = mpsc::channel();
+        Bench { queue, now: Instant::now(), tell, told }
+    }
+
+    /// Submits a message with ten seconds to live; its value is its name.
+    fn push(&mut self, key: &str, name: &str) -> bool {
+        self.push_for(key, name.as_bytes().to_vec(), name, 10 * SECOND)
+    }
+
+    fn push_for(&mut self, key: &str, value: Vec<u8>, name: &str, life: Duration) -> bool {
+        let key = Some(key.as_bytes().to_vec()).filter(|key| !key.is_empty());
+        let (tell, name) = (self.tell.clone(), name.to_owned());
+        let done = Box::new(move |delivery| tell.send((name, delivery)).unwrap());
+        self.queue.push(Outgoing { key, value, deadline: self.now + life }, done)
+    }
+
+    fn take(&mut self, lane: usize) -> Vec<Set> {
+        let mut finished = Vec::new();
+        let sets = self.queue.take(self.now, lane, &mut finished);
+        hand_out(finished);
+        sets
+    }
+
+    fn settle(&mut self, lane: usize, mut sets: Vec<Set>, outcome: impl Fn(i32) -> SetOutcome) -> Vec<Set> {
+        let outcomes: Vec<_> = sets.iter().map(|set| outcome(set.partition)).collect();
+        let mut finished = Vec::new();
+        self.queue.settle(self.now, lane, &mut sets, &outcomes, &mut finished);
+        hand_out(finished);
+        sets
+    }
+
+    /// Moves the clock as the clock thread does.
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        let mut finished = Vec::new();
+        self.queue.age(self.now);
+        self.queue.expire(self.now, &mut finished);
+        hand_out(finished);
+    }
+
+    fn told(&self) -> Vec<(String, Delivery)> {
+        self.told.try_iter().collect()
+    }
+}
+
+fn hand_out(finished: Vec<Finished>) {
+    for (done, delivery) in finished {
+        done(delivery);
+    }
+}
+
+fn names(sets: &[Set]) -> Vec<(i32, Vec<String>)> {
+    let name = |payload: &Payload| String::from_utf8_lossy(&payload.value).into_owned();
+    sets.iter().map(|set| (set.partition, set.messages.iter().map(name).collect())).collect()
+}
+
+fn stored(base: i64) -> SetOutcome {
+    SetOutcome::Stored { base }
+}
+
+fn leaderless() -> SetOutcome {
+    SetOutcome::NeverWritten { reason: "no leader".to_owned() }
+}
+
+fn code(delivery: &Delivery) -> (&'static str, bool) {
+    match delivery {
+        Delivery::NotStored { code, retry, .. } => (code, *retry),
+        other => panic!("stored or unknown: {other:?}"),
+    }
+}
+
+/// A key for `partition` of `partitions`.
+fn key_for(partition: i32, partitions: i32) -> String {
+    (0..)
+        .map(|n| format!("k{n}"))
+        .find(|key| partition_for_key(key.as_bytes(), partitions) == partition)
+        .unwrap()
+}
+
+#[test]
+fn every_message_gets_its_own_offset() {
+    let mut bench = Bench::new(1);
+    for name in ["a", "b", "c"] {
+        assert!(bench.push("", name));
+    }
+    let sets = bench.take(0);
+    assert_eq!(names(&sets), [(0, vec!["a".into(), "b".into(), "c".into()])]);
+    bench.settle(0, sets, |_| stored(40));
+    let offsets: Vec<_> = bench
+        .told()
+        .into_iter()
+        .map(|(name, delivery)| match delivery {
+            Delivery::Stored { topic, partition: 0, offset } if &*topic == "t" => (name, offset),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(offsets, [("a".into(), 40), ("b".into(), 41), ("c".into(), 42)]);
+    assert_eq!(bench.queue.open(), 0);
+}
+
+#[test]
+fn a_key_chooses_its_partition_and_messages_without_take_turns_call_by_call() {
+    let mut bench = Bench::new(4);
+    let key = key_for(2, 4);
+    bench.push(&key, "keyed");
+    assert_eq!(names(&bench.take(0)), [(2, vec!["keyed".into()])]);
+    let mut bench = Bench::new(4);
+    let mut partitions = Vec::new();
+    for _ in 0..8 {
+        bench.push("", "x");
+        bench.push("", "y");
+        let sets = bench.take(0);
+        assert_eq!(sets.len(), 1);
+        partitions.push(sets[0].partition);
+        bench.settle(0, sets, |_| stored(0));
+    }
+    assert_eq!(partitions, [0, 1, 2, 3, 0, 1, 2, 3]);
+}
+
+#[test]
+fn a_full_queue_takes_no_more_until_bytes_are_freed() {
+    let mut bench = Bench::with_limits(1, 2, 1000);
+    assert!(bench.push("", "a") && bench.push("", "b") && !bench.push("", "c"));
+    let sets = bench.take(0);
+    assert!(!bench.push("", "c"), "messages under way count too");
+    bench.settle(0, sets, |_| stored(0));
+    assert!(
+        bench.push_for("", vec![b'x'; 900], "c", SECOND) && !bench.push_for("", vec![b'x'; 101], "d", SECOND)
+    );
+    assert_eq!(bench.told().len(), 2, "nobody is told of a message that was not taken");
+}
+
+#[test]
+fn messages_wait_for_the_number_of_partitions_in_order() {
+    let mut bench = Bench::new(0);
+    for name in ["1", "2", "3"] {
+        bench.push("k", name);
+    }
+    assert!(bench.take(0).is_empty() && !bench.queue.has_work(bench.now));
+    bench.queue.set_partitions(3);
+    let partition = partition_for_key(b"k", 3);
+    assert_eq!(names(&bench.take(0)), [(partition, vec!["1".into(), "2".into(), "3".into()])]);
+}
+
+#[test]
+fn without_a_broker_a_message_is_not_stored_at_its_deadline_and_can_be_sent_again() {
+    let mut bench = Bench::new(0);
+    bench.queue.set_trouble("nobody there");
+    bench.push("k", "a");
+    bench.push("", "b");
+    bench.pass(10 * SECOND - Duration::from_millis(1));
+    assert!(bench.told().is_empty());
+    bench.pass(Duration::from_millis(1));
+    let told = bench.told();
+    assert_eq!(told.iter().map(|(_, delivery)| code(delivery)).collect::<Vec<_>>(), [("no_broker", true); 2]);
+    assert_eq!(bench.queue.open(), 0);
+    assert_eq!(bench.queue.next_deadline(), None);
+}
+
+#[test]
+fn a_message_under_way_at_its_deadline_is_unknown_and_told_once() {
+    let mut bench = Bench::new(1);
+    bench.push("", "a");
+    let sets = bench.take(0);
+    bench.pass(10 * SECOND);
+    assert!(matches!(bench.told().as_slice(), [(_, Delivery::Unknown { .. })]));
+    assert_eq!(bench.queue.open(), 1, "its bytes are still held");
+    let sets = bench.settle(0, sets, |_| stored(7));
+    assert!(sets[0].messages[0].late, "the log tells the late outcome");
+    assert!(bench.told().is_empty());
+    assert_eq!(bench.queue.open(), 0);
+}
+
+#[test]
+fn what_was_never_written_goes_again_in_order_before_what_came_later() {
+    let mut bench = Bench::new(1);
+    bench.push("k", "1");
+    bench.push("k", "2");
+    let sets = bench.take(0);
+    bench.push("k", "3");
+    bench.settle(0, sets, |_| leaderless());
+    assert!(bench.told().is_empty());
+    assert!(bench.take(0).is_empty(), "not at once: the partition had no leader a moment ago");
+    bench.pass(SICK_PAUSE);
+    let sets = bench.take(0);
+    assert_eq!(names(&sets), [(0, vec!["1".into(), "2".into(), "3".into()])]);
+    bench.settle(0, sets, |_| stored(0));
+    assert_eq!(bench.told().len(), 3);
+}
+
+#[test]
+fn without_a_leader_a_message_gets_a_definite_answer_before_its_deadline() {
+    let mut bench = Bench::new(1);
+    bench.push_for("k", b"a".to_vec(), "a", 3 * SECOND);
+    let mut calls = 0;
+    let told = loop {
+        assert!(calls < 10);
+        let sets = bench.take(0);
+        let told = bench.told();
+        if !told.is_empty() {
+            break told;
+        }
+        calls += 1;
+        bench.pass(SECOND);
+        bench.settle(0, sets, |_| leaderless());
+        bench.pass(SICK_PAUSE);
+    };
+    assert_eq!(code(&told[0].1), ("no_leader", true));
+    assert_eq!((calls, bench.queue.open()), (2, 0));
+}
+
+#[test]
+fn a_partition_in_flight_is_in_no_second_one() {
+    let mut bench = Bench::new(2);
+    let (zero, one) = (key_for(0, 2), key_for(1, 2));
+    bench.push(&zero, "a");
+    let first = bench.take(0);
+    bench.push(&zero, "b");
+    bench.push(&one, "c");
+    assert!(bench.take(1).is_empty(), "the first call is young: what comes now goes together with more");
+    bench.pass(YOUNG);
+    assert!(bench.queue.has_work(bench.now));
+    let second = bench.take(1);
+    assert_eq!(names(&second), [(1, vec!["c".into()])]);
+    bench.pass(YOUNG);
+    assert!(bench.take(2).is_empty() && !bench.queue.has_work(bench.now));
+    bench.settle(0, first, |_| stored(0));
+    assert_eq!(names(&bench.take(0)), [(0, vec!["b".into()])]);
+}
+
+#[test]
+fn messages_without_a_key_avoid_partitions_that_are_stuck_or_have_no_leader() {
+    let mut bench = Bench::new(3);
+    bench.push(&key_for(0, 3), "stuck");
+    let stuck = bench.take(0);
+    bench.pass(YOUNG);
+    bench.push(&key_for(1, 3), "sick");
+    let sick = bench.take(1);
+    bench.settle(1, sick, |_| leaderless());
+    for _ in 0..4 {
+        bench.push("", "free");
+        let sets = bench.take(2);
+        assert_eq!(names(&sets), [(2, vec!["free".into()])]);
+        bench.settle(2, sets, |_| stored(0));
+    }
+    bench.settle(0, stuck, |_| stored(0));
+}
+
+#[test]
+fn partitions_without_a_leader_go_together_and_keep_nobody_else() {
+    let mut bench = Bench::new(3);
+    let keys: Vec<_> = (0..3).map(|partition| key_for(partition, 3)).collect();
+    for key in &keys {
+        bench.push(key, key);
+    }
+    let sets = bench.take(0);
+    bench.settle(0, sets, |partition| if partition < 2 { leaderless() } else { stored(0) });
+    bench.pass(SICK_PAUSE);
+    bench.push(&keys[2], "healthy");
+    let sick = bench.take(0);
+    assert_eq!(names(&sick), [(0, vec![keys[0].clone()]), (1, vec![keys[1].clone()])]);
+    assert!(bench.queue.has_work(bench.now));
+    assert_eq!(names(&bench.take(1)), [(2, vec!["healthy".into()])]);
+}
+
+#[test]
+fn calls_for_partitions_without_a_leader_leave_a_lane_for_the_others() {
+    let mut bench = Bench::new(5);
+    let keys: Vec<_> = (0..5).map(|partition| key_for(partition, 5)).collect();
+    let mut out = Vec::new();
+    for (lane, key) in keys.iter().take(3).enumerate() {
+        bench.push(key, key);
+        out.push(bench.take(lane));
+        bench.pass(YOUNG);
+    }
+    bench.push(&keys[3], "sick");
+    let sets = bench.take(3);
+    bench.settle(3, sets, |_| leaderless());
+    bench.pass(SICK_PAUSE);
+    assert!(bench.take(3).is_empty() && !bench.queue.has_work(bench.now));
+    bench.push(&keys[4], "healthy");
+    assert_eq!(names(&bench.take(3)), [(4, vec!["healthy".into()])]);
+}
+
+#[test]
+fn a_partition_that_nobody_asks_for_by_key_is_probed_with_one_message() {
+    let mut bench = Bench::new(2);
+    bench.push(&key_for(0, 2), "a");
+    let sets = bench.take(0);
+    bench.settle(0, sets, |_| SetOutcome::NeverWritten { reason: "no leader".to_owned() });
+    let mut finished = Vec::new();
+    bench.queue.expire(bench.now + 10 * SECOND, &mut finished);
+    hand_out(finished);
+    bench.pass(PROBE_AFTER);
+    bench.push("", "b");
+    bench.push("", "c");
+    let probe = bench.take(0);
+    assert_eq!(names(&probe), [(0, vec!["b".into()])]);
+    assert_eq!(names(&bench.take(1)), [(1, vec!["c".into()])]);
+    bench.settle(0, probe, |_| stored(0));
+    assert!(!bench.queue.none_healthy() && bench.queue.partitions.iter().all(|p| p.sick.is_none()));
+}
+
+#[test]
+fn with_no_leader_anywhere_messages_without_a_key_are_tried_all_the_same() {
+    let mut bench = Bench::new(2);
+    bench.push("", "a");
+    let first = bench.take(0);
+    bench.settle(0, first, |_| leaderless());
+    let second = bench.take(0);
+    assert_eq!(names(&second), [(1, vec!["a".into()])]);
+    bench.settle(0, second, |_| leaderless());
+    bench.pass(SICK_PAUSE);
+    assert!(bench.queue.has_work(bench.now));
+    assert_eq!(names(&bench.take(0)), [(0, vec!["a".into()])]);
+}
+
+#[test]
+fn the_set_of_a_partition_stays_below_a_batch_and_a_call_below_its_limit() {
+    let mut bench = Bench::with_limits(8, 1000, 100_000_000);
+    for _ in 0..100 {
+        bench.push_for("", vec![b'x'; 100_000], "x", SECOND);
+    }
+    let sets = bench.take(0);
+    let counts: Vec<_> = sets.iter().map(|set| set.messages.len()).collect();
+    assert_eq!(counts, [8, 8, 8, 8, 8, 1, 1], "the last have what was left of the call");
+    assert!(sets.iter().all(|set| set.bytes <= SET_BYTES));
+    assert!(sets.iter().map(|set| set.bytes).sum::<usize>() <= CALL_BYTES + 100_026);
+}
+
+#[test]
+fn of_a_set_that_is_too_large_only_the_offender_fails() {
+    let mut bench = Bench::new(1);
+    let limit = 1000;
+    let sizes = [300, 200, 1500, 400, 100, 600, 50];
+    for (name, size) in sizes.iter().enumerate() {
+        bench.push_for("k", vec![b'x'; *size], &name.to_string(), 10 * SECOND);
+    }
+    let mut order = Vec::new();
+    for _ in 0..20 {
+        let sets = bench.take(0);
+        let Some(set) = sets.first() else { break };
+        let too_large = set.bytes > limit;
+        bench.settle(0, sets, |_| if too_large { SetOutcome::TooLarge } else { stored(0) });
+        order.extend(bench.told());
+    }
+    let names: Vec<_> = order.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["0", "1", "2", "3", "4", "5", "6"], "order is kept");
+    for (name, delivery) in &order {
+        match name.as_str() {
+            "2" => assert_eq!(code(delivery), ("too_large", false)),
+            _ => assert!(matches!(delivery, Delivery::Stored { .. })),
+        }
+    }
+    assert_eq!(bench.queue.open(), 0);
+}
+
+#[test]
+fn a_refused_or_lost_set_tells_each_of_its_senders() {
+    let mut bench = Bench::new(2);
+    bench.push(&key_for(0, 2), "refused");
+    bench.push(&key_for(1, 2), "lost");
+    let sets = bench.take(0);
+    bench.settle(0, sets, |partition| match partition {
+        0 => SetOutcome::Refused { reason: "no".to_owned(), retry: false },
+        _ => SetOutcome::Unknown { reason: "gone".to_owned() },
+    });
+    let told = bench.told();
+    assert_eq!(code(&told[0].1), ("refused", false));
+    assert_eq!(told[1].1, Delivery::Unknown { reason: "gone".to_owned() });
+}
+
+#[test]
+fn closing_tells_waiting_messages_that_they_are_not_stored_and_flying_ones_that_nobody_knows() {
+    let mut bench = Bench::new(1);
+    bench.push("", "flying");
+    let sets = bench.take(0);
+    bench.push("", "waiting");
+    let mut finished = Vec::new();
+    bench.queue.abandon(&mut finished);
+    hand_out(finished);
+    let told = bench.told();
+    assert_eq!((told[0].0.as_str(), code(&told[0].1)), ("waiting", ("closing", true)));
+    assert!(told[1].0 == "flying" && matches!(told[1].1, Delivery::Unknown { .. }));
+    bench.settle(0, sets, |_| stored(0));
+    assert!(bench.told().is_empty());
+}
+
+#[test]
+fn more_partitions_are_seen_and_keys_follow_them() {
+    let mut bench = Bench::new(1);
+    bench.push("a", "1");
+    bench.push("a", "2");
+    bench.queue.set_partitions(16);
+    assert_eq!(names(&bench.take(0)), [(partition_for_key(b"a", 16), vec!["1".into(), "2".into()])]);
+}

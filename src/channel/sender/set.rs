@@ -1,0 +1,134 @@
+//! What one call sends to one partition, and what became of it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Delivery, Done};
+
+/// What a message weighs in a set besides key and value: the head of a format 0 message, more than a batch's record.
+const MESSAGE_OVERHEAD: usize = 26;
+
+/// A message that reached its fate, and whom to tell.
+pub(super) type Finished = (Done, Delivery);
+
+/// Whom to tell of a message under way, and until when; `None` once told.
+pub(super) type Open = Option<(Instant, Done)>;
+
+/// A message that waits for its flight.
+pub(super) struct Waiting {
+    pub(super) payload: Payload,
+    pub(super) deadline: Instant,
+    pub(super) done: Done,
+}
+
+/// A message's bytes; an empty key is none.
+pub(super) struct Payload {
+    pub(super) key: Vec<u8>,
+    pub(super) value: Vec<u8>,
+    /// Its sender was told 'unknown' before the outcome came.
+    pub(super) late: bool,
+}
+
+impl Payload {
+    /// What it counts against the queue's limit.
+    pub(super) fn bytes(&self) -> usize {
+        self.key.len() + self.value.len()
+    }
+
+    /// What it adds to its set.
+    pub(super) fn weight(&self) -> usize {
+        self.bytes() + MESSAGE_OVERHEAD
+    }
+}
+
+/// What one call sends to one partition; it becomes one Kafka batch.
+pub(super) struct Set {
+    pub(super) partition: i32,
+    pub(super) messages: Vec<Payload>,
+    /// The set's size on the wire, not less than that of the batch.
+    pub(super) bytes: usize,
+}
+
+impl Set {
+    pub(super) fn new(partition: usize) -> Set {
+        Set { partition: i32::try_from(partition).unwrap_or(i32::MAX), messages: Vec::new(), bytes: 0 }
+    }
+
+    /// Moves messages from `line`, at most up to `most` in all and while the set stays within `bytes`; a single message
+    /// may be larger.
+    pub(super) fn fill(
+        &mut self,
+        line: &mut VecDeque<Waiting>,
+        bytes: usize,
+        most: usize,
+        open: &mut Vec<Open>,
+    ) {
+        while self.messages.len() < most {
+            let Some(first) = line.front() else { break };
+            let weight = first.payload.weight();
+            if self.bytes + weight > bytes && (!self.messages.is_empty() || bytes == 0) {
+                break;
+            }
+            let Some(waiting) = line.pop_front() else { break };
+            self.bytes += weight;
+            self.messages.push(waiting.payload);
+            open.push(Some((waiting.deadline, waiting.done)));
+        }
+    }
+}
+
+/// What became of a [`Set`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum SetOutcome {
+    /// Acknowledged; the first message has this offset, the others follow it.
+    Stored { base: i64 },
+    /// Certainly not written, for want of a leader or a broker: may be sent again.
+    NeverWritten { reason: String },
+    /// Refused as too large.
+    TooLarge,
+    /// Refused, not stored.
+    Refused { reason: String, retry: bool },
+    /// Nobody knows.
+    Unknown { reason: String },
+}
+
+impl SetOutcome {
+    /// What the sender of the set's message at `offset` is told.
+    pub(super) fn delivery(&self, topic: &Arc<str>, partition: i32, offset: i64) -> Delivery {
+        match self {
+            SetOutcome::Stored { .. } => Delivery::Stored { topic: topic.clone(), partition, offset },
+            SetOutcome::NeverWritten { reason } => Why::new("no_leader", reason).not_stored(),
+            SetOutcome::TooLarge => Delivery::NotStored {
+                code: "too_large",
+                reason: "the message is larger than the topic takes".to_owned(),
+                retry: false,
+            },
+            SetOutcome::Refused { reason, retry } => {
+                Delivery::NotStored { code: "refused", reason: reason.clone(), retry: *retry }
+            }
+            SetOutcome::Unknown { reason } => unknown(reason),
+        }
+    }
+}
+
+/// Why a message is not stored though it may be later.
+#[derive(Clone)]
+pub(super) struct Why {
+    code: &'static str,
+    reason: String,
+}
+
+impl Why {
+    pub(super) fn new(code: &'static str, reason: &str) -> Why {
+        Why { code, reason: reason.to_owned() }
+    }
+
+    pub(super) fn not_stored(&self) -> Delivery {
+        Delivery::NotStored { code: self.code, reason: self.reason.clone(), retry: true }
+    }
+}
+
+pub(super) fn unknown(reason: &str) -> Delivery {
+    Delivery::Unknown { reason: reason.to_owned() }
+}

@@ -1,0 +1,282 @@
+//! Every key of the settings: where it goes and which values are legal.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+
+use super::{AutoOffsetReset, Commit, Compression, MAX_MESSAGE_BYTES, Secret, Settings};
+
+/// A value as a source gave it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Value {
+    Text(String),
+    Integer(i64),
+    Boolean(bool),
+    List(Vec<Value>),
+    /// Of a kind that no key takes (a date, a table, ...).
+    Other(&'static str),
+}
+
+/// A value with the text it was parsed from, where the source is a variable or an option: a key that takes text takes
+/// that, so that a topic may be called `2024`.
+pub(super) struct Given {
+    pub(super) value: Value,
+    pub(super) raw: Option<String>,
+}
+
+/// Checks a value and puts it into its field; the error says what is legal.
+pub(super) type Put = fn(&mut Settings, &Given) -> Result<(), String>;
+
+const MINUTE: u64 = 60_000;
+
+/// All keys by their full name, in the order of `config.toml`.
+pub(super) const KEYS: &[(&str, Put)] = &[
+    ("kafka.bootstrap_servers", |s, v| put(&mut s.kafka.bootstrap_servers, servers(v))),
+    ("kafka.topic", |s, v| put(&mut s.kafka.topic, topic(v))),
+    ("kafka.create_topic", |s, v| put(&mut s.kafka.create_topic, boolean(v))),
+    ("kafka.partitions", |s, v| put(&mut s.kafka.partitions, number(v, 1..=10_000))),
+    ("kafka.replication_factor", |s, v| put(&mut s.kafka.replication_factor, replication_factor(v))),
+    ("kafka.request_timeout_ms", |s, v| put(&mut s.kafka.request_timeout_ms, number(v, 100..=100_000))),
+    // The kafka crate waits 120 s for an answer, no more and no less.
+    ("kafka.delivery_timeout_ms", |s, v| put(&mut s.kafka.delivery_timeout_ms, number(v, 100..=100_000))),
+    ("kafka.compression", |s, v| put(&mut s.kafka.compression, choice(v, COMPRESSIONS))),
+    ("producer_api.listen", |s, v| put(&mut s.producer_api.listen, listen(v))),
+    ("producer_api.answer_timeout_ms", |s, v| {
+        put(&mut s.producer_api.answer_timeout_ms, number(v, 100..=100_000))
+    }),
+    ("producer_api.max_body_bytes", |s, v| {
+        put(&mut s.producer_api.max_body_bytes, number(v, 1..=MAX_MESSAGE_BYTES))
+    }),
+    ("producer_api.head_timeout_ms", |s, v| {
+        put(&mut s.producer_api.head_timeout_ms, number(v, 100..=10 * MINUTE))
+    }),
+    ("producer_api.body_timeout_ms", |s, v| {
+        put(&mut s.producer_api.body_timeout_ms, number(v, 100..=10 * MINUTE))
+    }),
+    ("producer_api.idle_timeout_ms", |s, v| {
+        put(&mut s.producer_api.idle_timeout_ms, number(v, 100..=60 * MINUTE))
+    }),
+    ("producer_api.max_connections", |s, v| put(&mut s.producer_api.max_connections, number(v, 1..=65_536))),
+    ("producer_api.queue_messages", |s, v| {
+        put(&mut s.producer_api.queue_messages, number(v, 1..=10_000_000))
+    }),
+    ("producer_api.queue_bytes", |s, v| put(&mut s.producer_api.queue_bytes, number(v, 1_024..=1 << 40))),
+    ("consumer.group", |s, v| put(&mut s.consumer.group, group(v))),
+    ("consumer.auto_offset_reset", |s, v| put(&mut s.consumer.auto_offset_reset, choice(v, RESETS))),
+    ("consumer.session_timeout_ms", |s, v| {
+        put(&mut s.consumer.session_timeout_ms, number(v, 1_000..=30 * MINUTE))
+    }),
+    ("consumer.heartbeat_interval_ms", |s, v| {
+        put(&mut s.consumer.heartbeat_interval_ms, number(v, 10..=MINUTE).map(Some))
+    }),
+    ("consumer.max_processing_ms", |s, v| {
+        put(&mut s.consumer.max_processing_ms, number(v, 1_000..=24 * 60 * MINUTE))
+    }),
+    ("consumer.fetch_min_bytes", |s, v| put(&mut s.consumer.fetch_min_bytes, number(v, 1..=50_000_000))),
+    ("consumer.fetch_max_wait_ms", |s, v| put(&mut s.consumer.fetch_max_wait_ms, number(v, 1..=30_000))),
+    ("consumer.fetch_max_bytes_per_partition", |s, v| {
+        put(&mut s.consumer.fetch_max_bytes_per_partition, number(v, 1_024..=64 << 20))
+    }),
+    ("consumer.commit", |s, v| put(&mut s.consumer.commit, choice(v, COMMITS))),
+    ("adapter.listen", |s, v| put(&mut s.adapter.listen, listen(v))),
+    ("adapter.token", |s, v| put(&mut s.adapter.token, token(v).map(Some))),
+    ("log.level", |s, v| put(&mut s.log.level, choice(v, LEVELS))),
+    ("log.file", |s, v| put(&mut s.log.file, text(v))),
+];
+
+const COMPRESSIONS: &[(&str, Compression)] = &[
+    ("none", Compression::None),
+    ("gzip", Compression::Gzip),
+    ("snappy", Compression::Snappy),
+    ("lz4", Compression::Lz4),
+    ("zstd", Compression::Zstd),
+];
+
+const RESETS: &[(&str, AutoOffsetReset)] =
+    &[("earliest", AutoOffsetReset::Earliest), ("latest", AutoOffsetReset::Latest)];
+
+const COMMITS: &[(&str, Commit)] = &[("message", Commit::Message)];
+
+const LEVELS: &[(&str, log::LevelFilter)] = &[
+    ("off", log::LevelFilter::Off),
+    ("error", log::LevelFilter::Error),
+    ("warn", log::LevelFilter::Warn),
+    ("info", log::LevelFilter::Info),
+    ("debug", log::LevelFilter::Debug),
+    ("trace", log::LevelFilter::Trace),
+];
+
+/// What two keys demand of each other: the key to blame, and the sentence.
+pub(super) fn check_together(settings: &Settings) -> Result<(), (&'static str, String)> {
+    let (kafka, api, consumer) = (&settings.kafka, &settings.producer_api, &settings.consumer);
+    if consumer.heartbeat_interval() >= consumer.session_timeout() {
+        let sentence =
+            format!("must be less than consumer.session_timeout_ms ({})", consumer.session_timeout_ms);
+        return Err(("consumer.heartbeat_interval_ms", sentence));
+    }
+    if kafka.request_timeout_ms > kafka.delivery_timeout_ms {
+        let sentence = format!("must be at least kafka.request_timeout_ms ({})", kafka.request_timeout_ms);
+        return Err(("kafka.delivery_timeout_ms", sentence));
+    }
+    if api.max_body_bytes > api.queue_bytes {
+        let sentence = format!("must be at least producer_api.max_body_bytes ({})", api.max_body_bytes);
+        return Err(("producer_api.queue_bytes", sentence));
+    }
+    Ok(())
+}
+
+fn put<T>(field: &mut T, value: Result<T, String>) -> Result<(), String> {
+    *field = value?;
+    Ok(())
+}
+
+fn text(given: &Given) -> Result<String, String> {
+    match (&given.value, &given.raw) {
+        (Value::Text(text), _) | (_, Some(text)) => Ok(text.clone()),
+        (other, None) => Err(format!("must be text in quotes, not {}", shown(other))),
+    }
+}
+
+fn boolean(given: &Given) -> Result<bool, String> {
+    match &given.value {
+        Value::Boolean(value) => Ok(*value),
+        other => Err(format!("must be true or false, not {}", shown(other))),
+    }
+}
+
+fn number<T>(given: &Given, range: RangeInclusive<T>) -> Result<T, String>
+where
+    T: TryFrom<i64> + PartialOrd + Display,
+{
+    let number = match given.value {
+        Value::Integer(number) => T::try_from(number).ok(),
+        _ => None,
+    };
+    match number {
+        Some(number) if range.contains(&number) => Ok(number),
+        _ => {
+            let (low, high) = (range.start(), range.end());
+            Err(format!("must be a whole number from {low} to {high}, not {}", shown(&given.value)))
+        }
+    }
+}
+
+fn replication_factor(given: &Given) -> Result<i16, String> {
+    match given.value {
+        Value::Integer(-1) => Ok(-1),
+        _ => {
+            number(given, 1..=1_000).map_err(|sentence| format!("{sentence}; or -1 for the broker's default"))
+        }
+    }
+}
+
+fn choice<T: Copy>(given: &Given, choices: &[(&str, T)]) -> Result<T, String> {
+    let wanted = text(given)?;
+    let found = choices.iter().find(|(name, _)| *name == wanted);
+    found.map(|(_, choice)| *choice).ok_or_else(|| {
+        let names: Vec<_> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
+        format!("must be {}, not {wanted:?}", names.join(" or "))
+    })
+}
+
+fn servers(given: &Given) -> Result<Vec<String>, String> {
+    let example = "one or more host:port, for example [\"localhost:9092\"]";
+    let texts: Vec<String> = match &given.value {
+        Value::Text(list) => list.split(',').map(|server| server.trim().to_owned()).collect(),
+        Value::List(list) => list
+            .iter()
+            .map(|value| text(&Given { value: value.clone(), raw: None }))
+            .collect::<Result<_, _>>()
+            .map_err(|_| format!("must be {example}"))?,
+        other => return Err(format!("must be {example}, not {}", shown(other))),
+    };
+    if texts.is_empty() {
+        return Err(format!("must be {example}, not empty"));
+    }
+    for server in &texts {
+        if !matches!(port_of(server), Some(1..)) {
+            return Err(format!("must be {example}; {server:?} is none"));
+        }
+    }
+    Ok(texts)
+}
+
+fn listen(given: &Given) -> Result<String, String> {
+    let address = text(given)?;
+    match port_of(&address) {
+        Some(_) => Ok(address),
+        None => Err(format!("must be address:port, for example \"127.0.0.1:5000\", not {address:?}")),
+    }
+}
+
+/// The port of `host:port`, where the host is a name, an IPv4 address or an IPv6 address in brackets.
+fn port_of(address: &str) -> Option<u16> {
+    let (host, port) = address.rsplit_once(':')?;
+    let host_is_legal = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(inner) => inner.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            !host.is_empty()
+                && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
+        }
+    };
+    let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    (host_is_legal && digits).then(|| port.parse().ok())?
+}
+
+/// Kafka's own rule for topic names (org.apache.kafka.common.internals.Topic).
+fn topic(given: &Given) -> Result<String, String> {
+    let topic = text(given)?;
+    if is_word(&topic, 249) && topic != "." && topic != ".." {
+        return Ok(topic);
+    }
+    Err(format!(
+        "must be 1 to 249 letters, digits, '.', '_' or '-', and not '.' or '..'; not {}",
+        quoted(&topic)
+    ))
+}
+
+fn group(given: &Given) -> Result<String, String> {
+    let group = text(given)?;
+    if !group.trim().is_empty() && group.len() <= 255 && !group.chars().any(char::is_control) {
+        return Ok(group);
+    }
+    Err(format!("must be 1 to 255 bytes of text without control characters, not {}", quoted(&group)))
+}
+
+/// The error does not show the token. Its characters are those that need no escaping in a client id.
+fn token(given: &Given) -> Result<Secret, String> {
+    let token = text(given)?;
+    if !is_word(&token, 200) {
+        return Err("must be 1 to 200 letters, digits, '.', '_' or '-' (its value is not shown)".to_owned());
+    }
+    Ok(Secret::new(token))
+}
+
+/// Whether `name` may be the name of a consumer: it becomes the first part of its client id.
+///
+/// # Errors
+/// A sentence that says what is legal.
+pub fn check_consumer_name(name: &str) -> Result<(), String> {
+    if is_word(name, 100) {
+        return Ok(());
+    }
+    Err(format!("must be 1 to 100 letters, digits, '.', '_' or '-', not {}", quoted(name)))
+}
+
+fn is_word(text: &str, longest: usize) -> bool {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    !text.is_empty() && text.len() <= longest && text.chars().all(legal)
+}
+
+fn quoted(text: &str) -> String {
+    if text.len() <= 60 { format!("{text:?}") } else { format!("a text of {} bytes", text.len()) }
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Text(text) => quoted(text),
+        Value::Integer(number) => number.to_string(),
+        Value::Boolean(value) => value.to_string(),
+        Value::List(_) => "a list".to_owned(),
+        Value::Other(kind) => (*kind).to_owned(),
+    }
+}

@@ -1,0 +1,201 @@
+use std::path::PathBuf;
+
+use super::*;
+use crate::config::{AutoOffsetReset, Compression, check_consumer_name};
+
+/// Reads `text` as the settings file `point.toml` and gives the error's line without the folder.
+fn read(text: &str, variables: &[(&str, &str)], overrides: &[&str]) -> Result<Settings, String> {
+    let folder = Folder::new();
+    let path = folder.0.join("point.toml");
+    std::fs::write(&path, text).unwrap();
+    let variables = variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let overrides: Vec<String> = overrides.iter().map(|s| (*s).to_owned()).collect();
+    load_from(Some(&path), variables, &overrides)
+        .map_err(|e| e.to_string().replace(&format!("{}/", folder.0.display()), ""))
+}
+
+fn error(text: &str, variables: &[(&str, &str)], overrides: &[&str]) -> String {
+    let error = read(text, variables, overrides).expect_err("these settings must be refused");
+    assert!(!error.contains('\n'), "more than one line: {error}");
+    error
+}
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        let mut unique = [0; 8];
+        getrandom::fill(&mut unique).unwrap();
+        let name = format!("point-to-point-config-{:x}", u64::from_ne_bytes(unique));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).unwrap();
+        Folder(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn the_shipped_file_has_every_key_and_only_defaults() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.toml");
+    let settings = load_from(Some(&path), std::iter::empty(), &[]).unwrap();
+    assert_eq!(settings, Settings::default());
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut section = "";
+    let mut listed = Vec::new();
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = name;
+        }
+        // What is unset by default stands there as a comment.
+        let key = line.strip_prefix("# ").unwrap_or(line).split_once(" = ").map(|(key, _)| key);
+        listed.extend(key.map(|key| format!("{section}.{key}")));
+    }
+    let keys: Vec<_> = KEYS.iter().map(|(key, _)| *key).collect();
+    assert_eq!(listed, keys);
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_the_command_line_over_both() {
+    let file = "[kafka]\ntopic = \"a\"\npartitions = 1\n[consumer]\ngroup = \"a\"\n";
+    let variables =
+        [("POINT_TO_POINT__KAFKA__TOPIC", "b"), ("POINT_TO_POINT__KAFKA__PARTITIONS", "2"), ("HOME", "/")];
+    let settings = read(file, &variables, &["kafka.partitions=3"]).unwrap();
+    assert_eq!(settings.consumer.group, "a");
+    assert_eq!(settings.kafka.topic, "b");
+    assert_eq!(settings.kafka.partitions, 3);
+}
+
+#[test]
+fn an_override_that_is_no_toml_is_text() {
+    let overrides =
+        ["kafka.topic=2024", "kafka.bootstrap_servers=a:1, b:2", "log.file=", "kafka.compression=lz4"];
+    let settings = read("", &[], &overrides).unwrap();
+    assert_eq!(settings.kafka.topic, "2024");
+    assert_eq!(settings.kafka.bootstrap_servers, ["a:1", "b:2"]);
+    assert_eq!(settings.log.file, "");
+    assert_eq!(settings.kafka.compression, Compression::Lz4);
+    let settings = read("", &[], &["kafka.topic=\"x\"", "consumer.auto_offset_reset=latest"]).unwrap();
+    assert_eq!(settings.kafka.topic, "x");
+    assert_eq!(settings.consumer.auto_offset_reset, AutoOffsetReset::Latest);
+}
+
+#[test]
+fn an_unknown_key_or_section_is_refused_with_its_place() {
+    let line = "point.toml line 3: kafka.topci: unknown key; [kafka] has bootstrap_servers, topic, ";
+    assert!(error("# names\n[kafka]\ntopci = \"x\"\n", &[], &[]).starts_with(line));
+    let line = "point.toml line 2: kafkaa: unknown section; the sections are kafka, producer_api, consumer, adapter, log";
+    assert_eq!(error("\n[kafkaa]\ntopic = \"x\"\n", &[], &[]), line);
+    let line = "point.toml line 1: topic: belongs under one of the sections kafka, producer_api, ";
+    assert!(error("topic = \"x\"\n", &[], &[]).starts_with(line));
+    let line = "environment variable POINT_TO_POINT__KAFKA__TOPCI: kafka.topci: unknown key;";
+    assert!(error("", &[("POINT_TO_POINT__KAFKA__TOPCI", "x")], &[]).starts_with(line));
+    assert!(error("", &[], &["kafka.topci=x"]).starts_with("--set: kafka.topci: unknown key;"));
+    assert!(error("", &[], &["topci=x"]).starts_with("--set: topci: unknown section;"));
+    assert_eq!(error("", &[], &["kafka.topic"]), "--set kafka.topic: must be section.key=value");
+}
+
+#[test]
+fn a_value_of_the_wrong_type_or_out_of_range_is_refused_with_its_place() {
+    let refused = [
+        (
+            "[kafka]\npartitions = \"4\"",
+            "line 2: kafka.partitions: must be a whole number from 1 to 10000, not \"4\"",
+        ),
+        (
+            "[kafka]\npartitions = 0",
+            "line 2: kafka.partitions: must be a whole number from 1 to 10000, not 0",
+        ),
+        ("[kafka]\npartitions = 1.5", "must be a whole number from 1 to 10000, not a number with a fraction"),
+        ("[kafka]\nreplication_factor = 0", "from 1 to 1000, not 0; or -1 for the broker's default"),
+        ("[kafka]\ncreate_topic = 1", "line 2: kafka.create_topic: must be true or false, not 1"),
+        ("[kafka]\ntopic = 5", "line 2: kafka.topic: must be text in quotes, not 5"),
+        (
+            "[kafka]\ncompression = \"rar\"",
+            "must be \"none\" or \"gzip\" or \"snappy\" or \"lz4\" or \"zstd\", not \"rar\"",
+        ),
+        ("[log]\nlevel = \"loud\"", "line 2: log.level: must be \"off\" or"),
+        ("[consumer]\ncommit = \"poll\"", "line 2: consumer.commit: must be \"message\", not \"poll\""),
+        ("[consumer]\nsession_timeout_ms = 5", "from 1000 to 1800000, not 5"),
+        ("[producer_api]\nmax_body_bytes = 2000000", "from 1 to 1040000, not 2000000"),
+    ];
+    for (text, line) in refused {
+        let error = error(text, &[], &[]);
+        assert!(error.starts_with("point.toml line 2: ") && error.contains(line), "{error}");
+    }
+}
+
+#[test]
+fn addresses_must_be_host_and_port() {
+    for servers in
+        ["", "localhost", "localhost:0", "localhost:70000", ":9092", "a b:1", "::1:9092", "a:1,,b:2"]
+    {
+        let error = error("", &[], &[&format!("kafka.bootstrap_servers={servers}")]);
+        assert!(error.contains("must be one or more host:port"), "{servers}: {error}");
+    }
+    assert!(error("[kafka]\nbootstrap_servers = []", &[], &[]).ends_with("not empty"));
+    assert!(error("[kafka]\nbootstrap_servers = [1]", &[], &[]).contains("line 2: kafka.bootstrap_servers"));
+    let settings =
+        read("", &[], &["kafka.bootstrap_servers=[::1]:9092", "producer_api.listen=localhost:0"]).unwrap();
+    assert_eq!(settings.kafka.bootstrap_servers, ["[::1]:9092"]);
+    assert!(error("", &[], &["adapter.listen=19092"]).contains("adapter.listen: must be address:port"));
+}
+
+#[test]
+fn names_must_be_legal_for_kafka() {
+    for topic in ["", ".", "..", "a b", "a/b", "ñ", &"x".repeat(250)] {
+        assert!(error("", &[], &[&format!("kafka.topic={topic}")]).contains("kafka.topic: must be 1 to 249"));
+    }
+    for group in ["", "  ", "a\u{7}"] {
+        let error = error("", &[], &[&format!("consumer.group={group}")]);
+        assert!(error.contains("consumer.group: must be"), "{error}");
+    }
+    assert_eq!(check_consumer_name("worker-1.a_b"), Ok(()));
+    for name in ["", "a b", "a?b=1", "a&b", &"x".repeat(101)] {
+        assert!(check_consumer_name(name).is_err());
+    }
+}
+
+#[test]
+fn settings_that_contradict_each_other_are_refused_with_the_place_of_the_one_to_blame() {
+    let file = "[consumer]\nsession_timeout_ms = 6000\nheartbeat_interval_ms = 6000\n";
+    let line = "point.toml line 3: consumer.heartbeat_interval_ms: must be less than consumer.session_timeout_ms (6000)";
+    assert_eq!(error(file, &[], &[]), line);
+    let line = "--set: kafka.delivery_timeout_ms: must be at least kafka.request_timeout_ms (30000)";
+    assert_eq!(error("", &[], &["kafka.delivery_timeout_ms=200"]), line);
+}
+
+#[test]
+fn unset_the_heartbeat_is_a_tenth_of_the_session_at_most_half_a_second() {
+    let interval = |session: &str| {
+        let settings = read("", &[], &[&format!("consumer.session_timeout_ms={session}")]).unwrap();
+        settings.consumer.heartbeat_interval().as_millis()
+    };
+    assert_eq!(interval("45000"), 500);
+    assert_eq!(interval("3000"), 300);
+}
+
+#[test]
+fn broken_toml_is_refused_in_one_line_with_its_line() {
+    let error = error("[kafka]\ntopic = \"x\n", &[], &[]);
+    assert!(error.starts_with("point.toml line 2: "), "{error}");
+}
+
+#[test]
+fn a_named_file_must_exist() {
+    let error = load_from(Some(Path::new("/nowhere/point.toml")), std::iter::empty(), &[]).unwrap_err();
+    assert!(error.to_string().starts_with("the settings file /nowhere/point.toml cannot be read"), "{error}");
+}
+
+#[test]
+fn a_token_is_never_shown() {
+    let settings = read("", &[("POINT_TO_POINT__ADAPTER__TOKEN", "s3cret")], &[]).unwrap();
+    assert_eq!(settings.adapter.token.as_ref().unwrap().expose(), "s3cret");
+    assert!(!format!("{settings:?}").contains("s3cret"));
+    assert!(!error("", &[], &["adapter.token=s3cret!"]).contains("s3cret"));
+    assert!(!error("[adapter]\ntoken = [\"s3cret\"]", &[], &[]).contains("s3cret"));
+}
