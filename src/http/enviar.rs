@@ -61,10 +61,17 @@ fn outcome(mut data: Vec<u8>, delivery: Delivery) -> Answer {
             data.extend_from_slice(place.as_bytes());
             Answer::json(200, data)
         }
-        Delivery::NotStored { code, reason, retry: true } => Answer::error(503, code, &reason),
-        Delivery::NotStored { code: "too_large", reason, .. } => Answer::error(413, "too_large", &reason),
-        Delivery::NotStored { code, reason, retry: false } => Answer::error(502, code, &reason),
-        Delivery::Unknown { reason } => Answer::error(504, "unknown", &reason),
+        Delivery::NotStored { code, reason, retry } => {
+            let status = match code {
+                _ if retry => 503,
+                "too_large" => 413,
+                _ => 502,
+            };
+            Answer::error(status, code, &format!("The message was not stored: {reason}."))
+        }
+        Delivery::Unknown { reason } => {
+            Answer::error(504, "unknown", &format!("The message may or may not be stored: {reason}."))
+        }
     }
 }
 

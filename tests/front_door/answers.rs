@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use point_to_point::config::ProducerApiSettings;
+use point_to_point::adapter::{Adapter, AdapterSettings};
+use point_to_point::channel::sender::Sender;
+use point_to_point::config::{ProducerApiSettings, Settings};
+use point_to_point::http::HttpServer;
 
 use crate::support::{Client, PATIENCE, post, settings, start, until};
 
@@ -122,11 +125,11 @@ fn a_stop_finishes_what_is_open_and_takes_nothing_new() {
     let address = server.address();
     let mut idle = Client::connect(address);
     assert_eq!(idle.ask(post("", "1")).status, 200);
-    let mut open = Client::connect(address);
-    open.send(post("?key=held", "2"));
     let mut half = Client::connect(address);
     let request = post("", "3");
     half.send(&request[..request.len() - 1]);
+    let mut open = Client::connect(address);
+    open.send(post("?key=held", "2"));
     until("it is held", || channel.held() == 1);
     let stopping = std::thread::spawn(move || server.stop(Instant::now() + PATIENCE));
     assert!(idle.is_closed(), "an idle connection is closed at once");
@@ -152,4 +155,27 @@ fn a_stop_does_not_wait_beyond_its_deadline() {
     until("it is held", || channel.held() == 1);
     server.stop(Instant::now() + Duration::from_millis(50));
     assert!(open.is_closed());
+}
+
+#[test]
+fn without_a_broker_every_message_is_answered_as_not_stored() {
+    let mut settings = Settings { producer_api: settings(), ..Settings::default() };
+    settings.producer_api.answer_timeout_ms = 500;
+    settings.kafka.bootstrap_servers = vec!["127.0.0.1:1".to_owned()];
+    let adapter = Adapter::start(AdapterSettings::in_process(&settings)).unwrap();
+    let sender = Sender::start(&settings, adapter.endpoint()).unwrap();
+    let server = HttpServer::start(&settings.producer_api, sender.clone()).unwrap();
+    let mut clients: Vec<Client> = (0..100).map(|_| Client::connect(server.address())).collect();
+    for client in &mut clients {
+        client.send(post("", "{\"id\":1}"));
+    }
+    for client in &mut clients {
+        let answer = client.answer();
+        assert_eq!(answer.status, 503, "{}", answer.body);
+        assert!(answer.head.contains("\r\nRetry-After: 1\r\n"), "{}", answer.head);
+        assert!(!answer.code().is_empty());
+    }
+    server.stop(Instant::now() + PATIENCE);
+    sender.close(Instant::now());
+    adapter.stop();
 }
