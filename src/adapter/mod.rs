@@ -1,1 +1,226 @@
-//! (to be filled)
+//! The adapter (a Channel Adapter): looks like a small old Kafka to the `kafka` crate, and is a modern client of the
+//! real cluster, with real consumer groups.
+//!
+//! - [`listener`]: accepts connections, one thread each
+//! - [`session`]: one connection: its requests, answered one by one
+//! - [`client_id`]: what a connection wants
+//! - `metadata`, `produce`, `fetch`, `offsets`, `commit`: the crate's seven requests
+//! - [`member`]: the group member behind a consumer
+//! - [`members`]: who is there, and who comes back
+//!
+//! The wire is the only interface between a program and the adapter, so it makes no difference whether the adapter
+//! runs in the program's process or in another.
+
+pub mod client_id;
+mod commit;
+mod fetch;
+mod listener;
+pub mod member;
+mod members;
+mod metadata;
+mod offsets;
+mod produce;
+mod session;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cluster::{Cluster, ClusterSettings, TopicCreation};
+use crate::config;
+use crate::protocol::compression::Compression;
+use client_id::ClientId;
+use listener::Listener;
+use member::{GroupSettings, OffsetReset};
+use members::Members;
+
+/// The node id under which the adapter presents itself, as the only broker.
+const NODE_ID: i32 = 1;
+
+/// Producing is given up in good time before the `kafka` crate's fixed 120 s are over.
+const MAX_DELIVERY: Duration = Duration::from_secs(105);
+
+/// Why the adapter cannot start.
+#[derive(Debug)]
+pub enum Error {
+    /// The address cannot be listened on.
+    Listen {
+        /// The address of the settings.
+        address: String,
+        /// The operating system's words.
+        source: std::io::Error,
+    },
+    /// The operating system gave no random bytes for the token, or no thread.
+    System(String),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Listen { address, source } => {
+                write!(f, "adapter.listen: cannot listen on {address}: {source}")
+            }
+            Error::System(reason) => write!(f, "the adapter cannot start: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// What an adapter serves and how.
+#[derive(Clone)]
+pub struct AdapterSettings {
+    listen: String,
+    access: Access,
+    cluster: ClusterSettings,
+    group: GroupSettings,
+}
+
+#[derive(Clone)]
+enum Access {
+    /// A token made at the start, for this process alone.
+    Random,
+    /// The token of the settings; `None` lets everybody in who can connect.
+    Given(Option<String>),
+}
+
+impl AdapterSettings {
+    /// An adapter inside this process: loopback, any port, a random token.
+    pub fn in_process(settings: &config::Settings) -> AdapterSettings {
+        AdapterSettings {
+            listen: "127.0.0.1:0".to_owned(),
+            access: Access::Random,
+            ..AdapterSettings::stand_alone(settings)
+        }
+    }
+
+    /// The adapter as a program of its own: `[adapter] listen` and `token`.
+    pub fn stand_alone(settings: &config::Settings) -> AdapterSettings {
+        AdapterSettings {
+            listen: settings.adapter.listen.clone(),
+            access: Access::Given(settings.adapter.token.as_ref().map(|token| token.expose().to_owned())),
+            cluster: cluster_settings(&settings.kafka),
+            group: group_settings(&settings.consumer),
+        }
+    }
+}
+
+fn cluster_settings(kafka: &config::KafkaSettings) -> ClusterSettings {
+    let create = TopicCreation {
+        name: kafka.topic.clone(),
+        partitions: kafka.partitions,
+        replication_factor: kafka.replication_factor,
+    };
+    ClusterSettings {
+        bootstrap_servers: kafka.bootstrap_servers.clone(),
+        request_timeout: kafka.request_timeout(),
+        delivery_timeout: kafka.delivery_timeout().min(MAX_DELIVERY),
+        compression: match kafka.compression {
+            config::Compression::None => Compression::None,
+            config::Compression::Gzip => Compression::Gzip,
+            config::Compression::Snappy => Compression::Snappy,
+            config::Compression::Lz4 => Compression::Lz4,
+            config::Compression::Zstd => Compression::Zstd,
+        },
+        create: kafka.create_topic.then_some(create),
+    }
+}
+
+fn group_settings(consumer: &config::ConsumerSettings) -> GroupSettings {
+    GroupSettings {
+        session_timeout: consumer.session_timeout(),
+        heartbeat_interval: consumer.heartbeat_interval(),
+        max_processing: consumer.max_processing(),
+        offset_reset: match consumer.auto_offset_reset {
+            config::AutoOffsetReset::Earliest => OffsetReset::Earliest,
+            config::AutoOffsetReset::Latest => OffsetReset::Latest,
+        },
+    }
+}
+
+/// What all connections share.
+struct Shared {
+    token: Option<String>,
+    cluster: Arc<Cluster>,
+    group: GroupSettings,
+    members: Members,
+}
+
+/// A running adapter.
+pub struct Adapter {
+    shared: Arc<Shared>,
+    listener: Listener,
+}
+
+impl Adapter {
+    /// Listens and starts serving. No broker is needed for that: while there is none, requests get error codes.
+    ///
+    /// # Errors
+    /// The address cannot be listened on, or the system gives no random bytes or threads.
+    pub fn start(settings: AdapterSettings) -> Result<Adapter, Error> {
+        let token = match settings.access {
+            Access::Random => Some(random_token()?),
+            Access::Given(token) => token,
+        };
+        let shared = Arc::new(Shared {
+            token,
+            cluster: Arc::new(Cluster::new(settings.cluster)),
+            group: settings.group,
+            members: Members::default(),
+        });
+        let listener = Listener::start(&settings.listen, shared.clone())?;
+        Ok(Adapter { shared, listener })
+    }
+
+    /// How programs reach the adapter.
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint { address: self.listener.address(), token: self.shared.token.clone() }
+    }
+
+    /// Stops: members leave their groups, connections are closed, threads have ended when this returns.
+    pub fn stop(self) {
+        self.shared.cluster.stop();
+        self.shared.members.wake();
+        self.listener.stop();
+        self.shared.members.join();
+    }
+}
+
+/// Where an adapter listens, and the token it wants.
+#[derive(Clone)]
+pub struct Endpoint {
+    address: SocketAddr,
+    token: Option<String>,
+}
+
+impl Endpoint {
+    /// `host:port`, for `KafkaClient::new`.
+    pub fn address(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// The client id of a plain client such as a producer.
+    pub fn client_id(&self, name: &str) -> String {
+        ClientId { name: name.to_owned(), token: self.token.clone(), ..ClientId::default() }.text()
+    }
+
+    /// The client id of one of our own consumers: a member from its look-up of offsets on. `session` stays the same
+    /// over the consumers that one receiver builds one after the other, and belongs to no other receiver.
+    pub fn consumer_client_id(&self, name: &str, session: &str) -> String {
+        let token = self.token.clone();
+        ClientId { name: name.to_owned(), token, member: true, session: session.to_owned() }.text()
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+fn random_token() -> Result<String, Error> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|e| Error::System(format!("no random bytes: {e}")))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

@@ -1,1 +1,106 @@
-//! (to be filled)
+//! The producer's endpoint over HTTP: the Channel Adapter between a `POST` and the channel.
+//!
+//! Clients meet the front [`door`]; whole, valid requests go on over a private connection to `tiny_http`
+//! ([`handlers`]), whose one thread picks a handler ([`routes`]). [`enviar`] hands the message to the channel and a
+//! ticket ([`tickets`]) to the door, so that nobody waits behind a message that waits for its partition.
+
+mod answer;
+mod door;
+mod enviar;
+mod handlers;
+mod json;
+mod query;
+mod routes;
+mod tickets;
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Instant;
+
+use crate::channel::sender::{Done, Outgoing, Sender, SubmitError};
+use crate::config::ProducerApiSettings;
+use crate::error::{Error, Result};
+use door::{Door, Limits};
+use handlers::Handlers;
+use routes::Routes;
+
+/// What the endpoint needs of the channel: somebody who takes messages.
+pub trait Submit: Send + 'static {
+    /// Takes a message without blocking. `done` is called exactly once, from any thread, if and only if this returns
+    /// `Ok`, and by the message's deadline.
+    ///
+    /// # Errors
+    /// The message was not taken and is certainly not stored.
+    fn submit(&self, message: Outgoing, done: Done) -> Result<(), SubmitError>;
+}
+
+impl Submit for Sender {
+    fn submit(&self, message: Outgoing, done: Done) -> Result<(), SubmitError> {
+        Sender::submit(self, message, done)
+    }
+}
+
+/// The running endpoint. Dropped without [`HttpServer::stop`], it ends at once.
+pub struct HttpServer {
+    door: Door,
+    handlers: Handlers,
+}
+
+impl HttpServer {
+    /// Starts the endpoint at `settings.listen`; it hands messages to `channel`.
+    ///
+    /// # Errors
+    /// The address is not one, or is taken; there is no place for the private socket; the system has no descriptor or
+    /// thread left.
+    pub fn start(settings: &ProducerApiSettings, channel: impl Submit) -> Result<HttpServer> {
+        let address = resolve(&settings.listen)?;
+        let (mailbox, poll) = tickets::mailbox(door::WAKER)
+            .map_err(|error| Error::new("the front door cannot be set up").caused_by(error))?;
+        let secret = handlers::random_word()?.into();
+        let routes = Routes::new(secret, mailbox.clone(), Box::new(channel), settings.answer_timeout());
+        let handlers = Handlers::start(routes)?;
+        let door =
+            Door::open(address, limits(settings), handlers.entrance(), mailbox, poll).map_err(|error| {
+                Error::new(format!("cannot listen on {address} (producer_api.listen)")).caused_by(error)
+            })?;
+        Ok(HttpServer { door, handlers })
+    }
+
+    /// Where it listens: with port 0 in the settings, the port that the system chose.
+    pub fn address(&self) -> SocketAddr {
+        self.door.address()
+    }
+
+    /// Takes no new connection and no new request, finishes the open ones until `deadline`, and ends its threads. The
+    /// channel must go on meanwhile: it is what finishes them.
+    pub fn stop(mut self, deadline: Instant) {
+        self.close(deadline);
+    }
+
+    fn close(&mut self, deadline: Instant) {
+        self.door.close(deadline);
+        self.handlers.stop();
+    }
+}
+
+impl Drop for HttpServer {
+    fn drop(&mut self) {
+        self.close(Instant::now());
+    }
+}
+
+fn resolve(listen: &str) -> Result<SocketAddr> {
+    let what = || format!("producer_api.listen: `{listen}` is not an address like 127.0.0.1:5000");
+    let mut addresses = listen.to_socket_addrs().map_err(|error| Error::new(what()).caused_by(error))?;
+    addresses.next().ok_or_else(|| Error::new(what()))
+}
+
+fn limits(settings: &ProducerApiSettings) -> Limits {
+    Limits {
+        max_connections: settings.max_connections,
+        max_body_bytes: settings.max_body_bytes,
+        head_timeout: settings.head_timeout(),
+        body_timeout: settings.body_timeout(),
+        idle_timeout: settings.idle_timeout(),
+        answer_timeout: settings.answer_timeout(),
+    }
+}

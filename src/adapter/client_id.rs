@@ -1,0 +1,101 @@
+//! What a connection wants, as its client id says it: `name?token=…&member=1&session=…`.
+//!
+//! The client id is the one thing that the `kafka` crate sends with every request and lets a program choose. Kafka
+//! and its tools are shown the name alone.
+
+/// The name of clients that give none.
+const NAMELESS: &str = "kafka-rust";
+
+/// A client id, taken apart.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct ClientId {
+    /// The name for Kafka and the logs; empty where the client gave none.
+    pub name: String,
+    /// The proof that the caller may act with the adapter's rights.
+    pub token: Option<String>,
+    /// Whether the client is one of our own consumers: a member from its offset look-up on, told of rebalances.
+    pub member: bool,
+    /// What stays the same over the connections of one of our own consumers.
+    pub session: String,
+}
+
+impl ClientId {
+    /// Takes a client id apart. Options that are not known are passed over.
+    pub fn parse(text: &str) -> ClientId {
+        let (name, options) = text.split_once('?').unwrap_or((text, ""));
+        let mut id = ClientId { name: name.to_owned(), ..ClientId::default() };
+        for option in options.split('&') {
+            match option.split_once('=') {
+                Some(("token", value)) => id.token = Some(value.to_owned()),
+                Some(("member", value)) => id.member = value == "1",
+                Some(("session", value)) => id.session = value.to_owned(),
+                _ => {}
+            }
+        }
+        id
+    }
+
+    /// The name to show to Kafka and in logs.
+    pub fn shown(&self) -> &str {
+        if self.name.is_empty() { NAMELESS } else { &self.name }
+    }
+
+    /// The text that the `kafka` crate is given.
+    pub fn text(&self) -> String {
+        let mut text = self.name.clone();
+        let mut separator = '?';
+        let member = self.member.then(|| "1".to_owned());
+        let session = Some(self.session.clone()).filter(|session| !session.is_empty());
+        for (key, value) in [("token", self.token.clone()), ("member", member), ("session", session)] {
+            if let Some(value) = value {
+                text.push(separator);
+                text.push_str(key);
+                text.push('=');
+                text.push_str(&value);
+                separator = '&';
+            }
+        }
+        text
+    }
+}
+
+impl std::fmt::Debug for ClientId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientId")
+            .field("name", &self.name)
+            .field("member", &self.member)
+            .field("session", &self.session)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let id = ClientId {
+            name: "consumer1".to_owned(),
+            token: Some("abc".to_owned()),
+            member: true,
+            session: "s1".to_owned(),
+        };
+        assert_eq!(id.text(), "consumer1?token=abc&member=1&session=s1");
+        assert_eq!(ClientId::parse(&id.text()), id);
+    }
+
+    #[test]
+    fn a_client_id_without_options_is_a_name() {
+        assert_eq!(
+            ClientId::parse("someone"),
+            ClientId { name: "someone".to_owned(), ..ClientId::default() }
+        );
+        assert_eq!(ClientId::parse("").shown(), "kafka-rust");
+    }
+
+    #[test]
+    fn a_token_does_not_show_in_debug_output() {
+        assert!(!format!("{:?}", ClientId::parse("a?token=secret")).contains("secret"));
+    }
+}

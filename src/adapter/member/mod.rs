@@ -1,0 +1,316 @@
+//! The group member behind a consumer: it joins, heartbeats and fetches ahead while the program handles messages,
+//! and decides what is served and what may be committed.
+//!
+//! Threads: one [`membership`] thread, one [`prefetch`] thread for each leader, and the thread of the program's
+//! connection, which calls the methods here. All meet in [`Member::state`]; none does I/O while it holds that lock.
+//! Lock order: `committer` before `state`.
+
+mod commit;
+mod membership;
+mod prefetch;
+mod serve;
+mod span;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+pub use prefetch::convert;
+pub use serve::{Ask, Served};
+pub use span::Chunk;
+
+use crate::cluster::Cluster;
+use crate::cluster::coordinator::{Commit, Coordinator, Membership};
+use crate::cluster::metadata::lock;
+use crate::protocol::error_code::ErrorCode;
+use span::Span;
+
+/// How long a member outlives its connection: the `kafka` crate closes and reopens an idle one, and our own
+/// consumers come back at once after a rebalance.
+pub const LINGER: Duration = Duration::from_millis(300);
+
+/// Where a partition without a committed offset starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OffsetReset {
+    /// At its oldest record.
+    Earliest,
+    /// After its newest record.
+    Latest,
+}
+
+/// How members behave in their groups.
+#[derive(Debug, Clone)]
+pub struct GroupSettings {
+    /// Without a heartbeat for this long the coordinator takes a member for dead.
+    pub session_timeout: Duration,
+    /// The time between two heartbeats.
+    pub heartbeat_interval: Duration,
+    /// A program that asks for nothing for this long is taken for frozen, and a rebalance waits this long for it.
+    pub max_processing: Duration,
+    /// Where a partition without a committed offset starts.
+    pub offset_reset: OffsetReset,
+}
+
+/// Whose consumer a member serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Program {
+    /// One of our own, known by its session: it is told of rebalances and builds its consumer anew.
+    Own(String),
+    /// Any program with the `kafka` crate: it sees an error only where the truth demands one.
+    Foreign,
+}
+
+/// What a member is for; it does not change.
+#[derive(Debug, Clone)]
+pub struct Role {
+    /// The name that Kafka's tools show.
+    pub name: String,
+    /// The group.
+    pub group: String,
+    /// The topics it consumes.
+    pub topics: BTreeSet<String>,
+    /// Whose consumer it serves.
+    pub program: Program,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Not in a generation: to join, or joining.
+    Joining,
+    /// In a generation that stands.
+    Stable,
+    /// A rebalance has begun; the message in hand is still waited for.
+    Draining(Instant),
+    /// Out of the group for good, with the code for who still asks.
+    Ended(ErrorCode),
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    membership: Membership,
+    /// Counts the changes of what is owned: an own program that began in another epoch has to begin anew.
+    epoch: u64,
+    owned: BTreeMap<(String, i32), Span>,
+    /// The connection served, and since when there is none.
+    attached: Option<u64>,
+    detached_at: Instant,
+    /// A request of the program is being answered.
+    busy: bool,
+    last_seen: Instant,
+    /// Messages were served that the program has not come back from.
+    in_hand: bool,
+    /// Something was served since positions were last set to what is committed.
+    moved: bool,
+    /// No heartbeat came through for the session timeout: others may own the partitions by now, so nothing is served
+    /// until the coordinator has confirmed the membership.
+    cut_off: bool,
+    /// Heartbeat now rather than at the next interval.
+    poked: bool,
+    /// Why joining fails, for programs that wait for it.
+    trouble: Option<ErrorCode>,
+    /// The leaders that a prefetch thread runs for.
+    fetching: BTreeSet<i32>,
+}
+
+/// A member of a group.
+#[derive(Debug)]
+pub struct Member {
+    role: Role,
+    settings: GroupSettings,
+    cluster: Arc<Cluster>,
+    state: Mutex<State>,
+    changed: Condvar,
+    committer: Mutex<Coordinator>,
+}
+
+impl Member {
+    /// A member for the program at the end of connection `attached`. Its threads are started by [`Member::run`].
+    pub fn new(role: Role, settings: GroupSettings, cluster: Arc<Cluster>, attached: u64) -> Arc<Member> {
+        let now = Instant::now();
+        let state = State {
+            phase: Phase::Joining,
+            membership: Membership::none(),
+            epoch: 0,
+            owned: BTreeMap::new(),
+            attached: Some(attached),
+            detached_at: now,
+            busy: false,
+            last_seen: now,
+            in_hand: false,
+            moved: false,
+            cut_off: false,
+            poked: false,
+            trouble: None,
+            fetching: BTreeSet::new(),
+        };
+        let committer = Mutex::new(Coordinator::new(cluster.clone(), &role.group, &role.name));
+        Arc::new(Member {
+            role,
+            settings,
+            cluster,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            committer,
+        })
+    }
+
+    /// Runs the member until it has left its group; returns when all its threads have ended.
+    pub fn run(self: &Arc<Member>) {
+        membership::run(self);
+    }
+
+    /// What the member is for.
+    pub fn role(&self) -> &Role {
+        &self.role
+    }
+
+    /// Whether the member has left its group or was put out of it.
+    pub fn ended(&self) -> bool {
+        matches!(self.state().phase, Phase::Ended(_))
+    }
+
+    /// Heartbeats as soon as may be, to hear of a rebalance now.
+    pub fn poke(&self) {
+        self.state().poked = true;
+        self.changed.notify_all();
+    }
+
+    /// Hands the member to connection `id`; false if it has ended.
+    pub fn attach(&self, id: u64) -> bool {
+        let mut state = self.state();
+        if matches!(state.phase, Phase::Ended(_)) {
+            return false;
+        }
+        state.attached = Some(id);
+        state.last_seen = Instant::now();
+        self.changed.notify_all();
+        true
+    }
+
+    /// Connection `id` is gone: the member lingers for [`LINGER`], then leaves.
+    pub fn detach(&self, id: u64) {
+        let mut state = self.state();
+        if state.attached == Some(id) {
+            state.attached = None;
+            state.detached_at = Instant::now();
+            self.changed.notify_all();
+        }
+    }
+
+    /// Whether nobody is attached.
+    pub fn lingers(&self) -> bool {
+        let state = self.state();
+        state.attached.is_none() && !matches!(state.phase, Phase::Ended(_))
+    }
+
+    /// Whether a program whose connection is new and which asks for these offsets can be the one that this member
+    /// served before.
+    pub fn fits(&self, name: &str, asked: &[(String, i32, i64)]) -> bool {
+        let topics: BTreeSet<&str> = asked.iter().map(|(topic, _, _)| topic.as_str()).collect();
+        let same_topics = self.role.topics.iter().map(String::as_str).eq(topics);
+        if self.role.program != Program::Foreign || self.role.name != name || !same_topics {
+            return false;
+        }
+        let state = self.state();
+        asked.iter().all(|(topic, partition, offset)| {
+            state.owned.get(&(topic.clone(), *partition)).is_none_or(|span| span.continues(*offset))
+        })
+    }
+
+    /// Whether every one of these commits is one that this member would let through.
+    pub fn admits(&self, commits: &[Commit]) -> bool {
+        let state = self.state();
+        commits.iter().all(|commit| {
+            let span = state.owned.get(&(commit.topic.clone(), commit.partition));
+            span.is_some_and(|span| span.admits(commit.offset))
+        })
+    }
+
+    /// Makes the member ready for an own program that begins anew: waits until the assignment is there, sets every
+    /// position to what is committed, and gives the epoch.
+    ///
+    /// # Errors
+    /// The code for the program: what joining fails of at `deadline`, REQUEST_TIMED_OUT, or why the member ended.
+    pub fn begin(&self, deadline: Instant) -> Result<u64, ErrorCode> {
+        loop {
+            let (epoch, rewind) = self.wait_stable(deadline)?;
+            if rewind.is_empty() {
+                return Ok(epoch);
+            }
+            let mut partitions: BTreeMap<String, Vec<i32>> = BTreeMap::new();
+            for (topic, partition) in rewind {
+                partitions.entry(topic).or_default().push(partition);
+            }
+            let committed = lock(&self.committer).committed(&partitions, self.cluster.deadline(deadline));
+            match committed {
+                Ok(committed) => {
+                    if self.rewind(epoch, &committed) {
+                        return Ok(epoch);
+                    }
+                }
+                Err(error) if Instant::now() >= deadline => {
+                    log::warn!("{}: {error}", self.role.name);
+                    return Err(ErrorCode::REQUEST_TIMED_OUT);
+                }
+                Err(error) => {
+                    log::debug!("{}: {error}", self.role.name);
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+            }
+        }
+    }
+
+    /// Where an own program that has begun starts in each owned partition.
+    pub fn positions(&self) -> HashMap<(String, i32), i64> {
+        self.state().owned.iter().map(|(key, span)| (key.clone(), span.position())).collect()
+    }
+
+    /// The epoch of a stable assignment, and the partitions whose positions have moved since they were set.
+    fn wait_stable(&self, deadline: Instant) -> Result<(u64, Vec<(String, i32)>), ErrorCode> {
+        let mut state = self.state();
+        // Whoever begins anew has nothing in hand.
+        state.in_hand = false;
+        self.changed.notify_all();
+        loop {
+            state.last_seen = Instant::now();
+            match state.phase {
+                Phase::Stable if state.moved => {
+                    return Ok((state.epoch, state.owned.keys().cloned().collect()));
+                }
+                Phase::Stable => return Ok((state.epoch, Vec::new())),
+                Phase::Ended(code) => return Err(code),
+                Phase::Joining | Phase::Draining(_) => {}
+            }
+            let now = Instant::now();
+            if now >= deadline || self.cluster.stopping() {
+                return Err(state.trouble.unwrap_or(ErrorCode::REQUEST_TIMED_OUT));
+            }
+            state = self.wait(state, (deadline - now).min(Duration::from_millis(100)));
+        }
+    }
+
+    fn rewind(&self, epoch: u64, committed: &HashMap<(String, i32), Option<i64>>) -> bool {
+        let mut state = self.state();
+        if state.epoch != epoch || state.phase != Phase::Stable {
+            return false;
+        }
+        for (key, span) in &mut state.owned {
+            span.rewind(committed.get(key).copied().flatten());
+        }
+        state.moved = false;
+        self.changed.notify_all();
+        true
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>, time: Duration) -> MutexGuard<'a, State> {
+        match self.changed.wait_timeout(state, time) {
+            Ok((state, _)) => state,
+            Err(poisoned) => poisoned.into_inner().0,
+        }
+    }
+}

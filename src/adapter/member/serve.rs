@@ -1,0 +1,178 @@
+//! Serving a program's fetches from what was fetched ahead.
+
+use std::time::{Duration, Instant};
+
+use super::{Member, Phase, Program, State};
+use crate::cluster::coordinator::Commit;
+use crate::protocol::error_code::ErrorCode;
+
+/// How often a waiting fetch looks whether its program is still there.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What a program asks of one partition.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition's number.
+    pub partition: i32,
+    /// The first offset wanted.
+    pub offset: i64,
+    /// The most bytes wanted; one message comes even when it is larger.
+    pub max_bytes: usize,
+}
+
+/// What one partition is answered; in the order of the questions.
+#[derive(Debug)]
+pub struct Served {
+    /// Format 0 messages.
+    pub messages: Vec<u8>,
+    /// The high watermark; for an empty set never above the offset asked for, which the crate takes for an error.
+    pub high_watermark: i64,
+    /// The code of a partition that cannot be served.
+    pub error: ErrorCode,
+}
+
+impl Member {
+    /// Answers a fetch: waits up to `wait` until `min_bytes` are there. `epoch` is where an own program began;
+    /// `gone` says whether the program has closed its connection.
+    ///
+    /// # Errors
+    /// One code for all partitions: REBALANCE_IN_PROGRESS for an own program that has to begin anew, or why the
+    /// member has ended.
+    pub fn serve(
+        &self,
+        epoch: u64,
+        asks: &[Ask],
+        min_bytes: usize,
+        wait: Duration,
+        gone: &mut dyn FnMut() -> bool,
+    ) -> Result<Vec<Served>, ErrorCode> {
+        let deadline = Instant::now() + wait;
+        let mut state = self.state();
+        state.busy = true;
+        state.in_hand = false;
+        self.changed.notify_all();
+        let result = loop {
+            if let Err(code) = self.may_serve(&state, epoch) {
+                break Err(code);
+            }
+            if state.phase == Phase::Stable && !state.cut_off {
+                match state.note_asks(asks) {
+                    Ok(starts) if starts.is_empty() => {}
+                    Ok(starts) => {
+                        self.changed.notify_all();
+                        drop(state);
+                        self.commit_starts(starts);
+                        state = self.state();
+                        continue;
+                    }
+                    Err((failed, code)) => break Ok(refused(asks, failed, code)),
+                }
+                if Instant::now() >= deadline || state.is_enough(asks, min_bytes) {
+                    break Ok(state.take(asks));
+                }
+            } else if Instant::now() >= deadline {
+                break Ok(asks.iter().map(nothing).collect());
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            state = self.wait(state, left.min(LOOK));
+            if gone() {
+                break Ok(asks.iter().map(nothing).collect());
+            }
+        };
+        state.busy = false;
+        state.last_seen = Instant::now();
+        drop(state);
+        self.changed.notify_all();
+        result
+    }
+
+    fn may_serve(&self, state: &State, epoch: u64) -> Result<(), ErrorCode> {
+        let own = matches!(self.role.program, Program::Own(_));
+        match state.phase {
+            Phase::Ended(code) => Err(code),
+            Phase::Draining(_) | Phase::Joining if own => Err(ErrorCode::REBALANCE_IN_PROGRESS),
+            Phase::Stable if own && state.epoch != epoch => Err(ErrorCode::REBALANCE_IN_PROGRESS),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the start that a program chose for a partition without a committed offset the group's: whoever gets the
+    /// partition next goes on there, instead of at what is the latest offset by then.
+    fn commit_starts(&self, starts: Vec<Commit>) {
+        let deadline = Instant::now() + self.settings.heartbeat_interval.max(Duration::from_secs(2));
+        let results = self.commit_as_member(&starts, deadline);
+        for (commit, code) in starts.iter().zip(results) {
+            if !code.is_ok() {
+                log::warn!(
+                    "{}: the start of {}-{} at {} could not be committed: {code}",
+                    self.role.name,
+                    commit.topic,
+                    commit.partition,
+                    commit.offset
+                );
+            }
+        }
+    }
+}
+
+impl State {
+    /// Tells the spans what is asked; gives the starts that the program chose by it.
+    fn note_asks(&mut self, asks: &[Ask]) -> Result<Vec<Commit>, (usize, ErrorCode)> {
+        let mut starts = Vec::new();
+        for (index, ask) in asks.iter().enumerate() {
+            let Some(span) = self.owned.get_mut(&(ask.topic.clone(), ask.partition)) else { continue };
+            let undecided = span.floor.is_none();
+            span.ask(ask.offset).map_err(|code| (index, code))?;
+            if undecided {
+                starts.push(Commit {
+                    topic: ask.topic.clone(),
+                    partition: ask.partition,
+                    offset: ask.offset,
+                    metadata: String::new(),
+                });
+            }
+        }
+        Ok(starts)
+    }
+
+    fn is_enough(&self, asks: &[Ask], min_bytes: usize) -> bool {
+        let mut ready = 0;
+        for ask in asks {
+            let Some(span) = self.owned.get(&(ask.topic.clone(), ask.partition)) else { continue };
+            if span.buffered >= ask.max_bytes.max(1) {
+                return true;
+            }
+            ready += span.buffered;
+        }
+        ready > 0 && ready >= min_bytes
+    }
+
+    fn take(&mut self, asks: &[Ask]) -> Vec<Served> {
+        let mut served = Vec::with_capacity(asks.len());
+        for ask in asks {
+            let mut answer = nothing(ask);
+            if let Some(span) = self.owned.get_mut(&(ask.topic.clone(), ask.partition))
+                && span.serve(ask.max_bytes, &mut answer.messages)
+            {
+                answer.high_watermark = span.high_watermark;
+                self.in_hand = true;
+                self.moved = true;
+            }
+            served.push(answer);
+        }
+        served
+    }
+}
+
+fn nothing(ask: &Ask) -> Served {
+    Served { messages: Vec::new(), high_watermark: ask.offset, error: ErrorCode::NONE }
+}
+
+/// One partition's error, and nothing for the others: the crate would move past data that comes beside an error.
+fn refused(asks: &[Ask], failed: usize, code: ErrorCode) -> Vec<Served> {
+    let mut answers: Vec<Served> = asks.iter().map(nothing).collect();
+    answers[failed].error = code;
+    answers
+}

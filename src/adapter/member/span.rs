@@ -1,0 +1,259 @@
+//! One partition in the hands of one member, from getting it to losing it: what was served, what may be committed,
+//! and the records fetched ahead.
+
+use std::collections::VecDeque;
+
+use crate::protocol::error_code::ErrorCode;
+
+/// Records of one fetch, as format 0 messages in a row.
+#[derive(Debug, Default)]
+pub struct Chunk {
+    /// The messages, one after the other.
+    pub bytes: Vec<u8>,
+    /// Each message's offset and where it ends in `bytes`.
+    pub messages: Vec<(i64, usize)>,
+    /// The offset after the last record, also where it was stepped over (compaction, control batches).
+    pub next_offset: i64,
+}
+
+/// A chunk of which a part was served already.
+#[derive(Debug)]
+struct Open {
+    chunk: Chunk,
+    served: usize,
+}
+
+/// An ownership span: unbroken over rebalances in which the member kept the partition.
+#[derive(Debug)]
+pub struct Span {
+    /// The lowest offset that may be committed: where the span began, then the last commit. `None` until the
+    /// program's first fetch says where a partition without a committed offset starts.
+    pub floor: Option<i64>,
+    /// The highest offset that may be committed: after the last message served.
+    pub ceiling: i64,
+    /// The offset that the program will ask for next, as far as is known.
+    expected: Option<i64>,
+    /// The offset that fetching goes on from.
+    pub fetch_from: i64,
+    /// Changes when the position is set anew; records fetched for an older one are dropped.
+    pub version: u64,
+    /// The offset after the last record that all in-sync replicas have.
+    pub high_watermark: i64,
+    ahead: VecDeque<Open>,
+    /// Bytes fetched ahead.
+    pub buffered: usize,
+}
+
+impl Span {
+    /// A span that begins at `start`, the committed offset or the one that the reset policy chose.
+    pub fn new(start: Option<i64>) -> Span {
+        let from = start.unwrap_or(0);
+        Span {
+            floor: start,
+            ceiling: from,
+            expected: None,
+            fetch_from: from,
+            version: 0,
+            high_watermark: from,
+            ahead: VecDeque::new(),
+            buffered: 0,
+        }
+    }
+
+    /// Where serving goes on.
+    pub fn position(&self) -> i64 {
+        self.ahead.front().map_or(self.fetch_from, |open| match open.served {
+            0 => open.chunk.messages.first().map_or(open.chunk.next_offset, |(offset, _)| *offset),
+            n => open.chunk.messages.get(n).map_or(open.chunk.next_offset, |(offset, _)| *offset),
+        })
+    }
+
+    /// Sets the position anew and forgets what was fetched ahead. The program's next question sets what it expects.
+    pub fn seek(&mut self, offset: i64) {
+        self.ahead.clear();
+        self.buffered = 0;
+        self.fetch_from = offset;
+        self.expected = None;
+        self.version += 1;
+    }
+
+    /// Begins anew at `offset`, the old position being gone from the log.
+    pub fn reset(&mut self, offset: i64) {
+        self.floor = Some(offset);
+        self.ceiling = offset;
+        self.seek(offset);
+    }
+
+    /// Starts serving over at the lowest offset not committed, for a program that begins anew.
+    pub fn rewind(&mut self, committed: Option<i64>) {
+        self.reset(committed.or(self.floor).unwrap_or(0));
+    }
+
+    /// Takes note that the program asks for `asked`, and seeks where that is not what comes next.
+    ///
+    /// # Errors
+    /// OFFSET_OUT_OF_RANGE when the program remembers an offset past the span's start: it would drop what lies
+    /// between without a word.
+    pub fn ask(&mut self, asked: i64) -> Result<(), ErrorCode> {
+        match (self.expected, self.floor) {
+            (Some(expected), _) if expected == asked => {}
+            (Some(_), _) => self.seek(asked),
+            (None, None) => self.reset(asked),
+            (None, Some(_)) if asked <= self.position() => {}
+            (None, Some(_)) => return Err(ErrorCode::OFFSET_OUT_OF_RANGE),
+        }
+        self.expected = Some(asked);
+        Ok(())
+    }
+
+    /// Adds what was fetched from `from` under `version`; dropped if the position was set anew meanwhile.
+    pub fn add(&mut self, version: u64, from: i64, chunk: Chunk) {
+        if version != self.version || from != self.fetch_from {
+            return;
+        }
+        self.fetch_from = chunk.next_offset.max(from);
+        if !chunk.messages.is_empty() {
+            self.buffered += chunk.bytes.len();
+            self.ahead.push_back(Open { chunk, served: 0 });
+        }
+    }
+
+    /// Moves messages into `out`, at most `limit` bytes of them but at least one; tells whether there was one.
+    pub fn serve(&mut self, limit: usize, out: &mut Vec<u8>) -> bool {
+        let mut last = None;
+        while let Some(open) = self.ahead.front_mut() {
+            let begin = open.served.checked_sub(1).map_or(0, |i| open.chunk.messages[i].1);
+            let room = limit.saturating_sub(out.len());
+            let fitting = open.chunk.messages[open.served..].partition_point(|(_, end)| end - begin <= room);
+            let take = if fitting == 0 && last.is_none() { 1 } else { fitting };
+            if take == 0 {
+                break;
+            }
+            open.served += take;
+            let (offset, end) = open.chunk.messages[open.served - 1];
+            out.extend_from_slice(&open.chunk.bytes[begin..end]);
+            self.buffered -= end - begin;
+            last = Some(offset);
+            if open.served == open.chunk.messages.len() {
+                self.ahead.pop_front();
+            }
+        }
+        if let Some(offset) = last {
+            self.ceiling = self.ceiling.max(offset + 1);
+            self.expected = Some(offset + 1);
+        }
+        last.is_some()
+    }
+
+    /// Whether `offset` may be committed: not behind what is committed, not past what was served.
+    pub fn admits(&self, offset: i64) -> bool {
+        self.floor.is_some_and(|floor| floor <= offset) && offset <= self.ceiling
+    }
+
+    /// Takes note of an acknowledged commit.
+    pub fn committed(&mut self, offset: i64) {
+        self.floor = self.floor.max(Some(offset));
+    }
+
+    /// Whether the program's question for `asked` goes on where this span's last answer ended.
+    pub fn continues(&self, asked: i64) -> bool {
+        self.expected == Some(asked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk(offsets: &[i64], next_offset: i64) -> Chunk {
+        let mut chunk = Chunk { next_offset, ..Chunk::default() };
+        for offset in offsets {
+            chunk.bytes.extend_from_slice(&offset.to_be_bytes());
+            chunk.messages.push((*offset, chunk.bytes.len()));
+        }
+        chunk
+    }
+
+    fn offsets(bytes: &[u8]) -> Vec<i64> {
+        bytes.chunks(8).map(|b| i64::from_be_bytes(b.try_into().unwrap())).collect()
+    }
+
+    fn serve(span: &mut Span, limit: usize) -> Vec<i64> {
+        let mut out = Vec::new();
+        span.serve(limit, &mut out);
+        offsets(&out)
+    }
+
+    #[test]
+    fn serving_keeps_to_the_limit_over_chunks_and_always_serves_one() {
+        let mut span = Span::new(Some(5));
+        span.ask(5).unwrap();
+        span.add(0, 5, chunk(&[5, 6, 8], 9));
+        span.add(0, 9, chunk(&[9], 12));
+        assert_eq!(serve(&mut span, 1), [5]);
+        assert_eq!(serve(&mut span, 16), [6, 8]);
+        assert_eq!(serve(&mut span, 100), [9]);
+        assert_eq!((span.buffered, span.fetch_from, span.ceiling), (0, 12, 10));
+        assert!(serve(&mut span, 100).is_empty());
+    }
+
+    #[test]
+    fn a_gap_does_not_look_like_a_seek() {
+        let mut span = Span::new(Some(0));
+        span.ask(0).unwrap();
+        span.add(0, 0, chunk(&[0], 10));
+        assert_eq!(serve(&mut span, 100), [0]);
+        span.ask(1).unwrap();
+        assert_eq!(span.fetch_from, 10);
+    }
+
+    #[test]
+    fn an_answer_that_was_lost_is_served_again() {
+        let mut span = Span::new(Some(0));
+        span.ask(0).unwrap();
+        span.add(0, 0, chunk(&[0, 1], 2));
+        assert_eq!(serve(&mut span, 100), [0, 1]);
+        span.ask(0).unwrap();
+        assert_eq!(span.fetch_from, 0);
+        span.add(0, 2, chunk(&[2], 3));
+        assert_eq!(span.fetch_from, 0, "records fetched for the old position are dropped");
+    }
+
+    #[test]
+    fn a_program_that_remembers_more_than_is_committed_is_told() {
+        assert_eq!(Span::new(Some(3)).ask(7), Err(ErrorCode::OFFSET_OUT_OF_RANGE));
+        assert_eq!(Span::new(Some(3)).ask(2), Ok(()));
+    }
+
+    #[test]
+    fn without_a_committed_offset_the_program_says_where_it_starts() {
+        let mut span = Span::new(None);
+        span.ask(42).unwrap();
+        assert_eq!((span.floor, span.fetch_from), (Some(42), 42));
+    }
+
+    #[test]
+    fn a_commit_lies_between_the_last_one_and_what_was_served() {
+        let mut span = Span::new(Some(10));
+        span.ask(10).unwrap();
+        span.add(0, 10, chunk(&[10, 11, 12], 13));
+        serve(&mut span, 16);
+        let admitted: Vec<i64> = (8..15).filter(|o| span.admits(*o)).collect();
+        assert_eq!(admitted, [10, 11, 12]);
+        span.committed(12);
+        assert!(!span.admits(11), "a committed offset never moves backwards");
+        assert!(span.admits(12));
+    }
+
+    #[test]
+    fn a_program_that_begins_anew_gets_what_is_not_committed_again() {
+        let mut span = Span::new(Some(0));
+        span.ask(0).unwrap();
+        span.add(0, 0, chunk(&[0, 1, 2], 3));
+        serve(&mut span, 100);
+        span.committed(1);
+        span.rewind(Some(1));
+        span.ask(1).unwrap();
+        assert_eq!((span.fetch_from, span.ceiling), (1, 1));
+    }
+}

@@ -1,0 +1,119 @@
+//! The members that the adapter runs: new ones, those that linger, and whose program has come back.
+
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::member::{LINGER, Member, Program};
+use crate::cluster::coordinator::Commit;
+use crate::cluster::metadata::lock;
+
+/// All members of the process.
+#[derive(Default)]
+pub struct Members {
+    running: Arc<Mutex<Running>>,
+}
+
+type Running = Vec<(Arc<Member>, JoinHandle<()>)>;
+
+impl Members {
+    /// Starts `member`'s life in its group.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(self: &Members, member: &Arc<Member>) -> std::io::Result<()> {
+        let (life, others) = (member.clone(), self.running.clone());
+        let name = format!("member-{}", member.role().name);
+        let thread = std::thread::Builder::new().name(name).spawn(move || {
+            life.run();
+            // Leaving starts a rebalance: the others hear of it now rather than at their next heartbeat.
+            poke_group(&others, &life.role().group);
+        })?;
+        let mut running = lock(&self.running);
+        running.retain(|(_, thread)| !thread.is_finished());
+        running.push((member.clone(), thread));
+        Ok(())
+    }
+
+    /// The member of our own program with this session, if it still lives.
+    pub fn of_session(&self, group: &str, session: &str) -> Option<Arc<Member>> {
+        self.find(|member| {
+            let role = member.role();
+            role.group == group && role.program == Program::Own(session.to_owned()) && !member.ended()
+        })
+        .pop()
+    }
+
+    /// The lingering member of a foreign program that comes back over a new connection, by what it asks for.
+    /// `Err` when more than one fits.
+    pub fn returning(
+        &self,
+        name: &str,
+        asked: &[(String, i32, i64)],
+    ) -> Result<Option<Arc<Member>>, TooMany> {
+        self.lingering(|member| member.fits(name, asked))
+    }
+
+    /// The same for a program whose first request is a commit.
+    pub fn returning_to_commit(
+        &self,
+        name: &str,
+        group: &str,
+        commits: &[Commit],
+    ) -> Result<Option<Arc<Member>>, TooMany> {
+        self.lingering(|member| {
+            let role = member.role();
+            role.program == Program::Foreign
+                && role.group == group
+                && role.name == name
+                && member.admits(commits)
+        })
+    }
+
+    /// Wakes every member, to see that the adapter stops.
+    pub fn wake(&self) {
+        lock(&self.running).iter().for_each(|(member, _)| member.poke());
+    }
+
+    /// Waits until every member has left.
+    pub fn join(&self) {
+        let running = std::mem::take(&mut *lock(&self.running));
+        for (_, thread) in running {
+            let _ = thread.join();
+        }
+    }
+
+    /// The crate opens its new connection before it closes the old one, so a fitting member may still count as
+    /// attached for a moment.
+    fn lingering(&self, fits: impl Fn(&Member) -> bool) -> Result<Option<Arc<Member>>, TooMany> {
+        let deadline = Instant::now() + LINGER;
+        loop {
+            let mut fitting = self.find(|member| !member.ended() && fits(member));
+            if fitting.is_empty() {
+                return Ok(None);
+            }
+            fitting.retain(|member| member.lingers());
+            match fitting.len() {
+                0 if Instant::now() >= deadline => return Ok(None),
+                0 => std::thread::sleep(Duration::from_millis(5)),
+                1 => return Ok(fitting.pop()),
+                _ => return Err(TooMany),
+            }
+        }
+    }
+
+    fn find(&self, wanted: impl Fn(&Member) -> bool) -> Vec<Arc<Member>> {
+        let running = lock(&self.running);
+        running.iter().filter(|(member, _)| wanted(member)).map(|(member, _)| member.clone()).collect()
+    }
+}
+
+fn poke_group(running: &Mutex<Running>, group: &str) {
+    for (member, _) in lock(running).iter().filter(|(member, _)| member.role().group == group) {
+        member.poke();
+    }
+}
+
+/// More than one lingering member fits a program that comes back.
+#[derive(Debug)]
+pub struct TooMany;

@@ -1,0 +1,193 @@
+//! ListOffsets and OffsetFetch: where partitions begin and end, and what a group has committed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use super::member::{Member, Program, Role};
+use super::session::{Bound, LookUp, Session};
+use crate::cluster::coordinator::Coordinator;
+use crate::cluster::offsets::{EARLIEST, Offsets};
+use crate::cluster::{self, Backoff};
+use crate::protocol::error_code::ErrorCode;
+use crate::protocol::legacy::request::{ListOffsetsPartition, Topics};
+use crate::protocol::legacy::response::{self, CommittedOffset, ListedOffset};
+
+/// The longest look-up.
+const WAIT: Duration = Duration::from_secs(20);
+
+/// Answers ListOffsets. One of our own consumers is told where the adapter serves from.
+pub fn list(session: &Session, id: i32, topics: &Topics<ListOffsetsPartition>) -> Vec<u8> {
+    if let Some(bound) = session.bound.as_ref().filter(|_| session.client.member) {
+        let positions = bound.member.positions();
+        return list_answer(id, topics, |topic, asked| {
+            let position = positions.get(&(topic.to_owned(), asked.partition));
+            (ErrorCode::NONE, Some(position.copied().unwrap_or(0)))
+        });
+    }
+    let wanted: Vec<_> = topics
+        .iter()
+        .flat_map(|(topic, ps)| ps.iter().map(|p| (topic.clone(), p.partition, p.time)))
+        .collect();
+    let cluster = &session.shared.cluster;
+    let found = cluster::offsets::list(cluster, session.client.shown(), &wanted, Instant::now() + WAIT);
+    match found {
+        Ok(found) => list_answer(id, topics, |topic, asked| {
+            (ErrorCode::NONE, listed(session.looked_up.as_ref(), &found, topic, *asked))
+        }),
+        Err(error) => {
+            log::warn!("offsets for {}: {error}", session.client.shown());
+            list_refused(id, topics, error.code().unwrap_or(ErrorCode::BROKER_NOT_AVAILABLE))
+        }
+    }
+}
+
+/// One offset as the crate should see it.
+///
+/// The crate takes a committed offset that equals the earliest one for none at all, or one that has fallen out of the
+/// log, and then follows its fallback, which may skip messages. Just after a look-up of committed offsets the
+/// earliest offset is therefore shown as lying before the committed one; the member steps forward to what is there.
+fn listed(
+    looked_up: Option<&LookUp>,
+    found: &Offsets,
+    topic: &str,
+    asked: ListOffsetsPartition,
+) -> Option<i64> {
+    let key = (topic.to_owned(), asked.partition);
+    let offset = found.get(&key).copied().filter(|&offset| offset >= 0)?;
+    let committed = looked_up.and_then(|looked_up| looked_up.committed.get(&key).copied().flatten());
+    match committed {
+        Some(committed) if asked.time == EARLIEST => Some(offset.min(committed - 1)),
+        _ => Some(offset),
+    }
+}
+
+/// Answers ListOffsets with one code for every partition.
+pub fn list_refused(id: i32, topics: &Topics<ListOffsetsPartition>, code: ErrorCode) -> Vec<u8> {
+    list_answer(id, topics, |_, _| (code, None))
+}
+
+fn list_answer(
+    id: i32,
+    topics: &Topics<ListOffsetsPartition>,
+    mut offset: impl FnMut(&str, &ListOffsetsPartition) -> (ErrorCode, Option<i64>),
+) -> Vec<u8> {
+    let mut answers = Vec::with_capacity(topics.len());
+    for (topic, partitions) in topics {
+        let mut listed = Vec::with_capacity(partitions.len());
+        for asked in partitions {
+            let (error, offset) = offset(topic, asked);
+            listed.push(ListedOffset { partition: asked.partition, error, offset });
+        }
+        answers.push((topic.as_str(), listed));
+    }
+    response::list_offsets(id, &answers)
+}
+
+/// Answers OffsetFetch. For one of our own consumers this is the joining of the group: the answer comes when it has
+/// its partitions, and names no offset, so that the crate takes its start from [`list`].
+pub fn committed(session: &mut Session, id: i32, group: &str, topics: &Topics<i32>) -> Vec<u8> {
+    if session.client.member {
+        let code = begin(session, group, topics).err().unwrap_or(ErrorCode::NONE);
+        return committed_answer(id, topics, |_, _| (code, None));
+    }
+    let mut partitions: BTreeMap<String, Vec<i32>> = BTreeMap::new();
+    for (topic, numbers) in topics {
+        partitions.entry(topic.clone()).or_default().extend(numbers);
+    }
+    match look_up(session, group, &partitions) {
+        Ok(committed) => {
+            let answer = committed_answer(id, topics, |topic, partition| {
+                let offset = committed.get(&(topic.to_owned(), partition)).copied().flatten();
+                (ErrorCode::NONE, offset)
+            });
+            session.looked_up = Some(LookUp { group: group.to_owned(), committed });
+            answer
+        }
+        Err(error) => {
+            log::warn!("committed offsets for {}: {error}", session.client.shown());
+            // The crate would try again on the codes for a coordinator that moves; that was done here already.
+            let code = error.code().filter(|code| !code.is_retriable());
+            committed_refused(id, topics, code.unwrap_or(ErrorCode::REQUEST_TIMED_OUT))
+        }
+    }
+}
+
+/// Answers OffsetFetch with one code for every partition.
+pub fn committed_refused(id: i32, topics: &Topics<i32>, code: ErrorCode) -> Vec<u8> {
+    committed_answer(id, topics, |_, _| (code, None))
+}
+
+fn committed_answer(
+    id: i32,
+    topics: &Topics<i32>,
+    mut offset: impl FnMut(&str, i32) -> (ErrorCode, Option<i64>),
+) -> Vec<u8> {
+    let mut answers = Vec::with_capacity(topics.len());
+    for (topic, partitions) in topics {
+        let mut committed = Vec::with_capacity(partitions.len());
+        for &partition in partitions {
+            let (error, offset) = offset(topic, partition);
+            committed.push(CommittedOffset { partition, offset: offset.unwrap_or(-1), metadata: "", error });
+        }
+        answers.push((topic.as_str(), committed));
+    }
+    response::offset_fetch(id, &answers)
+}
+
+fn look_up(
+    session: &Session,
+    group: &str,
+    partitions: &BTreeMap<String, Vec<i32>>,
+) -> cluster::Result<HashMap<(String, i32), Option<i64>>> {
+    let cluster = &session.shared.cluster;
+    let mut coordinator = Coordinator::new(cluster.clone(), group, session.client.shown());
+    let deadline = Instant::now() + WAIT;
+    let mut backoff = Backoff::default();
+    loop {
+        match coordinator.committed(partitions, cluster.deadline(deadline)) {
+            Ok(committed) => return Ok(committed),
+            Err(error) => {
+                let lasting = error.code().is_some_and(|code| !code.is_retriable());
+                if lasting || cluster.stopping() || Instant::now() >= deadline {
+                    return Err(error);
+                }
+            }
+        }
+        std::thread::sleep(backoff.wait());
+    }
+}
+
+/// Takes up the member of this session, or makes one, and waits until it has its partitions.
+fn begin(session: &mut Session, group: &str, topics: &Topics<i32>) -> Result<(), ErrorCode> {
+    let old = session.shared.members.of_session(group, &session.client.session);
+    let taken_up = old.is_some_and(|member| session.bind(member));
+    if !taken_up {
+        let role = Role {
+            name: session.client.shown().to_owned(),
+            group: group.to_owned(),
+            topics: topics.iter().map(|(topic, _)| topic.clone()).collect(),
+            program: Program::Own(session.client.session.clone()),
+        };
+        start_member(session, role)?;
+    }
+    let Some(bound) = &mut session.bound else { return Err(ErrorCode::UNKNOWN_MEMBER_ID) };
+    let Bound { member, epoch } = bound;
+    *epoch = member.begin(Instant::now() + WAIT)?;
+    Ok(())
+}
+
+/// Makes a member for this connection and starts its life.
+///
+/// # Errors
+/// BROKER_NOT_AVAILABLE when the system gives no thread.
+pub fn start_member(session: &mut Session, role: Role) -> Result<(), ErrorCode> {
+    let shared = &session.shared;
+    let member = Member::new(role, shared.group.clone(), shared.cluster.clone(), session.id);
+    shared.members.start(&member).map_err(|error| {
+        log::error!("no thread for a member: {error}");
+        ErrorCode::BROKER_NOT_AVAILABLE
+    })?;
+    session.release();
+    session.bound = Some(Bound { member, epoch: 0 });
+    Ok(())
+}

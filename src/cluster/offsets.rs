@@ -1,0 +1,124 @@
+//! The offsets that a partition's log itself knows: its first, its next, and the first after a time (ListOffsets).
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
+
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::{BrokerId, ListOffsetsRequest, ListOffsetsResponse};
+
+use super::error::{Error, Result};
+use super::metadata::{Cluster, topic_name};
+use super::{Backoff, READ_MARGIN};
+use crate::protocol::error_code::ErrorCode;
+
+/// The timestamp that asks for the offset after the last record.
+pub const LATEST: i64 = -1;
+/// The timestamp that asks for the offset of the first record.
+pub const EARLIEST: i64 = -2;
+
+/// The offsets found, by topic and partition; -1 where no record is as young as the time asked for.
+pub type Offsets = HashMap<(String, i32), i64>;
+
+/// Asks the leaders for the offsets of `wanted` (topic, partition, timestamp in milliseconds or [`LATEST`] or
+/// [`EARLIEST`]), and again after leader changes until `deadline`.
+///
+/// # Errors
+/// The last trouble, when an offset is still missing at `deadline` or a broker refused for good.
+pub fn list(
+    cluster: &Cluster,
+    client_id: &str,
+    wanted: &[(String, i32, i64)],
+    deadline: Instant,
+) -> Result<Offsets> {
+    let mut found = Offsets::new();
+    let mut backoff = Backoff::default();
+    loop {
+        let round = one_round(cluster, client_id, wanted, &mut found, deadline);
+        let missing =
+            wanted.iter().find(|(topic, partition, _)| !found.contains_key(&(topic.clone(), *partition)));
+        let Some((topic, partition, _)) = missing else { return Ok(found) };
+        let error = round.err().unwrap_or_else(|| {
+            Error::refused(format!("the offsets of {topic}-{partition}"), ErrorCode::LEADER_NOT_AVAILABLE)
+        });
+        let lasting = error.code().is_some_and(|code| !code.is_retriable());
+        if lasting || cluster.stopping() || Instant::now() >= deadline {
+            return Err(error);
+        }
+        std::thread::sleep(backoff.wait());
+        let topics: Vec<&str> = wanted.iter().map(|(topic, _, _)| topic.as_str()).collect();
+        if let Err(error) = cluster.refresh(&topics, cluster.deadline(deadline)) {
+            log::debug!("offsets: {error}");
+        }
+    }
+}
+
+fn one_round(
+    cluster: &Cluster,
+    client_id: &str,
+    wanted: &[(String, i32, i64)],
+    found: &mut Offsets,
+    deadline: Instant,
+) -> Result<()> {
+    let mut by_leader: BTreeMap<i32, BTreeMap<&str, Vec<ListOffsetsPartition>>> = BTreeMap::new();
+    let mut result = Ok(());
+    for (topic, partition, timestamp) in wanted {
+        if found.contains_key(&(topic.clone(), *partition)) {
+            continue;
+        }
+        if cluster.topic(topic, cluster.deadline(deadline))?.is_none() {
+            return Err(Error::refused(format!("topic {topic}"), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+        }
+        let Some(leader) = cluster.leader(topic, *partition) else { continue };
+        let entry = ListOffsetsPartition::default()
+            .with_partition_index(*partition)
+            .with_current_leader_epoch(-1)
+            .with_timestamp(*timestamp);
+        by_leader.entry(leader).or_default().entry(topic).or_default().push(entry);
+    }
+    let mut asked = Vec::new();
+    for (leader, topics) in by_leader {
+        let topic = |(name, partitions)| {
+            ListOffsetsTopic::default().with_name(topic_name(name)).with_partitions(partitions)
+        };
+        let request = ListOffsetsRequest::default()
+            .with_replica_id(BrokerId(-1))
+            .with_isolation_level(0)
+            .with_topics(topics.into_iter().map(topic).collect());
+        let sent =
+            cluster.connect(leader, client_id, cluster.deadline(deadline)).and_then(|mut connection| {
+                connection.send(&request)?;
+                Ok(connection)
+            });
+        match sent {
+            Ok(connection) => asked.push(connection),
+            Err(error) => result = Err(error),
+        }
+    }
+    for mut connection in asked {
+        let limit = cluster.deadline(deadline) + READ_MARGIN;
+        match connection.receive::<ListOffsetsRequest>(limit, &mut || !cluster.stopping()) {
+            Ok(answer) => result = take(&answer, found).and(result),
+            Err(error) => result = Err(error),
+        }
+    }
+    result
+}
+
+fn take(answer: &ListOffsetsResponse, found: &mut Offsets) -> Result<()> {
+    let mut result = Ok(());
+    for topic in &answer.topics {
+        for partition in &topic.partitions {
+            match ErrorCode(partition.error_code) {
+                ErrorCode::NONE => {
+                    found.insert((topic.name.to_string(), partition.partition_index), partition.offset);
+                }
+                code => {
+                    let what =
+                        format!("the offsets of {}-{}", topic.name.as_str(), partition.partition_index);
+                    result = Err(Error::refused(what, code));
+                }
+            }
+        }
+    }
+    result
+}

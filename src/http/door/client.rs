@@ -1,0 +1,378 @@
+//! One client's connection: what it has sent, what it is owed, and by when something has to happen.
+//!
+//! A connection serves one request at a time. While that one is being answered nothing more is read from it, so a
+//! client that pipelines costs no more memory than one that waits.
+
+use std::io::{self, Read};
+use std::net::{Shutdown, SocketAddr};
+use std::time::Instant;
+
+use mio::net::TcpStream;
+
+use super::chunks::Chunks;
+use super::head::{self, Framing, Head, Scan};
+use super::limits::{DRAIN_BYTES, DRAIN_FOR, Limits, READS_IN_A_ROW, UNCOUNTED_BYTES};
+use super::output::{DateLine, Frame, Output};
+use crate::http::answer::{Answer, Refusal};
+
+const CUT_SHORT: Refusal = Refusal::new(400, "cut_short", "The request ended before it was whole.");
+const NO_ROOM: Refusal =
+    Refusal::new(503, "overloaded", "Too many large bodies are under way; the message was not stored.");
+/// The head took longer than `head_timeout_ms`.
+pub(super) const SLOW_HEAD: Refusal = Refusal::new(
+    408,
+    "slow_head",
+    "The head of the request did not come within `producer_api.head_timeout_ms`.",
+);
+/// The body took longer than `body_timeout_ms`.
+pub(super) const SLOW_BODY: Refusal =
+    Refusal::new(408, "slow_body", "The body did not come within `producer_api.body_timeout_ms`.");
+
+/// What a connection is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Waiting for a request, or for the rest of its head.
+    Head,
+    /// Reading a body.
+    Body,
+    /// The request is whole and its answer awaited.
+    Waiting,
+    /// Writing an answer.
+    Answering,
+    /// The last answer is out; what the client still sends is thrown away until it hangs up.
+    Draining,
+}
+
+/// What the connection wants from the door next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Nothing, until an event or an answer comes.
+    Wait,
+    /// To go on after the others had their turn.
+    Again,
+    /// A request is whole: bring it to the handlers.
+    Forward,
+    /// The request must be refused.
+    Refuse(Refusal),
+    /// The connection is done with.
+    Close,
+}
+
+/// What a connection needs from the door to take a step.
+pub(super) struct Turn<'a> {
+    /// The time of this round.
+    pub(super) now: Instant,
+    /// The limits.
+    pub(super) limits: &'a Limits,
+    /// Where reads go first.
+    pub(super) scratch: &'a mut [u8],
+    /// What is left of the budget for bodies.
+    pub(super) budget: &'a mut usize,
+    /// The door takes no new requests.
+    pub(super) stopping: bool,
+}
+
+/// A whole request, as it goes to the handlers.
+pub(super) struct Whole<'a> {
+    /// The method.
+    pub(super) method: &'a [u8],
+    /// Path and query.
+    pub(super) target: &'a [u8],
+    /// The body.
+    pub(super) body: &'a [u8],
+    /// Who sent it.
+    pub(super) client: &'a str,
+}
+
+enum Filled {
+    Data,
+    Nothing,
+    Ended,
+    Broken,
+}
+
+/// A client's connection.
+pub(super) struct Client {
+    /// The socket, for (de)registering.
+    pub(super) stream: TcpStream,
+    /// What it is doing.
+    pub(super) phase: Phase,
+    /// By when this phase has to end.
+    pub(super) deadline: Instant,
+    /// How the answer to the request in hand is framed.
+    pub(super) frame: Frame,
+    /// Whether the request in hand may have an effect (`POST`).
+    pub(super) has_effect: bool,
+    address: String,
+    readable: bool,
+    hung_up: bool,
+    ended: bool,
+    broken: bool,
+    input: Vec<u8>,
+    scan: Scan,
+    request: Option<Head>,
+    chunks: Chunks,
+    body: Vec<u8>,
+    charged: usize,
+    drained: usize,
+    output: Output,
+}
+
+impl Client {
+    /// A connection just accepted.
+    pub(super) fn new(stream: TcpStream, address: SocketAddr, deadline: Instant) -> Client {
+        Client {
+            stream,
+            phase: Phase::Head,
+            deadline,
+            frame: Frame { head_only: false, close: false },
+            has_effect: false,
+            address: address.to_string(),
+            readable: false,
+            hung_up: false,
+            ended: false,
+            broken: false,
+            input: Vec::new(),
+            scan: Scan::default(),
+            request: None,
+            chunks: Chunks::new(),
+            body: Vec::new(),
+            charged: 0,
+            drained: 0,
+            output: Output::default(),
+        }
+    }
+
+    /// Notes what the socket is ready for. Sockets are registered once, edge-triggered; what an event said holds until a
+    /// read or a write finds out otherwise.
+    pub(super) fn note(&mut self, event: &mio::event::Event) {
+        self.readable |= event.is_readable() || event.is_read_closed();
+        self.hung_up |= event.is_read_closed();
+        self.broken |= event.is_error() || event.is_write_closed();
+    }
+
+    /// Whether nothing of a request has come.
+    pub(super) fn is_idle(&self) -> bool {
+        self.phase == Phase::Head && self.input.is_empty()
+    }
+
+    /// Whether its request awaits an answer.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.phase == Phase::Waiting
+    }
+
+    /// Does whatever can be done now.
+    pub(super) fn step(&mut self, turn: &mut Turn<'_>) -> Step {
+        let mut reads = 0;
+        loop {
+            if self.broken {
+                return Step::Close;
+            }
+            match self.output.flush(&mut self.stream) {
+                Ok(true) => {}
+                Ok(false) if self.phase == Phase::Answering => return Step::Wait,
+                Ok(false) => {} // an interim answer; the client goes on sending in any case
+                Err(_) => return Step::Close,
+            }
+            let refused = match self.phase {
+                Phase::Waiting => return Step::Wait,
+                Phase::Answering => {
+                    self.answered(turn);
+                    continue;
+                }
+                Phase::Head => self.read_head(turn),
+                Phase::Body => self.read_body(turn),
+                Phase::Draining => Ok(self.drained > DRAIN_BYTES),
+            };
+            match (refused, self.phase) {
+                (Err(refusal), _) => return Step::Refuse(refusal),
+                (Ok(true), Phase::Draining) => return Step::Close,
+                (Ok(true), Phase::Waiting) => return Step::Forward,
+                (Ok(true), _) => continue,
+                (Ok(false), _) => {}
+            }
+            if turn.stopping && self.is_idle() {
+                return Step::Close;
+            }
+            if reads == READS_IN_A_ROW {
+                return Step::Again;
+            }
+            reads += 1;
+            match self.fill(turn) {
+                Filled::Data => {}
+                Filled::Nothing => return Step::Wait,
+                Filled::Broken => return Step::Close,
+                Filled::Ended if self.phase == Phase::Draining || self.is_idle() => return Step::Close,
+                Filled::Ended => return Step::Refuse(CUT_SHORT),
+            }
+        }
+    }
+
+    /// Looks for a head in the input; `Ok(true)`: the phase has changed.
+    fn read_head(&mut self, turn: &Turn<'_>) -> Result<bool, Refusal> {
+        if self.input.is_empty() {
+            return Ok(false);
+        }
+        let Some(head) = head::take(&self.input, &mut self.scan, turn.limits.max_body_bytes)? else {
+            return Ok(false);
+        };
+        let method = self.input.get(head.method.clone()).unwrap_or_default();
+        self.has_effect = !matches!(method, b"GET" | b"HEAD" | b"OPTIONS");
+        self.frame = Frame { head_only: method == b"HEAD", close: head.close };
+        if head.expects_continue && head.framing != Framing::Length(0) && self.input.len() == head.length {
+            self.output.push_continue();
+        }
+        self.chunks = Chunks::new();
+        self.request = Some(head);
+        self.phase = Phase::Body;
+        self.deadline = turn.now + turn.limits.body_timeout;
+        Ok(true)
+    }
+
+    /// Takes what there is of the body; `Ok(true)`: it is whole, and the phase has changed.
+    fn read_body(&mut self, turn: &mut Turn<'_>) -> Result<bool, Refusal> {
+        let Some(head) = &self.request else { return Err(CUT_SHORT) };
+        let whole = match head.framing {
+            Framing::Length(length) => self.input.len() - head.length >= length,
+            Framing::Chunked => {
+                let coded = self.input.get(head.length..).unwrap_or_default();
+                let used = self.chunks.take(coded, &mut self.body, turn.limits.max_body_bytes)?;
+                self.input.drain(head.length..head.length + used);
+                self.chunks.is_done()
+            }
+        };
+        if whole {
+            self.phase = Phase::Waiting;
+        } else {
+            self.charge(turn.budget)?;
+        }
+        Ok(whole)
+    }
+
+    /// Takes what this connection holds out of the budget for all.
+    fn charge(&mut self, budget: &mut usize) -> Result<(), Refusal> {
+        let more = (self.input.len() + self.body.len()).saturating_sub(UNCOUNTED_BYTES + self.charged);
+        if more > *budget {
+            return Err(NO_ROOM);
+        }
+        *budget -= more;
+        self.charged += more;
+        Ok(())
+    }
+
+    /// Gives back what was charged.
+    pub(super) fn release(&mut self, budget: &mut usize) {
+        *budget += std::mem::take(&mut self.charged);
+    }
+
+    /// Reads once.
+    fn fill(&mut self, turn: &mut Turn<'_>) -> Filled {
+        if self.ended {
+            return Filled::Ended;
+        }
+        if !self.readable {
+            return Filled::Nothing;
+        }
+        match self.stream.read(turn.scratch) {
+            Ok(0) => {
+                self.ended = true;
+                Filled::Ended
+            }
+            Ok(count) => {
+                // A read that was not filled has emptied the socket, but for an end that came along with it.
+                self.readable = count == turn.scratch.len() || self.hung_up;
+                self.keep(turn.scratch.get(..count).unwrap_or_default(), turn);
+                Filled::Data
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.readable = false;
+                Filled::Nothing
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Filled::Data,
+            Err(_) => Filled::Broken,
+        }
+    }
+
+    fn keep(&mut self, data: &[u8], turn: &Turn<'_>) {
+        if self.phase == Phase::Draining {
+            self.drained += data.len();
+            return;
+        }
+        if self.is_idle() {
+            self.deadline = turn.now + turn.limits.head_timeout;
+        }
+        self.input.extend_from_slice(data);
+    }
+
+    /// The request that is whole.
+    pub(super) fn whole(&self) -> Option<Whole<'_>> {
+        let head = self.request.as_ref()?;
+        let body = match head.framing {
+            Framing::Length(length) => self.input.get(head.length..head.length + length)?,
+            Framing::Chunked => &self.body,
+        };
+        let method = self.input.get(head.method.clone())?;
+        let target = self.input.get(head.target.clone())?;
+        Some(Whole { method, target, body, client: &self.address })
+    }
+
+    /// Forgets the request's bytes: the handlers have them. What was charged stays so until the answer is out, which
+    /// may be as long as the request was.
+    pub(super) fn handed_over(&mut self) {
+        let Some(head) = self.request.take() else { return };
+        let length = match head.framing {
+            Framing::Length(length) => head.length + length,
+            Framing::Chunked => head.length,
+        };
+        self.input.drain(..length.min(self.input.len()));
+        if self.input.is_empty() {
+            self.input.shrink_to(1024);
+        }
+        self.body = Vec::new();
+        self.scan = Scan::default();
+    }
+
+    /// Puts in an answer of ours; `close`: the connection ends with it in any case.
+    pub(super) fn answer(&mut self, answer: Answer, close: bool, by: Instant, date: &mut DateLine) {
+        self.begin_answer(close, by);
+        self.output.push_answer(answer, self.frame, date);
+    }
+
+    /// Begins an answer, whose bytes then go into the output that is returned.
+    pub(super) fn begin_answer(&mut self, close: bool, by: Instant) -> (&mut Output, Frame) {
+        self.frame.close |= close;
+        self.phase = Phase::Answering;
+        self.deadline = by;
+        (&mut self.output, self.frame)
+    }
+
+    /// Gives up on the request in hand, whose rest will be thrown away.
+    pub(super) fn forget_request(&mut self) {
+        if self.phase == Phase::Head {
+            self.frame.head_only = false; // that was the request before
+        }
+        self.request = None;
+        self.input = Vec::new();
+        self.body = Vec::new();
+    }
+
+    /// The answer is out: on to the next request, or to the end.
+    fn answered(&mut self, turn: &mut Turn<'_>) {
+        self.release(turn.budget);
+        if self.frame.close {
+            // The sending side is closed first and the rest read away: closing with unread input would make the kernel
+            // reset the connection and the client lose the answer (RFC 9112 §9.6).
+            self.forget_request();
+            self.phase = Phase::Draining;
+            self.deadline = turn.now + DRAIN_FOR;
+            if self.stream.shutdown(Shutdown::Write).is_err() {
+                self.broken = true;
+            }
+            return;
+        }
+        self.phase = Phase::Head;
+        let limits = turn.limits;
+        self.deadline =
+            turn.now + if self.input.is_empty() { limits.idle_timeout } else { limits.head_timeout };
+    }
+}

@@ -1,0 +1,322 @@
+//! The door's one thread: waits for sockets, answers and deadlines, and gives each connection its turn.
+//!
+//! Sockets are registered once, edge-triggered, for reading and writing; what an event reported stays noted with its
+//! connection until a read or write meets an empty or full socket. So a request costs no call to change a
+//! registration, and a connection that is not to be read (its request is being answered) does not wake the thread.
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::event::Event;
+use mio::{Events, Interest, Poll, Token};
+
+use super::Entrance;
+use super::client::{Client, Phase, SLOW_BODY, SLOW_HEAD, Step, Turn};
+use super::limits::{ACCEPT_PAUSE, ACCEPTS_IN_A_ROW, Limits, READ_BYTES, SWEEP_EVERY};
+use super::output::DateLine;
+use super::slots::{Place, Slots};
+use super::troubles::Troubles;
+use super::upstream::Upstream;
+use crate::http::answer::{Answer, Refusal};
+use crate::http::tickets::{Mailbox, Visit};
+
+/// The waker's token; see [`crate::http::tickets::mailbox`].
+pub(crate) const WAKER: Token = Token(0);
+const LISTENER: Token = Token(1);
+pub(super) const UPSTREAM: Token = Token(2);
+/// The token of the first place; the others follow.
+const FIRST_CLIENT: usize = 3;
+
+/// Events taken from the system in one call.
+const EVENTS: usize = 1024;
+
+/// The door's state, all of it owned by its thread.
+pub(super) struct EventLoop {
+    pub(super) poll: Poll,
+    listener: Option<mio::net::TcpListener>,
+    pub(super) limits: Limits,
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) slots: Slots,
+    pub(super) upstream: Upstream,
+    pub(super) scratch: Vec<u8>,
+    pub(super) budget: usize,
+    pub(super) now: Instant,
+    pub(super) date: DateLine,
+    pub(super) troubles: Troubles,
+    /// Connections that have more to read than one turn allows.
+    again: Vec<usize>,
+    acceptable: bool,
+    accept_after: Option<Instant>,
+    next_sweep: Instant,
+    stop_at: Option<Instant>,
+}
+
+impl EventLoop {
+    /// Everything in its place, nothing running yet.
+    pub(super) fn new(
+        listener: TcpListener,
+        limits: Limits,
+        entrance: Entrance,
+        mailbox: Arc<Mailbox>,
+        poll: Poll,
+    ) -> io::Result<EventLoop> {
+        let mut listener = mio::net::TcpListener::from_std(listener);
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        let now = Instant::now();
+        Ok(EventLoop {
+            poll,
+            listener: Some(listener),
+            slots: Slots::new(limits.max_connections),
+            upstream: Upstream::new(entrance.path, entrance.secret),
+            scratch: vec![0; READ_BYTES],
+            budget: limits.body_budget(),
+            limits,
+            mailbox,
+            now,
+            date: DateLine::new(),
+            troubles: Troubles::default(),
+            again: Vec::new(),
+            acceptable: false,
+            accept_after: None,
+            next_sweep: now + SWEEP_EVERY,
+            stop_at: None,
+        })
+    }
+
+    /// Runs until stopped.
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS);
+        let mut filled_in = Vec::new();
+        loop {
+            self.connect_upstream();
+            let timeout = self.timeout();
+            if let Err(error) = self.poll.poll(&mut events, timeout)
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                log::error!("the front door cannot wait for its sockets: {error}");
+                std::thread::sleep(ACCEPT_PAUSE); // never a busy loop, and never the end
+            }
+            self.now = Instant::now();
+            self.date.update(self.now);
+            self.go_on();
+            for event in &events {
+                self.note(event);
+            }
+            self.relay_answers();
+            self.collect(&mut filled_in);
+            self.sweep();
+            self.accept();
+            self.pump();
+            self.troubles.report(self.now);
+            if self.stop_at.is_some_and(|at| self.now >= at || !self.serves_anybody()) {
+                return;
+            }
+        }
+    }
+
+    /// Gives those their next turn who had more to read than one turn allowed.
+    fn go_on(&mut self) {
+        let mut again = std::mem::take(&mut self.again);
+        again.sort_unstable();
+        again.dedup();
+        for index in again {
+            self.advance(index);
+        }
+    }
+
+    /// Whether new requests are refused.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stop_at.is_some()
+    }
+
+    /// How long to sleep: not at all if there is something to do.
+    fn timeout(&mut self) -> Option<Duration> {
+        let accepts = self.can_accept() && self.accept_after.is_none();
+        let reads = !self.again.is_empty() || self.upstream.is_readable();
+        if accepts || reads || !self.mailbox.fall_asleep() {
+            return Some(Duration::ZERO);
+        }
+        let sweep = (!self.slots.are_free()).then_some(self.next_sweep);
+        let timers =
+            [sweep, self.accept_after, self.upstream.timer(), self.stop_at, self.troubles.due(self.now)];
+        let first = timers.into_iter().flatten().min()?;
+        Some(first.saturating_duration_since(Instant::now()))
+    }
+
+    fn note(&mut self, event: &Event) {
+        match event.token() {
+            WAKER => {}
+            LISTENER => self.acceptable = true,
+            UPSTREAM => self.upstream.note(event),
+            Token(token) => {
+                // An event of a connection that was closed in this round may reach the next one in its place: all
+                // that does is to make it try its socket once in vain.
+                let index = token - FIRST_CLIENT;
+                if let Some(client) = self.slots.client(index) {
+                    client.note(event);
+                    self.advance(index);
+                }
+            }
+        }
+    }
+
+    /// Lets a connection do what it can.
+    pub(super) fn advance(&mut self, index: usize) {
+        loop {
+            let Some(client) = self.slots.client(index) else { return };
+            let mut turn = Turn {
+                now: self.now,
+                limits: &self.limits,
+                scratch: &mut self.scratch,
+                budget: &mut self.budget,
+                stopping: self.stop_at.is_some(),
+            };
+            match client.step(&mut turn) {
+                Step::Wait => return,
+                Step::Again => return self.again.push(index),
+                Step::Forward => return self.forward(index),
+                Step::Refuse(refusal) => {
+                    self.troubles.malformed += 1;
+                    self.refuse(index, refusal);
+                }
+                Step::Close => return self.hang_up(index),
+            }
+        }
+    }
+
+    /// Puts in the answer to a request that is refused; it ends its connection.
+    fn refuse(&mut self, index: usize, refusal: Refusal) {
+        let by = self.now + self.limits.body_timeout;
+        if let Some(client) = self.slots.client(index) {
+            client.forget_request();
+            client.answer(refusal.answer(), true, by, &mut self.date);
+        }
+    }
+
+    /// Closes a connection. Its place stays taken while the handlers have its request.
+    pub(super) fn hang_up(&mut self, index: usize) {
+        let Some(slot) = self.slots.get(index) else { return };
+        if let Some(mut client) = slot.client.take() {
+            client.release(&mut self.budget);
+            if let Err(error) = self.poll.registry().deregister(&mut client.stream) {
+                log::debug!("a client's socket could not be deregistered: {error}");
+            }
+        }
+        if slot.exchange.as_ref().is_some_and(|exchange| exchange.place == Place::Queued) {
+            slot.exchange = None; // nobody has seen it
+        }
+        self.slots.free_if_empty(index);
+        self.accept_after = None; // there is a descriptor again
+    }
+
+    /// Takes the filled-in tickets out of the mailbox.
+    fn collect(&mut self, filled_in: &mut Vec<(Visit, Answer)>) {
+        let stop_at = self.mailbox.collect(filled_in);
+        for (visit, answer) in filled_in.drain(..) {
+            self.filled_in(visit, answer);
+        }
+        if self.stop_at.is_none() && stop_at.is_some() {
+            self.stop_at = stop_at;
+            self.acceptable = false;
+            if let Some(mut listener) = self.listener.take()
+                && let Err(error) = self.poll.registry().deregister(&mut listener)
+            {
+                log::debug!("the listener could not be deregistered: {error}");
+            }
+            for index in self.slots.indices() {
+                self.advance(index);
+            }
+        }
+    }
+
+    fn serves_anybody(&mut self) -> bool {
+        self.slots.indices().any(|index| self.slots.client(index).is_some())
+    }
+
+    /// Whether somebody waits to be let in and may be. While there is no connection to the handlers nobody is: they
+    /// could not be served, and must not take the descriptors that the next connection needs.
+    fn can_accept(&self) -> bool {
+        self.acceptable && !self.slots.are_full() && self.upstream.is_proved()
+    }
+
+    /// Accepts who waits, as far as there is room.
+    fn accept(&mut self) {
+        if self.accept_after.is_some_and(|at| self.now < at) {
+            return;
+        }
+        self.accept_after = None;
+        for _ in 0..ACCEPTS_IN_A_ROW {
+            if !self.can_accept() {
+                return;
+            }
+            let Some(listener) = &self.listener else { return };
+            match listener.accept() {
+                Ok((stream, address)) => {
+                    let client = Client::new(stream, address, self.now + self.limits.idle_timeout);
+                    self.let_in(client);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.acceptable = false,
+                Err(error) if is_one_connections_own(&error) => {}
+                Err(_) => {
+                    self.troubles.not_accepted += 1;
+                    self.accept_after = Some(self.now + ACCEPT_PAUSE);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn let_in(&mut self, mut client: Client) {
+        let index = self.slots.next();
+        let token = Token(index + FIRST_CLIENT);
+        let ready = client.stream.set_nodelay(true).and_then(|()| {
+            let both = Interest::READABLE | Interest::WRITABLE;
+            self.poll.registry().register(&mut client.stream, token, both)
+        });
+        match ready {
+            Ok(()) => self.slots.fill(client),
+            Err(error) => log::debug!("a connection was lost before it was served: {error}"),
+        }
+    }
+
+    /// Looks at all deadlines, now and then.
+    fn sweep(&mut self) {
+        if self.now < self.next_sweep {
+            return;
+        }
+        self.next_sweep = self.now + SWEEP_EVERY;
+        for index in self.slots.indices() {
+            let Some(slot) = self.slots.get(index) else { continue };
+            match (&slot.client, &slot.exchange) {
+                (Some(client), _) if client.deadline <= self.now => {
+                    let (phase, idle) = (client.phase, client.is_idle());
+                    self.expire(index, phase, idle);
+                }
+                (None, Some(exchange)) if exchange.place == Place::Held && exchange.give_up <= self.now => {
+                    self.slots.end_exchange(index);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// A connection's time is up.
+    fn expire(&mut self, index: usize, phase: Phase, idle: bool) {
+        match phase {
+            Phase::Waiting => return self.overdue(index),
+            Phase::Answering | Phase::Draining => return self.hang_up(index),
+            Phase::Head if idle => return self.hang_up(index),
+            Phase::Head => self.refuse(index, SLOW_HEAD),
+            Phase::Body => self.refuse(index, SLOW_BODY),
+        }
+        self.troubles.slow += 1;
+        self.advance(index);
+    }
+}
+
+/// Whether accepting failed because that very connection was gone; the next may be fine.
+fn is_one_connections_own(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted)
+}

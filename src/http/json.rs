@@ -1,0 +1,139 @@
+//! Whether a body is JSON that every consumer can read.
+//!
+//! Stricter than the grammar of RFC 8259 in what readers are known to disagree about: the depth is limited, numbers
+//! must fit a double, escaped surrogates must come in pairs (as I-JSON, RFC 7493, asks for).
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+/// How deep arrays and objects may be nested.
+pub(super) const MAX_DEPTH: usize = 64;
+
+/// Checks that `body` is one whole JSON value with nothing after it.
+///
+/// # Errors
+/// What is wrong and where, in one sentence without the body's own bytes.
+pub(super) fn check(body: &[u8]) -> Result<(), String> {
+    if let Err(error) = std::str::from_utf8(body) {
+        return Err(format!("The body is not UTF-8 from byte {} on.", error.valid_up_to()));
+    }
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let result = Depth(0).deserialize(&mut reader).and_then(|()| reader.end());
+    result.map_err(|error| format!("The body is not JSON: {error}."))
+}
+
+/// A value at a depth; it is walked through and thrown away.
+struct Depth(usize);
+
+impl Depth {
+    fn below<E: Error>(&self) -> Result<usize, E> {
+        if self.0 < MAX_DEPTH { Ok(self.0 + 1) } else { Err(E::custom("nested more than 64 deep")) }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Depth {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Depth {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<(), A::Error> {
+        let depth = self.below()?;
+        while values.next_element_seed(Depth(depth))?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        let depth = self.below()?;
+        while entries.next_key_seed(Depth(depth))?.is_some() {
+            entries.next_value_seed(Depth(depth))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_of_any_shape_is_taken() {
+        for body in [
+            r#"{"id":1,"contenido":"Hola desde Kafka"}"#,
+            " [1, -2.5e10, true, null, \"\\u00f1\\ud83d\\ude00\", {\"a\": {\"a\": []}}] \r\n",
+            "null",
+            "\"\"",
+            "18446744073709551616",
+            r#"{"a":1,"a":2}"#,
+        ] {
+            assert_eq!(check(body.as_bytes()), Ok(()), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for body in [
+            "",
+            " ",
+            "{",
+            "{} x",
+            "{}{}",
+            "hola",
+            "{'a':1}",
+            "[1,]",
+            "01",
+            "NaN",
+            "\"\\ud800\"",
+            "1e999",
+            "\"\n\"",
+            "\u{feff}{}",
+            "{a:1}",
+            "{1:1}",
+        ] {
+            assert!(check(body.as_bytes()).is_err(), "{body:?}");
+        }
+        assert_eq!(check(b"\"a\xff\"").unwrap_err(), "The body is not UTF-8 from byte 2 on.");
+    }
+
+    #[test]
+    fn depth_is_limited() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert_eq!(check(nested(MAX_DEPTH).as_bytes()), Ok(()));
+        assert!(check(nested(MAX_DEPTH + 1).as_bytes()).unwrap_err().contains("64 deep"));
+        assert!(check("[".repeat(1_000_000).as_bytes()).is_err());
+    }
+}

@@ -1,0 +1,76 @@
+//! Path and query of a request target.
+
+use super::answer::Refusal;
+
+const TWICE: Refusal = Refusal::new(400, "bad_key", "The query has `key` more than once.");
+const BAD_ESCAPE: Refusal =
+    Refusal::new(400, "bad_key", "The query's `key` is not percent-encoded UTF-8 (RFC 3986 §2.1).");
+
+/// Path and query of a target, without the question mark.
+pub(super) fn split(target: &str) -> (&str, &str) {
+    target.split_once('?').unwrap_or((target, ""))
+}
+
+/// The decoded value of a parameter; `None` if it is not there or empty. `+` is a space, as forms have it.
+///
+/// # Errors
+/// It is there twice, or is not percent-encoded UTF-8.
+pub(super) fn parameter(query: &str, name: &str) -> Result<Option<Vec<u8>>, Refusal> {
+    let mut values = query.split('&').filter_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (key == name).then_some(value)
+    });
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(TWICE);
+    }
+    let decoded = decode(value).ok_or(BAD_ESCAPE)?;
+    Ok(Some(decoded).filter(|value| !value.is_empty()))
+}
+
+/// Percent-decodes; `None` if an escape is no escape or the result no UTF-8.
+fn decode(value: &str) -> Option<Vec<u8>> {
+    let mut decoded = Vec::with_capacity(value.len());
+    let mut bytes = value.bytes();
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'%' => {
+                let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+                let (high, low) = (digit(bytes.next())?, digit(bytes.next())?);
+                u8::try_from(high * 16 + low).ok()?
+            }
+            b'+' => b' ',
+            byte => byte,
+        });
+    }
+    std::str::from_utf8(&decoded).is_ok().then_some(decoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_decoded() {
+        for (query, key) in [
+            ("key=a", Some("a")),
+            ("x=1&key=a%20b+c%26%2B&y", Some("a b c&+")),
+            ("key=%C3%B1", Some("ñ")),
+            ("key=a=b", Some("a=b")),
+            ("key=", None),
+            ("key", None),
+            ("", None),
+            ("keys=a&akey=b", None),
+        ] {
+            assert_eq!(parameter(query, "key"), Ok(key.map(|key| key.as_bytes().to_vec())), "{query:?}");
+        }
+    }
+
+    #[test]
+    fn a_bad_key_is_refused() {
+        for query in ["key=%", "key=%2", "key=%GG", "key=%+1", "key=%FF", "key=%C3", "key=a&key=a", "key&key"]
+        {
+            assert_eq!(parameter(query, "key").unwrap_err().status, 400, "{query:?}");
+        }
+    }
+}

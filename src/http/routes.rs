@@ -1,0 +1,99 @@
+//! Which handler answers which request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tiny_http::{Method, Request};
+
+use super::answer::Answer;
+use super::door::DOOR_HEADER;
+use super::enviar;
+use super::tickets::{Mailbox, Ticket, Visit};
+use super::{Submit, query};
+
+/// How a request is answered.
+pub(super) enum Reply {
+    /// With this.
+    Now(Answer),
+    /// By its ticket.
+    Later,
+}
+
+/// What the handlers work with.
+pub(super) struct Routes {
+    secret: Arc<str>,
+    mailbox: Arc<Mailbox>,
+    channel: Box<dyn Submit>,
+    answer_timeout: Duration,
+}
+
+impl Routes {
+    /// Handlers that answer only those who know `secret`, and hand messages to `channel`, which has `answer_timeout`
+    /// for each.
+    pub(super) fn new(
+        secret: Arc<str>,
+        mailbox: Arc<Mailbox>,
+        channel: Box<dyn Submit>,
+        answer_timeout: Duration,
+    ) -> Routes {
+        Routes { secret, mailbox, channel, answer_timeout }
+    }
+
+    /// What the door has to know.
+    pub(super) fn secret(&self) -> Arc<str> {
+        Arc::clone(&self.secret)
+    }
+
+    /// Answers a request, or sees to it that its ticket will be filled in.
+    pub(super) fn reply(&self, request: &mut Request) -> Reply {
+        let Some(visit) = self.let_in(request) else {
+            return Reply::Now(Answer::error(403, "forbidden", "This socket is the front door's alone."));
+        };
+        let reply = self.route(request, visit);
+        if let Reply::Now(answer) = &reply
+            && log::log_enabled!(log::Level::Debug)
+        {
+            log::debug!("{} of {} was answered {}", request.method(), client_of(request), answer.status);
+        }
+        reply
+    }
+
+    fn route(&self, request: &mut Request, visit: Visit) -> Reply {
+        let (path, query) = query::split(request.url());
+        match (path, request.method()) {
+            ("/enviar", Method::Post) => match query::parameter(query, "key") {
+                Ok(key) => {
+                    let ticket = Ticket::new(&self.mailbox, visit);
+                    enviar::post(request, key, self.channel.as_ref(), self.answer_timeout, ticket)
+                }
+                Err(refusal) => Reply::Now(refusal.answer()),
+            },
+            ("/enviar", _) => Reply::Now(Answer::only_post()),
+            _ => Reply::Now(Answer::error(404, "not_found", "There is nothing at this path.")),
+        }
+    }
+
+    /// The visit, if the request came through the door.
+    fn let_in(&self, request: &Request) -> Option<Visit> {
+        let mut words = door_words(request)?;
+        let secret = words.next().filter(|word| same(word.as_bytes(), self.secret.as_bytes()));
+        secret.and_then(|_| words.next()?.parse().ok())
+    }
+}
+
+/// What the door says about a request: the secret, the visit, the client's address.
+fn door_words(request: &Request) -> Option<impl Iterator<Item = &str>> {
+    let header = request.headers().iter().find(|header| header.field.equiv(DOOR_HEADER))?;
+    Some(header.value.as_str().split(' '))
+}
+
+/// The address of the client, for the log.
+fn client_of(request: &Request) -> &str {
+    door_words(request).and_then(|mut words| words.nth(2)).unwrap_or("nobody")
+}
+
+/// Compares without telling by its duration how far two words agree.
+fn same(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len()
+        && one.iter().zip(other).fold(0, |differences, (a, b)| differences | (a ^ b)) == 0
+}

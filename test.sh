@@ -1,0 +1,96 @@
+#!/bin/sh
+# Everything that decides whether the project is in order, on a fresh machine too:
+#   set-up (compiler, Java, Maven, Kafka's jars) -> formatting -> lints -> no C, no async runtime -> tests.
+# Arguments go to `cargo test`, for example: ./test.sh --test channel
+set -eu
+cd "$(dirname "$0")"
+
+RUST_NEEDED=1.88
+JAVA_NEEDED=17
+KAFKA_VERSIONS="4.3.1 3.9.1"
+
+say() { printf '== %s\n' "$*"; }
+fail() { printf 'test.sh: %s\n' "$*" >&2; exit 1; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# Installs Debian packages where that is possible; the caller checks afterwards whether it helped.
+apt_install() {
+    if [ "$(id -u)" -eq 0 ] && has apt-get; then
+        say "installing $*"
+        apt-get update -qq >/dev/null 2>&1 || true
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null 2>&1 || true
+    fi
+}
+
+# at_least NEEDED FOUND: compares dotted versions.
+at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
+
+rust_is_good() { has cargo && at_least "$RUST_NEEDED" "$(cargo --version 2>/dev/null | cut -d ' ' -f 2)"; }
+
+set_up_rust() {
+    [ -d "$HOME/.cargo/bin" ] && PATH="$PATH:$HOME/.cargo/bin"
+    # The linker that Rust calls; no C source is compiled.
+    has cc || apt_install gcc libc6-dev
+    has cc || fail "no linker: install gcc (Debian, Ubuntu: apt-get install gcc libc6-dev)"
+    if ! rust_is_good; then
+        has rustup || apt_install rustup
+        has rustup && rustup default stable
+    fi
+    rust_is_good || fail "Rust $RUST_NEEDED or newer is needed: install it with rustup (rustup default stable)"
+    for part in fmt clippy; do
+        cargo "$part" --version >/dev/null 2>&1 && continue
+        has rustup && rustup component add rustfmt clippy
+        cargo "$part" --version >/dev/null 2>&1 || fail "cargo $part is missing: rustup component add rustfmt clippy"
+    done
+}
+
+# The tests compile small Java programs, so the compiler is asked, not only the machine.
+java_is_good() {
+    has java && has javac &&
+        at_least "$JAVA_NEEDED" "$(javac -version 2>&1 | sed -n 's/^javac \([0-9.]*\).*/\1/p')"
+}
+
+set_up_java() {
+    java_is_good || apt_install openjdk-17-jdk-headless
+    java_is_good || apt_install default-jdk-headless
+    java_is_good || fail "Java $JAVA_NEEDED or newer (a JDK) is needed: install openjdk-17-jdk-headless"
+}
+
+# Kafka itself, as jars in .kafka/VERSION. A stamp with the checksum of the list of jars says that a folder is complete.
+set_up_kafka() {
+    wanted=$(cksum <tests/kafka/pom.xml)
+    for version in $KAFKA_VERSIONS; do
+        folder=.kafka/$version
+        [ "$(cat "$folder/.complete" 2>/dev/null)" = "$wanted" ] && continue
+        has mvn || apt_install maven
+        has mvn || fail "Maven is needed to fetch Kafka $version for the tests: install maven"
+        say "fetching Kafka $version"
+        rm -rf "$folder"
+        mvn -q -B -Dstyle.color=never -f tests/kafka/pom.xml dependency:copy-dependencies \
+            -Dkafka.version="$version" -DincludeScope=runtime -DoutputDirectory="$PWD/$folder" ||
+            fail "Maven could not fetch Kafka $version"
+        printf '%s\n' "$wanted" >"$folder/.complete"
+    done
+}
+
+# The default build compiles no C and holds no async runtime. The two variables below make any attempt to compile C fail.
+check_dependencies() {
+    tree=$(cargo tree --locked --workspace -e normal,build --prefix none)
+    bad=$(printf '%s\n' "$tree" | grep -E '^(cc|cmake|pkg-config|tokio|async-std|smol) v' | sort -u || true)
+    [ -z "$bad" ] || fail "a C build or an async runtime came in with: $bad (cargo tree -e normal,build -i NAME)"
+}
+
+set_up_rust
+set_up_java
+set_up_kafka
+
+export CC=/bin/false CXX=/bin/false
+
+say "formatting"
+cargo fmt --all --check
+say "no C, no async runtime"
+check_dependencies
+say "lints"
+cargo clippy --locked --workspace --all-targets -- -D warnings
+say "tests"
+cargo test --locked --workspace "$@"

@@ -1,0 +1,279 @@
+// Java's own Kafka clients behind standard input and output, so that a test asks a running virtual machine instead of
+// starting one for every question. One command a line, its words separated by tabs; the answer is any number of lines
+// that start with a tab, then one line `ok` or `error <what>`. Keys and values travel as hexadecimal, null as `-`.
+//
+// Run from source: java -cp 'jars/*' Assistant.java BOOTSTRAP
+
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Future;
+import java.util.stream.Collectors;
+import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.AlterConfigOp;
+import org.apache.kafka.clients.admin.ConfigEntry;
+import org.apache.kafka.clients.admin.ConsumerGroupDescription;
+import org.apache.kafka.clients.admin.MemberDescription;
+import org.apache.kafka.clients.admin.NewPartitions;
+import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.admin.RecordsToDelete;
+import org.apache.kafka.clients.admin.TopicDescription;
+import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
+import org.apache.kafka.clients.producer.KafkaProducer;
+import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.clients.producer.RecordMetadata;
+import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.errors.GroupIdNotFoundException;
+import org.apache.kafka.common.serialization.ByteArrayDeserializer;
+import org.apache.kafka.common.serialization.ByteArraySerializer;
+
+public class Assistant {
+    private static final int PATIENCE_MS = 20_000;
+    private static final PrintStream OUT = new PrintStream(System.out, false, StandardCharsets.UTF_8);
+    private final String bootstrap;
+    private final Admin admin;
+
+    private Assistant(String bootstrap) {
+        this.bootstrap = bootstrap;
+        this.admin = Admin.create(Map.of(
+            "bootstrap.servers", bootstrap,
+            "default.api.timeout.ms", PATIENCE_MS,
+            "request.timeout.ms", PATIENCE_MS / 2));
+    }
+
+    public static void main(String[] arguments) throws Exception {
+        Assistant assistant = new Assistant(arguments[0]);
+        BufferedReader commands = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        for (String line = commands.readLine(); line != null; line = commands.readLine()) {
+            try {
+                assistant.run(line.split("\t", -1));
+                OUT.println("ok");
+            } catch (Exception error) {
+                Throwable cause = error instanceof ExecutionException ? error.getCause() : error;
+                OUT.println("error " + cause.toString().replace('\n', ' '));
+            }
+            OUT.flush();
+        }
+    }
+
+    private void run(String[] words) throws Exception {
+        switch (words[0]) {
+            case "create" -> create(words[1], Integer.parseInt(words[2]), Short.parseShort(words[3]), rest(words, 4));
+            case "grow" ->
+                admin.createPartitions(Map.of(words[1], NewPartitions.increaseTo(Integer.parseInt(words[2])))).all().get();
+            case "configure" -> configure(words[1], rest(words, 2));
+            case "topics" -> admin.listTopics().names().get().forEach(name -> say(name));
+            case "leader" -> leader(words[1], Integer.parseInt(words[2]));
+            case "ends" -> ends(words[1]);
+            case "committed" -> committed(words[1]);
+            case "members" -> members(words[1]);
+            case "produce" -> produce(words[1], words[2], Integer.parseInt(words[3]), words[4],
+                Integer.parseInt(words[5]));
+            case "put" -> put(words[1], Integer.parseInt(words[2]), words[3], words[4]);
+            case "transaction" -> transaction(words[1], Integer.parseInt(words[2]), words[3].equals("commit"),
+                words[4], Integer.parseInt(words[5]));
+            case "trim" -> admin.deleteRecords(Map.of(new TopicPartition(words[1], Integer.parseInt(words[2])),
+                RecordsToDelete.beforeOffset(Long.parseLong(words[3])))).all().get();
+            case "read" -> read(words[1], words[2]);
+            default -> throw new IllegalArgumentException("unknown command " + words[0]);
+        }
+    }
+
+    private static List<String> rest(String[] words, int from) {
+        return Arrays.asList(words).subList(from, words.length);
+    }
+
+    private static void say(Object... words) {
+        OUT.println("\t" + Arrays.stream(words).map(String::valueOf).collect(Collectors.joining("\t")));
+    }
+
+    // create TOPIC PARTITIONS REPLICAS [key=value ...]
+    private void create(String topic, int partitions, short replicas, List<String> settings) throws Exception {
+        Map<String, String> configs = new HashMap<>();
+        for (String setting : settings) {
+            String[] pair = setting.split("=", 2);
+            configs.put(pair[0], pair[1]);
+        }
+        admin.createTopics(List.of(new NewTopic(topic, partitions, replicas).configs(configs))).all().get();
+    }
+
+    // configure TOPIC key=value ...
+    private void configure(String topic, List<String> settings) throws Exception {
+        List<AlterConfigOp> changes = new ArrayList<>();
+        for (String setting : settings) {
+            String[] pair = setting.split("=", 2);
+            changes.add(new AlterConfigOp(new ConfigEntry(pair[0], pair[1]), AlterConfigOp.OpType.SET));
+        }
+        admin.incrementalAlterConfigs(Map.of(new ConfigResource(ConfigResource.Type.TOPIC, topic), changes)).all().get();
+    }
+
+    private TopicDescription describe(String topic) throws Exception {
+        return admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic);
+    }
+
+    // leader TOPIC PARTITION -> node id, or -1 while there is none
+    private void leader(String topic, int partition) throws Exception {
+        var leader = describe(topic).partitions().get(partition).leader();
+        say(leader == null ? -1 : leader.id());
+    }
+
+    private List<TopicPartition> partitions(String topic) throws Exception {
+        return describe(topic).partitions().stream().map(p -> new TopicPartition(topic, p.partition())).toList();
+    }
+
+    private KafkaConsumer<byte[], byte[]> reader(String isolation) {
+        return new KafkaConsumer<>(Map.of(
+            "bootstrap.servers", bootstrap,
+            "isolation.level", isolation,
+            "max.poll.records", 10_000,
+            "default.api.timeout.ms", PATIENCE_MS), new ByteArrayDeserializer(), new ByteArrayDeserializer());
+    }
+
+    // ends TOPIC -> a line for each partition: partition, first offset, next offset
+    private void ends(String topic) throws Exception {
+        List<TopicPartition> partitions = partitions(topic);
+        try (KafkaConsumer<byte[], byte[]> consumer = reader("read_uncommitted")) {
+            Map<TopicPartition, Long> first = consumer.beginningOffsets(partitions);
+            Map<TopicPartition, Long> next = consumer.endOffsets(partitions);
+            for (TopicPartition partition : partitions) {
+                say(partition.partition(), first.get(partition), next.get(partition));
+            }
+        }
+    }
+
+    // committed GROUP -> a line for each committed partition: topic, partition, offset
+    private void committed(String group) throws Exception {
+        Map<TopicPartition, OffsetAndMetadata> offsets;
+        try {
+            offsets = admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get();
+        } catch (ExecutionException error) {
+            if (error.getCause() instanceof GroupIdNotFoundException) {
+                return;
+            }
+            throw error;
+        }
+        offsets.forEach((partition, offset) -> {
+            if (offset != null) {
+                say(partition.topic(), partition.partition(), offset.offset());
+            }
+        });
+    }
+
+    // members GROUP -> a line with the group's state, then one for each member: client id, member id, topic:partition,...
+    @SuppressWarnings("removal") // The name that Kafka 3.9 and 4.3 share.
+    private void members(String group) throws Exception {
+        ConsumerGroupDescription description;
+        try {
+            description = admin.describeConsumerGroups(List.of(group)).all().get().get(group);
+        } catch (ExecutionException error) {
+            if (error.getCause() instanceof GroupIdNotFoundException) {
+                say("Dead");
+                return;
+            }
+            throw error;
+        }
+        say(description.state());
+        for (MemberDescription member : description.members()) {
+            say(member.clientId(), member.consumerId(), member.assignment().topicPartitions().stream()
+                .map(p -> p.topic() + ":" + p.partition()).sorted().collect(Collectors.joining(",")));
+        }
+    }
+
+    private KafkaProducer<byte[], byte[]> writer(Map<String, Object> more) {
+        Map<String, Object> settings = new HashMap<>(Map.of(
+            "bootstrap.servers", bootstrap,
+            "max.request.size", 32 * 1024 * 1024,
+            "delivery.timeout.ms", PATIENCE_MS,
+            "request.timeout.ms", PATIENCE_MS / 2));
+        settings.putAll(more);
+        return new KafkaProducer<>(settings, new ByteArraySerializer(), new ByteArraySerializer());
+    }
+
+    private static byte[] bytes(String hexadecimal) {
+        return hexadecimal.equals("-") ? null : HexFormat.of().parseHex(hexadecimal);
+    }
+
+    private static String hexadecimal(byte[] bytes) {
+        return bytes == null ? "-" : HexFormat.of().formatHex(bytes);
+    }
+
+    private static Integer partition(int number) {
+        return number < 0 ? null : number;
+    }
+
+    // produce TOPIC CODEC PARTITION TEMPLATE COUNT: COUNT values, TEMPLATE with %d replaced by 0, 1, ...
+    // They are sent within one lingering batch where they fit; partition -1 leaves the choice to the partitioner.
+    private void produce(String topic, String codec, int partition, String template, int count) throws Exception {
+        List<Future<RecordMetadata>> sent = new ArrayList<>();
+        try (KafkaProducer<byte[], byte[]> producer = writer(Map.of("compression.type", codec, "linger.ms", 50))) {
+            for (int i = 0; i < count; i++) {
+                byte[] value = numbered(template, i);
+                sent.add(producer.send(new ProducerRecord<>(topic, partition(partition), null, value)));
+            }
+        }
+        for (Future<RecordMetadata> acknowledgement : sent) {
+            acknowledgement.get();
+        }
+    }
+
+    private static byte[] numbered(String template, int number) {
+        return template.replace("%d", Integer.toString(number)).getBytes(StandardCharsets.UTF_8);
+    }
+
+    // put TOPIC PARTITION KEY VALUE -> partition, offset
+    private void put(String topic, int partition, String key, String value) throws Exception {
+        try (KafkaProducer<byte[], byte[]> producer = writer(Map.of())) {
+            RecordMetadata place =
+                producer.send(new ProducerRecord<>(topic, partition(partition), bytes(key), bytes(value))).get();
+            say(place.partition(), place.offset());
+        }
+    }
+
+    // transaction TOPIC PARTITION commit|abort TEMPLATE COUNT: one transaction, which ends with a control batch.
+    private void transaction(String topic, int partition, boolean commit, String template, int count) throws Exception {
+        try (KafkaProducer<byte[], byte[]> producer = writer(Map.of("transactional.id", "assistant-" + topic))) {
+            producer.initTransactions();
+            producer.beginTransaction();
+            for (int i = 0; i < count; i++) {
+                producer.send(new ProducerRecord<>(topic, partition(partition), null, numbered(template, i)));
+            }
+            producer.flush();
+            if (commit) {
+                producer.commitTransaction();
+            } else {
+                producer.abortTransaction();
+            }
+        }
+    }
+
+    // read TOPIC read_committed|read_uncommitted -> a line for each record: partition, offset, key, value
+    private void read(String topic, String isolation) throws Exception {
+        List<TopicPartition> partitions = partitions(topic);
+        try (KafkaConsumer<byte[], byte[]> consumer = reader(isolation)) {
+            consumer.assign(partitions);
+            consumer.seekToBeginning(partitions);
+            Map<TopicPartition, Long> ends = consumer.endOffsets(partitions);
+            long deadline = System.nanoTime() + PATIENCE_MS * 1_000_000L;
+            while (partitions.stream().anyMatch(p -> consumer.position(p) < ends.get(p))) {
+                if (System.nanoTime() > deadline) {
+                    throw new IllegalStateException("not at the end of " + topic + " after " + PATIENCE_MS + " ms");
+                }
+                for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofMillis(200))) {
+                    say(record.partition(), record.offset(), hexadecimal(record.key()), hexadecimal(record.value()));
+                }
+            }
+        }
+    }
+}

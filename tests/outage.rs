@@ -1,0 +1,156 @@
+//! Brokers that are not there, restart, die or freeze under load: every answer stays true, nothing is lost, nothing is
+//! stored twice.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use support::kafka::Kafka;
+use support::load::{Book, Load, numbers_of};
+use support::program::{Program, Start, WAITING, received_by};
+use support::{NEWEST, OLDEST, PATIENCE, eventually, my_turn, unique};
+
+/// A broker that comes back after a kill needs up to half a minute until it takes messages again.
+const LONG: Duration = Duration::from_secs(150);
+
+/// Reads the topic with Java's client and checks the answers against what is really stored, duplicates included.
+fn check_against_the_topic(kafka: &Kafka, topic: &str, book: &Book) {
+    let records = kafka.assistant().read(topic, false);
+    let values: Vec<String> = records
+        .iter()
+        .map(|r| String::from_utf8_lossy(r.value.as_deref().unwrap_or_default()).into_owned())
+        .collect();
+    book.check(&numbers_of(&values), 0);
+    for (record, number) in records.iter().zip(numbers_of(&values)) {
+        if let Some(place) = book.stored.get(&number) {
+            assert_eq!(
+                *place,
+                (record.partition, record.offset),
+                "message {number} is not where the answer says"
+            );
+        }
+    }
+}
+
+/// Waits until the consumers have printed every stored message, and checks that each outage cost each of them one
+/// message printed again at most: the one in hand, whose commit the outage swallowed.
+fn check_against_the_consumers(consumers: &[&Program], book: &Book, outages: usize) {
+    eventually("all that is stored is printed", LONG, || {
+        let printed: BTreeSet<u64> = numbers_of(received_by(consumers)).into_iter().collect();
+        book.stored.keys().all(|number| printed.contains(number)).then_some(())
+    });
+    book.check(&numbers_of(received_by(consumers)), outages * consumers.len());
+}
+
+/// Waits until the load has got `count` more messages stored: the channel works (again).
+fn wait_for_progress(load: &Load, count: usize) {
+    let goal = load.stored() + count;
+    eventually(&format!("{count} more messages are stored"), LONG, || (load.stored() >= goal).then_some(()));
+}
+
+#[test]
+fn without_a_broker_each_of_100_posts_is_refused_and_nothing_appears_later() {
+    let _turn = my_turn();
+    let kafka = Kafka::stopped(NEWEST, 1);
+    let (topic, group) = (unique("mi-topico"), unique("grupo"));
+    let start = Start::program("producer_api").on(&kafka).set("kafka.topic", &topic);
+    let producer = Program::producer_with(start.set("producer_api.answer_timeout_ms", "2000"));
+    let consumer = Program::consumer_start(&kafka, "consumer1", &topic, &group).start();
+
+    let answer = producer.post("/enviar", r#"{"id":0}"#);
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(answer.header("retry-after").is_some_and(|value| value.parse::<u32>().is_ok()), "{answer:?}");
+    assert!(answer.json().is_object(), "an error is JSON: {answer:?}");
+    let refused = Load::start(producer.address(), 20, 100).wait();
+    assert_eq!((refused.refused.len(), refused.unknown.len()), (100, 0), "{:?}", refused.odd.first());
+
+    kafka.start_node(0);
+    eventually("the producer recovers by itself", LONG, || {
+        (producer.post("/enviar", r#"{"id":1000}"#).status == 200).then_some(())
+    });
+    consumer.wait_for_line(WAITING, PATIENCE);
+    consumer.wait_for_messages(1, PATIENCE);
+    kafka.assistant().wait_for_commits(&group, &topic);
+    assert_eq!(numbers_of(consumer.received()), [1000]);
+    assert_eq!(kafka.assistant().read(&topic, false).len(), 1, "nothing that was refused is stored");
+}
+
+fn a_broker_restarts_under_load(version: &'static str) {
+    let kafka = Kafka::start(version, 1);
+    let (topic, group) = (unique("mi-topico"), unique("grupo"));
+    let producer = Program::producer(&kafka, &topic);
+    let first = Program::consumer(&kafka, "consumer1", &topic, &group);
+    let second = Program::consumer(&kafka, "consumer2", &topic, &group);
+    let load = Load::start(producer.address(), 16, u64::MAX);
+    wait_for_progress(&load, 300);
+    kafka.stop_node(0);
+    kafka.start_node(0);
+    wait_for_progress(&load, 300);
+    kafka.kill_node(0);
+    kafka.start_node(0);
+    wait_for_progress(&load, 300);
+    let book = load.finish();
+    println!("{} stored, {} refused, {} unknown", book.stored.len(), book.refused.len(), book.unknown.len());
+    check_against_the_topic(&kafka, &topic, &book);
+    check_against_the_consumers(&[&first, &second], &book, 2);
+    kafka.assistant().wait_for_commits(&group, &topic);
+}
+
+#[test]
+fn a_broker_that_restarts_under_load_loses_and_doubles_nothing() {
+    let _turn = my_turn();
+    a_broker_restarts_under_load(NEWEST);
+}
+
+#[test]
+fn on_kafka_3_9_a_broker_that_restarts_under_load_loses_and_doubles_nothing() {
+    let _turn = my_turn();
+    a_broker_restarts_under_load(OLDEST);
+}
+
+#[test]
+fn the_leader_killed_under_load_loses_and_doubles_nothing() {
+    let _turn = my_turn();
+    let kafka = Kafka::start(NEWEST, 3);
+    let (topic, group) = (unique("mi-topico"), unique("grupo"));
+    let producer = Program::producer(&kafka, &topic);
+    let first = Program::consumer(&kafka, "consumer1", &topic, &group);
+    let second = Program::consumer(&kafka, "consumer2", &topic, &group);
+    let load = Load::start(producer.address(), 16, u64::MAX);
+    wait_for_progress(&load, 300);
+    let leader = kafka.assistant().leader(&topic, 0).expect("a leader");
+    kafka.kill_node(leader - 1);
+    eventually("another leader", PATIENCE, || {
+        kafka.assistant().leader(&topic, 0).filter(|node| *node != leader)
+    });
+    wait_for_progress(&load, 300);
+    kafka.start_node(leader - 1);
+    wait_for_progress(&load, 300);
+    let book = load.finish();
+    println!("{} stored, {} refused, {} unknown", book.stored.len(), book.refused.len(), book.unknown.len());
+    check_against_the_topic(&kafka, &topic, &book);
+    check_against_the_consumers(&[&first, &second], &book, 2);
+    kafka.assistant().wait_for_commits(&group, &topic);
+}
+
+#[test]
+fn a_frozen_broker_makes_answers_unknown_but_never_false() {
+    let _turn = my_turn();
+    let kafka = Kafka::start(NEWEST, 1);
+    let topic = unique("mi-topico");
+    let start = Start::program("producer_api").on(&kafka).set("kafka.topic", &topic);
+    let producer = Program::producer_with(start.set("producer_api.answer_timeout_ms", "2000"));
+    let load = Load::start(producer.address(), 16, u64::MAX);
+    wait_for_progress(&load, 300);
+    kafka.freeze_node(0);
+    // What was on its way to the broker when it froze is the only thing that may be unknown.
+    eventually("a message whose bytes were on their way is unknown", PATIENCE, || {
+        (!load.so_far().unknown.is_empty()).then_some(())
+    });
+    kafka.thaw_node(0);
+    wait_for_progress(&load, 300);
+    let book = load.finish();
+    println!("{} stored, {} refused, {} unknown", book.stored.len(), book.refused.len(), book.unknown.len());
+    check_against_the_topic(&kafka, &topic, &book);
+}

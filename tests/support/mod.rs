@@ -1,0 +1,60 @@
+//! What the integration tests share: real Kafka clusters, Kafka's own tools, our programs as processes, an HTTP
+//! client that sees every byte of an answer, and load with a book of what became of every message.
+//!
+//! Every process started here dies with the test that started it, also when that test panics or is killed (see
+//! [`watchdog`]). Every wait has a deadline and says what it waited for.
+
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+pub mod assistant;
+pub mod http;
+pub mod kafka;
+pub mod load;
+pub mod ports;
+pub mod program;
+pub mod tools;
+pub mod watchdog;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The versions of Kafka that the tests run against; test.sh fetches their jars.
+pub const NEWEST: &str = "4.3.1";
+/// The last version with the old request versions and the old group coordinator.
+pub const OLDEST: &str = "3.9.1";
+
+/// How long a thing may take that is merely slow on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One test at a time: several virtual machines on two cores make each other time out. The tests of one binary take
+/// turns with this lock; cargo runs the binaries one after another.
+pub fn my_turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Asks until there is an answer, and panics with `what` when there is none in time.
+pub fn eventually<T>(what: &str, patience: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "not within {patience:?}: {what}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// A name that no other test of this run uses, for topics and groups.
+pub fn unique(name: &str) -> String {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("{name}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The last `count` lines of a text, for reports of failed tests.
+pub fn tail(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}

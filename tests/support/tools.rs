@@ -1,0 +1,71 @@
+//! Kafka's own command-line tools. Each call starts a virtual machine, which costs seconds: they are for the tests that
+//! promise something about what a user sees with them; everything else asks the [`super::assistant`].
+
+use std::process::Stdio;
+
+use super::kafka::{Kafka, java};
+
+/// Runs a tool to its end and gives what it printed; it must succeed.
+fn run(kafka: &Kafka, class: &str, arguments: &[&str]) -> String {
+    let output = java(kafka.version())
+        .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=error")
+        .args([class, "--bootstrap-server", &kafka.bootstrap()])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{class}: {error}"));
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "{class} {arguments:?}: {printed}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    printed
+}
+
+/// One line of `kafka-consumer-groups --describe`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupLine {
+    /// The partition of the line.
+    pub partition: i32,
+    /// What the group has committed, `None` where the tool prints a dash.
+    pub committed: Option<i64>,
+    /// The partition's end.
+    pub end: i64,
+    /// The member's name, `-` without a member.
+    pub client_id: String,
+}
+
+/// `kafka-consumer-groups --describe --group GROUP`, the lines of one topic.
+pub fn describe_group(kafka: &Kafka, group: &str, topic: &str) -> Vec<GroupLine> {
+    let class = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
+    let printed = run(kafka, class, &["--describe", "--group", group]);
+    // GROUP TOPIC PARTITION [LEADER-EPOCH] CURRENT-OFFSET LOG-END-OFFSET LAG CONSUMER-ID HOST CLIENT-ID
+    let header: Vec<&str> = printed
+        .lines()
+        .find(|line| line.contains("CURRENT-OFFSET"))
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect();
+    let column = |name: &str| header.iter().position(|title| *title == name);
+    let parse = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let word = |name: &str| column(name).and_then(|at| words.get(at).copied());
+        (word("TOPIC") == Some(topic)).then(|| GroupLine {
+            partition: word("PARTITION").and_then(|w| w.parse().ok()).expect("a partition"),
+            committed: word("CURRENT-OFFSET").and_then(|w| w.parse().ok()),
+            end: word("LOG-END-OFFSET").and_then(|w| w.parse().ok()).expect("an end offset"),
+            client_id: word("CLIENT-ID").unwrap_or("-").to_owned(),
+        })
+    };
+    let mut lines: Vec<GroupLine> = printed.lines().filter_map(parse).collect();
+    lines.sort_by_key(|line| line.partition);
+    lines
+}
+
+/// `kafka-get-offsets --topic TOPIC`: the end of each partition, summed up.
+pub fn messages_in(kafka: &Kafka, topic: &str) -> i64 {
+    let printed = run(kafka, "org.apache.kafka.tools.GetOffsetShell", &["--topic", topic]);
+    // topic:partition:offset
+    printed.lines().filter_map(|line| line.rsplit(':').next()?.trim().parse::<i64>().ok()).sum()
+}
