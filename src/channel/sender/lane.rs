@@ -11,7 +11,7 @@ use kafka::producer::{ProduceConfirm, Producer, Record, RequiredAcks};
 use super::set::{Set, SetOutcome};
 use super::{NAME, Shared};
 use crate::channel::code_of;
-use crate::logging::{Key, escaped};
+use crate::logging::{BURST, Key, escaped};
 
 /// Pause after the first failure to reach the topic; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -126,6 +126,7 @@ fn carry(shared: &Arc<Shared>, lane: usize, mut sets: Vec<Set>, ready: &mut Read
     for (set, outcome) in sets.iter().zip(&outcomes) {
         log_outcome(&shared.topic, set, outcome);
     }
+    log::logger().flush();
     usable
 }
 
@@ -189,6 +190,7 @@ fn log_outcome(topic: &str, set: &Set, outcome: &SetOutcome) {
                     ""
                 };
                 log::info!(
+                    target: BURST,
                     "sent topic={topic} partition={partition} offset={offset} key={key} name={NAME} value={value}{late}"
                 );
             }

@@ -328,23 +328,26 @@ impl Shared {
     /// The topic is reached.
     fn reached(&self, partitions: usize) {
         let mut state = self.lock();
-        if state.queue.partitions() != partitions {
-            log::info!("topic {} has {partitions} partitions", self.topic);
-        } else if state.trouble.is_some() {
-            log::info!("topic {} can be reached again", self.topic);
-        }
-        state.trouble = None;
+        let changed = state.queue.partitions() != partitions;
+        let recovered = state.trouble.take().is_some();
         state.queue.set_partitions(partitions);
+        drop(state);
+        if changed || recovered {
+            log::info!("topic {} can be reached, it has {partitions} partitions", self.topic);
+        }
     }
 
     /// The topic cannot be reached, for this reason.
     fn trouble(&self, reason: &str) {
+        let sentence = format!("topic {} cannot be reached: {reason}", self.topic);
         let mut state = self.lock();
-        if state.trouble.as_deref() != Some(reason) && !self.ended() {
-            log::warn!("topic {} cannot be reached, trying again: {reason}", self.topic);
+        state.queue.set_trouble(&sentence);
+        let known = state.trouble.as_ref() == Some(&sentence);
+        state.trouble = Some(sentence.clone());
+        drop(state);
+        if !known && !self.ended() {
+            log::warn!("{sentence}; trying until it works");
         }
-        state.trouble = Some(reason.to_owned());
-        state.queue.set_trouble(reason);
     }
 
     /// Watches deadlines, and calls that stay out for long.
