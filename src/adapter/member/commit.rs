@@ -33,11 +33,10 @@ impl Member {
             results.fill(ErrorCode::REBALANCE_IN_PROGRESS);
             // It drops the rest of what it polled, so nothing is in hand any more.
             state.in_hand = false;
+            self.changed.notify_all();
         }
         state.busy = false;
         state.last_seen = Instant::now();
-        drop(state);
-        self.changed.notify_all();
         results
     }
 
