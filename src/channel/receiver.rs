@@ -122,7 +122,7 @@ impl Receiver {
             match ended {
                 End::Stopped => break,
                 End::Rebalance => {
-                    log::info!("the partitions of group {} change, joining again", self.settings.group);
+                    log::debug!("the partitions of group {} change, joining again", self.settings.group);
                     // However the answers come, this is no busy loop.
                     self.stop.wait_for(FIRST_PAUSE.saturating_sub(began.elapsed()));
                 }
@@ -142,7 +142,6 @@ impl Receiver {
 
     /// The life of one `Consumer`.
     fn work(&self, mut consumer: Consumer, first: bool, handler: &mut impl Handler) -> Result<End> {
-        log::info!("{} is a member of group {}", self.name, self.settings.group);
         if first {
             handler.joined()?;
         }

@@ -420,7 +420,9 @@ impl Queue {
         let first_sick = self.partitions.iter().find_map(|partition| partition.sick.as_ref());
         match (&self.trouble, first_sick) {
             (Some(why), _) => why.clone(),
-            (None, Some(sick)) if self.none_healthy() => sick.why.clone(),
+            (None, Some(sick)) if self.partitions.iter().all(|p| p.sick.is_some() || p.in_flight) => {
+                sick.why.clone()
+            }
             _ if self.partitions.is_empty() => Why::new("no_broker", "no broker has answered yet"),
             _ => Why::new("queue_timeout", BEHIND_OTHERS),
         }
