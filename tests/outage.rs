@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use support::kafka::Kafka;
@@ -21,6 +21,12 @@ fn check_against_the_topic(kafka: &Kafka, topic: &str, book: &Book) {
         .iter()
         .map(|r| String::from_utf8_lossy(r.value.as_deref().unwrap_or_default()).into_owned())
         .collect();
+    let mut places: BTreeMap<u64, Vec<(i32, i64)>> = BTreeMap::new();
+    for (record, number) in records.iter().zip(numbers_of(&values)) {
+        places.entry(number).or_default().push((record.partition, record.offset));
+    }
+    let doubled: Vec<_> = places.iter().filter(|(_, places)| places.len() > 1).take(20).collect();
+    assert!(doubled.is_empty(), "stored more than once (number, places): {doubled:?}");
     book.check(&numbers_of(&values), 0);
     for (record, number) in records.iter().zip(numbers_of(&values)) {
         if let Some(place) = book.stored.get(&number) {

@@ -334,14 +334,24 @@ impl Drop for Program {
         self.process.kill();
         if thread::panicking() {
             let mut report = String::new();
-            for (name, lines, count) in [("output", &self.output, 10), ("log", &self.errors, 40)] {
+            for (name, lines) in [("output", &self.output), ("log", &self.errors)] {
                 let state = lines.lock();
-                let _ = writeln!(report, "--- {} {name}, the last of {} lines:", self.label, state.0.len());
-                for line in &state.0[state.0.len().saturating_sub(count)..] {
+                let _ = writeln!(report, "--- {} {name}, {} lines:", self.label, state.0.len());
+                for line in worth_showing(&state.0) {
                     let _ = writeln!(report, "{}", line.chars().take(400).collect::<String>());
                 }
             }
             eprintln!("{report}");
         }
     }
+}
+
+/// The last lines, and before them the last of those that are not about single messages.
+fn worth_showing(lines: &[String]) -> impl Iterator<Item = &String> {
+    let (before, last) = lines.split_at(lines.len().saturating_sub(5));
+    let message =
+        |line: &&String| line.contains(RECEIVED) || line.contains(" sent ") || line.contains(" received ");
+    let events: Vec<&String> = before.iter().filter(|line| !message(line)).collect();
+    let skip = events.len().saturating_sub(60);
+    events.into_iter().skip(skip).chain(last)
 }
