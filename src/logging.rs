@@ -11,25 +11,29 @@ use time::macros::format_description;
 use crate::config::LogSettings;
 use crate::error::{Error, Result};
 
-/// The target of lines that come in bursts, one for each message of a batch: they are written when whoever logs them
-/// flushes the log, so that a burst costs one write.
+/// The target of lines that come in bursts, one for each message of a batch: they are written when whoever
+/// logs them flushes the log, so that a burst costs one write.
 pub const BURST: &str = concat!(env!("CARGO_CRATE_NAME"), "::burst");
 
-/// Our own log targets start with the crate's name.
+/// The library's log targets start with the crate's name, a program's with its own.
 const OURS: &str = env!("CARGO_CRATE_NAME");
 
-/// Sends the log to standard error and, unless its name is empty, to the end of `log.file`. Times are UTC, RFC 3339.
-/// Of other crates only warnings and errors are shown: below that the `kafka` crate logs whole requests, tokens
-/// included.
+/// Sends the log of `program` to standard error and, unless its name is empty, to the end of `log.file`.
+/// Times are UTC, RFC 3339. Of other crates only warnings and errors are shown: below that the `kafka` crate
+/// logs whole requests, tokens included.
 ///
 /// # Errors
 /// When the file cannot be opened for writing, or a logger is installed already.
-pub fn start(settings: &LogSettings) -> Result<()> {
+pub fn start(settings: &LogSettings, program: &str) -> Result<()> {
     let ours = Outputs::open(settings)?;
     let others = Outputs::open(settings)?;
     let loggers: Vec<Box<dyn SharedLogger>> = vec![
-        Box::new(Prompt(WriteLogger::new(settings.level, lines_of_ours(), ours))),
-        Box::new(Prompt(WriteLogger::new(settings.level.min(LevelFilter::Warn), lines_of_others(), others))),
+        Box::new(Prompt(WriteLogger::new(settings.level, lines_of(program), ours))),
+        Box::new(Prompt(WriteLogger::new(
+            settings.level.min(LevelFilter::Warn),
+            lines_of_others(program),
+            others,
+        ))),
     ];
     CombinedLogger::init(loggers).map_err(|e| Error::new("the log cannot be started").caused_by(e))
 }
@@ -70,8 +74,8 @@ impl SharedLogger for Prompt {
     }
 }
 
-/// Where lines go. Only whole lines are written, each in one call with its neighbours, so that several programs can
-/// append to one file.
+/// Where lines go. Only whole lines are written, each in one call with its neighbours, so that several
+/// programs can append to one file.
 struct Outputs {
     terminal: Stderr,
     file: Option<File>,
@@ -112,12 +116,14 @@ impl Write for Outputs {
     }
 }
 
-fn lines_of_ours() -> Config {
-    line_format().add_filter_allow_str(OURS).build()
+fn lines_of(program: &str) -> Config {
+    line_format().add_filter_allow_str(OURS).add_filter_allow(program.to_owned()).build()
 }
 
-fn lines_of_others() -> Config {
-    line_format().set_target_level(LevelFilter::Error).add_filter_ignore_str(OURS).build()
+fn lines_of_others(program: &str) -> Config {
+    let mut format = line_format();
+    format.set_target_level(LevelFilter::Error);
+    format.add_filter_ignore_str(OURS).add_filter_ignore(program.to_owned()).build()
 }
 
 fn line_format() -> ConfigBuilder {
@@ -136,9 +142,9 @@ fn line_format() -> ConfigBuilder {
 /// The most bytes of a text from outside that a log line shows.
 const SHOWN_BYTES: usize = 512;
 
-/// Shows bytes from outside in a log line: what could move the cursor, start a line or turn the text around is
-/// escaped as in a Rust string (`\n`, `\u{9b}`, `\xff` for what is no UTF-8), and after 512 bytes only the length is
-/// told.
+/// Shows bytes from outside in a log line: what could move the cursor, start a line or turn the text around
+/// is escaped as in a Rust string (`\n`, `\u{9b}`, `\xff` for what is no UTF-8), and after 512 bytes only the
+/// length is told.
 pub fn escaped(bytes: &[u8]) -> Escaped<'_> {
     Escaped { bytes, limit: SHOWN_BYTES, quoted: false }
 }
@@ -203,8 +209,8 @@ fn escape_text(text: &str, quoted: bool, f: &mut fmt::Formatter<'_>) -> fmt::Res
     f.write_str(text.get(plain..).unwrap_or_default())
 }
 
-/// Whether a character shows as itself: no control character (C0, DEL, C1), no line or paragraph separator, nothing
-/// invisible that changes direction or joins, and not what the escapes themselves are made of.
+/// Whether a character shows as itself: no control character (C0, DEL, C1), no line or paragraph separator,
+/// nothing invisible that changes direction or joins, and not what the escapes themselves are made of.
 fn is_safe(character: char) -> bool {
     match character {
         '\\' => false,
@@ -255,7 +261,7 @@ mod tests {
     #[test]
     fn a_log_file_that_cannot_be_opened_is_named() {
         let settings = LogSettings { file: "/nowhere/at/all.log".to_owned(), ..LogSettings::default() };
-        let error = start(&settings).unwrap_err().to_string();
+        let error = start(&settings, "tests").unwrap_err().to_string();
         assert!(error.starts_with("the log file /nowhere/at/all.log cannot be opened"), "{error}");
     }
 }

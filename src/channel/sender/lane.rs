@@ -95,8 +95,8 @@ fn known(shared: &Shared, producer: Producer) -> Option<Ready> {
     Some(Ready { producer, partitions, loaded: Instant::now() })
 }
 
-/// One call to the crate. False if the producer must not be used again: after an error a late answer could be taken
-/// for that of the next call.
+/// One call to the crate. False if the producer must not be used again: after an error a late answer could be
+/// taken for that of the next call.
 fn carry(shared: &Arc<Shared>, lane: usize, mut sets: Vec<Set>, ready: &mut Ready) -> bool {
     let records: Vec<Record<'_, &[u8], &[u8]>> = sets
         .iter()
@@ -191,7 +191,8 @@ fn log_outcome(topic: &str, set: &Set, outcome: &SetOutcome) {
                 };
                 log::info!(
                     target: BURST,
-                    "sent topic={topic} partition={partition} offset={offset} key={key} name={NAME} value={value}{late}"
+                    "sent topic={topic} partition={partition} offset={offset} key={key} name={NAME} \
+                     value={value}{late}"
                 );
             }
         }
