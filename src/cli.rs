@@ -1,5 +1,5 @@
-//! The command line that all programs share, and what their exit codes mean: 0 after a clean stop, 1 for a failure,
-//! 2 for wrong usage or settings.
+//! The command line that all programs share, and what their exit codes mean: 0 after a clean stop, 1 for a
+//! failure, 2 for wrong usage or settings.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -18,20 +18,21 @@ const USAGE: u8 = 2;
 /// A failure while running.
 const FAILURE: u8 = 1;
 
-/// Runs a program: reads its command line and settings, starts the log, and hands over to `run`, which returns when
-/// `Stop` was asked or something failed.
+/// Runs a program: reads its command line and settings, starts the log, and hands over to `run`, which
+/// returns when `Stop` was asked or something failed.
 pub fn program(
     name: &'static str,
     about: &'static str,
     run: impl FnOnce(&Settings, Stop) -> Result<()>,
 ) -> ExitCode {
     match parse(command(name, about), std::env::args_os()) {
-        Ok(given) => execute(name, &given, |settings, stop| run(settings, stop)),
+        Ok(given) => execute(name, name, &given, run),
         Err(ended) => ended.report(name),
     }
 }
 
-/// As [`program`], for a consumer: it has a name, which Kafka's tools show as its client id; `--name` overrides it.
+/// As [`program`], for a consumer: it has a name, which Kafka's tools show as its client id; `--name`
+/// overrides it.
 pub fn consumer(
     name: &'static str,
     about: &'static str,
@@ -40,19 +41,24 @@ pub fn consumer(
     match parse(command(name, about).arg(name_option()), std::env::args_os()) {
         Ok(given) => {
             let own = given.get_one::<String>("name").map_or(name, String::as_str);
-            execute(own, &given, |settings, stop| run(settings, own, stop))
+            execute(name, own, &given, |settings, stop| run(settings, own, stop))
         }
         Err(ended) => ended.report(name),
     }
 }
 
-fn execute(name: &str, given: &ArgMatches, run: impl FnOnce(&Settings, Stop) -> Result<()>) -> ExitCode {
+fn execute(
+    program: &str,
+    name: &str,
+    given: &ArgMatches,
+    run: impl FnOnce(&Settings, Stop) -> Result<()>,
+) -> ExitCode {
     let overrides: Vec<String> = given.get_many("set").unwrap_or_default().cloned().collect();
     let settings = match config::load(given.get_one::<PathBuf>("config").map(PathBuf::as_path), &overrides) {
         Ok(settings) => settings,
         Err(error) => return fail(name, &error, USAGE),
     };
-    let started = logging::start(&settings.log).and_then(|()| Stop::on_signals());
+    let started = logging::start(&settings.log, program).and_then(|()| Stop::on_signals());
     let stop = match started {
         Ok(stop) => stop,
         Err(error) => return fail(name, &error, FAILURE),
@@ -167,8 +173,7 @@ mod tests {
     #[test]
     fn help_and_version_are_no_errors() {
         assert!(matches!(given(&["--help"]), Err(Ended::Shown(text)) if text.contains("--config <FILE>")));
-        assert!(
-            matches!(given(&["--version"]), Err(Ended::Shown(text)) if text.contains(env!("CARGO_PKG_VERSION")))
-        );
+        let version = env!("CARGO_PKG_VERSION");
+        assert!(matches!(given(&["--version"]), Err(Ended::Shown(text)) if text.contains(version)));
     }
 }

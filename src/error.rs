@@ -1,5 +1,5 @@
-//! The error of the channel and the programs: what failed, where (topic, partition, offset), whether trying again may
-//! help, and, where a message is concerned, whether it is stored.
+//! The error of the channel and the programs: what failed, where (topic, partition, offset), whether trying
+//! again may help, and, where a message is concerned, whether it is stored.
 
 use std::fmt;
 
@@ -39,7 +39,8 @@ pub enum Stored {
 }
 
 impl Error {
-    /// An error that says `what` failed and, where that helps, what to do about it. Not retriable unless told.
+    /// An error that says `what` failed and, where that helps, what to do about it. Not retriable unless
+    /// told.
     pub fn new(what: impl Into<String>) -> Error {
         Error { what: what.into(), place: None, retriable: false, stored: None, source: None }
     }
@@ -133,7 +134,8 @@ mod tests {
             .caused_by("connection reset")
             .stored(Stored::Yes)
             .retriable();
-        let line = "the commit failed (topic mi-topico, partition 2, offset 41): connection reset; the message is stored";
+        let line = "the commit failed (topic mi-topico, partition 2, offset 41): connection reset; \
+                    the message is stored";
         assert_eq!(error.to_string(), line);
         assert!(error.is_retriable());
         assert_eq!(error.is_stored(), Some(Stored::Yes));

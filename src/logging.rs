@@ -2,59 +2,128 @@
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io::LineWriter;
+use std::io::{self, Stderr, Write};
 
-use log::LevelFilter;
-use simplelog::{
-    ColorChoice, CombinedLogger, Config, ConfigBuilder, LevelPadding, SharedLogger, TermLogger, TerminalMode,
-    WriteLogger, format_description,
-};
+use log::{LevelFilter, Log, Metadata, Record};
+use simplelog::{CombinedLogger, Config, ConfigBuilder, LevelPadding, SharedLogger, WriteLogger};
+use time::macros::format_description;
 
 use crate::config::LogSettings;
 use crate::error::{Error, Result};
 
-/// Our own log targets start with the crate's name.
+/// The target of lines that come in bursts, one for each message of a batch: they are written when whoever
+/// logs them flushes the log, so that a burst costs one write.
+pub const BURST: &str = concat!(env!("CARGO_CRATE_NAME"), "::burst");
+
+/// The library's log targets start with the crate's name, a program's with its own.
 const OURS: &str = env!("CARGO_CRATE_NAME");
 
-/// Longer than any line that we write, so that a line reaches the file in one write and several programs can share it.
-const LINE_BYTES: usize = 16 * 1024;
-
-/// Sends the log to standard error and, unless its name is empty, to the end of `log.file`. Times are UTC, RFC 3339.
-/// Of other crates only warnings and errors are shown: below that the `kafka` crate logs whole requests, tokens
-/// included.
+/// Sends the log of `program` to standard error and, unless its name is empty, to the end of `log.file`.
+/// Times are UTC, RFC 3339. Of other crates only warnings and errors are shown: below that the `kafka` crate
+/// logs whole requests, tokens included.
 ///
 /// # Errors
 /// When the file cannot be opened for writing, or a logger is installed already.
-pub fn start(settings: &LogSettings) -> Result<()> {
-    let (ours, others) = (lines_of_ours(), lines_of_others());
-    let level = settings.level;
-    let mut loggers = vec![terminal(level, &ours), terminal(level.min(LevelFilter::Warn), &others)];
-    if !settings.file.is_empty() {
-        loggers.push(WriteLogger::new(level, ours, open(&settings.file)?));
-        loggers.push(WriteLogger::new(level.min(LevelFilter::Warn), others, open(&settings.file)?));
-    }
+pub fn start(settings: &LogSettings, program: &str) -> Result<()> {
+    let ours = Outputs::open(settings)?;
+    let others = Outputs::open(settings)?;
+    let loggers: Vec<Box<dyn SharedLogger>> = vec![
+        Box::new(Prompt(WriteLogger::new(settings.level, lines_of(program), ours))),
+        Box::new(Prompt(WriteLogger::new(
+            settings.level.min(LevelFilter::Warn),
+            lines_of_others(program),
+            others,
+        ))),
+    ];
     CombinedLogger::init(loggers).map_err(|e| Error::new("the log cannot be started").caused_by(e))
 }
 
-fn terminal(level: LevelFilter, config: &Config) -> Box<dyn SharedLogger> {
-    TermLogger::new(level, config.clone(), TerminalMode::Stderr, ColorChoice::Auto)
+/// Writes each line at once, but for those of a burst.
+struct Prompt(Box<WriteLogger<Outputs>>);
+
+impl Log for Prompt {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            self.0.log(record);
+            if record.target() != BURST {
+                self.0.flush();
+            }
+        }
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+    }
 }
 
-fn open(path: &str) -> Result<LineWriter<File>> {
-    let file = OpenOptions::new().append(true).create(true).open(path).map_err(|e| {
-        let what =
-            format!("the log file {} cannot be opened for writing (log.file)", escaped(path.as_bytes()));
-        Error::new(what).caused_by(e)
-    })?;
-    Ok(LineWriter::with_capacity(LINE_BYTES, file))
+impl SharedLogger for Prompt {
+    fn level(&self) -> LevelFilter {
+        self.0.level()
+    }
+
+    fn config(&self) -> Option<&Config> {
+        self.0.config()
+    }
+
+    fn as_log(self: Box<Self>) -> Box<dyn Log> {
+        self
+    }
 }
 
-fn lines_of_ours() -> Config {
-    line_format().add_filter_allow_str(OURS).build()
+/// Where lines go. Only whole lines are written, each in one call with its neighbours, so that several
+/// programs can append to one file.
+struct Outputs {
+    terminal: Stderr,
+    file: Option<File>,
+    lines: Vec<u8>,
 }
 
-fn lines_of_others() -> Config {
-    line_format().set_target_level(LevelFilter::Error).add_filter_ignore_str(OURS).build()
+/// A burst is written when it has grown to this.
+const BURST_BYTES: usize = 32 * 1024;
+
+impl Outputs {
+    fn open(settings: &LogSettings) -> Result<Outputs> {
+        let path = &settings.file;
+        let file =
+            (!path.is_empty()).then(|| OpenOptions::new().append(true).create(true).open(path)).transpose();
+        let file = file.map_err(|e| {
+            let shown = escaped(path.as_bytes());
+            Error::new(format!("the log file {shown} cannot be opened for writing (log.file)")).caused_by(e)
+        })?;
+        Ok(Outputs { terminal: io::stderr(), file, lines: Vec::new() })
+    }
+}
+
+impl Write for Outputs {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.lines.extend_from_slice(bytes);
+        if self.lines.len() >= BURST_BYTES && self.lines.ends_with(b"\n") {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        // A terminal that is gone must not cost us the file.
+        let shown = self.terminal.write_all(&self.lines);
+        let written = self.file.as_mut().map_or(Ok(()), |file| file.write_all(&self.lines));
+        self.lines.clear();
+        shown.and(written)
+    }
+}
+
+fn lines_of(program: &str) -> Config {
+    line_format().add_filter_allow_str(OURS).add_filter_allow(program.to_owned()).build()
+}
+
+fn lines_of_others(program: &str) -> Config {
+    let mut format = line_format();
+    format.set_target_level(LevelFilter::Error);
+    format.add_filter_ignore_str(OURS).add_filter_ignore(program.to_owned()).build()
 }
 
 fn line_format() -> ConfigBuilder {
@@ -73,16 +142,16 @@ fn line_format() -> ConfigBuilder {
 /// The most bytes of a text from outside that a log line shows.
 const SHOWN_BYTES: usize = 512;
 
-/// Shows bytes from outside in a log line: what could move the cursor, start a line or turn the text around is
-/// escaped as in a Rust string (`\n`, `\u{9b}`, `\xff` for what is no UTF-8), and after 512 bytes only the length is
-/// told.
+/// Shows bytes from outside in a log line: what could move the cursor, start a line or turn the text around
+/// is escaped as in a Rust string (`\n`, `\u{9b}`, `\xff` for what is no UTF-8), and after 512 bytes only the
+/// length is told.
 pub fn escaped(bytes: &[u8]) -> Escaped<'_> {
-    Escaped { bytes, limit: SHOWN_BYTES }
+    Escaped { bytes, limit: SHOWN_BYTES, quoted: false }
 }
 
 /// As [`escaped`], but whole.
 pub fn escaped_whole(bytes: &[u8]) -> Escaped<'_> {
-    Escaped { bytes, limit: usize::MAX }
+    Escaped { bytes, limit: usize::MAX, quoted: false }
 }
 
 /// Shows a message's key in a log line: quoted and escaped, or `none`.
@@ -92,7 +161,7 @@ pub struct Key<'a>(pub Option<&'a [u8]>);
 impl fmt::Display for Key<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Some(key) => write!(f, "\"{}\"", escaped(key)),
+            Some(bytes) => write!(f, "\"{}\"", Escaped { bytes, limit: SHOWN_BYTES, quoted: true }),
             None => f.write_str("none"),
         }
     }
@@ -103,6 +172,7 @@ impl fmt::Display for Key<'_> {
 pub struct Escaped<'a> {
     bytes: &'a [u8],
     limit: usize,
+    quoted: bool,
 }
 
 impl fmt::Display for Escaped<'_> {
@@ -111,7 +181,7 @@ impl fmt::Display for Escaped<'_> {
         let shortened = shown.len() < self.bytes.len();
         let mut chunks = shown.utf8_chunks().peekable();
         while let Some(chunk) = chunks.next() {
-            escape_text(chunk.valid(), f)?;
+            escape_text(chunk.valid(), self.quoted, f)?;
             // The cut may have split a character: that is no malformed byte.
             if shortened && chunks.peek().is_none() {
                 break;
@@ -122,10 +192,10 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-fn escape_text(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn escape_text(text: &str, quoted: bool, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut plain = 0;
     for (at, character) in text.char_indices() {
-        if is_safe(character) {
+        if is_safe(character) && !(quoted && character == '"') {
             continue;
         }
         f.write_str(text.get(plain..at).unwrap_or_default())?;
@@ -139,11 +209,11 @@ fn escape_text(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     f.write_str(text.get(plain..).unwrap_or_default())
 }
 
-/// Whether a character shows as itself: no control character (C0, DEL, C1), no line or paragraph separator, nothing
-/// invisible that changes direction or joins, and not what the escapes themselves are made of.
+/// Whether a character shows as itself: no control character (C0, DEL, C1), no line or paragraph separator,
+/// nothing invisible that changes direction or joins, and not what the escapes themselves are made of.
 fn is_safe(character: char) -> bool {
     match character {
-        '\\' | '"' => false,
+        '\\' => false,
         ' '..='~' => true,
         '\u{061c}'
         | '\u{200b}'..='\u{200f}'
@@ -165,9 +235,15 @@ mod tests {
 
     #[test]
     fn what_could_forge_a_line_or_move_the_cursor_is_escaped() {
-        let hostile = "a\nb\r\x1b[2J\x7f\u{9b}1A\u{202e}x\u{2066}y\u{2028}z\0\"\\";
-        let shown = r#"a\nb\r\u{1b}[2J\u{7f}\u{9b}1A\u{202e}x\u{2066}y\u{2028}z\u{0}\"\\"#;
+        let hostile = "a\nb\r\x1b[2J\x7f\u{9b}1A\u{202e}x\u{2066}y\u{2028}z\0\\";
+        let shown = r#"a\nb\r\u{1b}[2J\u{7f}\u{9b}1A\u{202e}x\u{2066}y\u{2028}z\u{0}\\"#;
         assert_eq!(escaped(hostile.as_bytes()).to_string(), shown);
+    }
+
+    #[test]
+    fn a_key_cannot_end_its_quotes() {
+        assert_eq!(Key(Some(b"a\" name=b")).to_string(), r#""a\" name=b""#);
+        assert_eq!(Key(None).to_string(), "none");
     }
 
     #[test]
@@ -184,7 +260,8 @@ mod tests {
 
     #[test]
     fn a_log_file_that_cannot_be_opened_is_named() {
-        let error = open("/nowhere/at/all.log").unwrap_err().to_string();
+        let settings = LogSettings { file: "/nowhere/at/all.log".to_owned(), ..LogSettings::default() };
+        let error = start(&settings, "tests").unwrap_err().to_string();
         assert!(error.starts_with("the log file /nowhere/at/all.log cannot be opened"), "{error}");
     }
 }

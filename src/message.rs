@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
-/// A JSON value of any shape. What is stored is what was posted: [`Message::to_json`] gives back the very bytes that
-/// [`Message::from_json`] took.
+/// A JSON value of any shape. What is stored is what was posted: [`Message::to_json`] gives back the very
+/// bytes that [`Message::from_json`] took.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     json: String,
@@ -24,7 +24,8 @@ impl fmt::Display for NotJson {
 impl std::error::Error for NotJson {}
 
 impl Message {
-    /// Takes bytes that hold exactly one JSON value. They are checked, not changed; nesting has no limit but the length.
+    /// Takes bytes that hold exactly one JSON value. They are checked, not changed; nesting has no limit but
+    /// the length.
     ///
     /// # Errors
     /// When the bytes are empty, no JSON, more than one value, or no UTF-8; the error tells line and column.
@@ -60,8 +61,8 @@ pub fn check(bytes: &[u8]) -> Result<(), NotJson> {
     serde_json::from_slice::<&RawValue>(bytes).map(|_| ()).map_err(NotJson)
 }
 
-/// JSON allows white space (space, tab, line feed, carriage return) between tokens; within strings only the space
-/// stands for itself. So those bytes go, unless they are in a string.
+/// JSON allows white space (space, tab, line feed, carriage return) between tokens; within strings only the
+/// space stands for itself. So those bytes go, unless they are in a string.
 fn one_line(json: &str) -> String {
     let mut line = String::with_capacity(json.len());
     let (mut in_string, mut escaped) = (false, false);

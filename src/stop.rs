@@ -15,7 +15,7 @@ impl Stop {
         Stop::default()
     }
 
-    /// A wish that the first Ctrl-C, SIGTERM or SIGHUP asks; the second ends the process at once with code 1.
+    /// A wish that Ctrl-C, SIGTERM or SIGHUP asks.
     ///
     /// # Errors
     /// When the handler cannot be installed, as there can be only one.
@@ -23,11 +23,8 @@ impl Stop {
         let stop = Stop::new();
         let asked = stop.clone();
         ctrlc::set_handler(move || {
-            if asked.is_asked() {
-                std::process::exit(1);
-            }
-            log::info!("stopping");
             asked.ask();
+            log::info!("stopping");
         })
         .map_err(|e| Error::new("signals cannot be handled").caused_by(e))?;
         Ok(stop)

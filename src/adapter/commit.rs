@@ -92,6 +92,6 @@ fn commit_outside(session: &Session, group: &str, commits: &[Commit]) -> Vec<Err
                 |code: &ErrorCode| if code.is_retriable() { ErrorCode::REQUEST_TIMED_OUT } else { *code };
             return codes.iter().map(settled).collect();
         }
-        std::thread::sleep(backoff.next());
+        std::thread::sleep(backoff.wait());
     }
 }

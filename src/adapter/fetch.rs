@@ -141,7 +141,7 @@ impl PlainFetcher {
                 return served;
             }
             if troubled {
-                std::thread::sleep(backoff.next().min(deadline - now));
+                std::thread::sleep(backoff.wait().min(deadline - now));
                 let topics: Vec<&str> = asks.iter().map(|ask| ask.topic.as_str()).collect();
                 if let Err(error) = cluster.refresh(&topics, cluster.deadline(deadline)) {
                     log::debug!("{name}: {error}");

@@ -153,7 +153,7 @@ fn look_up(
                 }
             }
         }
-        std::thread::sleep(backoff.next());
+        std::thread::sleep(backoff.wait());
     }
 }
 

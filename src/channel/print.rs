@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::receiver::{Handler, Received};
 use crate::error::{Error, Result, Stored};
-use crate::logging::escaped_whole;
+use crate::logging::{escaped, escaped_whole};
 use crate::message::Message;
 
 /// Prints messages, a line each, and each line at once.
@@ -38,7 +38,8 @@ impl<W: Write> Handler for Printer<W> {
         let line = match Message::from_json(value) {
             Ok(json) => format!("Mensaje recibido: {}\n", json.one_line()),
             Err(error) => {
-                log::error!("topic={topic} partition={partition} offset={offset}: {error}");
+                let shown = escaped(value);
+                log::error!("{error}: topic={topic} partition={partition} offset={offset} value={shown}");
                 format!("Mensaje recibido (no es JSON): {}\n", escaped_whole(value))
             }
         };

@@ -1,5 +1,6 @@
-//! The receiver: one of the group's Competing Consumers. It builds the crate's `Consumer` on the adapter, hands each
-//! message to a handler and commits it before the next; when the group's partitions change, it builds the next one.
+//! The receiver: one of the group's Competing Consumers. It builds the crate's `Consumer` on the adapter,
+//! hands each message to a handler and commits it before the next; when the group's partitions change, it
+//! builds the next one.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -122,7 +123,7 @@ impl Receiver {
             match ended {
                 End::Stopped => break,
                 End::Rebalance => {
-                    log::info!("the partitions of group {} change, joining again", self.settings.group);
+                    log::debug!("the partitions of group {} change, joining again", self.settings.group);
                     // However the answers come, this is no busy loop.
                     self.stop.wait_for(FIRST_PAUSE.saturating_sub(began.elapsed()));
                 }
@@ -142,7 +143,6 @@ impl Receiver {
 
     /// The life of one `Consumer`.
     fn work(&self, mut consumer: Consumer, first: bool, handler: &mut impl Handler) -> Result<End> {
-        log::info!("{} is a member of group {}", self.name, self.settings.group);
         if first {
             handler.joined()?;
         }
@@ -230,8 +230,8 @@ impl Receiver {
         );
     }
 
-    /// Runs the receiver on a thread of its own, so that a stop need not wait for what the crate waits for. When the
-    /// receiver ends, for whatever reason, it asks to stop.
+    /// Runs the receiver on a thread of its own, so that a stop need not wait for what the crate waits for.
+    /// When the receiver ends, for whatever reason, it asks to stop.
     ///
     /// # Errors
     /// When the thread cannot be started.
@@ -264,8 +264,8 @@ pub struct Running {
 }
 
 impl Running {
-    /// Waits until the receiver ends. Asked to stop, it has a limited time to finish and commit the message in hand; one
-    /// that only waits for Kafka is not waited for: it ends when its adapter does.
+    /// Waits until the receiver ends. Asked to stop, it has a limited time to finish and commit the message
+    /// in hand; one that only waits for Kafka is not waited for: it ends when its adapter does.
     ///
     /// # Errors
     /// Those of [`Receiver::run`], and when it panicked.
@@ -308,8 +308,8 @@ fn fetch_failed(error: &KafkaError) -> End {
     }
 }
 
-/// How a failed commit ends its consumer. What follows in the polled set is left alone: it comes again, here or
-/// elsewhere.
+/// How a failed commit ends its consumer. What follows in the polled set is left alone: it comes again, here
+/// or elsewhere.
 fn commit_failed(received: &Received<'_>, error: &KafkaError) -> End {
     let failed = |what: &str| {
         let error = Error::new(what).stored(Stored::Yes).retriable();

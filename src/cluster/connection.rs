@@ -15,6 +15,7 @@ use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, Str
 
 use super::error::{Error, Result};
 use super::frame::{FrameError, FrameReader, READ_SLICE};
+use crate::protocol::layout;
 
 /// The largest answer accepted, in bytes: a fetch of our largest size plus one largest record batch.
 const MAX_RESPONSE: usize = 128 * 1024 * 1024;
@@ -150,6 +151,7 @@ impl Connection {
         if header.correlation_id != self.correlation {
             return Err(malformed(&"its correlation id is another request's"));
         }
+        let version = layout::check_response(R::KEY, &frame).map_err(|e| malformed(&e))?;
         R::Response::decode(&mut frame, version).map_err(|e| malformed(&e))
     }
 

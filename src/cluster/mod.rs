@@ -45,7 +45,7 @@ impl Default for Backoff {
 
 impl Backoff {
     /// How long to wait now; the next wait is twice as long.
-    pub fn next(&mut self) -> Duration {
+    pub fn wait(&mut self) -> Duration {
         let now = self.0;
         self.0 = (now * 2).min(MAX_BACKOFF);
         now

@@ -44,7 +44,7 @@ pub fn list(
         if lasting || cluster.stopping() || Instant::now() >= deadline {
             return Err(error);
         }
-        std::thread::sleep(backoff.next());
+        std::thread::sleep(backoff.wait());
         let topics: Vec<&str> = wanted.iter().map(|(topic, _, _)| topic.as_str()).collect();
         if let Err(error) = cluster.refresh(&topics, cluster.deadline(deadline)) {
             log::debug!("offsets: {error}");

@@ -115,7 +115,7 @@ impl Producer {
             if pending.is_empty() {
                 break;
             }
-            std::thread::sleep(backoff.next());
+            std::thread::sleep(backoff.wait());
             self.look_for_leaders(batches, &pending, patience);
         }
         outcomes

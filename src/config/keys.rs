@@ -16,8 +16,8 @@ pub(super) enum Value {
     Other(&'static str),
 }
 
-/// A value with the text it was parsed from, where the source is a variable or an option: a key that takes text takes
-/// that, so that a topic may be called `2024`.
+/// A value with the text it was parsed from, where the source is a variable or an option: a key that takes
+/// text takes that, so that a topic may be called `2024`.
 pub(super) struct Given {
     pub(super) value: Value,
     pub(super) raw: Option<String>,

@@ -18,8 +18,8 @@ const DEFAULT_FILE: &str = "config.toml";
 /// What the names of our environment variables start with: `POINT_TO_POINT__SECTION__KEY`.
 const VARIABLE_PREFIX: &str = "POINT_TO_POINT__";
 
-/// Settings that cannot be used: one line that names where the value came from (the file's line, the variable, the
-/// option), the key, and what would be right.
+/// Settings that cannot be used: one line that names where the value came from (the file's line, the
+/// variable, the option), the key, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError(String);
 
@@ -42,9 +42,9 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// Reads the settings of this process: the defaults, over them `file` (or `config.toml` in the working directory where
-/// it exists), over it the environment, over that `overrides` (`section.key=value`). A value of the latter two that
-/// does not parse as TOML is text.
+/// Reads the settings of this process: the defaults, over them `file` (or `config.toml` in the working
+/// directory where it exists), over it the environment, over that `overrides` (`section.key=value`). A value
+/// of the latter two that does not parse as TOML is text.
 ///
 /// # Errors
 /// When `file` cannot be read, a key or section is unknown, or a value is not legal.

@@ -1,5 +1,5 @@
-//! The typed settings of all programs, with their defaults. [`load`] reads them from the file, the environment and
-//! the command line; `config.toml` in the repository explains every key.
+//! The typed settings of all programs, with their defaults. [`load`] reads them from the file, the
+//! environment and the command line; `config.toml` in the repository explains every key.
 
 mod keys;
 mod load;
@@ -16,8 +16,8 @@ pub use crate::protocol::compression::Compression;
 /// `message.max.bytes` (1048588) with its headers.
 pub const MAX_MESSAGE_BYTES: usize = 1_040_000;
 
-/// Every setting of every program. Fields are named as the keys of the file; times are in milliseconds there and
-/// come as [`Duration`] from the methods.
+/// Every setting of every program. Fields are named as the keys of the file; times are in milliseconds there
+/// and come as [`Duration`] from the methods.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Settings {
     /// The cluster and the topic.

@@ -14,8 +14,8 @@ const JSON_ALLOW_POST: &str = "Content-Type: application/json\r\nAllow: POST\r\n
 pub(crate) struct Answer {
     /// The HTTP status code.
     pub(crate) status: u16,
-    /// Whole header lines, each with its CRLF; without `Date`, `Connection` and `Content-Length`, which the door
-    /// adds.
+    /// Whole header lines, each with its CRLF; without `Date`, `Connection` and `Content-Length`, which the
+    /// door adds.
     pub(crate) headers: &'static str,
     /// The body.
     pub(crate) body: Vec<u8>,

@@ -11,7 +11,8 @@ use super::routes::Reply;
 use super::tickets::Ticket;
 use crate::channel::sender::{Delivery, Outgoing, SubmitError};
 
-/// Checks the body and hands it to the channel, byte for byte as it was posted; the channel's outcome fills in `ticket`.
+/// Checks the body and hands it to the channel, byte for byte as it was posted; the channel's outcome fills
+/// in `ticket`.
 pub(super) fn post(
     request: &mut Request,
     key: Option<Vec<u8>>,
@@ -60,10 +61,17 @@ fn outcome(mut data: Vec<u8>, delivery: Delivery) -> Answer {
             data.extend_from_slice(place.as_bytes());
             Answer::json(200, data)
         }
-        Delivery::NotStored { code, reason, retry: true } => Answer::error(503, code, &reason),
-        Delivery::NotStored { code: "too_large", reason, .. } => Answer::error(413, "too_large", &reason),
-        Delivery::NotStored { code, reason, retry: false } => Answer::error(502, code, &reason),
-        Delivery::Unknown { reason } => Answer::error(504, "unknown", &reason),
+        Delivery::NotStored { code, reason, retry } => {
+            let status = match code {
+                _ if retry => 503,
+                "too_large" => 413,
+                _ => 502,
+            };
+            Answer::error(status, code, &format!("The message was not stored: {reason}."))
+        }
+        Delivery::Unknown { reason } => {
+            Answer::error(504, "unknown", &format!("The message may or may not be stored: {reason}."))
+        }
     }
 }
 
@@ -85,7 +93,10 @@ mod tests {
     fn a_stored_message_is_answered_with_itself_and_its_place() {
         let delivery = Delivery::Stored { topic: "mi-topico".into(), partition: 2, offset: 41 };
         let answer = outcome(beginning(b"{\"id\":1 }\n"), delivery);
-        let expected = "{\"mensaje\":\"Mensaje enviado\",\"data\":{\"id\":1 }\n,\"topic\":\"mi-topico\",\"partition\":2,\"offset\":41}";
+        let expected = concat!(
+            "{\"mensaje\":\"Mensaje enviado\",\"data\":{\"id\":1 }\n,",
+            "\"topic\":\"mi-topico\",\"partition\":2,\"offset\":41}"
+        );
         assert_eq!((answer.status, String::from_utf8(answer.body).unwrap().as_str()), (200, expected));
     }
 

@@ -1,7 +1,8 @@
-//! `tiny_http` behind the front door: on a Unix-domain socket that nobody else finds, with one thread for all handlers.
+//! `tiny_http` behind the front door: on a Unix-domain socket that nobody else finds, with one thread for all
+//! handlers.
 //!
-//! One thread, because answers on a connection must leave in the order of its requests: a second thread with the next
-//! answer would only wait for the first. It never waits for the channel, see [`super::tickets`].
+//! One thread, because answers on a connection must leave in the order of its requests: a second thread with
+//! the next answer would only wait for the first. It never waits for the channel, see [`super::tickets`].
 
 #[cfg(not(unix))]
 compile_error!(
@@ -25,7 +26,8 @@ use super::door;
 use super::routes::{Reply, Routes};
 use crate::error::{Error, Result};
 
-/// What a handler answers whose client gets its answer by ticket: [`super::tickets::HELD_STATUS`] and nothing else.
+/// What a handler answers whose client gets its answer by ticket: [`super::tickets::HELD_STATUS`] and nothing
+/// else.
 const HELD: &[u8] = b"HTTP/1.1 299 Held\r\nContent-Length: 0\r\n\r\n";
 
 /// `tiny_http` and its handlers' thread.
@@ -76,7 +78,8 @@ impl Handlers {
     }
 }
 
-/// Answers requests until told to stop. Answers that only say `held` go out together, as soon as no request waits.
+/// Answers requests until told to stop. Answers that only say `held` go out together, as soon as no request
+/// waits.
 fn serve(server: &Server, stopping: &AtomicBool, routes: &Routes) {
     let mut unsent: Option<Box<dyn Write + Send>> = None;
     loop {

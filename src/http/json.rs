@@ -1,7 +1,7 @@
 //! Whether a body is JSON that every consumer can read.
 //!
-//! Stricter than the grammar of RFC 8259 in what readers are known to disagree about: the depth is limited, numbers
-//! must fit a double, escaped surrogates must come in pairs (as I-JSON, RFC 7493, asks for).
+//! Stricter than the grammar of RFC 8259 in what readers are known to disagree about: the depth is limited,
+//! numbers must fit a double, escaped surrogates must come in pairs (as I-JSON, RFC 7493, asks for).
 
 use std::fmt;
 

@@ -1,8 +1,9 @@
 //! The producer's endpoint over HTTP: the Channel Adapter between a `POST` and the channel.
 //!
-//! Clients meet the front [`door`]; whole, valid requests go on over a private connection to `tiny_http`
-//! ([`handlers`]), whose one thread picks a handler ([`routes`]). [`enviar`] hands the message to the channel and a
-//! ticket ([`tickets`]) to the door, so that nobody waits behind a message that waits for its partition.
+//! Clients meet the front `door`; whole, valid requests go on over a private connection to `tiny_http`
+//! (`handlers`), whose one thread picks a handler (`routes`). `enviar` hands the message to the channel
+//! and a ticket (`tickets`) to the door, so that nobody waits behind a message that waits for its
+//! partition.
 
 mod answer;
 mod door;
@@ -25,8 +26,8 @@ use routes::Routes;
 
 /// What the endpoint needs of the channel: somebody who takes messages.
 pub trait Submit: Send + 'static {
-    /// Takes a message without blocking. `done` is called exactly once, from any thread, if and only if this returns
-    /// `Ok`, and by the message's deadline.
+    /// Takes a message without blocking. `done` is called exactly once, from any thread, if and only if this
+    /// returns `Ok`, and by the message's deadline.
     ///
     /// # Errors
     /// The message was not taken and is certainly not stored.
@@ -49,8 +50,8 @@ impl HttpServer {
     /// Starts the endpoint at `settings.listen`; it hands messages to `channel`.
     ///
     /// # Errors
-    /// The address is not one, or is taken; there is no place for the private socket; the system has no descriptor or
-    /// thread left.
+    /// The address is not one, or is taken; there is no place for the private socket; the system has no
+    /// descriptor or thread left.
     pub fn start(settings: &ProducerApiSettings, channel: impl Submit) -> Result<HttpServer> {
         let address = resolve(&settings.listen)?;
         let (mailbox, poll) = tickets::mailbox(door::WAKER)
@@ -70,8 +71,8 @@ impl HttpServer {
         self.door.address()
     }
 
-    /// Takes no new connection and no new request, finishes the open ones until `deadline`, and ends its threads. The
-    /// channel must go on meanwhile: it is what finishes them.
+    /// Takes no new connection and no new request, finishes the open ones until `deadline`, and ends its
+    /// threads. The channel must go on meanwhile: it is what finishes them.
     pub fn stop(mut self, deadline: Instant) {
         self.close(deadline);
     }

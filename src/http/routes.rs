@@ -28,8 +28,8 @@ pub(super) struct Routes {
 }
 
 impl Routes {
-    /// Handlers that answer only those who know `secret`, and hand messages to `channel`, which has `answer_timeout`
-    /// for each.
+    /// Handlers that answer only those who know `secret`, and hand messages to `channel`, which has
+    /// `answer_timeout` for each.
     pub(super) fn new(
         secret: Arc<str>,
         mailbox: Arc<Mailbox>,

@@ -1,8 +1,9 @@
 //! Tickets: how an answer that is not known yet finds its client.
 //!
-//! The handlers sit behind one connection on which answers leave in the order of the requests, so a handler that
-//! waited for the cluster would hold up everybody behind it. Instead it answers at once with [`HELD_STATUS`], and
-//! the door keeps the client until the [`Ticket`] is filled in, by whichever thread learns the outcome.
+//! The handlers sit behind one connection on which answers leave in the order of the requests, so a handler
+//! that waited for the cluster would hold up everybody behind it. Instead it answers at once with
+//! [`HELD_STATUS`], and the door keeps the client until the [`Ticket`] is filled in, by whichever thread
+//! learns the outcome.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -86,7 +87,8 @@ impl Mailbox {
         state.asleep
     }
 
-    /// For the owner: moves all answers to `answers`, which must be empty, and says whether and until when to stop.
+    /// For the owner: moves all answers to `answers`, which must be empty, and says whether and until when to
+    /// stop.
     pub(crate) fn collect(&self, answers: &mut Vec<(Visit, Answer)>) -> Option<Instant> {
         let mut state = self.lock();
         state.asleep = false;

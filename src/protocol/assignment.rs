@@ -1,9 +1,10 @@
 //! What the members of a consumer group tell each other through the coordinator, which does not read it: the
 //! subscription that a member joins with, and the assignment that the leader makes of them.
 //!
-//! Source: KIP-62 and `ConsumerProtocolSubscription.json`, `ConsumerProtocolAssignment.json` in Kafka's client: a
-//! version (2 bytes), then the fields of that version. Newer versions only add fields at the end, so that those of any
-//! version are read here as far as they are known (3), as the Java client does. Written is version 1 (KIP-429).
+//! Source: KIP-62 and `ConsumerProtocolSubscription.json`, `ConsumerProtocolAssignment.json` in Kafka's
+//! client: a version (2 bytes), then the fields of that version. Newer versions only add fields at the end,
+//! so that those of any version are read here as far as they are known (3), as the Java client does. Written
+//! is version 1 (KIP-429).
 
 use super::wire::{Malformed, Reader, Writer};
 
@@ -65,8 +66,8 @@ impl Assignment {
         writer.into_vec()
     }
 
-    /// Reads what the leader assigned. No bytes at all are no partitions: so the coordinator answers a member that
-    /// the leader left out.
+    /// Reads what the leader assigned. No bytes at all are no partitions: so the coordinator answers a member
+    /// that the leader left out.
     ///
     /// # Errors
     /// [`Malformed`] for anything else.

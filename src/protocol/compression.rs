@@ -1,9 +1,9 @@
 //! The codecs of record batches and of the older message sets.
 //!
-//! Source: the Kafka protocol guide, "Record Batch" and "Message sets"; the frames are those of RFC 1952 (gzip),
-//! RFC 8878 (zstd), the LZ4 frame format 1.6 and, around snappy blocks, of snappy-java's `SnappyOutputStream`
-//! ("xerial" framing). What is written here, the Java client reads; it asks for independent LZ4 blocks and reads
-//! no other.
+//! Source: the Kafka protocol guide, "Record Batch" and "Message sets"; the frames are those of RFC 1952
+//! (gzip), RFC 8878 (zstd), the LZ4 frame format 1.6 and, around snappy blocks, of snappy-java's
+//! `SnappyOutputStream` ("xerial" framing). What is written here, the Java client reads; it asks for
+//! independent LZ4 blocks and reads no other.
 //!
 //! Whoever sent compressed bytes decides how large they become, so every decoder stops at a limit and no size
 //! that the bytes declare is allocated for before it is proved possible.
@@ -126,8 +126,8 @@ pub fn compress(codec: Compression, bytes: &[u8], out: &mut Vec<u8>) -> Result<(
 /// Unpacks `bytes`, into at most `max_bytes`.
 ///
 /// # Errors
-/// [`CompressionError::TooLarge`] beyond `max_bytes`, [`CompressionError::Corrupt`] for bytes that `codec` cannot
-/// have written.
+/// [`CompressionError::TooLarge`] beyond `max_bytes`, [`CompressionError::Corrupt`] for bytes that `codec`
+/// cannot have written.
 pub fn decompress(
     codec: Compression,
     bytes: &[u8],
@@ -195,7 +195,8 @@ fn zstd_decompress(bytes: &[u8], max_bytes: usize) -> Result<Vec<u8>, Compressio
     Ok(unpacked.bytes)
 }
 
-/// The largest window, in bytes, that zstd's own decoder accepts unasked, and that its strongest level writes.
+/// The largest window, in bytes, that zstd's own decoder accepts unasked, and that its strongest level
+/// writes.
 const ZSTD_WINDOW: u64 = 128 * 1024 * 1024;
 
 /// The start of a stream in xerial framing; version and oldest compatible version follow, four bytes each.

@@ -1,12 +1,13 @@
 //! The error codes of the Kafka protocol.
 //!
-//! Source: the Kafka protocol guide, "Error Codes" (<https://kafka.apache.org/protocol#protocol_error_codes>), as
-//! of Kafka 4.3, where "retriable" means that the same request may succeed later without any other change.
+//! Source: the Kafka protocol guide, "Error Codes"
+//! (<https://kafka.apache.org/protocol#protocol_error_codes>), as of Kafka 4.3, where "retriable" means that
+//! the same request may succeed later without any other change.
 
 use std::fmt;
 
-/// A code as it stands in a response: 0 is success, everything else an error; a broker newer than this table may
-/// send others.
+/// A code as it stands in a response: 0 is success, everything else an error; a broker newer than this table
+/// may send others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ErrorCode(pub i16);
 

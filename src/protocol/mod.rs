@@ -6,11 +6,13 @@
 //! - [`compression`]: the codecs, with bounds on what they unpack.
 //! - [`records`]: record batches, read without copying and written.
 //! - [`assignment`]: what members of a consumer group tell each other.
+//! - [`layout`]: the guard in front of the decoders of `kafka-protocol`.
 //! - [`legacy`]: the old protocol that the `kafka` crate speaks.
 
 pub mod assignment;
 pub mod compression;
 pub mod error_code;
+pub mod layout;
 pub mod legacy;
 pub mod partitioner;
 pub mod records;

@@ -1,5 +1,5 @@
-//! Which partition a key belongs to: what Java's default partitioner says, so that a key lands where every other
-//! client that follows it puts the same key.
+//! Which partition a key belongs to: what Java's default partitioner says, so that a key lands where every
+//! other client that follows it puts the same key.
 //!
 //! Source: `Utils.murmur2` and `BuiltInPartitioner.partitionForKey` of Kafka's Java client.
 
@@ -37,7 +37,7 @@ mod tests {
 
     #[test]
     fn hashes_are_those_of_the_java_client() {
-        // Printed by Utils.murmur2 of kafka-clients 4.3.1; those from "21" on are also in Kafka's own UtilsTest.
+        // Printed by Utils.murmur2 of kafka-clients 4.3.1; those from "21" on are in its UtilsTest too.
         let known = [
             ("", 275_646_681),
             ("1", -1_993_445_489),

@@ -4,8 +4,8 @@
 //! (<https://kafka.apache.org/protocol#protocol_types>); variable-length integers and compact lengths are
 //! those of KIP-98 (records) and KIP-482 (flexible versions).
 //!
-//! [`Reader`] never believes a length: it is compared with the bytes that are left before anything is taken or
-//! allocated, so what a frame makes us hold is bounded by the frame itself.
+//! [`Reader`] never believes a length: it is compared with the bytes that are left before anything is taken
+//! or allocated, so what a frame makes us hold is bounded by the frame itself.
 
 use std::fmt;
 
@@ -156,8 +156,8 @@ impl<'a> Reader<'a> {
         self.nullable_bytes()?.ok_or_else(|| self.malformed("null where bytes must be"))
     }
 
-    /// The INT32 length of an ARRAY (null counts as empty), whose elements take `min_element_bytes` each at least.
-    /// Fails when that many cannot follow, so the length is safe to allocate for.
+    /// The INT32 length of an ARRAY (null counts as empty), whose elements take `min_element_bytes` each at
+    /// least. Fails when that many cannot follow, so the length is safe to allocate for.
     pub fn array_len(&mut self, min_element_bytes: usize) -> Result<usize, Malformed> {
         let length = self.i32()?;
         if length == -1 {
@@ -226,8 +226,8 @@ impl<'a> Reader<'a> {
 
 /// Writes the primitive types one after another into a growing `Vec<u8>`.
 ///
-/// What is written comes from us, within limits that are checked where it enters: a frame stays below 2 GiB and
-/// a string below 32 KiB.
+/// What is written comes from us, within limits that are checked where it enters: a frame stays below 2 GiB
+/// and a string below 32 KiB.
 #[derive(Debug, Default)]
 pub struct Writer {
     bytes: Vec<u8>,

@@ -8,6 +8,9 @@ use crate::cluster::coordinator::{Commit, Membership};
 use crate::cluster::metadata::lock;
 use crate::protocol::error_code::ErrorCode;
 
+/// How long a commit outlives an outage: what was handled need not come again then. Below the crate's fixed 120 s.
+const PATIENCE: Duration = Duration::from_secs(90);
+
 /// The code for a commit whose span no longer stands, or that lies outside of it.
 const REFUSED: ErrorCode = ErrorCode::ILLEGAL_GENERATION;
 
@@ -22,8 +25,7 @@ impl Member {
             state.busy = true;
             state.last_seen = Instant::now();
         }
-        let deadline = Instant::now() + self.cluster.settings().request_timeout;
-        let mut results = self.commit_as_member(commits, deadline);
+        let mut results = self.commit_as_member(commits, Instant::now() + PATIENCE);
         let mut state = self.state();
         let stored = results.iter().all(|code| code.is_ok());
         let own = matches!(self.role.program, Program::Own(_));
@@ -31,11 +33,10 @@ impl Member {
             results.fill(ErrorCode::REBALANCE_IN_PROGRESS);
             // It drops the rest of what it polled, so nothing is in hand any more.
             state.in_hand = false;
+            self.changed.notify_all();
         }
         state.busy = false;
         state.last_seen = Instant::now();
-        drop(state);
-        self.changed.notify_all();
         results
     }
 
@@ -45,11 +46,7 @@ impl Member {
         let mut results: Vec<Option<ErrorCode>> = vec![None; commits.len()];
         let mut last = ErrorCode::REQUEST_TIMED_OUT;
         let mut backoff = Backoff::default();
-        loop {
-            let membership = match self.admit(commits, &mut results, deadline) {
-                Some(membership) => membership,
-                None => break,
-            };
+        while let Some(membership) = self.admit(commits, &mut results, deadline) {
             let open: Vec<Commit> =
                 commits.iter().zip(&results).filter(|(_, r)| r.is_none()).map(|(c, _)| c.clone()).collect();
             if open.is_empty() {
@@ -73,7 +70,7 @@ impl Member {
                 break;
             }
             self.poke();
-            std::thread::sleep(backoff.next());
+            std::thread::sleep(backoff.wait());
         }
         if last.is_retriable() || last.is_ok() {
             last = ErrorCode::REQUEST_TIMED_OUT;

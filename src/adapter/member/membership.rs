@@ -244,7 +244,7 @@ impl<'a> Life<'a> {
                 drop(state);
                 // Whether the coordinator counted this join is not known.
                 self.missed_generation = true;
-                let wait = self.backoff.next();
+                let wait = self.backoff.wait();
                 log::debug!("{name} joining {group}: {error}; trying again in {} ms", wait.as_millis());
                 self.retry_at = Instant::now() + wait;
             }
@@ -293,7 +293,7 @@ impl<'a> Life<'a> {
                             "{name}: no heartbeat came through for the session timeout: {error}; waiting"
                         );
                     }
-                    self.next_heartbeat = Instant::now() + self.backoff.next().min(interval);
+                    self.next_heartbeat = Instant::now() + self.backoff.wait().min(interval);
                 }
             },
         }

@@ -109,6 +109,8 @@ struct State {
     poked: bool,
     /// Why joining fails, for programs that wait for it.
     trouble: Option<ErrorCode>,
+    /// A prefetch thread waits until something has been served.
+    out_of_room: bool,
     /// The leaders that a prefetch thread runs for.
     fetching: BTreeSet<i32>,
 }
@@ -142,6 +144,7 @@ impl Member {
             cut_off: false,
             poked: false,
             trouble: None,
+            out_of_room: false,
             fetching: BTreeSet::new(),
         };
         let committer = Mutex::new(Coordinator::new(cluster.clone(), &role.group, &role.name));

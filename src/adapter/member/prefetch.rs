@@ -25,8 +25,15 @@ const MAX_UNPACKED: usize = 128 * 1024 * 1024;
 /// How long a broker holds a fetch that finds nothing.
 const FETCH_WAIT: Duration = Duration::from_millis(500);
 
-/// A position with the version of the span it was read from.
-type Wanted = (Position, u64);
+/// The same while another partition has no room: it may have room again at any moment.
+const CROWDED_WAIT: Duration = Duration::from_millis(20);
+
+/// What to ask a leader next.
+struct Round {
+    /// Positions, each with the version of the span it was read from.
+    wanted: Vec<(Position, u64)>,
+    wait: Duration,
+}
 
 /// Leaders of owned partitions that have no thread yet; they count as having one from now on.
 pub(super) fn missing(member: &Member) -> Vec<i32> {
@@ -48,13 +55,13 @@ pub(super) fn missing(member: &Member) -> Vec<i32> {
 pub(super) fn run(member: &Member, leader: i32) {
     let mut connection = None;
     let mut backoff = Backoff::default();
-    while let Some(wanted) = next_positions(member, leader) {
-        if wanted.is_empty() {
+    while let Some(round) = next_round(member, leader) {
+        if round.wanted.is_empty() {
             continue;
         }
-        match fetch(member, leader, &mut connection, &wanted) {
+        match fetch(member, leader, &mut connection, &round) {
             Ok(fetched) => {
-                let troubled = take(member, &wanted, fetched);
+                let troubled = take(member, &round, fetched);
                 if !troubled {
                     backoff = Backoff::default();
                     continue;
@@ -68,12 +75,12 @@ pub(super) fn run(member: &Member, leader: i32) {
         }
         look_for_leaders(member);
         member.poke();
-        std::thread::sleep(backoff.next());
+        std::thread::sleep(backoff.wait());
     }
 }
 
 /// What to fetch; empty after a wait in which there was nothing, `None` when the thread is not needed any more.
-fn next_positions(member: &Member, leader: i32) -> Option<Vec<Wanted>> {
+fn next_round(member: &Member, leader: i32) -> Option<Round> {
     let mut state = member.state();
     let led: Vec<&(String, i32)> =
         state.owned.keys().filter(|(topic, p)| member.cluster.leader(topic, *p) == Some(leader)).collect();
@@ -83,6 +90,7 @@ fn next_positions(member: &Member, leader: i32) -> Option<Vec<Wanted>> {
     }
     let waiting: usize = state.owned.values().map(|span| span.buffered).sum();
     let mut wanted = Vec::new();
+    let count = led.len();
     for (topic, partition) in led {
         let Some(span) = state.owned.get(&(topic.clone(), *partition)) else { continue };
         if span.floor.is_some() && span.buffered < PARTITION_AHEAD && waiting < TOTAL_AHEAD {
@@ -96,32 +104,34 @@ fn next_positions(member: &Member, leader: i32) -> Option<Vec<Wanted>> {
         }
     }
     if wanted.is_empty() {
+        state.out_of_room = true;
         drop(member.wait(state, FETCH_WAIT));
     }
-    Some(wanted)
+    let wait = if wanted.len() < count { CROWDED_WAIT } else { FETCH_WAIT };
+    Some(Round { wanted, wait })
 }
 
 fn fetch(
     member: &Member,
     leader: i32,
     connection: &mut Option<Connection>,
-    wanted: &[Wanted],
+    round: &Round,
 ) -> cluster::Result<Vec<Fetched>> {
     let deadline = member.cluster.deadline(Instant::now() + Duration::from_secs(60));
     let link = match connection {
         Some(link) => link,
         None => connection.insert(member.cluster.connect(leader, &member.role.name, deadline)?),
     };
-    let positions: Vec<Position> = wanted.iter().map(|(position, _)| position.clone()).collect();
-    fetching::ask(link, &positions, FETCH_WAIT)?;
+    let positions: Vec<Position> = round.wanted.iter().map(|(position, _)| position.clone()).collect();
+    fetching::ask(link, &positions, round.wait)?;
     fetching::answer(link, deadline, &mut || !member.ended())
 }
 
 /// Adds what came to the spans; tells whether a partition was in trouble.
-fn take(member: &Member, wanted: &[Wanted], fetched: Vec<Fetched>) -> bool {
+fn take(member: &Member, round: &Round, fetched: Vec<Fetched>) -> bool {
     let mut troubled = false;
     for partition in fetched {
-        let asked = wanted.iter().find(|(position, _)| {
+        let asked = round.wanted.iter().find(|(position, _)| {
             position.topic == partition.topic && position.partition == partition.partition
         });
         let Some((position, version)) = asked else { continue };

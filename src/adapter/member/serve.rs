@@ -51,8 +51,9 @@ impl Member {
         let deadline = Instant::now() + wait;
         let mut state = self.state();
         state.busy = true;
-        state.in_hand = false;
-        self.changed.notify_all();
+        if std::mem::take(&mut state.in_hand) && state.phase != Phase::Stable {
+            self.changed.notify_all();
+        }
         let result = loop {
             if let Err(code) = self.may_serve(&state, epoch) {
                 break Err(code);
@@ -83,8 +84,9 @@ impl Member {
         };
         state.busy = false;
         state.last_seen = Instant::now();
-        drop(state);
-        self.changed.notify_all();
+        if std::mem::take(&mut state.out_of_room) {
+            self.changed.notify_all();
+        }
         result
     }
 

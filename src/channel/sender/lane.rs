@@ -11,7 +11,7 @@ use kafka::producer::{ProduceConfirm, Producer, Record, RequiredAcks};
 use super::set::{Set, SetOutcome};
 use super::{NAME, Shared};
 use crate::channel::code_of;
-use crate::logging::{Key, escaped};
+use crate::logging::{BURST, Key, escaped};
 
 /// Pause after the first failure to reach the topic; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -95,8 +95,8 @@ fn known(shared: &Shared, producer: Producer) -> Option<Ready> {
     Some(Ready { producer, partitions, loaded: Instant::now() })
 }
 
-/// One call to the crate. False if the producer must not be used again: after an error a late answer could be taken
-/// for that of the next call.
+/// One call to the crate. False if the producer must not be used again: after an error a late answer could be
+/// taken for that of the next call.
 fn carry(shared: &Arc<Shared>, lane: usize, mut sets: Vec<Set>, ready: &mut Ready) -> bool {
     let records: Vec<Record<'_, &[u8], &[u8]>> = sets
         .iter()
@@ -126,6 +126,7 @@ fn carry(shared: &Arc<Shared>, lane: usize, mut sets: Vec<Set>, ready: &mut Read
     for (set, outcome) in sets.iter().zip(&outcomes) {
         log_outcome(&shared.topic, set, outcome);
     }
+    log::logger().flush();
     usable
 }
 
@@ -189,7 +190,9 @@ fn log_outcome(topic: &str, set: &Set, outcome: &SetOutcome) {
                     ""
                 };
                 log::info!(
-                    "sent topic={topic} partition={partition} offset={offset} key={key} name={NAME} value={value}{late}"
+                    target: BURST,
+                    "sent topic={topic} partition={partition} offset={offset} key={key} name={NAME} \
+                     value={value}{late}"
                 );
             }
         }

@@ -1,5 +1,5 @@
-//! The batching sender: what many threads submit goes to the crate's `Producer::send_all` in few calls, and each
-//! message's outcome comes back as soon as the cluster has acknowledged it.
+//! The batching sender: what many threads submit goes to the crate's `Producer::send_all` in few calls, and
+//! each message's outcome comes back as soon as the cluster has acknowledged it.
 
 mod lane;
 mod queue;
@@ -19,8 +19,8 @@ use set::{Finished, Set, SetOutcome};
 
 /// A message to be stored.
 pub struct Outgoing {
-    /// Chooses the partition as every Kafka client would (murmur2); messages with one key keep their order. `None` and
-    /// an empty key are the same: any partition will do.
+    /// Chooses the partition as every Kafka client would (murmur2); messages with one key keep their order.
+    /// `None` and an empty key are the same: any partition will do.
     pub key: Option<Vec<u8>>,
     /// The bytes to store.
     pub value: Vec<u8>,
@@ -98,8 +98,9 @@ const LONGEST_ACK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The sender; a clone is another handle on the same one.
 ///
-/// Threads: lane 0 carries calls one after another, each with all that waits. The clock watches deadlines; where a call
-/// stays out for long it wakes or starts a further lane, which carries what does not wait for the same partitions.
+/// Threads: lane 0 carries calls one after another, each with all that waits. The clock watches deadlines;
+/// where a call stays out for long it wakes or starts a further lane, which carries what does not wait for
+/// the same partitions.
 #[derive(Clone)]
 pub struct Sender {
     shared: Arc<Shared>,
@@ -135,7 +136,8 @@ struct State {
 }
 
 impl Sender {
-    /// Starts the sender's threads for `kafka.topic` behind the adapter at `endpoint`. No broker needs to be there yet.
+    /// Starts the sender's threads for `kafka.topic` behind the adapter at `endpoint`. No broker needs to be
+    /// there yet.
     ///
     /// # Errors
     /// When a thread cannot be started.
@@ -176,8 +178,8 @@ impl Sender {
         Ok(sender)
     }
 
-    /// Takes a message. `done` is called exactly once if and only if this returns `Ok`. The kafka crate sends an empty
-    /// value as a null one.
+    /// Takes a message. `done` is called exactly once if and only if this returns `Ok`. The kafka crate sends
+    /// an empty value as a null one.
     ///
     /// # Errors
     /// See [`SubmitError`]; the message is then certainly not stored.
@@ -207,9 +209,9 @@ impl Sender {
         Ok(())
     }
 
-    /// Takes no new message, finishes the open ones and ends the threads. What is still open at `deadline` gets its
-    /// honest answer then: not stored if it still waited, unknown if it was under way. A thread whose call is still out
-    /// is left to end with it.
+    /// Takes no new message, finishes the open ones and ends the threads. What is still open at `deadline`
+    /// gets its honest answer then: not stored if it still waited, unknown if it was under way. A thread
+    /// whose call is still out is left to end with it.
     pub fn close(&self, deadline: Instant) {
         let shared = &self.shared;
         let mut state = shared.lock();
@@ -275,7 +277,8 @@ impl Shared {
         state
     }
 
-    /// Waits until `lane` shall send something. `None` if its metadata should be loaded again first, or at the end.
+    /// Waits until `lane` shall send something. `None` if its metadata should be loaded again first, or at
+    /// the end.
     fn wait_for_sets(&self, lane: usize, ready: &lane::Ready) -> Option<Vec<Set>> {
         let mut finished = Vec::new();
         let mut state = self.lock();
@@ -328,23 +331,26 @@ impl Shared {
     /// The topic is reached.
     fn reached(&self, partitions: usize) {
         let mut state = self.lock();
-        if state.queue.partitions() != partitions {
-            log::info!("topic {} has {partitions} partitions", self.topic);
-        } else if state.trouble.is_some() {
-            log::info!("topic {} can be reached again", self.topic);
-        }
-        state.trouble = None;
+        let changed = state.queue.partitions() != partitions;
+        let recovered = state.trouble.take().is_some();
         state.queue.set_partitions(partitions);
+        drop(state);
+        if changed || recovered {
+            log::info!("topic {} can be reached, it has {partitions} partitions", self.topic);
+        }
     }
 
     /// The topic cannot be reached, for this reason.
     fn trouble(&self, reason: &str) {
+        let sentence = format!("topic {} cannot be reached: {reason}", self.topic);
         let mut state = self.lock();
-        if state.trouble.as_deref() != Some(reason) && !self.ended() {
-            log::warn!("topic {} cannot be reached, trying again: {reason}", self.topic);
+        state.queue.set_trouble(&sentence);
+        let known = state.trouble.as_ref() == Some(&sentence);
+        state.trouble = Some(sentence.clone());
+        drop(state);
+        if !known && !self.ended() {
+            log::warn!("{sentence}; trying until it works");
         }
-        state.trouble = Some(reason.to_owned());
-        state.queue.set_trouble(reason);
     }
 
     /// Watches deadlines, and calls that stay out for long.
@@ -374,7 +380,8 @@ impl Shared {
         }
     }
 
-    /// Wakes a lane for what may leave now, or starts one; none while all are out or on their way to the topic.
+    /// Wakes a lane for what may leave now, or starts one; none while all are out or on their way to the
+    /// topic.
     fn open_lane(self: &Arc<Self>, state: &mut State) {
         if state.idle > 0 {
             state.waking = state.waking.max(1);

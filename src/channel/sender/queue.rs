@@ -1,8 +1,8 @@
-//! What waits to be stored and what is under way: the sender's decisions without threads, clocks or sockets, so that
-//! each can be tested on its own.
+//! What waits to be stored and what is under way: the sender's decisions without threads, clocks or sockets,
+//! so that each can be tested on its own.
 //!
-//! Rules that hold here: a partition is in at most one flight, so its messages keep their order; a message's [`Done`]
-//! is handed out exactly once; what counts against the limits is freed only when its bytes are.
+//! Rules that hold here: a partition is in at most one flight, so its messages keep their order; a message's
+//! [`Done`] is handed out exactly once; what counts against the limits is freed only when its bytes are.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -19,8 +19,8 @@ pub(super) const MAX_LANES: usize = 4;
 /// A flight out for longer does not keep others from leaving.
 const YOUNG: Duration = Duration::from_millis(50);
 
-/// The most that one set weighs, to stay under the broker's default `message.max.bytes` (1048588). Lowered for a topic
-/// that takes less.
+/// The most that one set weighs, to stay under the broker's default `message.max.bytes` (1048588). Lowered
+/// for a topic that takes less.
 const SET_BYTES: usize = 900_000;
 
 /// All sets of one call, so that a call stays a moment's work.
@@ -36,8 +36,9 @@ const PROBE_AFTER: Duration = Duration::from_secs(5);
 pub(super) struct Limits {
     pub(super) messages: usize,
     pub(super) bytes: usize,
-    /// After this time at the latest the adapter says that a set was never written. With less left than that, a
-    /// message for a partition without a leader is not sent again: its answer would come too late to be definite.
+    /// After this time at the latest the adapter says that a set was never written. With less left than that,
+    /// a message for a partition without a leader is not sent again: its answer would come too late to be
+    /// definite.
     pub(super) ack_timeout: Duration,
 }
 
@@ -149,8 +150,8 @@ impl Queue {
         self.trouble = Some(Why::new("no_broker", reason));
     }
 
-    /// Whether a flight is out that has not been for long: then no other leaves, so that what comes meanwhile goes
-    /// together in the next.
+    /// Whether a flight is out that has not been for long: then no other leaves, so that what comes meanwhile
+    /// goes together in the next.
     pub(super) fn has_young_flight(&self) -> bool {
         self.flights.iter().flatten().any(|flight| flight.young)
     }
@@ -182,8 +183,8 @@ impl Queue {
         !self.has_young_flight() && self.partitions.iter().any(|p| !p.in_flight && wanted(p))
     }
 
-    /// Takes what one call on `lane` shall send; nothing if there is nothing or it is not time. Messages that are past
-    /// saving go to `finished`.
+    /// Takes what one call on `lane` shall send; nothing if there is nothing or it is not time. Messages that
+    /// are past saving go to `finished`.
     pub(super) fn take(&mut self, now: Instant, lane: usize, finished: &mut Vec<Finished>) -> Vec<Set> {
         if self.has_young_flight() || lane >= MAX_LANES {
             return Vec::new();
@@ -206,8 +207,8 @@ impl Queue {
         sets
     }
 
-    /// Ends the flight of `lane` as `outcomes` say, one for each set. What was never written waits again, in front.
-    /// Sets whose outcome is final keep their messages, for the log.
+    /// Ends the flight of `lane` as `outcomes` say, one for each set. What was never written waits again, in
+    /// front. Sets whose outcome is final keep their messages, for the log.
     pub(super) fn settle(
         &mut self,
         now: Instant,
@@ -229,8 +230,8 @@ impl Queue {
                     self.requeue(now, set, open, &Why::new("no_leader", reason), finished);
                 }
                 SetOutcome::TooLarge if set.messages.len() > 1 => {
-                    // The refused set was above the topic's limit, so half of it is above half of that limit: the
-                    // size sinks fast to what the topic takes, and an offender ends up alone.
+                    // The refused set was above the topic's limit, so half of it is above half of that limit:
+                    // the size sinks fast to what the topic takes, and an offender ends up alone.
                     self.set_bytes = self.set_bytes.min(set.bytes / 2);
                     self.requeue(now, set, open, &Why::new("queue_timeout", BEHIND_OTHERS), finished);
                 }
@@ -239,8 +240,8 @@ impl Queue {
         }
     }
 
-    /// Gives every message whose deadline has come its honest answer: not stored while it waits, unknown while it is
-    /// under way.
+    /// Gives every message whose deadline has come its honest answer: not stored while it waits, unknown
+    /// while it is under way.
     pub(super) fn expire(&mut self, now: Instant, finished: &mut Vec<Finished>) {
         if self.next_deadline.is_some_and(|deadline| deadline <= now) {
             self.end_until(Some(now), finished);
@@ -278,7 +279,8 @@ impl Queue {
         self.partitions.iter().all(|partition| partition.sick.is_some())
     }
 
-    /// What waits for partitions that lately had no leader, together in one call, so that nothing else waits with it.
+    /// What waits for partitions that lately had no leader, together in one call, so that nothing else waits
+    /// with it.
     fn take_sick(&mut self, now: Instant, open: &mut Vec<Open>, finished: &mut Vec<Finished>) -> Vec<Set> {
         let mut sets = Vec::new();
         if !self.sick_may_leave() {
@@ -309,8 +311,8 @@ impl Queue {
         sets
     }
 
-    /// What waits for partitions with a leader; messages without a key go together to one of them, in turn, as one
-    /// larger batch costs the cluster less than many small ones.
+    /// What waits for partitions with a leader; messages without a key go together to one of them, in turn,
+    /// as one larger batch costs the cluster less than many small ones.
     fn take_healthy(&mut self, open: &mut Vec<Open>) -> Vec<Set> {
         let mut sets = Vec::new();
         let mut room = CALL_BYTES;
@@ -420,7 +422,9 @@ impl Queue {
         let first_sick = self.partitions.iter().find_map(|partition| partition.sick.as_ref());
         match (&self.trouble, first_sick) {
             (Some(why), _) => why.clone(),
-            (None, Some(sick)) if self.none_healthy() => sick.why.clone(),
+            (None, Some(sick)) if self.partitions.iter().all(|p| p.sick.is_some() || p.in_flight) => {
+                sick.why.clone()
+            }
             _ if self.partitions.is_empty() => Why::new("no_broker", "no broker has answered yet"),
             _ => Why::new("queue_timeout", BEHIND_OTHERS),
         }

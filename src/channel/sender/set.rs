@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use super::{Delivery, Done};
 
-/// What a message weighs in a set besides key and value: the head of a format 0 message, more than a batch's record.
+/// What a message weighs in a set besides key and value: the head of a format 0 message, more than a batch's
+/// record.
 const MESSAGE_OVERHEAD: usize = 26;
 
 /// A message that reached its fate, and whom to tell.
@@ -55,8 +56,8 @@ impl Set {
         Set { partition: i32::try_from(partition).unwrap_or(i32::MAX), messages: Vec::new(), bytes: 0 }
     }
 
-    /// Moves messages from `line`, at most up to `most` in all and while the set stays within `bytes`; a single message
-    /// may be larger.
+    /// Moves messages from `line`, at most up to `most` in all and while the set stays within `bytes`; a
+    /// single message may be larger.
     pub(super) fn fill(
         &mut self,
         line: &mut VecDeque<Waiting>,

@@ -88,7 +88,8 @@ fn an_override_that_is_no_toml_is_text() {
 fn an_unknown_key_or_section_is_refused_with_its_place() {
     let line = "point.toml line 3: kafka.topci: unknown key; [kafka] has bootstrap_servers, topic, ";
     assert!(error("# names\n[kafka]\ntopci = \"x\"\n", &[], &[]).starts_with(line));
-    let line = "point.toml line 2: kafkaa: unknown section; the sections are kafka, producer_api, consumer, adapter, log";
+    let line = "point.toml line 2: kafkaa: unknown section; the sections are kafka, producer_api, \
+                consumer, adapter, log";
     assert_eq!(error("\n[kafkaa]\ntopic = \"x\"\n", &[], &[]), line);
     let line = "point.toml line 1: topic: belongs under one of the sections kafka, producer_api, ";
     assert!(error("topic = \"x\"\n", &[], &[]).starts_with(line));
@@ -163,7 +164,8 @@ fn names_must_be_legal_for_kafka() {
 #[test]
 fn settings_that_contradict_each_other_are_refused_with_the_place_of_the_one_to_blame() {
     let file = "[consumer]\nsession_timeout_ms = 6000\nheartbeat_interval_ms = 6000\n";
-    let line = "point.toml line 3: consumer.heartbeat_interval_ms: must be less than consumer.session_timeout_ms (6000)";
+    let line = "point.toml line 3: consumer.heartbeat_interval_ms: must be less than \
+                consumer.session_timeout_ms (6000)";
     assert_eq!(error(file, &[], &[]), line);
     let line = "--set: kafka.delivery_timeout_ms: must be at least kafka.request_timeout_ms (30000)";
     assert_eq!(error("", &[], &["kafka.delivery_timeout_ms=200"]), line);

@@ -47,8 +47,8 @@ impl Chunks {
         self.at == At::Done
     }
 
-    /// Moves the data that `input` holds to `body` and says how many bytes of `input` were used up: all of them,
-    /// unless the body ends before.
+    /// Moves the data that `input` holds to `body` and says how many bytes of `input` were used up: all of
+    /// them, unless the body ends before.
     ///
     /// # Errors
     /// A malformed chunk, or a body over `max_body` bytes.

@@ -1,7 +1,7 @@
 //! One client's connection: what it has sent, what it is owed, and by when something has to happen.
 //!
-//! A connection serves one request at a time. While that one is being answered nothing more is read from it, so a
-//! client that pipelines costs no more memory than one that waits.
+//! A connection serves one request at a time. While that one is being answered nothing more is read from it,
+//! so a client that pipelines costs no more memory than one that waits.
 
 use std::io::{self, Read};
 use std::net::{Shutdown, SocketAddr};
@@ -143,8 +143,8 @@ impl Client {
         }
     }
 
-    /// Notes what the socket is ready for. Sockets are registered once, edge-triggered; what an event said holds until a
-    /// read or a write finds out otherwise.
+    /// Notes what the socket is ready for. Sockets are registered once, edge-triggered; what an event said
+    /// holds until a read or a write finds out otherwise.
     pub(super) fn note(&mut self, event: &mio::event::Event) {
         self.readable |= event.is_readable() || event.is_read_closed();
         self.hung_up |= event.is_read_closed();
@@ -316,8 +316,8 @@ impl Client {
         Some(Whole { method, target, body, client: &self.address })
     }
 
-    /// Forgets the request's bytes: the handlers have them. What was charged stays so until the answer is out, which
-    /// may be as long as the request was.
+    /// Forgets the request's bytes: the handlers have them. What was charged stays so until the answer is
+    /// out, which may be as long as the request was.
     pub(super) fn handed_over(&mut self) {
         let Some(head) = self.request.take() else { return };
         let length = match head.framing {
@@ -360,8 +360,8 @@ impl Client {
     fn answered(&mut self, turn: &mut Turn<'_>) {
         self.release(turn.budget);
         if self.frame.close {
-            // The sending side is closed first and the rest read away: closing with unread input would make the kernel
-            // reset the connection and the client lose the answer (RFC 9112 §9.6).
+            // The sending side is closed first and the rest read away: closing with unread input would make
+            // the kernel reset the connection and the client lose the answer (RFC 9112 §9.6).
             self.forget_request();
             self.phase = Phase::Draining;
             self.deadline = turn.now + DRAIN_FOR;

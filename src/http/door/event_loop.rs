@@ -1,8 +1,9 @@
 //! The door's one thread: waits for sockets, answers and deadlines, and gives each connection its turn.
 //!
-//! Sockets are registered once, edge-triggered, for reading and writing; what an event reported stays noted with its
-//! connection until a read or write meets an empty or full socket. So a request costs no call to change a
-//! registration, and a connection that is not to be read (its request is being answered) does not wake the thread.
+//! Sockets are registered once, edge-triggered, for reading and writing; what an event reported stays noted
+//! with its connection until a read or write meets an empty or full socket. So a request costs no call to
+//! change a registration, and a connection that is not to be read (its request is being answered) does not
+//! wake the thread.
 
 use std::io;
 use std::net::TcpListener;
@@ -104,8 +105,8 @@ impl EventLoop {
             for event in &events {
                 self.note(event);
             }
+            self.collect(&mut filled_in); // before a loss is noticed, so that what is known is said
             self.relay_answers();
-            self.collect(&mut filled_in);
             self.sweep();
             self.accept();
             self.pump();
@@ -151,8 +152,8 @@ impl EventLoop {
             LISTENER => self.acceptable = true,
             UPSTREAM => self.upstream.note(event),
             Token(token) => {
-                // An event of a connection that was closed in this round may reach the next one in its place: all
-                // that does is to make it try its socket once in vain.
+                // An event of a connection that was closed in this round may reach the next one in its place:
+                // all that does is to make it try its socket once in vain.
                 let index = token - FIRST_CLIENT;
                 if let Some(client) = self.slots.client(index) {
                     client.note(event);
@@ -235,8 +236,8 @@ impl EventLoop {
         self.slots.indices().any(|index| self.slots.client(index).is_some())
     }
 
-    /// Whether somebody waits to be let in and may be. While there is no connection to the handlers nobody is: they
-    /// could not be served, and must not take the descriptors that the next connection needs.
+    /// Whether somebody waits to be let in and may be. While there is no connection to the handlers nobody
+    /// is: they could not be served, and must not take the descriptors that the next connection needs.
     fn can_accept(&self) -> bool {
         self.acceptable && !self.slots.are_full() && self.upstream.is_proved()
     }

@@ -91,10 +91,10 @@ impl EventLoop {
         let Some(slot) = self.slots.visited(visit) else { return };
         if answer.status == HELD_STATUS {
             let Some(exchange) = &mut slot.exchange else { return };
-            return match std::mem::replace(&mut exchange.place, Place::Held) {
-                Place::Sent(Some(answer)) => self.finish(visit, answer),
-                _ => {}
-            };
+            if let Place::Sent(Some(answer)) = std::mem::replace(&mut exchange.place, Place::Held) {
+                self.finish(visit, answer);
+            }
+            return;
         }
         if let Some(client) = slot.client.as_mut().filter(|client| client.is_waiting()) {
             let (output, frame) = client.begin_answer(stopping, by);
@@ -133,13 +133,18 @@ impl EventLoop {
         }
     }
 
-    /// An answer has not come in time, though whoever owed it had a second more than it needed. If the handlers have
-    /// not answered either, the place stays taken until they have.
+    /// An answer has not come in time, though whoever owed it had a second more than it needed. If the
+    /// handlers have not answered either, the place stays taken until they have.
     pub(super) fn overdue(&mut self, index: usize) {
         let Some(slot) = self.slots.get(index) else { return };
-        let (Some(client), Some(exchange)) = (&slot.client, &slot.exchange) else { return };
+        let (Some(client), Some(exchange)) = (&slot.client, &mut slot.exchange) else { return };
         let (queued, held) = (exchange.place == Place::Queued, exchange.place == Place::Held);
-        let answer = if client.has_effect && !queued { unknown() } else { not_stored() };
+        let early = match &mut exchange.place {
+            Place::Sent(early) => early.take(),
+            _ => None,
+        };
+        let unknown_fate = client.has_effect && !queued;
+        let answer = early.unwrap_or_else(|| if unknown_fate { unknown() } else { not_stored() });
         self.troubles.unanswered += 1;
         self.answer(index, answer, true);
         if queued || held {

@@ -1,8 +1,8 @@
 //! The head of a request: found, parsed, and checked more strictly than `httparse` or `tiny_http` do.
 //!
-//! Two servers that read one head differently can be played off against each other (request smuggling), so whatever
-//! RFC 9112 leaves to leniency is refused: bare line feeds, missing or doubled `Host`, doubled or odd
-//! `Content-Length`, `Content-Length` beside `Transfer-Encoding`.
+//! Two servers that read one head differently can be played off against each other (request smuggling), so
+//! whatever RFC 9112 leaves to leniency is refused: bare line feeds, missing or doubled `Host`, doubled or
+//! odd `Content-Length`, `Content-Length` beside `Transfer-Encoding`.
 
 use std::ops::Range;
 
@@ -72,7 +72,8 @@ pub(super) struct Head {
     pub(super) close: bool,
 }
 
-/// How far a head has been looked through, so that a head which comes byte by byte is not read again and again.
+/// How far a head has been looked through, so that a head which comes byte by byte is not read again and
+/// again.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
     at: usize,
@@ -123,8 +124,8 @@ impl Scan {
     }
 }
 
-/// Takes the head from the beginning of `input`. `Ok(None)`: more bytes are needed; `scan` is to be kept until then,
-/// and begun anew for the next request.
+/// Takes the head from the beginning of `input`. `Ok(None)`: more bytes are needed; `scan` is to be kept
+/// until then, and begun anew for the next request.
 ///
 /// # Errors
 /// The refusal, if the head breaks a rule or a limit; the connection cannot be used for another request then.
@@ -263,7 +264,7 @@ impl Fields {
             return Err(BAD_LENGTH);
         }
         let number = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
-        self.length = Some(number.unwrap_or(usize::MAX)); // more digits than a number holds: too large in any case
+        self.length = Some(number.unwrap_or(usize::MAX)); // more digits than a number holds: too large
         Ok(())
     }
 

@@ -26,12 +26,12 @@ pub(super) const ACCEPTS_IN_A_ROW: usize = 128;
 /// Connections that wait in the kernel to be accepted.
 pub(super) const BACKLOG: i32 = 4096;
 
-/// What every connection may hold in memory without being counted, in bytes; what is above comes out of one budget
-/// for all of them.
+/// What every connection may hold in memory without being counted, in bytes; what is above comes out of one
+/// budget for all of them.
 pub(super) const UNCOUNTED_BYTES: usize = 32 * 1024;
 
-/// The budget of all connections together for bodies, in bytes (or four of the largest bodies, if that is more). A
-/// body that does not fit in is answered 503.
+/// The budget of all connections together for bodies, in bytes (or four of the largest bodies, if that is
+/// more). A body that does not fit in is answered 503.
 pub(super) const BODY_BUDGET_BYTES: usize = 64 * 1024 * 1024;
 
 /// Once this many bytes wait to be written to the handlers, further requests wait with their clients.
@@ -43,8 +43,8 @@ pub(super) const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 /// How often deadlines are looked at, so also how late one may be noticed.
 pub(super) const SWEEP_EVERY: Duration = Duration::from_millis(200);
 
-/// How long the rest of a refused request is read and thrown away, so that the answer reaches a client which is
-/// still sending (RFC 9112 §9.6).
+/// How long the rest of a refused request is read and thrown away, so that the answer reaches a client which
+/// is still sending (RFC 9112 §9.6).
 pub(super) const DRAIN_FOR: Duration = Duration::from_secs(2);
 
 /// How many bytes of a refused request are thrown away at most.
@@ -53,7 +53,8 @@ pub(super) const DRAIN_BYTES: usize = 16 * 1024 * 1024;
 /// How long accepting rests when there are no descriptors left.
 pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long a connection to the handlers may take to answer its first request, and the pause before the next try.
+/// How long a connection to the handlers may take to answer its first request, and the pause before the next
+/// try.
 pub(super) const PROVE_WITHIN: Duration = Duration::from_secs(2);
 /// See [`PROVE_WITHIN`].
 pub(super) const RECONNECT_PAUSE: Duration = Duration::from_millis(100);

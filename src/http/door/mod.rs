@@ -1,16 +1,17 @@
-//! The front door before `tiny_http`: one thread that accepts the clients' connections under limits and deadlines,
-//! reads whole and valid requests, and brings them over one private connection to the handlers.
+//! The front door before `tiny_http`: one thread that accepts the clients' connections under limits and
+//! deadlines, reads whole and valid requests, and brings them over one private connection to the handlers.
 //!
-//! `tiny_http` alone has no limits and no deadlines, and some bytes abort its process; so none but ours reach it. A
-//! request's way:
+//! `tiny_http` alone has no limits and no deadlines, and some bytes abort its process; so none but ours reach
+//! it. A request's way:
 //!
 //! 1. [`client`] reads it, [`head`] and [`chunks`] check it; what breaks a rule is answered here.
 //! 2. [`upstream`] pipelines it to the handlers, with a head of our own making.
-//! 3. [`relay`] takes the handlers' answers, which come in the same order. An answer "by ticket" leaves the client in
-//!    its place ([`slots`]) until the ticket is filled in ([`crate::http::tickets`]).
+//! 3. [`relay`] takes the handlers' answers, which come in the same order. An answer "by ticket" leaves the
+//!    client in its place ([`slots`]) until the ticket is filled in ([`crate::http::tickets`]).
 //! 4. [`output`] frames the answer for the client.
 //!
-//! [`event_loop`] waits for sockets and deadlines, [`exchanges`] moves requests and answers between the two sides.
+//! [`event_loop`] waits for sockets and deadlines, [`exchanges`] moves requests and answers between the two
+//! sides.
 
 mod chunks;
 mod client;
@@ -23,6 +24,9 @@ mod relay;
 mod slots;
 mod troubles;
 mod upstream;
+
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

@@ -26,7 +26,8 @@ pub(super) struct Relayed<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NotAnAnswer;
 
-/// Takes one answer from the beginning of `input`; `head_only`: it answers a `HEAD`. `Ok(None)`: more is needed.
+/// Takes one answer from the beginning of `input`; `head_only`: it answers a `HEAD`. `Ok(None)`: more is
+/// needed.
 ///
 /// # Errors
 /// The connection is out of step and has to be given up.

@@ -26,8 +26,9 @@ pub(super) struct Exchange {
     pub(super) give_up: Instant,
 }
 
-/// A place. It is free when it has neither client nor exchange: a client that leaves in mid-request keeps its place
-/// until the answer has come and been thrown away, so that nobody can have more under way than there are places.
+/// A place. It is free when it has neither client nor exchange: a client that leaves in mid-request keeps its
+/// place until the answer has come and been thrown away, so that nobody can have more under way than there
+/// are places.
 #[derive(Default)]
 pub(super) struct Slot {
     /// Who is there.

@@ -14,8 +14,8 @@ use super::limits::{PROVE_WITHIN, RECONNECT_PAUSE, UPSTREAM_OUT_BYTES};
 use super::output::decimal;
 use crate::http::tickets::Visit;
 
-/// The header by which the handlers know that a request came through the door, and whose it is: the secret, the
-/// visit, the client's address.
+/// The header by which the handlers know that a request came through the door, and whose it is: the secret,
+/// the visit, the client's address.
 pub(crate) const DOOR_HEADER: &str = "X-Door";
 
 /// A request that the handlers have to answer.
@@ -190,8 +190,8 @@ impl Upstream {
         request.visit
     }
 
-    /// Gives the connection up. Returns the requests that were under way, each with whether all its bytes were
-    /// written: handlers do not act upon anything less.
+    /// Gives the connection up. Returns the requests that were under way, each with whether all its bytes
+    /// were written: handlers do not act upon anything less.
     pub(super) fn give_up(&mut self, registry: &Registry, now: Instant) -> Vec<(Visit, bool)> {
         let Some(mut link) = self.link.take() else { return Vec::new() };
         if let Err(error) = registry.deregister(&mut link.stream) {

@@ -1,4 +1,5 @@
-//! The `kafka` crate itself against this layer: its real requests are decoded here, and it reads what is encoded here.
+//! The `kafka` crate itself against this layer: its real requests are decoded here, and it reads what is
+//! encoded here.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

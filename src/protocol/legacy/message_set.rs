@@ -1,9 +1,9 @@
 //! Message sets of format 0 and 1: what the `kafka` crate produces and what it reads.
 //!
-//! Source: the Kafka protocol guide, "Message sets" (KIP-32 for format 1). A set is a row of entries without a count:
-//! offset (8 bytes), size (4), CRC-32 of what follows (4), format (1), attributes (1), in format 1 a timestamp (8), key
-//! and value (4 + n, null is -1). Compressed messages are a set inside the value of one entry. The crate reads format 0
-//! alone; it packs with gzip, or with snappy without any framing.
+//! Source: the Kafka protocol guide, "Message sets" (KIP-32 for format 1). A set is a row of entries without
+//! a count: offset (8 bytes), size (4), CRC-32 of what follows (4), format (1), attributes (1), in format 1 a
+//! timestamp (8), key and value (4 + n, null is -1). Compressed messages are a set inside the value of one
+//! entry. The crate reads format 0 alone; it packs with gzip, or with snappy without any framing.
 
 use std::borrow::Cow;
 
@@ -61,8 +61,8 @@ fn length_prefix(length: usize) -> [u8; 4] {
 /// Decodes a message set, checks its checksums and unpacks what is compressed.
 ///
 /// # Errors
-/// [`Malformed`] for a set that is damaged, cut short, of another format, compressed with a codec that its format does
-/// not have, or that unpacks to more than [`MAX_UNPACKED_BYTES`].
+/// [`Malformed`] for a set that is damaged, cut short, of another format, compressed with a codec that its
+/// format does not have, or that unpacks to more than [`MAX_UNPACKED_BYTES`].
 pub fn decode(set: &[u8]) -> Result<Vec<LegacyMessage<'_>>, Malformed> {
     decode_within(set, MAX_UNPACKED_BYTES)
 }

@@ -1,8 +1,8 @@
 //! Requests of the `kafka` crate, decoded: what it asks, not how it was written.
 //!
 //! Served are Produce 0, Fetch 0, ListOffsets 0, Metadata 0, OffsetCommit 0 to 2, OffsetFetch 0 and 1 and
-//! GroupCoordinator 0. A frame must hold exactly one request; what the decoded request takes in memory is at most a
-//! small multiple of the frame.
+//! GroupCoordinator 0. A frame must hold exactly one request; what the decoded request takes in memory is at
+//! most a small multiple of the frame.
 
 use std::fmt;
 
@@ -62,7 +62,8 @@ pub enum Request<'a> {
     },
     /// The committed offsets of a group.
     OffsetFetch {
-        /// 0: of the store that was in ZooKeeper, 1: of Kafka. They differ in the answer for "none": error 3 or offset -1.
+        /// 0: of the store that was in ZooKeeper, 1: of Kafka. They differ in the answer for "none": error 3
+        /// or offset -1.
         version: i16,
         /// The group.
         group: String,
@@ -255,8 +256,8 @@ fn offset_fetch<'a>(reader: &mut Reader<'a>, version: i16) -> Result<Request<'a>
     Ok(Request::OffsetFetch { version, group, topics })
 }
 
-/// Version 1 has a timestamp beside each offset, version 2 a retention time for all; both ask for what Kafka decides
-/// itself now.
+/// Version 1 has a timestamp beside each offset, version 2 a retention time for all; both ask for what Kafka
+/// decides itself now.
 fn offset_commit<'a>(reader: &mut Reader<'a>, version: i16) -> Result<Request<'a>, Malformed> {
     let group = reader.string()?.to_owned();
     let (generation, member) = match version {

@@ -1,8 +1,8 @@
-//! Responses for the `kafka` crate: each encoder makes one whole frame, the four bytes of its size in front, for one
-//! `write_all`.
+//! Responses for the `kafka` crate: each encoder makes one whole frame, the four bytes of its size in front,
+//! for one `write_all`.
 //!
-//! The crate walks an answer without looking twice: an answer names only topics and partitions that were asked for, and a
-//! produce answer names each of them.
+//! The crate walks an answer without looking twice: an answer names only topics and partitions that were
+//! asked for, and a produce answer names each of them.
 
 use crate::protocol::error_code::ErrorCode;
 use crate::protocol::wire::Writer;
@@ -58,8 +58,8 @@ pub struct Fetched<B> {
     pub partition: i32,
     /// Why it could not be read, or none.
     pub error: ErrorCode,
-    /// The end of what may be read; with an empty set not above the offset that was asked for, or the crate takes the
-    /// message there for too large.
+    /// The end of what may be read; with an empty set not above the offset that was asked for, or the crate
+    /// takes the message there for too large.
     pub high_watermark: i64,
     /// A message set in format 0, made with [`super::message_set::append`].
     pub message_set: B,

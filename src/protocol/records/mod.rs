@@ -1,7 +1,7 @@
 //! Record batches, the format (2) in which Kafka keeps and moves messages since 0.11.
 //!
-//! Source: KIP-98 (the format), KIP-32 (timestamps), KIP-534 (attributes), and the Kafka protocol guide, "Record
-//! Batch". All of a batch but its first 61 bytes may be compressed:
+//! Source: KIP-98 (the format), KIP-32 (timestamps), KIP-534 (attributes), and the Kafka protocol guide,
+//! "Record Batch". All of a batch but its first 61 bytes may be compressed:
 //!
 //! | at | bytes | |
 //! |---|---|---|
@@ -17,8 +17,9 @@
 //! | 43 | 8 + 2 + 4 | producer id, producer epoch, base sequence; -1 for none |
 //! | 57 | 4 | number of records |
 //!
-//! A record is its size and then, with variable-length zig-zag integers: attributes (1 byte), timestamp and offset as
-//! differences to the batch's, key, value (length -1 is null), and headers (count; each a key and a value).
+//! A record is its size and then, with variable-length zig-zag integers: attributes (1 byte), timestamp and
+//! offset as differences to the batch's, key, value (length -1 is null), and headers (count; each a key and a
+//! value).
 
 mod read;
 #[cfg(test)]

@@ -137,8 +137,8 @@ impl BatchHeader {
 
 /// The batches in a row of bytes, as a fetch response brings them.
 ///
-/// A last batch that is cut short, as brokers may send it, ends the iteration. Checksums are verified. After an error
-/// there is nothing more.
+/// A last batch that is cut short, as brokers may send it, ends the iteration. Checksums are verified. After
+/// an error there is nothing more.
 #[derive(Debug, Clone)]
 pub struct Batches {
     rest: Bytes,

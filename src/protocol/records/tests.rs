@@ -34,7 +34,8 @@ fn only(bytes: Vec<u8>) -> Batch {
     batch
 }
 
-/// `bytes` with the size and the checksum of its first batch made right, so that what they protect is reached.
+/// `bytes` with the size and the checksum of its first batch made right, so that what they protect is
+/// reached.
 fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
     if bytes.len() >= HEADER_BYTES {
         let size = (bytes.len() - SIZE_END) as i32;

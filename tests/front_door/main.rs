@@ -1,0 +1,7 @@
+//! The front door and the handlers behind it, over real sockets: good requests, hostile ones, and crowds.
+
+mod answers;
+mod connections;
+mod crowds;
+mod malformed;
+mod support;

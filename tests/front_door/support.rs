@@ -1,0 +1,214 @@
+//! A server in this process with a channel that keeps what it is given, and a client that speaks in raw
+//! bytes.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use point_to_point::channel::sender::{Delivery, Done, Outgoing, SubmitError};
+use point_to_point::config::ProducerApiSettings;
+use point_to_point::http::{HttpServer, Submit};
+
+/// Longer than anything here takes; only a failing test waits so long.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A channel that remembers every message. What becomes of one is said by its key; without one it is stored.
+#[derive(Clone)]
+pub struct Channel {
+    taken: Arc<Mutex<Vec<Vec<u8>>>>,
+    held: Arc<Mutex<Vec<Done>>>,
+    worker: mpsc::Sender<(Done, Delivery)>,
+    offset: Arc<AtomicI64>,
+}
+
+impl Channel {
+    pub fn new() -> Channel {
+        let (worker, work) = mpsc::channel::<(Done, Delivery)>();
+        thread::spawn(move || work.into_iter().for_each(|(done, delivery)| done(delivery)));
+        Channel { taken: Arc::default(), held: Arc::default(), worker, offset: Arc::new(AtomicI64::new(0)) }
+    }
+
+    /// The bodies that were handed over.
+    pub fn taken(&self) -> Vec<Vec<u8>> {
+        self.taken.lock().unwrap().clone()
+    }
+
+    /// How many messages with the key `held` wait.
+    pub fn held(&self) -> usize {
+        self.held.lock().unwrap().len()
+    }
+
+    /// Stores the messages that wait.
+    pub fn release(&self) {
+        for done in self.held.lock().unwrap().drain(..) {
+            self.worker.send((done, self.stored())).unwrap();
+        }
+    }
+
+    fn stored(&self) -> Delivery {
+        let offset = self.offset.fetch_add(1, Ordering::Relaxed);
+        Delivery::Stored { topic: "mi-topico".into(), partition: 3, offset }
+    }
+}
+
+impl Submit for Channel {
+    fn submit(&self, message: Outgoing, done: Done) -> Result<(), SubmitError> {
+        let reason = || "the reason".to_owned();
+        let delivery = match message.key.as_deref() {
+            Some(b"full") => return Err(SubmitError::QueueFull),
+            Some(b"held") => {
+                self.taken.lock().unwrap().push(message.value);
+                self.held.lock().unwrap().push(done);
+                return Ok(());
+            }
+            Some(b"no broker") => Delivery::NotStored { code: "no_broker", reason: reason(), retry: true },
+            Some(b"refused") => Delivery::NotStored { code: "refused", reason: reason(), retry: false },
+            Some(b"unknown") => Delivery::Unknown { reason: reason() },
+            Some(b"panic") => panic!("the channel fails on purpose"),
+            _ => self.stored(),
+        };
+        self.taken.lock().unwrap().push(message.value);
+        self.worker.send((done, delivery)).unwrap();
+        Ok(())
+    }
+}
+
+/// Settings for a port of the test's own.
+pub fn settings() -> ProducerApiSettings {
+    ProducerApiSettings { listen: "127.0.0.1:0".to_owned(), ..ProducerApiSettings::default() }
+}
+
+/// A server and its channel.
+pub fn start(settings: &ProducerApiSettings) -> (HttpServer, Channel) {
+    let channel = Channel::new();
+    (HttpServer::start(settings, channel.clone()).unwrap(), channel)
+}
+
+/// A connection to the server.
+pub struct Client {
+    stream: TcpStream,
+    input: Vec<u8>,
+}
+
+/// An answer as it came.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    /// Status line and headers.
+    pub head: String,
+    pub body: String,
+}
+
+impl Answer {
+    /// The error's code.
+    pub fn code(&self) -> String {
+        let body: serde_json::Value = serde_json::from_str(&self.body).unwrap();
+        assert!(body["error"]["message"].as_str().is_some_and(|message| message.ends_with('.')), "{body}");
+        body["error"]["code"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Client {
+    pub fn connect(address: SocketAddr) -> Client {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Client { stream, input: Vec::new() }
+    }
+
+    /// Sends bytes; that the server may have closed already is no failure.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        let _closed = self.stream.write_all(bytes.as_ref());
+    }
+
+    /// From now on a write that the sockets' buffers cannot take gives up.
+    pub fn limit_writes(&mut self) {
+        self.stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    }
+
+    /// Sends bytes; `false`: the buffers are full.
+    pub fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).is_ok()
+    }
+
+    pub fn half_close(&mut self) {
+        self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Leaves without a word: the connection is reset.
+    pub fn reset(self) {
+        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
+    /// The next answer; `head_only`: to a `HEAD`.
+    pub fn answer_to(&mut self, head_only: bool) -> Answer {
+        let end = loop {
+            if let Some(end) = self.input.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+                break end + 4;
+            }
+            assert!(self.read(), "closed before an answer: {:?}", String::from_utf8_lossy(&self.input));
+        };
+        let head = String::from_utf8(self.input.drain(..end).collect()).unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+        let length = if head_only { 0 } else { length.map_or(0, |length| length.parse().unwrap()) };
+        while self.input.len() < length {
+            assert!(self.read(), "closed within an answer's body");
+        }
+        Answer { status, head, body: String::from_utf8(self.input.drain(..length).collect()).unwrap() }
+    }
+
+    pub fn answer(&mut self) -> Answer {
+        self.answer_to(false)
+    }
+
+    /// Sends a request and returns its answer.
+    pub fn ask(&mut self, request: impl AsRef<[u8]>) -> Answer {
+        self.send(request);
+        self.answer()
+    }
+
+    /// Whether bytes, or the end, have come.
+    pub fn has_input(&mut self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let result = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).unwrap();
+        !matches!(result, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+
+    /// Whether the server closes the connection without another byte.
+    pub fn is_closed(&mut self) -> bool {
+        self.input.is_empty() && !self.read()
+    }
+
+    fn read(&mut self) -> bool {
+        let mut buffer = [0; 4096];
+        match self.stream.read(&mut buffer) {
+            Ok(count) => {
+                self.input.extend_from_slice(&buffer[..count]);
+                count > 0
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}");
+                false
+            }
+        }
+    }
+}
+
+/// A good request.
+pub fn post(query: &str, body: &str) -> String {
+    format!("POST /enviar{query} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// Waits until `condition` holds.
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "still not: {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
