@@ -12,7 +12,7 @@ use std::time::Duration;
 use support::assistant::Offsets;
 use support::kafka::Kafka;
 use support::program::{Program, Start};
-use support::{NEWEST, OLDEST, PATIENCE, eventually, my_turn, unique};
+use support::{NEWEST, OLDEST, PATIENCE, eventually, eventually_equal, my_turn, unique};
 
 /// A session so long that only the end of a connection can be the reason why a member is gone.
 const FIVE_MINUTES: &str = "300000";
@@ -97,9 +97,8 @@ impl<'a> Stage<'a> {
 
     fn committed_is(&self, expected: &[(i32, i64)]) {
         let expected: Offsets = expected.iter().copied().collect();
-        eventually(&format!("{expected:?} is committed"), PATIENCE, || {
-            (self.kafka.assistant().committed(&self.group, &self.topic) == expected).then_some(())
-        });
+        let ask = || self.kafka.assistant().committed(&self.group, &self.topic);
+        eventually_equal("the committed offsets", &expected, ask);
     }
 }
 

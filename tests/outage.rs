@@ -115,6 +115,33 @@ fn on_kafka_3_9_a_broker_that_restarts_under_load_loses_and_doubles_nothing() {
     a_broker_restarts_under_load(OLDEST);
 }
 
+/// The broker is away for longer than a client gets its answer in: messages are refused and fail in between, and those
+/// whose bytes were on their way when it died are still stored once at most.
+#[test]
+fn a_broker_killed_again_and_again_for_longer_than_the_answer_timeout_doubles_nothing() {
+    let _turn = my_turn();
+    let kafka = Kafka::start(NEWEST, 1);
+    let (topic, group) = (unique("mi-topico"), unique("grupo"));
+    let start = Start::program("producer_api").on(&kafka).set("kafka.topic", &topic);
+    let producer = Program::producer_with(start.set("producer_api.answer_timeout_ms", "2000"));
+    let consumer = Program::consumer(&kafka, "consumer1", &topic, &group);
+    let load = Load::start(producer.address(), 16, u64::MAX);
+    for _ in 0..3 {
+        wait_for_progress(&load, 300);
+        let refused = load.so_far().refused.len();
+        kafka.kill_node(0);
+        eventually("messages are refused", PATIENCE, || {
+            (load.so_far().refused.len() >= refused + 20).then_some(())
+        });
+        kafka.start_node(0);
+    }
+    wait_for_progress(&load, 300);
+    let book = load.finish();
+    println!("{} stored, {} refused, {} unknown", book.stored.len(), book.refused.len(), book.unknown.len());
+    check_against_the_topic(&kafka, &topic, &book);
+    check_against_the_consumers(&[&consumer], &book, 3);
+}
+
 #[test]
 fn the_leader_killed_under_load_loses_and_doubles_nothing() {
     let _turn = my_turn();

@@ -214,13 +214,14 @@ public class Assistant {
     }
 
     // produce TOPIC CODEC PARTITION TEMPLATE COUNT: COUNT values, TEMPLATE with %d replaced by 0, 1, ...
-    // They are sent within one lingering batch where they fit; partition -1 leaves the choice to the partitioner.
+    // Those of one partition go within one lingering batch where they fit; partition -1 spreads them evenly over all.
     private void produce(String topic, String codec, int partition, String template, int count) throws Exception {
         List<Future<RecordMetadata>> sent = new ArrayList<>();
         try (KafkaProducer<byte[], byte[]> producer = writer(Map.of("compression.type", codec, "linger.ms", 50))) {
+            int partitions = producer.partitionsFor(topic).size();
             for (int i = 0; i < count; i++) {
-                byte[] value = numbered(template, i);
-                sent.add(producer.send(new ProducerRecord<>(topic, partition(partition), null, value)));
+                int to = partition < 0 ? i % partitions : partition;
+                sent.add(producer.send(new ProducerRecord<>(topic, to, null, numbered(template, i))));
             }
         }
         for (Future<RecordMetadata> acknowledgement : sent) {

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::kafka::java;
 use super::watchdog::Guarded;
-use super::{PATIENCE, eventually};
+use super::{PATIENCE, eventually, eventually_equal};
 
 /// Offsets by partition.
 pub type Offsets = BTreeMap<i32, i64>;
@@ -150,8 +150,9 @@ impl Assistant {
     pub fn wait_for_commits(&self, group: &str, topic: &str) {
         let ends = self.end_offsets(topic).expect("a topic");
         let with_messages: Offsets = ends.into_iter().filter(|(_, end)| *end > 0).collect();
-        eventually(&format!("{group} has committed the end of {topic}: {with_messages:?}"), PATIENCE, || {
-            (self.committed(group, topic) == with_messages).then_some(())
+        eventually_equal(&format!("{group} has committed the end of {topic}"), &with_messages, || {
+            let committed = self.committed(group, topic);
+            committed.into_iter().filter(|(_, offset)| *offset > 0).collect()
         });
     }
 
@@ -161,8 +162,8 @@ impl Assistant {
         usize::try_from(number(&lines[0][0])).ok()
     }
 
-    /// Sends `count` values, the template with `%d` replaced by 0, 1, ..., compressed with `codec`; partition -1 leaves
-    /// the choice to Java's partitioner.
+    /// Sends `count` values, the template with `%d` replaced by 0, 1, ..., compressed with `codec`; partition -1
+    /// spreads them evenly over all partitions.
     pub fn produce(&self, topic: &str, codec: &str, partition: i32, template: &str, count: usize) {
         self.ask(&["produce", topic, codec, &partition.to_string(), template, &count.to_string()]);
     }

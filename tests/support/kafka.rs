@@ -260,7 +260,7 @@ impl Node {
     }
 
     fn log_tail(&self) -> String {
-        tail(&fs::read_to_string(self.folder.join("node.log")).unwrap_or_default(), 40)
+        tail(&fs::read_to_string(self.folder.join("node.log")).unwrap_or_default(), 15)
     }
 }
 

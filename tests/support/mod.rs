@@ -15,6 +15,7 @@ pub mod program;
 pub mod tools;
 pub mod watchdog;
 
+use std::fmt::Debug;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -46,6 +47,19 @@ pub fn eventually<T>(what: &str, patience: Duration, mut ask: impl FnMut() -> Op
     }
 }
 
+/// Asks until the answer is the expected one; a failure shows the last answer.
+pub fn eventually_equal<T: PartialEq + Debug>(what: &str, expected: &T, mut ask: impl FnMut() -> T) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answer = ask();
+        if answer == *expected {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{what}: expected {expected:?}, but it stays {answer:?}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
 /// A name that no other test of this run uses, for topics and groups.
 pub fn unique(name: &str) -> String {
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -53,8 +67,8 @@ pub fn unique(name: &str) -> String {
     format!("{name}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// The last `count` lines of a text, for reports of failed tests.
+/// The last `count` lines of a text, each cut at 300 characters, for reports of failed tests.
 pub fn tail(text: &str, count: usize) -> String {
-    let lines: Vec<&str> = text.lines().collect();
+    let lines: Vec<String> = text.lines().map(|line| line.chars().take(300).collect()).collect();
     lines[lines.len().saturating_sub(count)..].join("\n")
 }

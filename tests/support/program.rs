@@ -334,10 +334,10 @@ impl Drop for Program {
         self.process.kill();
         if thread::panicking() {
             let mut report = String::new();
-            for (name, lines) in [("output", &self.output), ("log", &self.errors)] {
+            for (name, lines, events) in [("output", &self.output, 0), ("log", &self.errors, 60)] {
                 let state = lines.lock();
                 let _ = writeln!(report, "--- {} {name}, {} lines:", self.label, state.0.len());
-                for line in worth_showing(&state.0) {
+                for line in worth_showing(&state.0, events) {
                     let _ = writeln!(report, "{}", line.chars().take(400).collect::<String>());
                 }
             }
@@ -346,12 +346,11 @@ impl Drop for Program {
     }
 }
 
-/// The last lines, and before them the last of those that are not about single messages.
-fn worth_showing(lines: &[String]) -> impl Iterator<Item = &String> {
+/// The last five lines, and before them the last `count` of those that are not about single messages.
+fn worth_showing(lines: &[String], count: usize) -> impl Iterator<Item = &String> {
     let (before, last) = lines.split_at(lines.len().saturating_sub(5));
-    let message =
-        |line: &&String| line.contains(RECEIVED) || line.contains(" sent ") || line.contains(" received ");
-    let events: Vec<&String> = before.iter().filter(|line| !message(line)).collect();
-    let skip = events.len().saturating_sub(60);
+    let event = |line: &&String| !line.contains(" sent ") && !line.contains(" received ");
+    let events: Vec<&String> = before.iter().filter(event).collect();
+    let skip = events.len().saturating_sub(count);
     events.into_iter().skip(skip).chain(last)
 }
