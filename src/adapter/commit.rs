@@ -13,7 +13,9 @@ use crate::protocol::legacy::response::{self, Committed};
 pub fn commit(session: &mut Session, id: i32, group: &str, topics: &Topics<CommitPartition>) -> Vec<u8> {
     let commits: Vec<Commit> =
         topics.iter().flat_map(|(topic, ps)| ps.iter().map(|p| wish(topic, p))).collect();
-    let codes = match take_up(session, group, &commits) {
+    let taken_up = take_up(session, group, &commits);
+    session.fresh &= taken_up.is_err();
+    let codes = match taken_up {
         Err(code) => vec![code; commits.len()],
         Ok(()) => match &session.bound {
             Some(bound) if bound.member.role().group == group => bound.member.commit(bound.epoch, &commits),

@@ -36,7 +36,10 @@ pub fn fetch(
         })
         .collect();
     let min_bytes = usize::try_from(min_bytes).unwrap_or(0);
-    let served = take_up(session, &asks).and_then(|()| match &session.bound {
+    let taken_up = take_up(session, &asks);
+    // Who could not be told stays so: a consumer must not be taken for a client without a group.
+    session.fresh &= taken_up.is_err();
+    let served = taken_up.and_then(|()| match &session.bound {
         Some(bound) => {
             let stream = &session.stream;
             bound.member.serve(bound.epoch, &asks, min_bytes, wait, &mut || gone(stream))
@@ -88,28 +91,22 @@ fn take_up(session: &mut Session, asks: &[Ask]) -> Result<(), ErrorCode> {
         None => {}
     }
     let topics: BTreeSet<String> = asks.iter().map(|ask| ask.topic.clone()).collect();
-    if let Some(looked_up) = &session.looked_up {
-        let known: BTreeSet<&String> = looked_up.committed.keys().map(|(topic, _)| topic).collect();
-        if topics.iter().all(|topic| known.contains(topic)) {
-            let role = Role {
-                name: session.client.shown().to_owned(),
-                group: looked_up.group.clone(),
-                topics,
-                program: Program::Foreign,
-            };
-            return start_member(session, role);
-        }
-    }
     if session.fresh {
+        let shared = session.shared.clone();
         let asked: Vec<_> = asks.iter().map(|a| (a.topic.clone(), a.partition, a.offset)).collect();
-        let returning = session.shared.members.returning(session.client.shown(), &asked);
-        if let Some(member) = returning.map_err(|_| ErrorCode::UNKNOWN_MEMBER_ID)?
-            && !session.bind(member)
-        {
-            return Err(ErrorCode::UNKNOWN_MEMBER_ID);
+        let unclear = |_| ErrorCode::UNKNOWN_MEMBER_ID;
+        if let Some(member) = shared.members.returning(session.client.shown(), &asked).map_err(unclear)? {
+            return session.bind(member).then_some(()).ok_or(ErrorCode::UNKNOWN_MEMBER_ID);
         }
+        session.looked_up = shared.look_ups.returning(session.client.shown(), &asked).map_err(unclear)?;
     }
-    Ok(())
+    match session.looked_up.as_ref().filter(|looked_up| looked_up.covers(&topics)) {
+        Some(looked_up) => {
+            let (name, group) = (session.client.shown().to_owned(), looked_up.group.clone());
+            start_member(session, Role { name, group, topics, program: Program::Foreign })
+        }
+        None => Ok(()),
+    }
 }
 
 /// Fetches for one connection without a group, over connections of its own.

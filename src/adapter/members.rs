@@ -45,12 +45,12 @@ impl Members {
     }
 
     /// The lingering member of a foreign program that comes back over a new connection, by what it asks for.
-    /// `Err` when more than one fits.
+    /// `Err` when more than one fits, or one that another connection holds.
     pub fn returning(
         &self,
         name: &str,
         asked: &[(String, i32, i64)],
-    ) -> Result<Option<Arc<Member>>, TooMany> {
+    ) -> Result<Option<Arc<Member>>, Unclear> {
         self.lingering(|member| member.fits(name, asked))
     }
 
@@ -60,7 +60,7 @@ impl Members {
         name: &str,
         group: &str,
         commits: &[Commit],
-    ) -> Result<Option<Arc<Member>>, TooMany> {
+    ) -> Result<Option<Arc<Member>>, Unclear> {
         self.lingering(|member| {
             let role = member.role();
             role.program == Program::Foreign
@@ -85,7 +85,7 @@ impl Members {
 
     /// The crate opens its new connection before it closes the old one, so a fitting member may still count as
     /// attached for a moment.
-    fn lingering(&self, fits: impl Fn(&Member) -> bool) -> Result<Option<Arc<Member>>, TooMany> {
+    fn lingering(&self, fits: impl Fn(&Member) -> bool) -> Result<Option<Arc<Member>>, Unclear> {
         let deadline = Instant::now() + LINGER;
         loop {
             let mut fitting = self.find(|member| !member.ended() && fits(member));
@@ -94,10 +94,10 @@ impl Members {
             }
             fitting.retain(|member| member.lingers());
             match fitting.len() {
-                0 if Instant::now() >= deadline => return Ok(None),
+                0 if Instant::now() >= deadline => return Err(Unclear),
                 0 => std::thread::sleep(Duration::from_millis(5)),
                 1 => return Ok(fitting.pop()),
-                _ => return Err(TooMany),
+                _ => return Err(Unclear),
             }
         }
     }
@@ -114,6 +114,6 @@ fn poke_group(running: &Mutex<Running>, group: &str) {
     }
 }
 
-/// More than one lingering member fits a program that comes back.
+/// It cannot be told which member or look-up a program comes back to.
 #[derive(Debug)]
-pub struct TooMany;
+pub struct Unclear;

@@ -6,7 +6,7 @@
 //! - [`client_id`]: what a connection wants
 //! - `metadata`, `produce`, `fetch`, `offsets`, `commit`: the crate's seven requests
 //! - [`member`]: the group member behind a consumer
-//! - [`members`]: who is there, and who comes back
+//! - [`members`], [`look_ups`]: who is there, and who comes back over a new connection
 //!
 //! The wire is the only interface between a program and the adapter, so it makes no difference whether the adapter
 //! runs in the program's process or in another.
@@ -15,6 +15,7 @@ pub mod client_id;
 mod commit;
 mod fetch;
 mod listener;
+mod look_ups;
 pub mod member;
 mod members;
 mod metadata;
@@ -32,6 +33,7 @@ use crate::config;
 use crate::protocol::compression::Compression;
 use client_id::ClientId;
 use listener::Listener;
+use look_ups::LookUps;
 use member::{GroupSettings, OffsetReset};
 use members::Members;
 
@@ -145,6 +147,7 @@ struct Shared {
     cluster: Arc<Cluster>,
     group: GroupSettings,
     members: Members,
+    look_ups: LookUps,
 }
 
 /// A running adapter.
@@ -168,6 +171,7 @@ impl Adapter {
             cluster: Arc::new(Cluster::new(settings.cluster)),
             group: settings.group,
             members: Members::default(),
+            look_ups: LookUps::default(),
         });
         let listener = Listener::start(&settings.listen, shared.clone())?;
         Ok(Adapter { shared, listener })

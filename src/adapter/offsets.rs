@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
+use super::look_ups::LookUp;
 use super::member::{Member, Program, Role};
-use super::session::{Bound, LookUp, Session};
+use super::session::{Bound, Session};
 use crate::cluster::coordinator::Coordinator;
 use crate::cluster::offsets::{EARLIEST, Offsets};
 use crate::cluster::{self, Backoff};
@@ -100,7 +101,9 @@ pub fn committed(session: &mut Session, id: i32, group: &str, topics: &Topics<i3
                 let offset = committed.get(&(topic.to_owned(), partition)).copied().flatten();
                 (ErrorCode::NONE, offset)
             });
-            session.looked_up = Some(LookUp { group: group.to_owned(), committed });
+            let look_up = LookUp { group: group.to_owned(), committed };
+            session.shared.look_ups.remember(session.id, session.client.shown(), look_up.clone());
+            session.looked_up = Some(look_up);
             answer
         }
         Err(error) => {
@@ -181,13 +184,14 @@ fn begin(session: &mut Session, group: &str, topics: &Topics<i32>) -> Result<(),
 /// # Errors
 /// BROKER_NOT_AVAILABLE when the system gives no thread.
 pub fn start_member(session: &mut Session, role: Role) -> Result<(), ErrorCode> {
-    let shared = &session.shared;
+    let shared = session.shared.clone();
     let member = Member::new(role, shared.group.clone(), shared.cluster.clone(), session.id);
     shared.members.start(&member).map_err(|error| {
         log::error!("no thread for a member: {error}");
         ErrorCode::BROKER_NOT_AVAILABLE
     })?;
     session.release();
+    shared.look_ups.forget(session.id);
     session.bound = Some(Bound { member, epoch: 0 });
     Ok(())
 }

@@ -1,6 +1,5 @@
 //! One connection of a program: reads its requests and answers each exactly once, in order, in one write.
 
-use std::collections::HashMap;
 use std::io::{self, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use bytes::Bytes;
 
 use super::client_id::ClientId;
 use super::fetch::PlainFetcher;
+use super::look_ups::LookUp;
 use super::member::Member;
 use super::{Shared, commit, fetch, metadata, offsets, produce};
 use crate::cluster::frame::{FrameError, FrameReader, READ_SLICE};
@@ -22,14 +22,6 @@ use crate::protocol::legacy::response;
 const MAX_REQUEST: usize = 64 * 1024 * 1024;
 /// A request that has begun to arrive must be whole within this time; an answer must be taken within it.
 const STALL: Duration = Duration::from_secs(30);
-
-/// What the last look-up of committed offsets on this connection said.
-pub(super) struct LookUp {
-    /// The group.
-    pub group: String,
-    /// Its committed offsets, `None` where there was none.
-    pub committed: HashMap<(String, i32), Option<i64>>,
-}
 
 /// The member that serves this connection.
 pub(super) struct Bound {
@@ -50,7 +42,7 @@ pub struct Session {
     pub(super) bound: Option<Bound>,
     pub(super) producer: Option<Producer>,
     pub(super) plain: PlainFetcher,
-    /// No request has come yet that tells what the connection is for.
+    /// No request has been served yet that tells what the connection is for.
     pub(super) fresh: bool,
 }
 
@@ -127,19 +119,23 @@ impl Session {
             Request::Metadata { topics } => Some(metadata::metadata(self, id, topics)),
             Request::GroupCoordinator { .. } => Some(metadata::group_coordinator(self, id)),
             Request::Produce { acks, timeout_ms, topics } => {
+                self.fresh = false;
                 let answer = produce::produce(self, id, *timeout_ms, topics);
                 (*acks != 0).then_some(answer)
             }
-            Request::ListOffsets { topics } => Some(offsets::list(self, id, topics)),
-            Request::OffsetFetch { group, topics, .. } => Some(offsets::committed(self, id, group, topics)),
+            Request::ListOffsets { topics } => {
+                self.fresh = false;
+                Some(offsets::list(self, id, topics))
+            }
+            Request::OffsetFetch { group, topics, .. } => {
+                self.fresh = false;
+                Some(offsets::committed(self, id, group, topics))
+            }
             Request::OffsetCommit { group, topics, .. } => Some(commit::commit(self, id, group, topics)),
             Request::Fetch { max_wait_ms, min_bytes, topics } => {
                 Some(fetch::fetch(self, id, *max_wait_ms, *min_bytes, topics))
             }
         };
-        if !matches!(request, Request::Metadata { .. } | Request::GroupCoordinator { .. }) {
-            self.fresh = false;
-        }
         Ok(answer)
     }
 
@@ -171,6 +167,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.release();
+        self.shared.look_ups.close(self.id);
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 }

@@ -3,7 +3,7 @@
 //! Each request is spoken in one fixed version that Kafka 2.8 to 4.x all understand. ApiVersions (KIP-35) proves at
 //! the start that the broker is one of them; a broker that is not gets an error that says so.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
@@ -86,6 +86,16 @@ impl Connection {
     /// `host:port` of the broker.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Whether the broker has closed the connection, as one that restarts does: nothing should be written to it.
+    pub fn is_closed(&self) -> bool {
+        if self.stream.set_nonblocking(true).is_err() {
+            return true;
+        }
+        let seen = self.stream.peek(&mut [0]);
+        let blocking = self.stream.set_nonblocking(false);
+        blocking.is_err() || !matches!(seen, Err(e) if e.kind() == ErrorKind::WouldBlock)
     }
 
     /// Sends `request` and waits for its answer until `deadline`.

@@ -181,6 +181,8 @@ impl Producer {
         (reach, delivery): (Instant, Instant),
     ) -> Result<Instant> {
         let deadline = self.cluster.deadline(delivery);
+        // Writing to a connection that is closed already would leave the batch in doubt for nothing.
+        self.connections.retain(|&node, connection| node != leader || !connection.is_closed());
         if !self.connections.contains_key(&leader) {
             let connection = self.cluster.connect(leader, &self.client_id, reach)?;
             self.connections.insert(leader, connection);

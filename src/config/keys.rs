@@ -181,7 +181,7 @@ fn choice<T: Copy>(given: &Given, choices: &[(&str, T)]) -> Result<T, String> {
 fn servers(given: &Given) -> Result<Vec<String>, String> {
     let example = "one or more host:port, for example [\"localhost:9092\"]";
     let texts: Vec<String> = match &given.value {
-        Value::Text(list) => list.split(',').map(|server| server.trim().to_owned()).collect(),
+        Value::Text(list) => spelled_out(list),
         Value::List(list) => list
             .iter()
             .map(|value| text(&Given { value: value.clone(), raw: None }))
@@ -198,6 +198,19 @@ fn servers(given: &Given) -> Result<Vec<String>, String> {
         }
     }
     Ok(texts)
+}
+
+/// A list with commas; a port alone is on the host before it, so that `localhost:9094,9095` names two brokers.
+fn spelled_out(list: &str) -> Vec<String> {
+    let mut servers: Vec<String> = Vec::new();
+    for server in list.split(',').map(str::trim) {
+        let port_alone = !server.is_empty() && server.bytes().all(|byte| byte.is_ascii_digit());
+        match servers.last().and_then(|before| before.rsplit_once(':')) {
+            Some((host, _)) if port_alone => servers.push(format!("{host}:{server}")),
+            _ => servers.push(server.to_owned()),
+        }
+    }
+    servers
 }
 
 fn listen(given: &Given) -> Result<String, String> {

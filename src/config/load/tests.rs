@@ -143,6 +143,8 @@ fn addresses_must_be_host_and_port() {
     let settings =
         read("", &[], &["kafka.bootstrap_servers=[::1]:9092", "producer_api.listen=localhost:0"]).unwrap();
     assert_eq!(settings.kafka.bootstrap_servers, ["[::1]:9092"]);
+    let settings = read("", &[], &["kafka.bootstrap_servers=localhost:9094,9095, 9096"]).unwrap();
+    assert_eq!(settings.kafka.bootstrap_servers, ["localhost:9094", "localhost:9095", "localhost:9096"]);
     assert!(error("", &[], &["adapter.listen=19092"]).contains("adapter.listen: must be address:port"));
 }
 
