@@ -371,15 +371,12 @@ fn a_late_answer_never_acknowledges_the_next_message() {
     assert_eq!(stored.last().map(String::as_str), Some("last"));
 }
 
-/// The crate moves its offsets past the data that stands beside another partition's error, and never gives that data
-/// out; and it never asks for a partition that had no leader when it looked.
-#[test]
-fn a_partition_without_leader_costs_the_other_partitions_nothing() {
-    let _turn = my_turn();
+/// Three nodes, a topic with an unreplicated partition on each, one node killed: a consumer that was there before
+/// (`early`) or comes meanwhile gets all that the living partitions hold, and the rest when the node is back.
+fn a_partition_loses_its_leader(early: bool) {
     let kafka = Kafka::start(NEWEST, 3);
     let stage = Stage::with_settings(&kafka, &[]);
     let assistant = kafka.assistant();
-    // No replicas: a partition is gone while its node is.
     assistant.create_topic(&stage.topic, 3, 1, &["min.insync.replicas=1"]);
     let gone = assistant.leader(&stage.topic, 0).expect("a leader");
     let on_gone = |partition: &i32| assistant.leader(&stage.topic, *partition) == Some(gone);
@@ -392,26 +389,37 @@ fn a_partition_without_leader_costs_the_other_partitions_nothing() {
     };
     let distinct = |consumer: &Program| places(&[consumer]).into_iter().collect::<BTreeSet<_>>();
 
-    let early = stage.start("foreign_consumer", &["group=temprano", "work_ms=2"]).start();
+    let before = early.then(|| stage.consumer(&["work_ms=2"]));
     feed("a", &[0, 1, 2]);
-    wait_for_printed(&[&early], 150);
+    if let Some(consumer) = &before {
+        wait_for_printed(&[consumer], 150);
+    }
     kafka.kill_node(gone - 1);
     feed("b", &present);
-    let late = stage.start("foreign_consumer", &["group=tardio", "work_ms=2"]).start();
-    wait_for_printed(&[&late], 200 * present.len());
-    feed("c", &present);
-    eventually("both print what the living partitions hold", PATIENCE, || {
-        let of_living =
-            |consumer| distinct(consumer).iter().filter(|place| present.contains(&place.0)).count();
-        [&early, &late].iter().all(|consumer| of_living(consumer) == 300 * present.len()).then_some(())
+    let consumer = before.unwrap_or_else(|| stage.consumer(&["work_ms=2"]));
+    eventually("what the living partitions hold is printed", Duration::from_secs(120), || {
+        let of_living = distinct(&consumer).iter().filter(|place| present.contains(&place.0)).count();
+        (of_living == 200 * present.len()).then_some(())
     });
     kafka.start_node(gone - 1);
-    feed("d", &absent);
-    for consumer in [&early, &late] {
-        eventually("everything is printed", Duration::from_secs(120), || {
-            (distinct(consumer).len() == 300 * present.len() + 200 * absent.len()).then_some(())
-        });
-    }
+    feed("c", &absent);
+    eventually("everything is printed", Duration::from_secs(120), || {
+        (distinct(&consumer).len() == 200 * (present.len() + absent.len())).then_some(())
+    });
+}
+
+/// The crate moves its offsets past the data that stands beside another partition's error, and never gives it out.
+#[test]
+fn a_partition_that_loses_its_leader_costs_the_others_nothing() {
+    let _turn = my_turn();
+    a_partition_loses_its_leader(true);
+}
+
+/// The crate never asks for a partition that had no leader when it looked, and wants the offsets of all at its start.
+#[test]
+fn a_partition_without_leader_does_not_keep_a_consumer_from_starting() {
+    let _turn = my_turn();
+    a_partition_loses_its_leader(false);
 }
 
 #[test]
@@ -575,6 +583,19 @@ fn a_consumer_that_reconnects_after_idling_stays_the_member_it_was() {
     stage.kafka.assistant().wait_for_commits(&stage.group, &stage.topic);
     assert_all_once(&stage, &[&consumer]);
     assert_eq!(errors(&[&consumer]), Vec::<String>::new(), "the reconnection goes unnoticed");
+}
+
+/// The connection of the look-ups is gone when the first fetch comes on another.
+#[test]
+fn a_consumer_that_idles_before_its_first_poll_becomes_a_member() {
+    let _turn = my_turn();
+    let stage = Stage::with_partitions(Kafka::shared(NEWEST), 2);
+    let consumer = stage.consumer(&["idle_ms=20", "first_pause_ms=200"]);
+    stage.feed("a", 20);
+    wait_for_printed(&[&consumer], 20);
+    stage.wait_for_members(1, 2);
+    stage.kafka.assistant().wait_for_commits(&stage.group, &stage.topic);
+    assert_all_once(&stage, &[&consumer]);
 }
 
 /// Two members that both linger cannot be told apart by an empty client id: an error is right, plain data would not be.

@@ -4,8 +4,8 @@
 //!
 //! Arguments: `address`, `topic`; optional `group`, `commit` (`message`, the default, or `set`: after each polled set),
 //! `fallback` (`earliest`, the default, or `latest`), `idle_ms` (the connection's idle timeout), `pause_ms` (a pause
-//! before each poll but the first), `work_ms` (a pause before each print), `fetch_bytes` and `retry_bytes` (the
-//! crate's two limits for a partition).
+//! before each poll but the first), `first_pause_ms` (one before the first), `work_ms` (a pause before each print),
+//! `fetch_bytes` and `retry_bytes` (the crate's two limits for a partition).
 
 use std::io::{self, BufRead};
 use std::sync::Arc;
@@ -69,6 +69,7 @@ fn handle(
 fn run(arguments: &Arguments, stop: &AtomicBool) -> Result<()> {
     let mut consumer = connect(arguments)?;
     eprintln!("ready");
+    arguments.milliseconds("first_pause_ms").into_iter().for_each(thread::sleep);
     while !stop.load(Ordering::Relaxed) {
         let sets = consumer.poll()?;
         handle(&mut consumer, &sets, arguments, stop)?;
