@@ -82,21 +82,25 @@ fn take_up(session: &mut Session, asks: &[Ask]) -> Result<(), ErrorCode> {
         // An own consumer begins with its look-up; on a connection without one it begins anew.
         return if session.bound.is_some() { Ok(()) } else { Err(ErrorCode::REBALANCE_IN_PROGRESS) };
     }
-    match &session.bound {
-        Some(bound) if !bound.member.ended() => return Ok(()),
-        Some(bound) => {
-            let role = bound.member.role().clone();
-            return start_member(session, role);
-        }
-        None => {}
-    }
     let topics: BTreeSet<String> = asks.iter().map(|ask| ask.topic.clone()).collect();
+    if let Some(bound) = &session.bound {
+        let role = bound.member.role();
+        let group = session.looked_up.as_ref().map_or(&role.group, |looked_up| &looked_up.group);
+        if role.group == *group && role.topics == topics && !bound.member.ended() {
+            return Ok(());
+        }
+        let role = Role { group: group.clone(), topics, ..role.clone() };
+        return start_member(session, role);
+    }
     if session.fresh {
         let shared = session.shared.clone();
         let asked: Vec<_> = asks.iter().map(|a| (a.topic.clone(), a.partition, a.offset)).collect();
         let unclear = |_| ErrorCode::UNKNOWN_MEMBER_ID;
         if let Some(member) = shared.members.returning(session.client.shown(), &asked).map_err(unclear)? {
             return session.bind(member).then_some(()).ok_or(ErrorCode::UNKNOWN_MEMBER_ID);
+        }
+        if let Some(role) = shared.members.missed(session.client.shown(), &asked) {
+            return start_member(session, role);
         }
         session.looked_up = shared.look_ups.returning(session.client.shown(), &asked).map_err(unclear)?;
     }
@@ -120,6 +124,9 @@ pub struct PlainFetcher {
 impl PlainFetcher {
     /// Asks the leaders until a message comes or `wait` is over.
     fn fetch(&mut self, cluster: &Cluster, name: &str, asks: &[Ask], wait: Duration) -> Vec<Served> {
+        if asks.is_empty() {
+            return Vec::new();
+        }
         let deadline = Instant::now() + wait;
         let mut backoff = Backoff::default();
         let mut hold = Duration::ZERO;

@@ -41,7 +41,7 @@ use members::Members;
 const NODE_ID: i32 = 1;
 
 /// Producing is given up in good time before the `kafka` crate's fixed 120 s are over.
-const MAX_DELIVERY: Duration = Duration::from_secs(105);
+const MAX_DELIVERY: Duration = Duration::from_secs(100);
 
 /// Why the adapter cannot start.
 #[derive(Debug)]

@@ -13,7 +13,9 @@ use crate::protocol::error_code::ErrorCode;
 use crate::protocol::legacy::request::{ListOffsetsPartition, Topics};
 use crate::protocol::legacy::response::{self, CommittedOffset, ListedOffset};
 
-/// The longest look-up.
+/// How long a partition's leader is waited for.
+const LEADER_WAIT: Duration = Duration::from_secs(3);
+/// The longest look-up of committed offsets.
 const WAIT: Duration = Duration::from_secs(20);
 
 /// Answers ListOffsets. One of our own consumers is told where the adapter serves from.
@@ -30,12 +32,15 @@ pub fn list(session: &Session, id: i32, topics: &Topics<ListOffsetsPartition>) -
         .flat_map(|(topic, ps)| ps.iter().map(|p| (topic.clone(), p.partition, p.time)))
         .collect();
     let cluster = &session.shared.cluster;
-    let found = cluster::offsets::list(cluster, session.client.shown(), &wanted, Instant::now() + WAIT);
-    match found {
-        Ok(found) => list_answer(id, topics, |topic, asked| {
+    let deadline = Instant::now() + LEADER_WAIT;
+    let (found, trouble) = cluster::offsets::list(cluster, session.client.shown(), &wanted, deadline);
+    let lasting = |error: &cluster::Error| error.code().is_some_and(|code| !code.is_retriable());
+    match trouble.filter(|error| found.is_empty() || lasting(error)) {
+        // The crate gives up all partitions for the error of one; one without a leader has no offset instead.
+        None => list_answer(id, topics, |topic, asked| {
             (ErrorCode::NONE, listed(session.looked_up.as_ref(), &found, topic, *asked))
         }),
-        Err(error) => {
+        Some(error) => {
             log::warn!("offsets for {}: {error}", session.client.shown());
             list_refused(id, topics, error.code().unwrap_or(ErrorCode::BROKER_NOT_AVAILABLE))
         }

@@ -141,10 +141,13 @@ impl Session {
 
     /// Binds the connection to `member`; false if that has ended meanwhile.
     pub(super) fn bind(&mut self, member: Arc<Member>) -> bool {
+        if self.bound.as_ref().is_some_and(|bound| Arc::ptr_eq(&bound.member, &member)) {
+            return !member.ended();
+        }
+        self.release();
         if !member.attach(self.id) {
             return false;
         }
-        self.release();
         self.bound = Some(Bound { member, epoch: 0 });
         true
     }

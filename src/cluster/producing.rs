@@ -150,9 +150,12 @@ impl Producer {
                 Err(error) => self.note_failure(leader, pending, &slots, &error),
             }
         }
+        let cluster = self.cluster.clone();
         for (leader, slots, deadline) in sent {
             let answer = match self.connections.get_mut(&leader) {
-                Some(connection) => connection.receive::<ProduceRequest>(deadline, &mut || true),
+                Some(connection) => {
+                    connection.receive::<ProduceRequest>(deadline, &mut || !cluster.stopping())
+                }
                 None => continue,
             };
             match answer {
@@ -293,6 +296,9 @@ impl Producer {
     ) -> Option<Outcome> {
         let code = ErrorCode(result.error_code);
         p.trouble = code;
+        // A leader that has lost its office answers so for a batch that it appended before, too.
+        p.in_doubt |= result.base_offset >= 0 && !code.is_ok()
+            || matches!(code, ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
         match code {
             ErrorCode::NONE | ErrorCode::DUPLICATE_SEQUENCE_NUMBER => {
                 let next = self.sequences.entry((batch.topic.to_owned(), batch.partition)).or_insert(0);
