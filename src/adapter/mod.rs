@@ -30,7 +30,6 @@ use std::time::Duration;
 
 use crate::cluster::{Cluster, ClusterSettings, TopicCreation};
 use crate::config;
-use crate::protocol::compression::Compression;
 use client_id::ClientId;
 use listener::Listener;
 use look_ups::LookUps;
@@ -118,13 +117,7 @@ fn cluster_settings(kafka: &config::KafkaSettings) -> ClusterSettings {
         bootstrap_servers: kafka.bootstrap_servers.clone(),
         request_timeout: kafka.request_timeout(),
         delivery_timeout: kafka.delivery_timeout().min(MAX_DELIVERY),
-        compression: match kafka.compression {
-            config::Compression::None => Compression::None,
-            config::Compression::Gzip => Compression::Gzip,
-            config::Compression::Snappy => Compression::Snappy,
-            config::Compression::Lz4 => Compression::Lz4,
-            config::Compression::Zstd => Compression::Zstd,
-        },
+        compression: kafka.compression,
         create: kafka.create_topic.then_some(create),
     }
 }

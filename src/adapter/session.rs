@@ -109,6 +109,10 @@ impl Session {
     /// The answer's frame; none for what wants none.
     fn answer(&mut self, frame: &[u8]) -> Result<Option<Vec<u8>>, RequestError> {
         let (header, request) = request::decode(frame)?;
+        if let Some(name) = request.names().find(|name| name.chars().any(char::is_control)) {
+            log::warn!("adapter: a topic or group named {name:?}: refused");
+            return Ok(refuse(header.correlation_id, &request, self.local));
+        }
         self.client = ClientId::parse(&header.client_id);
         let id = header.correlation_id;
         if self.shared.token.is_some() && !self.token_fits() {

@@ -63,6 +63,8 @@ struct Known {
     brokers: HashMap<i32, String>,
     controller: Option<i32>,
     topics: HashMap<String, (Arc<Topic>, Instant)>,
+    /// No broker answered when one was last looked for.
+    silent: bool,
     /// When an address could not be reached.
     failed: HashMap<String, Instant>,
 }
@@ -220,17 +222,28 @@ impl Cluster {
             let share = self.time_left(deadline)? / u32::try_from(candidates.len() - index).unwrap_or(1);
             match Connection::open(address, client_id, share) {
                 Ok(connection) => {
-                    self.known().failed.remove(address);
+                    let mut known = self.known();
+                    known.failed.remove(address);
+                    if std::mem::take(&mut known.silent) {
+                        log::info!("{address} answers");
+                    }
                     return Ok(connection);
                 }
                 Err(unsupported @ Error::Unsupported { .. }) => return Err(unsupported),
                 Err(error) => {
                     self.known().failed.insert(address.clone(), Instant::now());
-                    reasons.push(error.to_string());
+                    reasons.push(match error {
+                        Error::Unreachable { reason, .. } => format!("{address}: {reason}"),
+                        other => other.to_string(),
+                    });
                 }
             }
         }
-        Err(self.unreachable(&reasons.join("; ")))
+        let reasons = reasons.join("; ");
+        if !std::mem::replace(&mut self.known().silent, true) {
+            log::warn!("no broker answers, trying until one does: {reasons}");
+        }
+        Err(Error::Unreachable { address: "any broker".to_owned(), reason: reasons })
     }
 
     /// All addresses known; those that failed longest ago, or never, come first.
