@@ -36,7 +36,7 @@ impl Members {
             poke_group(&others, &life.role().group);
             let mut missed = lock(&missed);
             missed.retain(|member| member.is_missed());
-            if life.is_missed() && missed.len() < MAX_MISSED {
+            if !life.is_unattended() && life.is_missed() && missed.len() < MAX_MISSED {
                 missed.push(life);
             }
         })?;

@@ -213,7 +213,12 @@ impl Member {
         }
     }
 
-    /// Whether nobody is attached.
+    /// Whether no connection is served.
+    pub fn is_unattended(&self) -> bool {
+        self.state().attached.is_none()
+    }
+
+    /// Whether nobody is attached to a member that lives.
     pub fn lingers(&self) -> bool {
         let state = self.state();
         state.attached.is_none() && !matches!(state.phase, Phase::Ended(_))
