@@ -25,7 +25,7 @@ const MAX_UNPACKED: usize = 128 * 1024 * 1024;
 /// No further batch is unpacked into a chunk of this size.
 const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 /// How often it is looked for partitions whose leader is not known.
-const LEADER_LOOK: Duration = Duration::from_millis(100);
+const LEADER_LOOK: Duration = Duration::from_millis(250);
 /// How long a partition in trouble is left alone.
 const REST: Duration = Duration::from_secs(1);
 /// How long a broker holds a fetch that finds nothing.
