@@ -2,10 +2,10 @@
 //! real cluster, with real consumer groups.
 //!
 //! - [`listener`]: accepts connections, one thread each
-//! - [`session`]: one connection: its requests, answered one by one
+//! - [`dispatch`]: a connection's requests, answered one by one; [`session`]: what is known of the connection
 //! - [`client_id`]: what a connection wants
 //! - `metadata`, `produce`, `fetch`, `offsets`, `commit`: the crate's seven requests
-//! - [`member`]: the group member behind a consumer
+//! - [`member`]: the group member behind a consumer; [`plain`]: fetching without a group
 //! - [`members`], [`look_ups`]: who is there, and who comes back over a new connection
 //!
 //! The wire is the only interface between a program and the adapter, so it makes no difference whether the adapter
@@ -13,6 +13,7 @@
 
 pub mod client_id;
 mod commit;
+mod dispatch;
 mod fetch;
 mod listener;
 mod look_ups;
@@ -20,6 +21,7 @@ pub mod member;
 mod members;
 mod metadata;
 mod offsets;
+mod plain;
 mod produce;
 mod session;
 

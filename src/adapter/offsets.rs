@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use super::look_ups::LookUp;
-use super::member::{Member, Program, Role};
+use super::member::{Program, Role};
 use super::session::{Bound, Session};
 use crate::cluster::coordinator::Coordinator;
 use crate::cluster::offsets::{EARLIEST, Offsets};
@@ -176,27 +176,10 @@ fn begin(session: &mut Session, group: &str, topics: &Topics<i32>) -> Result<(),
             topics: topics.iter().map(|(topic, _)| topic.clone()).collect(),
             program: Program::Own(session.client.session.clone()),
         };
-        start_member(session, role)?;
+        session.start_member(role)?;
     }
     let Some(bound) = &mut session.bound else { return Err(ErrorCode::UNKNOWN_MEMBER_ID) };
     let Bound { member, epoch } = bound;
     *epoch = member.begin(Instant::now() + WAIT)?;
-    Ok(())
-}
-
-/// Makes a member for this connection and starts its life.
-///
-/// # Errors
-/// BROKER_NOT_AVAILABLE when the system gives no thread.
-pub fn start_member(session: &mut Session, role: Role) -> Result<(), ErrorCode> {
-    let shared = session.shared.clone();
-    let member = Member::new(role, shared.group.clone(), shared.cluster.clone(), session.id);
-    shared.members.start(&member).map_err(|error| {
-        log::error!("no thread for a member: {error}");
-        ErrorCode::BROKER_NOT_AVAILABLE
-    })?;
-    session.release();
-    shared.look_ups.forget(session.id);
-    session.bound = Some(Bound { member, epoch: 0 });
     Ok(())
 }
