@@ -20,10 +20,11 @@ pub struct ClientId {
 }
 
 impl ClientId {
-    /// Takes a client id apart. Options that are not known are passed over.
+    /// Takes a client id apart; control characters in the name are escaped, as it goes into logs. Options that are not
+    /// known are passed over.
     pub fn parse(text: &str) -> ClientId {
         let (name, options) = text.split_once('?').unwrap_or((text, ""));
-        let mut id = ClientId { name: name.to_owned(), ..ClientId::default() };
+        let mut id = ClientId { name: name.escape_debug().to_string(), ..ClientId::default() };
         for option in options.split('&') {
             match option.split_once('=') {
                 Some(("token", value)) => id.token = Some(value.to_owned()),
@@ -92,6 +93,11 @@ mod tests {
             ClientId { name: "someone".to_owned(), ..ClientId::default() }
         );
         assert_eq!(ClientId::parse("").shown(), "kafka-rust");
+    }
+
+    #[test]
+    fn a_name_cannot_break_a_log_line() {
+        assert_eq!(ClientId::parse("a\nERROR\u{1b}[31m").shown(), "a\\nERROR\\u{1b}[31m");
     }
 
     #[test]

@@ -59,6 +59,9 @@ fn take_up(session: &mut Session, group: &str, commits: &[Commit]) -> Result<(),
     let member = if session.client.member {
         Some(members.of_session(group, &session.client.session).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?)
     } else if session.fresh {
+        if members.misses(session.client.shown(), group) {
+            return Err(ErrorCode::UNKNOWN_MEMBER_ID);
+        }
         let returning = members.returning_to_commit(session.client.shown(), group, commits);
         returning.map_err(|_| ErrorCode::UNKNOWN_MEMBER_ID)?
     } else {

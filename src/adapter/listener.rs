@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::session::Session;
-use super::{Error, Shared};
+use super::{Error, Shared, dispatch};
 use crate::cluster::metadata::lock;
 
 /// The most connections at once; one more is closed at once.
@@ -114,7 +114,7 @@ fn serve(stream: TcpStream, id: u64, shared: &Arc<Shared>, open: &Arc<Open>) -> 
     let session = Session::new(id, stream, shared.clone())?;
     let ended = open.clone();
     let thread = std::thread::Builder::new().name(format!("adapter-{id}")).spawn(move || {
-        session.run();
+        dispatch::serve(session);
         lock(&ended.ended).push(id);
     })?;
     connections.insert(id, (ours, thread));

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::member::{LINGER, Member, Program};
+use super::member::{LINGER, Member, Program, Role};
 use crate::cluster::coordinator::Commit;
 use crate::cluster::metadata::lock;
 
@@ -12,7 +12,13 @@ use crate::cluster::metadata::lock;
 #[derive(Default)]
 pub struct Members {
     running: Arc<Mutex<Running>>,
+    /// Members that have ended while their programs were there: a foreign one that comes back over a new connection
+    /// must not be taken for a client without a group.
+    missed: Arc<Mutex<Vec<Arc<Member>>>>,
 }
+
+/// The most missed members that are remembered.
+const MAX_MISSED: usize = 1024;
 
 type Running = Vec<(Arc<Member>, JoinHandle<()>)>;
 
@@ -22,12 +28,17 @@ impl Members {
     /// # Errors
     /// The system gives no thread.
     pub fn start(self: &Members, member: &Arc<Member>) -> std::io::Result<()> {
-        let (life, others) = (member.clone(), self.running.clone());
+        let (life, others, missed) = (member.clone(), self.running.clone(), self.missed.clone());
         let name = format!("member-{}", member.role().name);
         let thread = std::thread::Builder::new().name(name).spawn(move || {
             life.run();
             // Leaving starts a rebalance: the others hear of it now rather than at their next heartbeat.
             poke_group(&others, &life.role().group);
+            let mut missed = lock(&missed);
+            missed.retain(|member| member.is_missed());
+            if !life.is_unattended() && life.is_missed() && missed.len() < MAX_MISSED {
+                missed.push(life);
+            }
         })?;
         let mut running = lock(&self.running);
         running.retain(|(_, thread)| !thread.is_finished());
@@ -68,6 +79,21 @@ impl Members {
                 && role.name == name
                 && member.admits(commits)
         })
+    }
+
+    /// What a member was for that ended before its program came back over a new connection.
+    pub fn missed(&self, name: &str, asked: &[(String, i32, i64)]) -> Option<Role> {
+        let mut missed = lock(&self.missed);
+        missed.retain(|member| member.is_missed());
+        let index = missed.iter().position(|member| member.fits(name, asked))?;
+        Some(missed.remove(index).role().clone())
+    }
+
+    /// Whether a member of `group` ended whose program may be the one that now commits over a new connection.
+    pub fn misses(&self, name: &str, group: &str) -> bool {
+        let mut missed = lock(&self.missed);
+        missed.retain(|member| member.is_missed());
+        missed.iter().any(|member| member.role().name == name && member.role().group == group)
     }
 
     /// Wakes every member, to see that the adapter stops.

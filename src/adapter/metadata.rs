@@ -21,11 +21,11 @@ pub fn metadata(session: &Session, id: i32, names: &[String]) -> Vec<u8> {
     if (names.is_empty() || names.iter().any(|name| Some(name.as_str()) == configured))
         && let Err(error) = cluster.create_missing(deadline)
     {
-        log::warn!("topic {}: {error}", configured.unwrap_or_default());
+        log::debug!("topic {}: {error}", configured.unwrap_or_default());
     }
     let all = if names.is_empty() { cluster.all_topics(deadline) } else { Ok(Vec::new()) };
     let all = all.unwrap_or_else(|error| {
-        log::warn!("metadata for {}: {error}", session.client.shown());
+        log::debug!("metadata for {}: {error}", session.client.shown());
         Vec::new()
     });
     let mut topics: Vec<_> = all.iter().map(|(name, topic)| listed(name, topic)).collect();
@@ -34,7 +34,7 @@ pub fn metadata(session: &Session, id: i32, names: &[String]) -> Vec<u8> {
             Ok(Some(topic)) => topics.push(listed(name, &topic)),
             Ok(None) => topics.push(unlisted(name, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)),
             Err(error) => {
-                log::warn!("metadata for {}: {error}", session.client.shown());
+                log::debug!("metadata for {}: {error}", session.client.shown());
                 topics.push(unlisted(name, ErrorCode::LEADER_NOT_AVAILABLE));
             }
         }

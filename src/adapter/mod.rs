@@ -2,10 +2,10 @@
 //! real cluster, with real consumer groups.
 //!
 //! - [`listener`]: accepts connections, one thread each
-//! - [`session`]: one connection: its requests, answered one by one
+//! - [`dispatch`]: a connection's requests, answered one by one; [`session`]: what is known of the connection
 //! - [`client_id`]: what a connection wants
 //! - `metadata`, `produce`, `fetch`, `offsets`, `commit`: the crate's seven requests
-//! - [`member`]: the group member behind a consumer
+//! - [`member`]: the group member behind a consumer; [`plain`]: fetching without a group
 //! - [`members`], [`look_ups`]: who is there, and who comes back over a new connection
 //!
 //! The wire is the only interface between a program and the adapter, so it makes no difference whether the adapter
@@ -13,6 +13,7 @@
 
 pub mod client_id;
 mod commit;
+mod dispatch;
 mod fetch;
 mod listener;
 mod look_ups;
@@ -20,6 +21,7 @@ pub mod member;
 mod members;
 mod metadata;
 mod offsets;
+mod plain;
 mod produce;
 mod session;
 
@@ -30,7 +32,6 @@ use std::time::Duration;
 
 use crate::cluster::{Cluster, ClusterSettings, TopicCreation};
 use crate::config;
-use crate::protocol::compression::Compression;
 use client_id::ClientId;
 use listener::Listener;
 use look_ups::LookUps;
@@ -41,7 +42,7 @@ use members::Members;
 const NODE_ID: i32 = 1;
 
 /// Producing is given up in good time before the `kafka` crate's fixed 120 s are over.
-const MAX_DELIVERY: Duration = Duration::from_secs(105);
+const MAX_DELIVERY: Duration = Duration::from_secs(100);
 
 /// Why the adapter cannot start.
 #[derive(Debug)]
@@ -118,13 +119,7 @@ fn cluster_settings(kafka: &config::KafkaSettings) -> ClusterSettings {
         bootstrap_servers: kafka.bootstrap_servers.clone(),
         request_timeout: kafka.request_timeout(),
         delivery_timeout: kafka.delivery_timeout().min(MAX_DELIVERY),
-        compression: match kafka.compression {
-            config::Compression::None => Compression::None,
-            config::Compression::Gzip => Compression::Gzip,
-            config::Compression::Snappy => Compression::Snappy,
-            config::Compression::Lz4 => Compression::Lz4,
-            config::Compression::Zstd => Compression::Zstd,
-        },
+        compression: kafka.compression,
         create: kafka.create_topic.then_some(create),
     }
 }

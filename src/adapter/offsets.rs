@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use super::look_ups::LookUp;
-use super::member::{Member, Program, Role};
+use super::member::{Program, Role};
 use super::session::{Bound, Session};
 use crate::cluster::coordinator::Coordinator;
 use crate::cluster::offsets::{EARLIEST, Offsets};
@@ -13,7 +13,9 @@ use crate::protocol::error_code::ErrorCode;
 use crate::protocol::legacy::request::{ListOffsetsPartition, Topics};
 use crate::protocol::legacy::response::{self, CommittedOffset, ListedOffset};
 
-/// The longest look-up.
+/// How long a partition's leader is waited for.
+const LEADER_WAIT: Duration = Duration::from_secs(3);
+/// The longest look-up of committed offsets.
 const WAIT: Duration = Duration::from_secs(20);
 
 /// Answers ListOffsets. One of our own consumers is told where the adapter serves from.
@@ -30,12 +32,15 @@ pub fn list(session: &Session, id: i32, topics: &Topics<ListOffsetsPartition>) -
         .flat_map(|(topic, ps)| ps.iter().map(|p| (topic.clone(), p.partition, p.time)))
         .collect();
     let cluster = &session.shared.cluster;
-    let found = cluster::offsets::list(cluster, session.client.shown(), &wanted, Instant::now() + WAIT);
-    match found {
-        Ok(found) => list_answer(id, topics, |topic, asked| {
+    let deadline = Instant::now() + LEADER_WAIT;
+    let (found, trouble) = cluster::offsets::list(cluster, session.client.shown(), &wanted, deadline);
+    let lasting = |error: &cluster::Error| error.code().is_some_and(|code| !code.is_retriable());
+    match trouble.filter(|error| found.is_empty() || lasting(error)) {
+        // The crate gives up all partitions for the error of one; one without a leader has no offset instead.
+        None => list_answer(id, topics, |topic, asked| {
             (ErrorCode::NONE, listed(session.looked_up.as_ref(), &found, topic, *asked))
         }),
-        Err(error) => {
+        Some(error) => {
             log::warn!("offsets for {}: {error}", session.client.shown());
             list_refused(id, topics, error.code().unwrap_or(ErrorCode::BROKER_NOT_AVAILABLE))
         }
@@ -171,27 +176,10 @@ fn begin(session: &mut Session, group: &str, topics: &Topics<i32>) -> Result<(),
             topics: topics.iter().map(|(topic, _)| topic.clone()).collect(),
             program: Program::Own(session.client.session.clone()),
         };
-        start_member(session, role)?;
+        session.start_member(role)?;
     }
     let Some(bound) = &mut session.bound else { return Err(ErrorCode::UNKNOWN_MEMBER_ID) };
     let Bound { member, epoch } = bound;
     *epoch = member.begin(Instant::now() + WAIT)?;
-    Ok(())
-}
-
-/// Makes a member for this connection and starts its life.
-///
-/// # Errors
-/// BROKER_NOT_AVAILABLE when the system gives no thread.
-pub fn start_member(session: &mut Session, role: Role) -> Result<(), ErrorCode> {
-    let shared = session.shared.clone();
-    let member = Member::new(role, shared.group.clone(), shared.cluster.clone(), session.id);
-    shared.members.start(&member).map_err(|error| {
-        log::error!("no thread for a member: {error}");
-        ErrorCode::BROKER_NOT_AVAILABLE
-    })?;
-    session.release();
-    shared.look_ups.forget(session.id);
-    session.bound = Some(Bound { member, epoch: 0 });
     Ok(())
 }

@@ -106,7 +106,7 @@ fn note(name: &str, batch: &Batch<'_>, outcome: &Outcome) {
             log::debug!("{name}: {count} messages stored in {topic}-{partition} from offset {offset}");
         }
         Outcome::NotWritten(code) => {
-            log::warn!("{name}: {count} messages for {topic}-{partition} were not written: {code}");
+            log::debug!("{name}: {count} messages for {topic}-{partition} were not written: {code}");
         }
         Outcome::Refused(code) => {
             log::error!("{name}: {count} messages for {topic}-{partition} were refused: {code}");

@@ -1,27 +1,21 @@
-//! One connection of a program: reads its requests and answers each exactly once, in order, in one write.
+//! What is known of one connection of a program: who it is, what it looked up, which member serves it.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bytes::Bytes;
-
+use super::Shared;
 use super::client_id::ClientId;
-use super::fetch::PlainFetcher;
 use super::look_ups::LookUp;
-use super::member::Member;
-use super::{Shared, commit, fetch, metadata, offsets, produce};
-use crate::cluster::frame::{FrameError, FrameReader, READ_SLICE};
+use super::member::{Member, Role};
+use super::plain::PlainFetcher;
+use crate::cluster::frame::READ_SLICE;
 use crate::cluster::producing::Producer;
 use crate::protocol::error_code::ErrorCode;
-use crate::protocol::legacy::request::{self, Request, RequestError};
-use crate::protocol::legacy::response;
 
-/// The largest request accepted, in bytes.
-const MAX_REQUEST: usize = 64 * 1024 * 1024;
 /// A request that has begun to arrive must be whole within this time; an answer must be taken within it.
-const STALL: Duration = Duration::from_secs(30);
+pub(super) const STALL: Duration = Duration::from_secs(30);
 
 /// The member that serves this connection.
 pub(super) struct Bound {
@@ -70,83 +64,34 @@ impl Session {
         })
     }
 
-    /// Serves the connection until either side closes it.
-    pub fn run(mut self) {
-        let mut reader = FrameReader::default();
-        loop {
-            let frame = match self.next_frame(&mut reader) {
-                Ok(frame) => frame,
-                Err(FrameError::Closed | FrameError::Cut | FrameError::Stopped) => return,
-                Err(error) => {
-                    log::warn!("adapter: a connection of {}: {error}", self.client.shown());
-                    return;
-                }
-            };
-            match self.answer(&frame) {
-                Ok(Some(answer)) => {
-                    if let Err(error) = self.stream.write_all(&answer) {
-                        log::debug!("adapter: {} takes no answer: {error}", self.client.shown());
-                        return;
-                    }
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    log::warn!("adapter: {error}; closed: here only the kafka crate's requests are served");
-                    return;
-                }
-            }
-        }
-    }
-
-    fn next_frame(&self, reader: &mut FrameReader) -> Result<Bytes, FrameError> {
-        let mut begun = None;
-        reader.next(&self.stream, MAX_REQUEST, &mut |mid_frame| {
-            let stalled = mid_frame && begun.get_or_insert_with(Instant::now).elapsed() > STALL;
-            !stalled && !self.shared.cluster.stopping()
-        })
-    }
-
-    /// The answer's frame; none for what wants none.
-    fn answer(&mut self, frame: &[u8]) -> Result<Option<Vec<u8>>, RequestError> {
-        let (header, request) = request::decode(frame)?;
-        self.client = ClientId::parse(&header.client_id);
-        let id = header.correlation_id;
-        if self.shared.token.is_some() && !self.token_fits() {
-            log::warn!("adapter: {} has no valid token: refused", self.client.shown());
-            return Ok(refuse(id, &request, self.local));
-        }
-        let answer = match &request {
-            Request::Metadata { topics } => Some(metadata::metadata(self, id, topics)),
-            Request::GroupCoordinator { .. } => Some(metadata::group_coordinator(self, id)),
-            Request::Produce { acks, timeout_ms, topics } => {
-                self.fresh = false;
-                let answer = produce::produce(self, id, *timeout_ms, topics);
-                (*acks != 0).then_some(answer)
-            }
-            Request::ListOffsets { topics } => {
-                self.fresh = false;
-                Some(offsets::list(self, id, topics))
-            }
-            Request::OffsetFetch { group, topics, .. } => {
-                self.fresh = false;
-                Some(offsets::committed(self, id, group, topics))
-            }
-            Request::OffsetCommit { group, topics, .. } => Some(commit::commit(self, id, group, topics)),
-            Request::Fetch { max_wait_ms, min_bytes, topics } => {
-                Some(fetch::fetch(self, id, *max_wait_ms, *min_bytes, topics))
-            }
-        };
-        Ok(answer)
-    }
-
     /// Binds the connection to `member`; false if that has ended meanwhile.
     pub(super) fn bind(&mut self, member: Arc<Member>) -> bool {
+        if self.bound.as_ref().is_some_and(|bound| Arc::ptr_eq(&bound.member, &member)) {
+            return !member.ended();
+        }
+        self.release();
         if !member.attach(self.id) {
             return false;
         }
-        self.release();
         self.bound = Some(Bound { member, epoch: 0 });
         true
+    }
+
+    /// Makes a member for this connection and starts its life.
+    ///
+    /// # Errors
+    /// BROKER_NOT_AVAILABLE when the system gives no thread.
+    pub(super) fn start_member(&mut self, role: Role) -> Result<(), ErrorCode> {
+        let shared = self.shared.clone();
+        let member = Member::new(role, shared.group.clone(), shared.cluster.clone(), self.id);
+        shared.members.start(&member).map_err(|error| {
+            log::error!("no thread for a member: {error}");
+            ErrorCode::BROKER_NOT_AVAILABLE
+        })?;
+        self.release();
+        shared.look_ups.forget(self.id);
+        self.bound = Some(Bound { member, epoch: 0 });
+        Ok(())
     }
 
     /// Lets go of the member, which lingers for a moment.
@@ -156,9 +101,10 @@ impl Session {
         }
     }
 
-    /// The length is no secret; the comparison takes the same time wherever the texts differ.
-    fn token_fits(&self) -> bool {
-        let (Some(wanted), Some(given)) = (&self.shared.token, &self.client.token) else { return false };
+    /// Whether the client gave the token that the adapter wants, if it wants one. The length is no secret; the comparison takes the same time wherever the texts differ.
+    pub(super) fn may_enter(&self) -> bool {
+        let Some(wanted) = &self.shared.token else { return true };
+        let Some(given) = &self.client.token else { return false };
         let differing = wanted.bytes().zip(given.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
         wanted.len() == given.len() && differing == 0
     }
@@ -181,20 +127,4 @@ pub(super) fn gone(stream: &TcpStream) -> bool {
     let blocking = stream.set_nonblocking(false);
     blocking.is_err()
         || !matches!(&seen, Ok(1..)) && !matches!(&seen, Err(e) if e.kind() == io::ErrorKind::WouldBlock)
-}
-
-/// An authorization error for everything that a request names.
-fn refuse(id: i32, request: &Request<'_>, local: SocketAddr) -> Option<Vec<u8>> {
-    let topic = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
-    let group = ErrorCode::GROUP_AUTHORIZATION_FAILED;
-    Some(match request {
-        Request::Metadata { topics } => metadata::refused(id, local, topics, topic),
-        Request::GroupCoordinator { .. } => response::group_coordinator(id, Err(group)),
-        Request::Produce { acks: 0, .. } => return None,
-        Request::Produce { topics, .. } => produce::refused(id, topics, topic),
-        Request::ListOffsets { topics } => offsets::list_refused(id, topics, topic),
-        Request::OffsetFetch { topics, .. } => offsets::committed_refused(id, topics, group),
-        Request::OffsetCommit { topics, .. } => commit::refused(id, topics, group),
-        Request::Fetch { topics, .. } => fetch::refused(id, topics, topic),
-    })
 }

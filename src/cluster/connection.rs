@@ -20,6 +20,9 @@ use crate::protocol::layout;
 /// The largest answer accepted, in bytes: a fetch of our largest size plus one largest record batch.
 const MAX_RESPONSE: usize = 128 * 1024 * 1024;
 
+/// How long a broker may take to take one request's bytes.
+const SEND_LIMIT: Duration = Duration::from_secs(5);
+
 const CLIENT_SOFTWARE: &str = "point-to-point";
 
 /// The requests this client makes and the one version it speaks of each.
@@ -66,7 +69,7 @@ impl Connection {
         let prepare = || -> std::io::Result<()> {
             stream.set_nodelay(true)?;
             stream.set_read_timeout(Some(READ_SLICE))?;
-            stream.set_write_timeout(Some(timeout))
+            stream.set_write_timeout(Some(READ_SLICE))
         };
         prepare().map_err(|e| unreachable(e.to_string()))?;
         let mut connection = Connection {
@@ -119,7 +122,8 @@ impl Connection {
             .with_request_api_version(version)
             .with_correlation_id(self.correlation)
             .with_client_id(Some(self.client_id.clone()));
-        let mut frame = BytesMut::with_capacity(1024);
+        let size = request.compute_size(version).unwrap_or(0);
+        let mut frame = BytesMut::with_capacity(size + 64);
         frame.extend_from_slice(&[0; 4]);
         let encoded = header
             .encode(&mut frame, R::header_version(version))
@@ -128,7 +132,24 @@ impl Connection {
         let size =
             i32::try_from(frame.len() - 4).map_err(|_| self.lost("a request over 2 GiB".to_owned()))?;
         frame[..4].copy_from_slice(&size.to_be_bytes());
-        (&self.stream).write_all(&frame).map_err(|e| self.lost(e.to_string()))
+        self.write(&frame).map_err(|e| self.lost(e.to_string()))
+    }
+
+    fn write(&self, mut bytes: &[u8]) -> std::io::Result<()> {
+        let deadline = Instant::now() + SEND_LIMIT;
+        while !bytes.is_empty() {
+            match (&self.stream).write(bytes) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => bytes = &bytes[written..],
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(e) => return Err(e),
+            }
+            if Instant::now() >= deadline && !bytes.is_empty() {
+                return Err(std::io::Error::new(ErrorKind::TimedOut, "the broker takes no bytes"));
+            }
+        }
+        Ok(())
     }
 
     /// The answer to the request sent last. `proceed` is asked every [`READ_SLICE`]; its `false` gives the call up.

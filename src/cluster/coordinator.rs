@@ -86,7 +86,8 @@ impl Coordinator {
     }
 
     /// Joins the group, with `member_id` empty for the first time. Waits as long as the group's rebalance takes:
-    /// until `deadline`, or until `proceed` says no.
+    /// until `deadline`, or until `proceed` says no. `given` hears the member id as soon as there is one: whoever has one
+    /// has to leave, even if joining comes to nothing.
     ///
     /// # Errors
     /// As every call here: [`Error::Refused`] with the group's error code, else what the connection suffered.
@@ -97,6 +98,7 @@ impl Coordinator {
         (session, rebalance): (Duration, Duration),
         deadline: Instant,
         proceed: &mut dyn FnMut() -> bool,
+        given: &mut dyn FnMut(&str),
     ) -> Result<Joined> {
         let subscription = Subscription { topics: topics.iter().cloned().collect(), owned: Vec::new() };
         let protocol = JoinGroupRequestProtocol::default()
@@ -111,10 +113,12 @@ impl Coordinator {
             .with_protocols(vec![protocol]);
         let mut answer = self.call(&request, deadline, proceed)?;
         if ErrorCode(answer.error_code) == ErrorCode::MEMBER_ID_REQUIRED {
+            given(&answer.member_id);
             let request = request.with_member_id(answer.member_id.clone());
             answer = self.call(&request, deadline, proceed)?;
         }
         self.check("joining", answer.error_code)?;
+        given(&answer.member_id);
         self.joined(answer)
     }
 
@@ -186,7 +190,7 @@ impl Coordinator {
             .with_group_id(self.group_id())
             .with_generation_id(membership.generation)
             .with_member_id(string(&membership.member_id));
-        let answer = self.call(&request, deadline, &mut || true)?;
+        let answer = self.call_while_running(&request, deadline)?;
         self.check("heartbeat", answer.error_code)
     }
 
@@ -229,7 +233,7 @@ impl Coordinator {
             .with_generation_id_or_member_epoch(membership.generation)
             .with_member_id(string(&membership.member_id))
             .with_topics(topics.into_iter().map(topic).collect());
-        let answer = self.call(&request, deadline, &mut || true)?;
+        let answer = self.call_while_running(&request, deadline)?;
         let mut results = HashMap::new();
         for topic in &answer.topics {
             for partition in &topic.partitions {
@@ -260,7 +264,7 @@ impl Coordinator {
             .with_group_id(self.group_id())
             .with_topics(Some(partitions.iter().map(topic).collect()))
             .with_require_stable(true);
-        let answer = self.call(&request, deadline, &mut || true)?;
+        let answer = self.call_while_running(&request, deadline)?;
         self.check("committed offsets", answer.error_code)?;
         let mut offsets = HashMap::new();
         for topic in &answer.topics {
@@ -271,6 +275,11 @@ impl Coordinator {
             }
         }
         Ok(offsets)
+    }
+
+    fn call_while_running<R: Request>(&mut self, request: &R, deadline: Instant) -> Result<R::Response> {
+        let cluster = self.cluster.clone();
+        self.call(request, deadline, &mut || !cluster.stopping())
     }
 
     fn call<R: Request>(

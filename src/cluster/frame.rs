@@ -2,15 +2,15 @@
 
 use std::io::{self, Read};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 
 /// How long one read of the socket waits before the reader looks at its deadline and its owner's wishes.
 pub const READ_SLICE: Duration = Duration::from_millis(100);
 
-/// Memory set aside before any of a frame's bytes arrived; a larger frame grows as it comes in.
-const FIRST_RESERVE: usize = 64 * 1024;
+/// The most bytes read at once: memory grows with what has arrived, not with what was announced.
+const AT_ONCE: usize = 128 * 1024;
 
 /// Why no frame came.
 #[derive(Debug)]
@@ -47,14 +47,22 @@ impl std::fmt::Display for FrameError {
 }
 
 /// Reads frames from one socket whose read timeout is [`READ_SLICE`]; keeps what arrived of an unfinished one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct FrameReader {
     inbox: Vec<u8>,
+    /// When the owner was last asked whether to go on.
+    asked: Instant,
+}
+
+impl Default for FrameReader {
+    fn default() -> FrameReader {
+        FrameReader { inbox: Vec::new(), asked: Instant::now() }
+    }
 }
 
 impl FrameReader {
-    /// The next frame without its size. `proceed` is asked whenever nothing arrived for [`READ_SLICE`], and told
-    /// whether a part of the frame has; its `false` ends the wait, after which the call can be made again.
+    /// The next frame without its size. `proceed` is asked every [`READ_SLICE`] while it is not there, and told
+    /// whether a part of it is; its `false` ends the wait, after which the call can be made again.
     ///
     /// # Errors
     /// As [`FrameError`] lists them; a size outside 0..=`limit` before anything is allocated for it.
@@ -64,6 +72,7 @@ impl FrameReader {
         limit: usize,
         proceed: &mut dyn FnMut(bool) -> bool,
     ) -> Result<Bytes, FrameError> {
+        self.asked = Instant::now();
         self.fill(stream, 4, proceed)?;
         let mut prefix = [0; 4];
         prefix.copy_from_slice(&self.inbox[..4]);
@@ -83,19 +92,23 @@ impl FrameReader {
         proceed: &mut dyn FnMut(bool) -> bool,
     ) -> Result<(), FrameError> {
         while self.inbox.len() < wanted {
-            let missing = wanted - self.inbox.len();
-            self.inbox.reserve(missing.min(FIRST_RESERVE));
-            match stream.take(missing as u64).read_to_end(&mut self.inbox) {
-                Ok(n) if n < missing && self.inbox.is_empty() => return Err(FrameError::Closed),
-                Ok(n) if n < missing => return Err(FrameError::Cut),
+            let (have, missing) = (self.inbox.len(), wanted - self.inbox.len());
+            self.inbox.resize(have + missing.min(AT_ONCE), 0);
+            let read = (&mut &*stream).read(&mut self.inbox[have..]);
+            self.inbox.truncate(have + *read.as_ref().unwrap_or(&0));
+            match read {
+                Ok(0) if have == 0 => return Err(FrameError::Closed),
+                Ok(0) => return Err(FrameError::Cut),
                 Ok(_) => {}
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                    if !proceed(!self.inbox.is_empty()) {
-                        return Err(FrameError::Stopped);
-                    }
-                }
+                Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
                 Err(e) => return Err(FrameError::Io(e)),
+            }
+            if self.asked.elapsed() >= READ_SLICE && self.inbox.len() < wanted {
+                self.asked = Instant::now();
+                if !proceed(!self.inbox.is_empty()) {
+                    return Err(FrameError::Stopped);
+                }
             }
         }
         Ok(())

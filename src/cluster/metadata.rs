@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
@@ -18,6 +18,10 @@ use crate::protocol::error_code::ErrorCode;
 
 /// A topic's partitions are asked for again when what is known is older than this.
 const MAX_AGE: Duration = Duration::from_secs(30);
+/// The longest wait for news of a topic that is known already.
+const RENEWAL: Duration = Duration::from_secs(1);
+/// The pause before the metadata connection is looked for again while another thread uses it.
+const LINK_PAUSE: Duration = Duration::from_millis(2);
 /// A refresh that ended this recently serves the next caller too.
 const FRESH: Duration = Duration::from_millis(50);
 
@@ -59,6 +63,10 @@ struct Known {
     brokers: HashMap<i32, String>,
     controller: Option<i32>,
     topics: HashMap<String, (Arc<Topic>, Instant)>,
+    /// No broker answered when one was last looked for.
+    silent: bool,
+    /// When an address could not be reached.
+    failed: HashMap<String, Instant>,
 }
 
 /// A cluster, shared by every thread that speaks to it. Locks: `link` before `known`, both only in this file.
@@ -98,17 +106,26 @@ impl Cluster {
     }
 
     /// The topic as it is known now, looked up where it is unknown or known for long; `None` if it does not exist.
+    /// What is known for long is better than nothing.
     ///
     /// # Errors
     /// No broker answers until `deadline`.
     pub fn topic(&self, name: &str, deadline: Instant) -> Result<Option<Arc<Topic>>> {
-        if let Some((topic, since)) = self.known().topics.get(name)
-            && since.elapsed() < MAX_AGE
-        {
-            return Ok(Some(topic.clone()));
+        let known = self.known().topics.get(name).cloned();
+        match known {
+            Some((topic, since)) if since.elapsed() < MAX_AGE => Ok(Some(topic)),
+            Some((topic, _)) => match self.refresh(&[name], deadline.min(Instant::now() + RENEWAL)) {
+                Ok(()) => Ok(self.cached(name)),
+                Err(error) => {
+                    log::debug!("topic {name}: {error}");
+                    Ok(Some(topic))
+                }
+            },
+            None => {
+                self.refresh(&[name], deadline)?;
+                Ok(self.cached(name))
+            }
         }
-        self.refresh(&[name], deadline)?;
-        Ok(self.cached(name))
     }
 
     /// The topic as it was last heard of.
@@ -127,7 +144,7 @@ impl Cluster {
     /// # Errors
     /// No broker answers until `deadline`.
     pub fn all_topics(&self, deadline: Instant) -> Result<Vec<(String, Arc<Topic>)>> {
-        let mut link = lock(&self.link);
+        let mut link = self.link(deadline)?;
         let answer = self.ask(&mut link, None, deadline)?;
         drop(link);
         let mut topics: Vec<_> = answer
@@ -145,7 +162,7 @@ impl Cluster {
     /// # Errors
     /// No broker answers until `deadline`.
     pub fn refresh(&self, topics: &[&str], deadline: Instant) -> Result<()> {
-        let mut link = lock(&self.link);
+        let mut link = self.link(deadline)?;
         let fresh =
             |name: &&str| self.known().topics.get(*name).is_some_and(|(_, since)| since.elapsed() < FRESH);
         if !topics.is_empty() && topics.iter().all(fresh) {
@@ -199,21 +216,47 @@ impl Cluster {
     /// # Errors
     /// [`Error::Unreachable`] when none does.
     pub fn connect_any(&self, client_id: &str, deadline: Instant) -> Result<Connection> {
-        let mut candidates: Vec<String> = self.known().brokers.values().cloned().collect();
+        let candidates = self.candidates();
+        let mut reasons = Vec::new();
+        for (index, address) in candidates.iter().enumerate() {
+            let share = self.time_left(deadline)? / u32::try_from(candidates.len() - index).unwrap_or(1);
+            match Connection::open(address, client_id, share) {
+                Ok(connection) => {
+                    let mut known = self.known();
+                    known.failed.remove(address);
+                    if std::mem::take(&mut known.silent) {
+                        log::info!("{address} answers");
+                    }
+                    return Ok(connection);
+                }
+                Err(unsupported @ Error::Unsupported { .. }) => return Err(unsupported),
+                Err(error) => {
+                    self.known().failed.insert(address.clone(), Instant::now());
+                    reasons.push(match error {
+                        Error::Unreachable { reason, .. } => format!("{address}: {reason}"),
+                        other => other.to_string(),
+                    });
+                }
+            }
+        }
+        let reasons = reasons.join("; ");
+        if !std::mem::replace(&mut self.known().silent, true) {
+            log::warn!("no broker answers, trying until one does: {reasons}");
+        }
+        Err(Error::Unreachable { address: "any broker".to_owned(), reason: reasons })
+    }
+
+    /// All addresses known; those that failed longest ago, or never, come first.
+    fn candidates(&self) -> Vec<String> {
+        let known = self.known();
+        let mut candidates: Vec<String> = known.brokers.values().cloned().collect();
         for bootstrap in &self.settings.bootstrap_servers {
             if !candidates.contains(bootstrap) {
                 candidates.push(bootstrap.clone());
             }
         }
-        let mut reasons = Vec::new();
-        for address in candidates {
-            match Connection::open(&address, client_id, self.time_left(deadline)?) {
-                Ok(connection) => return Ok(connection),
-                Err(unsupported @ Error::Unsupported { .. }) => return Err(unsupported),
-                Err(error) => reasons.push(error.to_string()),
-            }
-        }
-        Err(self.unreachable(&reasons.join("; ")))
+        candidates.sort_by_key(|address| known.failed.get(address).copied());
+        candidates
     }
 
     /// When a call that starts now must have ended: after the request timeout, or at `limit` if that is earlier.
@@ -283,6 +326,20 @@ impl Cluster {
 
     fn unreachable(&self, reason: &str) -> Error {
         Error::Unreachable { address: self.settings.bootstrap_servers.join(","), reason: reason.to_owned() }
+    }
+
+    /// The metadata connection, once nobody else uses it.
+    fn link(&self, deadline: Instant) -> Result<MutexGuard<'_, Option<Connection>>> {
+        loop {
+            match self.link.try_lock() {
+                Ok(link) => return Ok(link),
+                Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) if Instant::now() >= deadline => {
+                    return Err(self.unreachable("others wait for metadata, too"));
+                }
+                Err(TryLockError::WouldBlock) => std::thread::sleep(LINK_PAUSE),
+            }
+        }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

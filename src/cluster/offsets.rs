@@ -22,27 +22,27 @@ pub type Offsets = HashMap<(String, i32), i64>;
 /// Asks the leaders for the offsets of `wanted` (topic, partition, timestamp in milliseconds or [`LATEST`] or
 /// [`EARLIEST`]), and again after leader changes until `deadline`.
 ///
-/// # Errors
-/// The last trouble, when an offset is still missing at `deadline` or a broker refused for good.
+/// Beside what was found stands the last trouble, when an offset is still missing at `deadline` or a broker refused for
+/// good.
 pub fn list(
     cluster: &Cluster,
     client_id: &str,
     wanted: &[(String, i32, i64)],
     deadline: Instant,
-) -> Result<Offsets> {
+) -> (Offsets, Option<Error>) {
     let mut found = Offsets::new();
     let mut backoff = Backoff::default();
     loop {
         let round = one_round(cluster, client_id, wanted, &mut found, deadline);
         let missing =
             wanted.iter().find(|(topic, partition, _)| !found.contains_key(&(topic.clone(), *partition)));
-        let Some((topic, partition, _)) = missing else { return Ok(found) };
+        let Some((topic, partition, _)) = missing else { return (found, None) };
         let error = round.err().unwrap_or_else(|| {
             Error::refused(format!("the offsets of {topic}-{partition}"), ErrorCode::LEADER_NOT_AVAILABLE)
         });
         let lasting = error.code().is_some_and(|code| !code.is_retriable());
         if lasting || cluster.stopping() || Instant::now() >= deadline {
-            return Err(error);
+            return (found, Some(error));
         }
         std::thread::sleep(backoff.wait());
         let topics: Vec<&str> = wanted.iter().map(|(topic, _, _)| topic.as_str()).collect();
@@ -50,6 +50,16 @@ pub fn list(
             log::debug!("offsets: {error}");
         }
     }
+}
+
+/// Asks once for the offsets of `wanted`, as [`list`] does; what cannot be had now is left out.
+pub fn find(cluster: &Cluster, client_id: &str, wanted: &[(String, i32, i64)], deadline: Instant) -> Offsets {
+    let mut found = Offsets::new();
+    if let Err(error) = one_round(cluster, client_id, wanted, &mut found, deadline) {
+        log::debug!("offsets: {error}");
+    }
+    found.retain(|_, offset| *offset >= 0);
+    found
 }
 
 fn one_round(

@@ -24,6 +24,10 @@ use crate::protocol::records;
 /// Reaching a broker that was not reached yet may take this long even when a caller's patience is over.
 const MIN_REACH: Duration = Duration::from_secs(1);
 
+/// In a call whose other batches are stored, a batch in doubt is given up after this time: its partition holds up its own
+/// messages, not the others'.
+const MIXED: Duration = Duration::from_secs(3);
+
 /// A record to store: key and value.
 pub type KeyValue<'a> = (Option<Cow<'a, [u8]>>, Option<Cow<'a, [u8]>>);
 
@@ -104,8 +108,10 @@ impl Producer {
         let mut backoff = Backoff::default();
         loop {
             self.attempt(batches, &mut pending, &mut outcomes, patience, delivery);
+            let stored = outcomes.iter().any(|o| matches!(o, Some(Outcome::Stored(_))));
+            let in_doubt_until = if stored { delivery.min(start + MIXED) } else { delivery };
             for p in &pending {
-                let late = Instant::now() >= if p.in_doubt { delivery } else { patience };
+                let late = Instant::now() >= if p.in_doubt { in_doubt_until } else { patience };
                 if late || self.cluster.stopping() {
                     outcomes[p.index].get_or_insert_with(|| given_up(p));
                 }
@@ -133,7 +139,10 @@ impl Producer {
         patience: Instant,
         delivery: Instant,
     ) {
-        let reach = self.cluster.deadline(patience.max(Instant::now() + MIN_REACH));
+        let now = Instant::now();
+        let reach = self.cluster.deadline(patience.max(now + MIN_REACH));
+        // With several partitions no answer is awaited so long that the others' news grow old.
+        let delivery = if batches.len() > 1 { delivery.min(now + MIXED) } else { delivery };
         let mut by_leader: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
         for (slot, p) in pending.iter_mut().enumerate() {
             let batch = &batches[p.index];
@@ -150,9 +159,12 @@ impl Producer {
                 Err(error) => self.note_failure(leader, pending, &slots, &error),
             }
         }
+        let cluster = self.cluster.clone();
         for (leader, slots, deadline) in sent {
             let answer = match self.connections.get_mut(&leader) {
-                Some(connection) => connection.receive::<ProduceRequest>(deadline, &mut || true),
+                Some(connection) => {
+                    connection.receive::<ProduceRequest>(deadline, &mut || !cluster.stopping())
+                }
                 None => continue,
             };
             match answer {
@@ -293,6 +305,9 @@ impl Producer {
     ) -> Option<Outcome> {
         let code = ErrorCode(result.error_code);
         p.trouble = code;
+        // A leader that has lost its office answers so for a batch that it appended before, too.
+        p.in_doubt |= result.base_offset >= 0 && !code.is_ok()
+            || matches!(code, ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
         match code {
             ErrorCode::NONE | ErrorCode::DUPLICATE_SEQUENCE_NUMBER => {
                 let next = self.sequences.entry((batch.topic.to_owned(), batch.partition)).or_insert(0);

@@ -86,6 +86,7 @@ public class Assistant {
                 words[4], Integer.parseInt(words[5]));
             case "trim" -> admin.deleteRecords(Map.of(new TopicPartition(words[1], Integer.parseInt(words[2])),
                 RecordsToDelete.beforeOffset(Long.parseLong(words[3])))).all().get();
+            case "delete" -> admin.deleteTopics(List.of(words[1])).all().get();
             case "read" -> read(words[1], words[2]);
             default -> throw new IllegalArgumentException("unknown command " + words[0]);
         }

@@ -10,12 +10,15 @@ use std::time::{Duration, Instant};
 
 use super::{LINGER, Member, OffsetReset, Phase, Program, Span, prefetch};
 use crate::cluster::assignor::{self, Partitions};
-use crate::cluster::coordinator::{Coordinator, Joined, Membership};
-use crate::cluster::{self, Backoff, offsets};
+use crate::cluster::coordinator::{Commit, Coordinator, Joined, Membership};
+use crate::cluster::offsets::{self, Offsets};
+use crate::cluster::{self, Backoff};
 use crate::protocol::error_code::ErrorCode;
 
-/// How long finding out where new partitions start may take before the member joins anew.
+/// How long finding out the committed offsets of new partitions may take before the member joins anew.
 const RESOLVE: Duration = Duration::from_secs(5);
+/// How often it is tried to decide where a partition starts whose leader is away, and how long a try may take.
+const DECIDE_AGAIN: Duration = Duration::from_secs(1);
 /// How often the member that assigns looks whether a topic has got more partitions.
 const PARTITION_CHECK: Duration = Duration::from_secs(30);
 
@@ -24,6 +27,12 @@ enum Step {
     Join,
     Heartbeat,
     Leave(ErrorCode, &'static str),
+}
+
+struct AssignedBy {
+    topics: BTreeSet<String>,
+    counts: BTreeMap<String, usize>,
+    check_at: Instant,
 }
 
 struct Life<'a> {
@@ -36,8 +45,10 @@ struct Life<'a> {
     backoff: Backoff,
     /// A generation may have gone by in which others had this member's partitions.
     missed_generation: bool,
-    /// For the member that assigns: the partition counts it assigned by, and when to look again.
-    assigned_by: Option<(BTreeMap<String, usize>, Instant)>,
+    /// For the member that assigns: what it assigned by, and when to look again.
+    assigned_by: Option<AssignedBy>,
+    /// When to try again to decide where partitions start.
+    decide_at: Instant,
 }
 
 /// Runs `member` until it has left.
@@ -53,8 +64,10 @@ pub fn run(member: &Arc<Member>) {
         backoff: Backoff::default(),
         missed_generation: false,
         assigned_by: None,
+        decide_at: now,
     };
     scope(|threads| {
+        life.spawn(threads, format!("leaders-{}", role.name), || prefetch::follow_leaders(member));
         loop {
             match life.next_step() {
                 Step::Join => life.join(),
@@ -109,14 +122,16 @@ impl<'a> Life<'a> {
         let deadline = Instant::now() + settings.max_processing + settings.session_timeout;
         let mut proceed = || reason_to_leave(member, &member.state()).is_none();
         let topics = &member.role.topics;
-        let joined = self.coordinator.join(&old.member_id, topics, timeouts, deadline, &mut proceed)?;
+        // The id must be known at once, so that the member can leave whatever happens next.
+        let mut given =
+            |id: &str| member.state().membership = Membership { member_id: id.to_owned(), generation: -1 };
+        let joined =
+            self.coordinator.join(&old.member_id, topics, timeouts, deadline, &mut proceed, &mut given)?;
         let assigned = self.assign(&joined)?;
         let membership = joined.membership;
-        // From here on the id must be known, so that the member can leave whatever happens next.
         let kept = membership.member_id == old.member_id && membership.generation == old.generation + 1;
         self.missed_generation |= !kept;
-        member.state().membership = Membership { generation: -1, ..membership.clone() };
-        let deadline = Instant::now() + settings.max_processing;
+        let deadline = member.cluster.deadline(Instant::now() + settings.max_processing);
         let partitions = self.coordinator.sync(&membership, &assigned, deadline, &mut proceed)?;
         self.confirmed = Instant::now();
         self.adopt(membership, partitions)
@@ -128,13 +143,15 @@ impl<'a> Life<'a> {
             self.assigned_by = None;
             return Ok(BTreeMap::new());
         };
-        let counts = self.count_partitions(subscriptions.values().flatten().collect())?;
+        let topics: BTreeSet<String> = subscriptions.values().flatten().cloned().collect();
+        let counts = self.count_partitions(&topics)?;
         let assigned = assignor::range(subscriptions, &counts);
-        self.assigned_by = Some((counts, Instant::now() + PARTITION_CHECK));
+        let check_at = Instant::now() + PARTITION_CHECK;
+        self.assigned_by = Some(AssignedBy { topics, counts, check_at });
         Ok(assigned)
     }
 
-    fn count_partitions(&self, topics: BTreeSet<&String>) -> cluster::Result<BTreeMap<String, usize>> {
+    fn count_partitions(&self, topics: &BTreeSet<String>) -> cluster::Result<BTreeMap<String, usize>> {
         let cluster = &self.member.cluster;
         let mut counts = BTreeMap::new();
         for name in topics {
@@ -171,12 +188,15 @@ impl<'a> Life<'a> {
                 state.epoch += 1;
             }
             state.owned.extend(spans);
+            state.arrangement += 1;
             state.membership = membership.clone();
             state.phase = Phase::Stable;
             state.trouble = None;
             state.poked = false;
         }
         self.next_heartbeat = Instant::now() + self.member.settings.heartbeat_interval;
+        self.decide_at = Instant::now();
+        self.decide_starts();
         self.member.changed.notify_all();
         let group = &self.member.role.group;
         log::info!(
@@ -193,29 +213,31 @@ impl<'a> Life<'a> {
         Ok(())
     }
 
-    /// Finds out where newly owned partitions start.
+    /// Spans for newly owned partitions, at their committed offsets or undecided.
     fn resolve(&mut self, new: &[(String, i32)]) -> cluster::Result<Vec<((String, i32), Span)>> {
         if new.is_empty() {
             return Ok(Vec::new());
         }
-        let deadline = Instant::now() + RESOLVE;
         let mut partitions = Partitions::new();
         for (topic, partition) in new {
             partitions.entry(topic.clone()).or_default().push(*partition);
         }
-        let mut committed = self.coordinator.committed(&partitions, deadline)?;
-        let own = matches!(self.member.role.program, Program::Own(_));
-        let timestamp = match self.member.settings.offset_reset {
-            OffsetReset::Earliest => offsets::EARLIEST,
-            OffsetReset::Latest => offsets::LATEST,
+        let deadline = Instant::now() + RESOLVE;
+        let mut backoff = Backoff::default();
+        let committed = loop {
+            match self.coordinator.committed(&partitions, deadline) {
+                Ok(committed) => break committed,
+                Err(error) => {
+                    let lasting = error.code().is_some_and(|code| !code.is_retriable());
+                    if lasting || Instant::now() >= deadline || self.member.cluster.stopping() {
+                        return Err(error);
+                    }
+                }
+            }
+            std::thread::sleep(backoff.wait());
         };
-        let without = new.iter().filter(|key| committed.get(*key).copied().flatten().is_none());
-        let wanted: Vec<_> = without.map(|(topic, p)| (topic.clone(), *p, timestamp)).collect();
-        if own && !wanted.is_empty() {
-            let found = offsets::list(&self.member.cluster, &self.member.role.name, &wanted, deadline)?;
-            committed.extend(found.into_iter().map(|(key, offset)| (key, Some(offset))));
-        }
-        let span = |key: &(String, i32)| (key.clone(), Span::new(committed.get(key).copied().flatten()));
+        let own = matches!(self.member.role.program, Program::Own(_));
+        let span = |key: &(String, i32)| (key.clone(), Span::new(committed.get(key).copied().flatten(), own));
         Ok(new.iter().map(span).collect())
     }
 
@@ -272,6 +294,7 @@ impl<'a> Life<'a> {
                     log::info!("{name}: {group} answers again; its partitions were kept");
                 }
                 self.look_for_partitions();
+                self.decide_starts();
             }
             Err(error) => match error.code() {
                 Some(ErrorCode::REBALANCE_IN_PROGRESS) => {
@@ -316,17 +339,12 @@ impl<'a> Life<'a> {
         self.retry_at = Instant::now();
     }
 
-    /// Joins anew when a topic has more partitions than were assigned.
+    /// Joins anew when a topic has other partitions than were assigned.
     fn look_for_partitions(&mut self) {
-        let Some((counts, at)) = &self.assigned_by else { return };
-        if Instant::now() < *at {
-            return;
-        }
-        let now = self.count_partitions(counts.keys().collect());
-        let changed = now.as_ref().is_ok_and(|now| now != counts);
-        if let Some((_, at)) = &mut self.assigned_by {
-            *at = Instant::now() + PARTITION_CHECK;
-        }
+        let Some(by) = self.assigned_by.as_mut().filter(|by| Instant::now() >= by.check_at) else { return };
+        by.check_at = Instant::now() + PARTITION_CHECK;
+        let (topics, before) = (by.topics.clone(), by.counts.clone());
+        let changed = self.count_partitions(&topics).is_ok_and(|now| now != before);
         let mut state = self.member.state();
         if changed && state.phase == Phase::Stable {
             log::info!("{}: the number of partitions has changed", self.member.role.name);
@@ -334,10 +352,71 @@ impl<'a> Life<'a> {
         }
     }
 
+    /// Decides by the reset policy where partitions start that are still undecided. A start at the latest offset is made
+    /// the group's: the next owner would take the latest offset of its own day, and skip what came between.
+    fn decide_starts(&mut self) {
+        let member = self.member;
+        let undecided: Vec<(String, i32)> = {
+            let state = member.state();
+            let open = state.owned.iter().filter(|(_, span)| span.floor.is_none() && span.by_policy);
+            open.map(|(key, _)| key.clone()).collect()
+        };
+        if undecided.is_empty() || Instant::now() < self.decide_at {
+            return;
+        }
+        self.decide_at = Instant::now() + DECIDE_AGAIN;
+        let policy = member.settings.offset_reset;
+        let timestamp = if policy == OffsetReset::Earliest { offsets::EARLIEST } else { offsets::LATEST };
+        let wanted: Vec<_> = undecided.into_iter().map(|(topic, p)| (topic, p, timestamp)).collect();
+        let deadline = Instant::now() + DECIDE_AGAIN;
+        let found = offsets::find(&member.cluster, &member.role.name, &wanted, deadline);
+        let kept = if policy == OffsetReset::Latest { self.commit_starts(&found, deadline) } else { found };
+        let mut state = member.state();
+        for (key, offset) in kept {
+            if let Some(span) = state.owned.get_mut(&key).filter(|span| span.floor.is_none()) {
+                span.reset(offset);
+            }
+        }
+        state.arrangement += 1;
+        drop(state);
+        member.changed.notify_all();
+    }
+
+    /// Commits starts; gives those that Kafka has.
+    fn commit_starts(&mut self, starts: &Offsets, deadline: Instant) -> Offsets {
+        let commit = |((topic, partition), offset): (&(String, i32), &i64)| Commit {
+            topic: topic.clone(),
+            partition: *partition,
+            offset: *offset,
+            metadata: String::new(),
+        };
+        let commits: Vec<Commit> = starts.iter().map(commit).collect();
+        let membership = self.member.state().membership.clone();
+        if commits.is_empty() {
+            return Offsets::new();
+        }
+        match self.coordinator.commit(&membership, &commits, deadline) {
+            Ok(codes) => {
+                let stored = |key: &(String, i32)| codes.get(key).is_some_and(|code| code.is_ok());
+                starts
+                    .iter()
+                    .filter(|(key, _)| stored(key))
+                    .map(|(key, offset)| (key.clone(), *offset))
+                    .collect()
+            }
+            Err(error) => {
+                log::debug!("{}: committing where partitions start: {error}", self.member.role.name);
+                Offsets::new()
+            }
+        }
+    }
+
     fn leave(&mut self, code: ErrorCode, why: &str) {
         let member = self.member;
         let member_id = {
             let mut state = member.state();
+            let left = state.owned.iter().filter_map(|(key, span)| Some((key.clone(), span.expected()?)));
+            state.left = left.collect();
             state.lose_everything();
             state.phase = Phase::Ended(code);
             std::mem::take(&mut state.membership.member_id)
@@ -361,14 +440,23 @@ impl<'a> Life<'a> {
         for leader in prefetch::missing(self.member) {
             let member = self.member;
             let name = format!("fetch-{}-{leader}", member.role.name);
-            let spawned = std::thread::Builder::new()
-                .name(name)
-                .spawn_scoped(threads, move || prefetch::run(member, leader));
-            if let Err(error) = spawned {
-                log::error!("{}: no thread to fetch with: {error}", member.role.name);
+            if !self.spawn(threads, name, move || prefetch::run(member, leader)) {
                 member.state().fetching.remove(&leader);
             }
         }
+    }
+
+    fn spawn<'scope>(
+        &self,
+        threads: &'scope Scope<'scope, '_>,
+        name: String,
+        body: impl FnOnce() + Send + 'scope,
+    ) -> bool {
+        let spawned = std::thread::Builder::new().name(name).spawn_scoped(threads, body);
+        if let Err(error) = &spawned {
+            log::error!("{}: no thread: {error}", self.member.role.name);
+        }
+        spawned.is_ok()
     }
 }
 

@@ -29,6 +29,9 @@ use span::Span;
 /// consumers come back at once after a rebalance.
 pub const LINGER: Duration = Duration::from_millis(300);
 
+/// How long after the end of its connection a program is waited for whose member had ended before.
+const MISSED: Duration = Duration::from_secs(10);
+
 /// Where a partition without a committed offset starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OffsetReset {
@@ -111,6 +114,12 @@ struct State {
     trouble: Option<ErrorCode>,
     /// A prefetch thread waits until something has been served.
     out_of_room: bool,
+    /// Changes with the positions to fetch from: a fetch that waits for records of the old ones is given up.
+    arrangement: u64,
+    /// The epoch in which it was looked whether the program asks for all that the member owns.
+    told: Option<u64>,
+    /// What the program was about to ask for when the member ended.
+    left: BTreeMap<(String, i32), i64>,
     /// The leaders that a prefetch thread runs for.
     fetching: BTreeSet<i32>,
 }
@@ -145,6 +154,9 @@ impl Member {
             poked: false,
             trouble: None,
             out_of_room: false,
+            arrangement: 0,
+            told: None,
+            left: BTreeMap::new(),
             fetching: BTreeSet::new(),
         };
         let committer = Mutex::new(Coordinator::new(cluster.clone(), &role.group, &role.name));
@@ -201,7 +213,12 @@ impl Member {
         }
     }
 
-    /// Whether nobody is attached.
+    /// Whether no connection is served.
+    pub fn is_unattended(&self) -> bool {
+        self.state().attached.is_none()
+    }
+
+    /// Whether nobody is attached to a member that lives.
     pub fn lingers(&self) -> bool {
         let state = self.state();
         state.attached.is_none() && !matches!(state.phase, Phase::Ended(_))
@@ -217,8 +234,17 @@ impl Member {
         }
         let state = self.state();
         asked.iter().all(|(topic, partition, offset)| {
-            state.owned.get(&(topic.clone(), *partition)).is_none_or(|span| span.continues(*offset))
+            let key = (topic.clone(), *partition);
+            let left = state.left.get(&key).is_none_or(|left| left == offset);
+            left && state.owned.get(&key).is_none_or(|span| span.expected() == Some(*offset))
         })
+    }
+
+    /// Whether the member has ended though its program may still be there.
+    pub fn is_missed(&self) -> bool {
+        let state = self.state();
+        let there = state.attached.is_some() || state.detached_at.elapsed() < MISSED;
+        matches!(state.phase, Phase::Ended(_)) && self.role.program == Program::Foreign && there
     }
 
     /// Whether every one of these commits is one that this member would let through.
@@ -287,7 +313,9 @@ impl Member {
             }
             let now = Instant::now();
             if now >= deadline || self.cluster.stopping() {
-                return Err(state.trouble.unwrap_or(ErrorCode::REQUEST_TIMED_OUT));
+                // Retriable codes are for the adapter: on some of them the crate would ask again by itself.
+                let lasting = state.trouble.filter(|code| !code.is_retriable());
+                return Err(lasting.unwrap_or(ErrorCode::REQUEST_TIMED_OUT));
             }
             state = self.wait(state, (deadline - now).min(Duration::from_millis(100)));
         }
@@ -302,6 +330,7 @@ impl Member {
             span.rewind(committed.get(key).copied().flatten());
         }
         state.moved = false;
+        state.arrangement += 1;
         self.changed.notify_all();
         true
     }

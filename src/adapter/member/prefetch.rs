@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Chunk, Member, OffsetReset, Phase};
+use super::{Chunk, Member, Phase, Span};
 use crate::cluster::connection::Connection;
 use crate::cluster::fetching::{self, Fetched, Position};
-use crate::cluster::{self, Backoff};
+use crate::cluster::{self, Backoff, offsets};
 use crate::protocol::error_code::ErrorCode;
 use crate::protocol::legacy::message_set;
-use crate::protocol::records::{Batches, RecordsError};
+use crate::protocol::records::{Batch, Batches, RecordsError};
 
 /// A partition is not fetched further while this many of its bytes wait.
 const PARTITION_AHEAD: usize = 1024 * 1024;
@@ -22,6 +22,12 @@ const TOTAL_AHEAD: usize = 32 * 1024 * 1024;
 const FETCH_BYTES: i32 = 1024 * 1024;
 /// The most bytes that one record batch may have when unpacked.
 const MAX_UNPACKED: usize = 128 * 1024 * 1024;
+/// No further batch is unpacked into a chunk of this size.
+const CHUNK_BYTES: usize = 4 * 1024 * 1024;
+/// How often it is looked for partitions whose leader is not known.
+const LEADER_LOOK: Duration = Duration::from_millis(250);
+/// How long a partition in trouble is left alone.
+const REST: Duration = Duration::from_secs(1);
 /// How long a broker holds a fetch that finds nothing.
 const FETCH_WAIT: Duration = Duration::from_millis(500);
 
@@ -33,14 +39,12 @@ struct Round {
     /// Positions, each with the version of the span it was read from.
     wanted: Vec<(Position, u64)>,
     wait: Duration,
+    arrangement: u64,
 }
 
 /// Leaders of owned partitions that have no thread yet; they count as having one from now on.
 pub(super) fn missing(member: &Member) -> Vec<i32> {
     let leader = |(topic, partition): &(String, i32)| member.cluster.leader(topic, *partition);
-    if member.state().owned.keys().any(|key| leader(key).is_none()) {
-        look_for_leaders(member);
-    }
     let mut state = member.state();
     if matches!(state.phase, Phase::Ended(_)) {
         return Vec::new();
@@ -51,23 +55,56 @@ pub(super) fn missing(member: &Member) -> Vec<i32> {
     missing
 }
 
+/// Keeps the member's partitions led by somebody who is known; runs until the member has ended.
+pub(super) fn follow_leaders(member: &Member) {
+    while !member.ended() {
+        let leaderless = {
+            let state = member.state();
+            state.owned.keys().any(|(topic, partition)| member.cluster.leader(topic, *partition).is_none())
+        };
+        if leaderless {
+            look_for_leaders(member);
+            member.poke();
+        }
+        std::thread::sleep(LEADER_LOOK);
+    }
+}
+
+/// Lets another thread take over when the one for this leader panics.
+struct Fetching<'a>(&'a Member, i32);
+
+impl Drop for Fetching<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.state().fetching.remove(&self.1);
+        }
+    }
+}
+
 /// Fetches from `leader` until it leads none of the member's partitions or the member has ended.
 pub(super) fn run(member: &Member, leader: i32) {
+    let _fetching = Fetching(member, leader);
     let mut connection = None;
     let mut backoff = Backoff::default();
-    while let Some(round) = next_round(member, leader) {
+    let mut turn = 0;
+    while let Some(mut round) = next_round(member, leader) {
         if round.wanted.is_empty() {
             continue;
         }
+        // Only the first partition with data is sure to bring a batch larger than the limits.
+        turn = (turn + 1) % round.wanted.len();
+        round.wanted.rotate_left(turn);
         match fetch(member, leader, &mut connection, &round) {
             Ok(fetched) => {
-                let troubled = take(member, &round, fetched);
-                if !troubled {
+                if !take(member, &round, fetched) {
                     backoff = Backoff::default();
                     continue;
                 }
             }
-            Err(cluster::Error::Cancelled) => connection = None,
+            Err(cluster::Error::Cancelled) => {
+                connection = None;
+                continue;
+            }
             Err(error) => {
                 log::debug!("{}: fetching from node {leader}: {error}", member.role.name);
                 connection = None;
@@ -85,15 +122,18 @@ fn next_round(member: &Member, leader: i32) -> Option<Round> {
     let led: Vec<&(String, i32)> =
         state.owned.keys().filter(|(topic, p)| member.cluster.leader(topic, *p) == Some(leader)).collect();
     if matches!(state.phase, Phase::Ended(_)) || led.is_empty() {
+        // In the same breath, so that the next leader change is not missed.
         state.fetching.remove(&leader);
         return None;
     }
     let waiting: usize = state.owned.values().map(|span| span.buffered).sum();
+    let arrangement = state.arrangement;
     let mut wanted = Vec::new();
     let count = led.len();
     for (topic, partition) in led {
         let Some(span) = state.owned.get(&(topic.clone(), *partition)) else { continue };
-        if span.floor.is_some() && span.buffered < PARTITION_AHEAD && waiting < TOTAL_AHEAD {
+        let rests = span.rest_until.is_some_and(|until| Instant::now() < until);
+        if span.floor.is_some() && !rests && span.buffered < PARTITION_AHEAD && waiting < TOTAL_AHEAD {
             let position = Position {
                 topic: topic.clone(),
                 partition: *partition,
@@ -108,7 +148,7 @@ fn next_round(member: &Member, leader: i32) -> Option<Round> {
         drop(member.wait(state, FETCH_WAIT));
     }
     let wait = if wanted.len() < count { CROWDED_WAIT } else { FETCH_WAIT };
-    Some(Round { wanted, wait })
+    Some(Round { wanted, wait, arrangement })
 }
 
 fn fetch(
@@ -124,12 +164,15 @@ fn fetch(
     };
     let positions: Vec<Position> = round.wanted.iter().map(|(position, _)| position.clone()).collect();
     fetching::ask(link, &positions, round.wait)?;
-    fetching::answer(link, deadline, &mut || !member.ended())
+    fetching::answer(link, deadline, &mut || {
+        let state = member.state();
+        state.arrangement == round.arrangement && !matches!(state.phase, Phase::Ended(_))
+    })
 }
 
-/// Adds what came to the spans; tells whether a partition was in trouble.
+/// Adds what came to the spans; tells whether a partition has another leader now.
 fn take(member: &Member, round: &Round, fetched: Vec<Fetched>) -> bool {
-    let mut troubled = false;
+    let mut moved = false;
     for partition in fetched {
         let asked = round.wanted.iter().find(|(position, _)| {
             position.topic == partition.topic && position.partition == partition.partition
@@ -138,61 +181,72 @@ fn take(member: &Member, round: &Round, fetched: Vec<Fetched>) -> bool {
         match partition.error {
             ErrorCode::NONE => match convert(&partition.records, position.offset) {
                 Ok(chunk) => add(member, position, *version, &partition, chunk),
-                Err(reason) => {
-                    troubled = true;
-                    log::error!(
-                        "{}-{} from offset {}: {reason}; it is fetched again",
-                        position.topic,
-                        position.partition,
-                        position.offset
-                    );
-                }
+                Err(reason) => rest(member, position, &reason.to_string()),
             },
-            ErrorCode::OFFSET_OUT_OF_RANGE => out_of_range(member, position, *version, partition.log_start),
-            code => {
-                troubled = true;
+            ErrorCode::OFFSET_OUT_OF_RANGE => {
+                if !out_of_range(member, position, *version) {
+                    rest(member, position, "the log's offsets are not known now");
+                }
+            }
+            code if code.is_retriable() => {
+                moved = true;
                 log::debug!("{}: {}-{}: {code}", member.role.name, position.topic, position.partition);
             }
+            code => rest(member, position, code.name()),
         }
     }
     member.changed.notify_all();
-    troubled
+    moved
 }
 
 fn add(member: &Member, position: &Position, version: u64, partition: &Fetched, chunk: Chunk) {
     let mut state = member.state();
     if let Some(span) = state.owned.get_mut(&(position.topic.clone(), position.partition)) {
+        span.rest_until = None;
         span.high_watermark = partition.high_watermark;
         span.add(version, position.offset, chunk);
     }
 }
 
-/// The log no longer has, or does not have yet, what comes next: goes on where the records begin, or by the reset
-/// policy when the log has become shorter than what was consumed.
-fn out_of_range(member: &Member, position: &Position, version: u64, log_start: i64) {
-    let (topic, partition) = (&position.topic, position.partition);
-    let to = if position.offset < log_start || member.settings.offset_reset == OffsetReset::Earliest {
-        log_start
-    } else {
-        let wanted = [(topic.clone(), partition, cluster::offsets::LATEST)];
-        let deadline = member.cluster.deadline(Instant::now() + Duration::from_secs(5));
-        let found = cluster::offsets::list(&member.cluster, &member.role.name, &wanted, deadline);
-        match found.ok().and_then(|found| found.get(&(topic.clone(), partition)).copied()) {
-            Some(latest) => latest,
-            None => return,
-        }
-    };
+/// Leaves a partition in trouble alone for a moment; the leader's others go on.
+fn rest(member: &Member, position: &Position, reason: &str) {
     let mut state = member.state();
-    let span = state.owned.get_mut(&(topic.clone(), partition));
-    if let Some(span) = span.filter(|span| span.version == version) {
+    if let Some(span) = state.owned.get_mut(&(position.topic.clone(), position.partition)) {
+        let first = span.rest_until.replace(Instant::now() + REST).is_none();
+        let level = if first { log::Level::Error } else { log::Level::Debug };
+        let (topic, partition, offset) = (&position.topic, position.partition, position.offset);
+        log::log!(level, "{topic}-{partition} from offset {offset}: {reason}; it is fetched again");
+    }
+}
+
+/// The log no longer has, or does not have yet, what comes next: goes on where the records begin, or by the reset
+/// policy when the log has become shorter than what was consumed. False if the offsets cannot be had now.
+fn out_of_range(member: &Member, position: &Position, version: u64) -> bool {
+    let key = (position.topic.clone(), position.partition);
+    let deadline = member.cluster.deadline(Instant::now() + Duration::from_secs(5));
+    let mut bounds = [offsets::EARLIEST, offsets::LATEST].into_iter().map(|time| {
+        let wanted = [(position.topic.clone(), position.partition, time)];
+        offsets::find(&member.cluster, &member.role.name, &wanted, deadline).remove(&key)
+    });
+    let (Some(Some(earliest)), Some(Some(latest))) = (bounds.next(), bounds.next()) else { return false };
+    let mut state = member.state();
+    let fits = |span: &&mut Span| span.version == version && span.fetch_from == position.offset;
+    let Some(span) = state.owned.get_mut(&key).filter(fits) else { return true };
+    let name = &member.role.name;
+    let (topic, partition) = &key;
+    if position.offset < earliest {
         log::warn!(
-            "{}: {topic}-{partition} has no offset {} any more; going on at {to}",
-            member.role.name,
+            "{name}: {topic}-{partition} no longer has offset {}; going on at {earliest}",
             position.offset
         );
-        span.reset(to);
+        span.seek(earliest);
+    } else if position.offset > latest {
+        log::warn!("{name}: {topic}-{partition} ends at {latest}, before offset {}", position.offset);
+        span.fall_back(earliest, latest);
         state.epoch += 1;
     }
+    state.arrangement += 1;
+    true
 }
 
 fn look_for_leaders(member: &Member) {
@@ -204,24 +258,41 @@ fn look_for_leaders(member: &Member) {
 }
 
 /// Translates record batches into format 0 messages, from `from` on; control batches and other gaps are stepped over.
+/// Ends after a batch that makes the chunk larger than [`CHUNK_BYTES`], or before one that is damaged.
 ///
 /// # Errors
-/// A batch is damaged, or larger than [`MAX_UNPACKED`] when unpacked; nothing after it can be told either.
+/// The first batch is damaged, or larger than [`MAX_UNPACKED`] when unpacked.
 pub fn convert(batches: &Bytes, from: i64) -> Result<Chunk, RecordsError> {
     let mut chunk = Chunk { next_offset: from, ..Chunk::default() };
     chunk.bytes.reserve(batches.len() * 2);
     for batch in Batches::new(batches) {
-        let batch = batch?;
-        if !batch.header.is_control() {
-            for record in &batch.unpack(MAX_UNPACKED)? {
-                let record = record?;
-                if record.offset >= from {
-                    message_set::append(&mut chunk.bytes, record.offset, record.key, record.value);
-                    chunk.messages.push((record.offset, chunk.bytes.len()));
-                }
+        let (whole, count) = (chunk.bytes.len(), chunk.messages.len());
+        match batch.and_then(|batch| translate(&batch, from, &mut chunk)) {
+            Ok(()) => {}
+            Err(error) if chunk.next_offset == from => return Err(error),
+            Err(_) => {
+                chunk.bytes.truncate(whole);
+                chunk.messages.truncate(count);
+                break;
             }
         }
-        chunk.next_offset = chunk.next_offset.max(batch.header.last_offset() + 1);
+        if chunk.bytes.len() > CHUNK_BYTES {
+            break;
+        }
     }
     Ok(chunk)
+}
+
+fn translate(batch: &Batch, from: i64, chunk: &mut Chunk) -> Result<(), RecordsError> {
+    if !batch.header.is_control() {
+        for record in &batch.unpack(MAX_UNPACKED)? {
+            let record = record?;
+            if record.offset >= from {
+                message_set::append(&mut chunk.bytes, record.offset, record.key, record.value);
+                chunk.messages.push((record.offset, chunk.bytes.len()));
+            }
+        }
+    }
+    chunk.next_offset = chunk.next_offset.max(batch.header.last_offset().saturating_add(1));
+    Ok(())
 }

@@ -55,14 +55,13 @@ impl Member {
             self.changed.notify_all();
         }
         let result = loop {
-            if let Err(code) = self.may_serve(&state, epoch) {
+            if let Err(code) = self.may_serve(&mut state, epoch, asks) {
                 break Err(code);
             }
             if state.phase == Phase::Stable && !state.cut_off {
                 match state.note_asks(asks) {
                     Ok(starts) if starts.is_empty() => {}
                     Ok(starts) => {
-                        self.changed.notify_all();
                         drop(state);
                         self.commit_starts(starts);
                         state = self.state();
@@ -90,14 +89,24 @@ impl Member {
         result
     }
 
-    fn may_serve(&self, state: &State, epoch: u64) -> Result<(), ErrorCode> {
+    fn may_serve(&self, state: &mut State, epoch: u64, asks: &[Ask]) -> Result<(), ErrorCode> {
         let own = matches!(self.role.program, Program::Own(_));
         match state.phase {
-            Phase::Ended(code) => Err(code),
-            Phase::Draining(_) | Phase::Joining if own => Err(ErrorCode::REBALANCE_IN_PROGRESS),
-            Phase::Stable if own && state.epoch != epoch => Err(ErrorCode::REBALANCE_IN_PROGRESS),
-            _ => Ok(()),
+            Phase::Ended(code) => return Err(code),
+            Phase::Draining(_) | Phase::Joining if own => return Err(ErrorCode::REBALANCE_IN_PROGRESS),
+            Phase::Joining => return state.trouble.filter(is_lasting).map_or(Ok(()), Err),
+            Phase::Stable if own && state.epoch != epoch => return Err(ErrorCode::REBALANCE_IN_PROGRESS),
+            Phase::Stable | Phase::Draining(_) => {}
         }
+        if state.told.replace(state.epoch) == Some(state.epoch) || state.owns_only(asks) {
+            return Ok(());
+        }
+        // The topic has got partitions that the program does not know of: nobody would handle them.
+        log::warn!(
+            "{} owns partitions that its program does not ask for; it has to begin anew",
+            self.role.name
+        );
+        Err(ErrorCode::REBALANCE_IN_PROGRESS)
     }
 
     /// Makes the start that a program chose for a partition without a committed offset the group's: whoever gets the
@@ -106,7 +115,12 @@ impl Member {
         let deadline = Instant::now() + self.settings.heartbeat_interval.max(Duration::from_secs(2));
         let results = self.commit_as_member(&starts, deadline);
         for (commit, code) in starts.iter().zip(results) {
+            let mut state = self.state();
+            state.arrangement += 1;
             if !code.is_ok() {
+                if let Some(span) = state.owned.get_mut(&(commit.topic.clone(), commit.partition)) {
+                    span.undecide();
+                }
                 log::warn!(
                     "{}: the start of {}-{} at {} could not be committed: {code}",
                     self.role.name,
@@ -119,7 +133,20 @@ impl Member {
     }
 }
 
+fn is_lasting(code: &ErrorCode) -> bool {
+    let passing =
+        [ErrorCode::ILLEGAL_GENERATION, ErrorCode::UNKNOWN_MEMBER_ID, ErrorCode::REBALANCE_IN_PROGRESS];
+    !code.is_retriable() && !passing.contains(code)
+}
+
 impl State {
+    fn owns_only(&self, asks: &[Ask]) -> bool {
+        let asked = |(topic, partition): &(String, i32)| {
+            asks.iter().any(|ask| ask.topic == *topic && ask.partition == *partition)
+        };
+        self.owned.keys().all(asked)
+    }
+
     /// Tells the spans what is asked; gives the starts that the program chose by it.
     fn note_asks(&mut self, asks: &[Ask]) -> Result<Vec<Commit>, (usize, ErrorCode)> {
         let mut starts = Vec::new();
@@ -127,7 +154,7 @@ impl State {
             let Some(span) = self.owned.get_mut(&(ask.topic.clone(), ask.partition)) else { continue };
             let undecided = span.floor.is_none();
             span.ask(ask.offset).map_err(|code| (index, code))?;
-            if undecided {
+            if undecided && span.floor.is_some() {
                 starts.push(Commit {
                     topic: ask.topic.clone(),
                     partition: ask.partition,

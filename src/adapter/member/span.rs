@@ -2,6 +2,8 @@
 //! and the records fetched ahead.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use crate::protocol::error_code::ErrorCode;
 
@@ -26,9 +28,11 @@ struct Open {
 /// An ownership span: unbroken over rebalances in which the member kept the partition.
 #[derive(Debug)]
 pub struct Span {
-    /// The lowest offset that may be committed: where the span began, then the last commit. `None` until the
-    /// program's first fetch says where a partition without a committed offset starts.
+    /// The lowest offset that may be committed: where the span began, then the last commit. `None` while it is not
+    /// decided where a partition without a committed offset starts; nothing is served then.
     pub floor: Option<i64>,
+    /// An undecided start is the reset policy's affair, not the program's.
+    pub by_policy: bool,
     /// The highest offset that may be committed: after the last message served.
     pub ceiling: i64,
     /// The offset that the program will ask for next, as far as is known.
@@ -37,6 +41,8 @@ pub struct Span {
     pub fetch_from: i64,
     /// Changes when the position is set anew; records fetched for an older one are dropped.
     pub version: u64,
+    /// After trouble with this partition alone: when to fetch again.
+    pub rest_until: Option<Instant>,
     /// The offset after the last record that all in-sync replicas have.
     pub high_watermark: i64,
     ahead: VecDeque<Open>,
@@ -45,15 +51,17 @@ pub struct Span {
 }
 
 impl Span {
-    /// A span that begins at `start`, the committed offset or the one that the reset policy chose.
-    pub fn new(start: Option<i64>) -> Span {
-        let from = start.unwrap_or(0);
+    /// A span that begins at the committed offset, or undecided.
+    pub fn new(committed: Option<i64>, by_policy: bool) -> Span {
+        let from = committed.unwrap_or(0);
         Span {
-            floor: start,
+            floor: committed,
+            by_policy,
             ceiling: from,
             expected: None,
             fetch_from: from,
-            version: 0,
+            version: next_version(),
+            rest_until: None,
             high_watermark: from,
             ahead: VecDeque::new(),
             buffered: 0,
@@ -74,10 +82,26 @@ impl Span {
         self.buffered = 0;
         self.fetch_from = offset;
         self.expected = None;
-        self.version += 1;
+        self.version = next_version();
     }
 
-    /// Begins anew at `offset`, the old position being gone from the log.
+    /// The log has become shorter than what was consumed: it now reaches from `earliest` to `latest`. A program of its own
+    /// mind goes on where it asks for; if that is past the end, it is told so, as whatever lies before `earliest` is.
+    pub fn fall_back(&mut self, earliest: i64, latest: i64) {
+        match self.expected {
+            _ if self.by_policy => self.undecide(),
+            Some(expected) if expected <= latest => self.reset(expected),
+            _ => self.reset(earliest),
+        }
+    }
+
+    /// Takes a start back that could not be made the group's.
+    pub fn undecide(&mut self) {
+        self.reset(0);
+        self.floor = None;
+    }
+
+    /// Begins at `offset`.
     pub fn reset(&mut self, offset: i64) {
         self.floor = Some(offset);
         self.ceiling = offset;
@@ -86,7 +110,10 @@ impl Span {
 
     /// Starts serving over at the lowest offset not committed, for a program that begins anew.
     pub fn rewind(&mut self, committed: Option<i64>) {
-        self.reset(committed.or(self.floor).unwrap_or(0));
+        match committed.or(self.floor) {
+            Some(offset) => self.reset(offset),
+            None => self.undecide(),
+        }
     }
 
     /// Takes note that the program asks for `asked`, and seeks where that is not what comes next.
@@ -98,6 +125,8 @@ impl Span {
         match (self.expected, self.floor) {
             (Some(expected), _) if expected == asked => {}
             (Some(_), _) => self.seek(asked),
+            // A program that was told no offset asks for -1.
+            (None, None) if self.by_policy || asked < 0 => self.by_policy = true,
             (None, None) => self.reset(asked),
             (None, Some(_)) if asked <= self.position() => {}
             (None, Some(_)) => return Err(ErrorCode::OFFSET_OUT_OF_RANGE),
@@ -155,10 +184,16 @@ impl Span {
         self.floor = self.floor.max(Some(offset));
     }
 
-    /// Whether the program's question for `asked` goes on where this span's last answer ended.
-    pub fn continues(&self, asked: i64) -> bool {
-        self.expected == Some(asked)
+    /// The offset that the program will ask for next, as far as is known.
+    pub fn expected(&self) -> Option<i64> {
+        self.expected
     }
+}
+
+/// Versions are never used twice, so that what was fetched for a span that was lost cannot be taken for another's.
+fn next_version() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed)
 }
 
 #[cfg(test)]
@@ -186,10 +221,10 @@ mod tests {
 
     #[test]
     fn serving_keeps_to_the_limit_over_chunks_and_always_serves_one() {
-        let mut span = Span::new(Some(5));
+        let mut span = Span::new(Some(5), false);
         span.ask(5).unwrap();
-        span.add(0, 5, chunk(&[5, 6, 8], 9));
-        span.add(0, 9, chunk(&[9], 12));
+        span.add(span.version, 5, chunk(&[5, 6, 8], 9));
+        span.add(span.version, 9, chunk(&[9], 12));
         assert_eq!(serve(&mut span, 1), [5]);
         assert_eq!(serve(&mut span, 16), [6, 8]);
         assert_eq!(serve(&mut span, 100), [9]);
@@ -199,9 +234,9 @@ mod tests {
 
     #[test]
     fn a_gap_does_not_look_like_a_seek() {
-        let mut span = Span::new(Some(0));
+        let mut span = Span::new(Some(0), false);
         span.ask(0).unwrap();
-        span.add(0, 0, chunk(&[0], 10));
+        span.add(span.version, 0, chunk(&[0], 10));
         assert_eq!(serve(&mut span, 100), [0]);
         span.ask(1).unwrap();
         assert_eq!(span.fetch_from, 10);
@@ -209,34 +244,57 @@ mod tests {
 
     #[test]
     fn an_answer_that_was_lost_is_served_again() {
-        let mut span = Span::new(Some(0));
+        let mut span = Span::new(Some(0), false);
         span.ask(0).unwrap();
-        span.add(0, 0, chunk(&[0, 1], 2));
+        span.add(span.version, 0, chunk(&[0, 1], 2));
         assert_eq!(serve(&mut span, 100), [0, 1]);
+        let before = span.version;
         span.ask(0).unwrap();
         assert_eq!(span.fetch_from, 0);
-        span.add(0, 2, chunk(&[2], 3));
+        span.add(before, 2, chunk(&[2], 3));
         assert_eq!(span.fetch_from, 0, "records fetched for the old position are dropped");
     }
 
     #[test]
     fn a_program_that_remembers_more_than_is_committed_is_told() {
-        assert_eq!(Span::new(Some(3)).ask(7), Err(ErrorCode::OFFSET_OUT_OF_RANGE));
-        assert_eq!(Span::new(Some(3)).ask(2), Ok(()));
+        assert_eq!(Span::new(Some(3), false).ask(7), Err(ErrorCode::OFFSET_OUT_OF_RANGE));
+        assert_eq!(Span::new(Some(3), false).ask(2), Ok(()));
     }
 
     #[test]
     fn without_a_committed_offset_the_program_says_where_it_starts() {
-        let mut span = Span::new(None);
+        let mut span = Span::new(None, false);
         span.ask(42).unwrap();
         assert_eq!((span.floor, span.fetch_from), (Some(42), 42));
     }
 
     #[test]
+    fn a_program_that_knows_no_offset_leaves_the_start_to_the_policy() {
+        let mut span = Span::new(None, false);
+        span.ask(-1).unwrap();
+        assert_eq!((span.floor, span.by_policy), (None, true));
+        span.reset(9);
+        span.ask(-1).unwrap();
+        assert_eq!(span.fetch_from, 9);
+    }
+
+    #[test]
+    fn a_log_that_became_shorter_is_begun_where_the_program_asks_or_the_program_is_told() {
+        let mut fallen = Span::new(Some(5000), false);
+        fallen.ask(7).unwrap();
+        fallen.fall_back(0, 7);
+        assert_eq!((fallen.ask(7), fallen.fetch_from), (Ok(()), 7));
+        let mut remembering = Span::new(Some(5000), false);
+        remembering.ask(5000).unwrap();
+        remembering.fall_back(0, 7);
+        assert_eq!(remembering.ask(5000), Err(ErrorCode::OFFSET_OUT_OF_RANGE));
+    }
+
+    #[test]
     fn a_commit_lies_between_the_last_one_and_what_was_served() {
-        let mut span = Span::new(Some(10));
+        let mut span = Span::new(Some(10), false);
         span.ask(10).unwrap();
-        span.add(0, 10, chunk(&[10, 11, 12], 13));
+        span.add(span.version, 10, chunk(&[10, 11, 12], 13));
         serve(&mut span, 16);
         let admitted: Vec<i64> = (8..15).filter(|o| span.admits(*o)).collect();
         assert_eq!(admitted, [10, 11, 12]);
@@ -247,9 +305,9 @@ mod tests {
 
     #[test]
     fn a_program_that_begins_anew_gets_what_is_not_committed_again() {
-        let mut span = Span::new(Some(0));
+        let mut span = Span::new(Some(0), false);
         span.ask(0).unwrap();
-        span.add(0, 0, chunk(&[0, 1, 2], 3));
+        span.add(span.version, 0, chunk(&[0, 1, 2], 3));
         serve(&mut span, 100);
         span.committed(1);
         span.rewind(Some(1));

@@ -85,6 +85,26 @@ pub enum Request<'a> {
     },
 }
 
+impl Request<'_> {
+    /// The topics and the group that the request names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        fn of<P>(topics: &Topics<P>) -> Vec<&str> {
+            topics.iter().map(|(topic, _)| topic.as_str()).collect()
+        }
+        let (mut names, group) = match self {
+            Request::Metadata { topics } => (topics.iter().map(String::as_str).collect(), None),
+            Request::Produce { topics, .. } => (of(topics), None),
+            Request::Fetch { topics, .. } => (of(topics), None),
+            Request::ListOffsets { topics } => (of(topics), None),
+            Request::GroupCoordinator { group } => (Vec::new(), Some(group)),
+            Request::OffsetFetch { group, topics, .. } => (of(topics), Some(group)),
+            Request::OffsetCommit { group, topics, .. } => (of(topics), Some(group)),
+        };
+        names.extend(group.map(String::as_str));
+        names.into_iter()
+    }
+}
+
 /// Messages for one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProducePartition<'a> {

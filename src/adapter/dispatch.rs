@@ -1,0 +1,107 @@
+//! Reads a program's requests and answers each exactly once, in order, in one write.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::client_id::ClientId;
+use super::session::{STALL, Session};
+use super::{commit, fetch, metadata, offsets, produce};
+use crate::cluster::frame::{FrameError, FrameReader};
+use crate::protocol::error_code::ErrorCode;
+use crate::protocol::legacy::request::{self, Request, RequestError};
+use crate::protocol::legacy::response;
+
+/// The largest request accepted, in bytes.
+const MAX_REQUEST: usize = 64 * 1024 * 1024;
+
+/// Serves the connection until either side closes it.
+pub fn serve(mut session: Session) {
+    let mut reader = FrameReader::default();
+    loop {
+        let frame = match next_frame(&session, &mut reader) {
+            Ok(frame) => frame,
+            Err(FrameError::Closed | FrameError::Cut | FrameError::Stopped) => return,
+            Err(error) => {
+                log::warn!("adapter: a connection of {}: {error}", session.client.shown());
+                return;
+            }
+        };
+        match answer(&mut session, &frame) {
+            Ok(Some(answer)) => {
+                if let Err(error) = session.stream.write_all(&answer) {
+                    log::debug!("adapter: {} takes no answer: {error}", session.client.shown());
+                    return;
+                }
+            }
+            Ok(None) => {}
+            Err(error) => {
+                log::warn!("adapter: {error}; closed: here only the kafka crate's requests are served");
+                return;
+            }
+        }
+    }
+}
+
+fn next_frame(session: &Session, reader: &mut FrameReader) -> Result<Bytes, FrameError> {
+    let mut begun = None;
+    reader.next(&session.stream, MAX_REQUEST, &mut |mid_frame| {
+        let stalled = mid_frame && begun.get_or_insert_with(Instant::now).elapsed() > STALL;
+        !stalled && !session.shared.cluster.stopping()
+    })
+}
+
+/// The answer's frame; none for what wants none.
+fn answer(session: &mut Session, frame: &[u8]) -> Result<Option<Vec<u8>>, RequestError> {
+    let (header, request) = request::decode(frame)?;
+    if let Some(name) = request.names().find(|name| name.chars().any(char::is_control)) {
+        log::warn!("adapter: a topic or group named {name:?}: refused");
+        return Ok(refuse(header.correlation_id, &request, session.local));
+    }
+    session.client = ClientId::parse(&header.client_id);
+    let id = header.correlation_id;
+    if !session.may_enter() {
+        log::warn!("adapter: {} has no valid token: refused", session.client.shown());
+        return Ok(refuse(id, &request, session.local));
+    }
+    let answer = match &request {
+        Request::Metadata { topics } => Some(metadata::metadata(session, id, topics)),
+        Request::GroupCoordinator { .. } => Some(metadata::group_coordinator(session, id)),
+        Request::Produce { acks, timeout_ms, topics } => {
+            session.fresh = false;
+            let answer = produce::produce(session, id, *timeout_ms, topics);
+            (*acks != 0).then_some(answer)
+        }
+        Request::ListOffsets { topics } => {
+            session.fresh = false;
+            Some(offsets::list(session, id, topics))
+        }
+        Request::OffsetFetch { group, topics, .. } => {
+            session.fresh = false;
+            Some(offsets::committed(session, id, group, topics))
+        }
+        Request::OffsetCommit { group, topics, .. } => Some(commit::commit(session, id, group, topics)),
+        Request::Fetch { max_wait_ms, min_bytes, topics } => {
+            Some(fetch::fetch(session, id, *max_wait_ms, *min_bytes, topics))
+        }
+    };
+    Ok(answer)
+}
+
+/// An authorization error for everything that a request names.
+fn refuse(id: i32, request: &Request<'_>, local: SocketAddr) -> Option<Vec<u8>> {
+    let topic = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
+    let group = ErrorCode::GROUP_AUTHORIZATION_FAILED;
+    Some(match request {
+        Request::Metadata { topics } => metadata::refused(id, local, topics, topic),
+        Request::GroupCoordinator { .. } => response::group_coordinator(id, Err(group)),
+        Request::Produce { acks: 0, .. } => return None,
+        Request::Produce { topics, .. } => produce::refused(id, topics, topic),
+        Request::ListOffsets { topics } => offsets::list_refused(id, topics, topic),
+        Request::OffsetFetch { topics, .. } => offsets::committed_refused(id, topics, group),
+        Request::OffsetCommit { topics, .. } => commit::refused(id, topics, group),
+        Request::Fetch { topics, .. } => fetch::refused(id, topics, topic),
+    })
+}

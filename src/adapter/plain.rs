@@ -1,0 +1,176 @@
+//! Fetching for a connection without a group, straight from the cluster.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use super::member::{Ask, Served, convert};
+use crate::cluster::connection::Connection;
+use crate::cluster::fetching::{self, Position};
+use crate::cluster::{Backoff, Cluster};
+use crate::protocol::error_code::ErrorCode;
+
+/// Fetches for one connection without a group, over connections of its own.
+#[derive(Default)]
+pub struct PlainFetcher {
+    connections: HashMap<i32, Connection>,
+    /// Where a partition goes on after a gap, by what the program still asks for.
+    past_gaps: HashMap<(String, i32), (i64, i64)>,
+}
+
+impl PlainFetcher {
+    /// Asks the leaders until a message comes or `wait` is over.
+    pub fn fetch(&mut self, cluster: &Cluster, name: &str, asks: &[Ask], wait: Duration) -> Vec<Served> {
+        if asks.is_empty() {
+            return Vec::new();
+        }
+        let deadline = Instant::now() + wait;
+        let mut backoff = Backoff::default();
+        let mut hold = Duration::ZERO;
+        loop {
+            let mut served: Vec<Served> = asks.iter().map(nothing).collect();
+            let troubled = self.round(cluster, name, asks, hold, &mut served);
+            if let Some(failed) = served.iter().position(|s| !s.error.is_ok()) {
+                // The crate would move past data that comes beside an error.
+                let code = served[failed].error;
+                served = asks.iter().map(nothing).collect();
+                served[failed].error = code;
+                return served;
+            }
+            let now = Instant::now();
+            if served.iter().any(|s| !s.messages.is_empty()) || now >= deadline || cluster.stopping() {
+                return served;
+            }
+            if troubled {
+                std::thread::sleep(backoff.wait().min(deadline - now));
+                let topics: Vec<&str> = asks.iter().map(|ask| ask.topic.as_str()).collect();
+                if let Err(error) = cluster.refresh(&topics, cluster.deadline(deadline)) {
+                    log::debug!("{name}: {error}");
+                }
+            }
+            hold = deadline.saturating_duration_since(Instant::now());
+        }
+    }
+
+    /// One request to each leader, all out before the first answer is awaited; tells whether one was in trouble.
+    fn round(
+        &mut self,
+        cluster: &Cluster,
+        name: &str,
+        asks: &[Ask],
+        hold: Duration,
+        served: &mut [Served],
+    ) -> bool {
+        let limit = cluster.deadline(Instant::now() + Duration::from_secs(30));
+        let mut troubled = false;
+        let mut by_leader: BTreeMap<i32, Vec<Position>> = BTreeMap::new();
+        for (ask, served) in asks.iter().zip(served.iter_mut()) {
+            match cluster.topic(&ask.topic, limit) {
+                Ok(Some(topic)) if !holds(topic.leaders.len(), ask.partition) => {
+                    served.error = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+                }
+                Ok(Some(_)) => match cluster.leader(&ask.topic, ask.partition) {
+                    Some(leader) => by_leader.entry(leader).or_default().push(self.position(ask)),
+                    None => troubled = true,
+                },
+                Ok(None) => served.error = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+                Err(_) => troubled = true,
+            }
+        }
+        let mut asked = Vec::new();
+        for (leader, positions) in by_leader {
+            match self.ask(cluster, name, leader, &positions, hold, limit) {
+                Ok(connection) => asked.push((leader, positions, connection)),
+                Err(error) => {
+                    log::debug!("{name}: fetching from node {leader}: {error}");
+                    troubled = true;
+                }
+            }
+        }
+        for (leader, positions, mut connection) in asked {
+            match fetching::answer(&mut connection, limit + hold, &mut || !cluster.stopping()) {
+                Ok(fetched) => {
+                    self.connections.insert(leader, connection);
+                    for partition in fetched {
+                        troubled |= self.take(asks, &positions, partition, served);
+                    }
+                }
+                Err(error) => {
+                    log::debug!("{name}: fetching from node {leader}: {error}");
+                    troubled = true;
+                }
+            }
+        }
+        troubled
+    }
+
+    fn ask(
+        &mut self,
+        cluster: &Cluster,
+        name: &str,
+        leader: i32,
+        positions: &[Position],
+        hold: Duration,
+        limit: Instant,
+    ) -> crate::cluster::Result<Connection> {
+        let mut connection = match self.connections.remove(&leader) {
+            Some(connection) => connection,
+            None => cluster.connect(leader, name, limit)?,
+        };
+        fetching::ask(&mut connection, positions, hold)?;
+        Ok(connection)
+    }
+
+    fn position(&self, ask: &Ask) -> Position {
+        let past = self.past_gaps.get(&(ask.topic.clone(), ask.partition));
+        let offset = past.filter(|(asked, _)| *asked == ask.offset).map_or(ask.offset, |(_, next)| *next);
+        Position {
+            topic: ask.topic.clone(),
+            partition: ask.partition,
+            offset,
+            max_bytes: i32::try_from(ask.max_bytes).unwrap_or(i32::MAX),
+        }
+    }
+
+    /// Takes one partition's answer; tells whether it is to be asked again after a look for its leader.
+    fn take(
+        &mut self,
+        asks: &[Ask],
+        positions: &[Position],
+        partition: fetching::Fetched,
+        served: &mut [Served],
+    ) -> bool {
+        let is_it = |topic: &str, number: i32| topic == partition.topic && number == partition.partition;
+        let Some(index) = asks.iter().position(|ask| is_it(&ask.topic, ask.partition)) else { return false };
+        let Some(position) = positions.iter().find(|p| is_it(&p.topic, p.partition)) else { return false };
+        let (ask, served) = (&asks[index], &mut served[index]);
+        match partition.error {
+            ErrorCode::NONE => match convert(&partition.records, position.offset) {
+                Ok(chunk) if chunk.messages.is_empty() => {
+                    if chunk.next_offset > position.offset {
+                        let key = (ask.topic.clone(), ask.partition);
+                        self.past_gaps.insert(key, (ask.offset, chunk.next_offset));
+                    }
+                }
+                Ok(chunk) => {
+                    served.messages = chunk.bytes;
+                    served.high_watermark = partition.high_watermark;
+                }
+                Err(reason) => {
+                    log::error!("{}-{}: {reason}", ask.topic, ask.partition);
+                    served.error = ErrorCode::CORRUPT_MESSAGE;
+                }
+            },
+            code if code.is_retriable() && code != ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => return true,
+            code => served.error = code,
+        }
+        false
+    }
+}
+
+fn nothing(ask: &Ask) -> Served {
+    Served { messages: Vec::new(), high_watermark: ask.offset, error: ErrorCode::NONE }
+}
+
+fn holds(count: usize, partition: i32) -> bool {
+    usize::try_from(partition).is_ok_and(|partition| partition < count)
+}
