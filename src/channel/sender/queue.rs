@@ -75,6 +75,7 @@ pub(super) struct Queue {
     messages: usize,
     bytes: usize,
     set_bytes: usize,
+    /// The partition that messages without a key go to next.
     rotation: usize,
     next_deadline: Option<Instant>,
     /// Why no lane reaches the topic.
@@ -316,8 +317,7 @@ impl Queue {
     fn take_healthy(&mut self, open: &mut Vec<Open>) -> Vec<Set> {
         let mut sets = Vec::new();
         let mut room = CALL_BYTES;
-        let start = self.rotation.min(self.partitions.len());
-        self.rotation = if start + 1 < self.partitions.len() { start + 1 } else { 0 };
+        let start = if self.rotation < self.partitions.len() { self.rotation } else { 0 };
         let (before, after) = self.partitions.split_at_mut(start);
         let turn = after.iter_mut().zip(start..).chain(before.iter_mut().zip(0..));
         for (partition, index) in turn {
@@ -327,7 +327,11 @@ impl Queue {
             let mut set = Set::new(index);
             let bytes = self.set_bytes.min(room);
             set.fill(&mut partition.waiting, bytes, usize::MAX, open);
+            let keyed = set.messages.len();
             set.fill(&mut self.unkeyed, bytes, usize::MAX, open);
+            if set.messages.len() > keyed {
+                self.rotation = index + 1;
+            }
             if !set.messages.is_empty() {
                 room = room.saturating_sub(set.bytes);
                 sets.push(set);

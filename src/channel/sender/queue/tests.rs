@@ -143,6 +143,23 @@ fn a_key_chooses_its_partition_and_messages_without_take_turns_call_by_call() {
 }
 
 #[test]
+fn every_partition_has_its_turn_whatever_calls_come_between() {
+    let mut bench = Bench::new(2);
+    let mut partitions = Vec::new();
+    for _ in 0..4 {
+        assert!(bench.take(0).is_empty(), "a lane looks in vain");
+        bench.push(&key_for(0, 2), "keyed");
+        let sets = bench.take(0);
+        bench.settle(0, sets, |_| stored(0));
+        bench.push("", "x");
+        let sets = bench.take(0);
+        partitions.extend(sets.iter().map(|set| set.partition));
+        bench.settle(0, sets, |_| stored(0));
+    }
+    assert_eq!(partitions, [0, 1, 0, 1]);
+}
+
+#[test]
 fn a_full_queue_takes_no_more_until_bytes_are_freed() {
     let mut bench = Bench::with_limits(1, 2, 1000);
     assert!(bench.push("", "a") && bench.push("", "b") && !bench.push("", "c"));
