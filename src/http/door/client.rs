@@ -327,6 +327,8 @@ impl Client {
         self.input.drain(..length.min(self.input.len()));
         if self.input.is_empty() {
             self.input.shrink_to(1024);
+        } else if self.input.capacity() > UNCOUNTED_BYTES {
+            self.input.shrink_to_fit(); // the beginning of the next request must not hold this one's memory
         }
         self.body = Vec::new();
         self.scan = Scan::default();
@@ -374,5 +376,31 @@ impl Client {
         let limits = turn.limits;
         self.deadline =
             turn.now + if self.input.is_empty() { limits.idle_timeout } else { limits.head_timeout };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client() -> Client {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let stream = std::net::TcpStream::connect(address).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        Client::new(TcpStream::from_std(stream), address, Instant::now())
+    }
+
+    #[test]
+    fn a_large_request_leaves_no_memory_behind_though_the_next_has_begun() {
+        let mut client = client();
+        let head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n";
+        client.input.extend_from_slice(head);
+        client.input.resize(head.len() + 1_000_000, b'x');
+        client.input.extend_from_slice(b"POST /next");
+        client.request = head::take(&client.input, &mut client.scan, 1_000_000).unwrap();
+        client.handed_over();
+        assert_eq!(client.input, b"POST /next");
+        assert!(client.input.capacity() <= UNCOUNTED_BYTES, "{} bytes", client.input.capacity());
     }
 }
