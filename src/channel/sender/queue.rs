@@ -26,10 +26,10 @@ const SET_BYTES: usize = 900_000;
 /// All sets of one call, so that a call stays a moment's work.
 const CALL_BYTES: usize = 4 << 20;
 
-/// Pause before a partition without a leader is tried again; the adapter itself waits for a leader, too.
+/// Pause before a sick partition is tried again; the adapter itself waits for a leader, too.
 const SICK_PAUSE: Duration = Duration::from_millis(100);
 
-/// A partition without a leader that no key asks for is tried with one message after this time.
+/// A sick partition that no key asks for is tried with one message after this time.
 const PROBE_AFTER: Duration = Duration::from_secs(5);
 
 /// How much may wait, and how long a call waits for a leader.
@@ -49,7 +49,8 @@ struct Partition {
     sick: Option<Sickness>,
 }
 
-/// Had no leader when it was last tried: why, and when to try again.
+/// Had no leader or gave no answer when it was last tried: why, and when to try again. Until it has answered it
+/// goes in calls apart from the healthy ones, so that those need not wait with it.
 struct Sickness {
     why: Why,
     retry_at: Instant,
@@ -280,7 +281,7 @@ impl Queue {
         self.partitions.iter().all(|partition| partition.sick.is_some())
     }
 
-    /// What waits for partitions that lately had no leader, together in one call, so that nothing else waits
+    /// What waits for partitions that lately had no leader or gave no answer, together in one call, so that nothing else waits
     /// with it.
     fn take_sick(&mut self, now: Instant, open: &mut Vec<Open>, finished: &mut Vec<Finished>) -> Vec<Set> {
         let mut sets = Vec::new();
@@ -435,12 +436,16 @@ impl Queue {
     }
 }
 
+const NO_ANSWER: &str = "its partition did not acknowledge the messages before it";
 const BEHIND_OTHERS: &str = "it waited too long behind other messages";
 
 impl Sickness {
     fn after(outcome: &SetOutcome, now: Instant) -> Option<Sickness> {
-        let SetOutcome::NeverWritten { reason } = outcome else { return None };
-        let why = Why::new("no_leader", reason);
+        let why = match outcome {
+            SetOutcome::NeverWritten { reason } => Why::new("no_leader", reason),
+            SetOutcome::Unknown { .. } => Why::new("no_answer", NO_ANSWER),
+            _ => return None,
+        };
         Some(Sickness { why, retry_at: now + SICK_PAUSE, probe_at: now + PROBE_AFTER })
     }
 }

@@ -306,6 +306,30 @@ fn partitions_without_a_leader_go_together_and_keep_nobody_else() {
 }
 
 #[test]
+fn a_partition_that_gave_no_answer_goes_apart_until_it_has_answered() {
+    let mut bench = Bench::new(2);
+    let keys = [key_for(0, 2), key_for(1, 2)];
+    let push_both = |bench: &mut Bench| keys.iter().for_each(|key| assert!(bench.push(key, key)));
+    push_both(&mut bench);
+    let sets = bench.take(0);
+    let lost = || SetOutcome::Unknown { reason: "no acknowledgement".to_owned() };
+    bench.settle(0, sets, |partition| if partition == 0 { lost() } else { stored(0) });
+    assert_eq!(bench.told().len(), 2, "nobody sends again what may be stored");
+    push_both(&mut bench);
+    let healthy = bench.take(0);
+    assert_eq!(names(&healthy), [(1, vec![keys[1].clone()])]);
+    bench.settle(0, healthy, |_| stored(1));
+    bench.pass(SICK_PAUSE);
+    bench.push(&keys[1], &keys[1]);
+    let apart = bench.take(0);
+    assert_eq!(names(&apart), [(0, vec![keys[0].clone()])]);
+    assert!(bench.queue.has_work(bench.now), "it keeps nobody");
+    bench.settle(0, apart, |_| stored(1));
+    bench.push(&keys[0], &keys[0]);
+    assert_eq!(bench.take(0).len(), 2, "together again");
+}
+
+#[test]
 fn calls_for_partitions_without_a_leader_leave_a_lane_for_the_others() {
     let mut bench = Bench::new(5);
     let keys: Vec<_> = (0..5).map(|partition| key_for(partition, 5)).collect();
