@@ -20,8 +20,12 @@ pub(super) const MAX_LANES: usize = 4;
 const YOUNG: Duration = Duration::from_millis(50);
 
 /// The most that one set weighs, to stay under the broker's default `message.max.bytes` (1048588). Lowered
-/// for a topic that takes less.
+/// for a topic that takes less, and raised again step by step: the topic's limit may have been, too, and it may
+/// have been a single message that was too large.
 const SET_BYTES: usize = 900_000;
+
+/// Time until a lowered size is doubled.
+const SET_GROWS_AFTER: Duration = Duration::from_secs(60);
 
 /// All sets of one call, so that a call stays a moment's work.
 const CALL_BYTES: usize = 4 << 20;
@@ -76,6 +80,8 @@ pub(super) struct Queue {
     messages: usize,
     bytes: usize,
     set_bytes: usize,
+    /// When `set_bytes` is raised again, where it was lowered.
+    set_grows_at: Instant,
     /// The partition that messages without a key go to next.
     rotation: usize,
     next_deadline: Option<Instant>,
@@ -95,6 +101,7 @@ impl Queue {
             messages: 0,
             bytes: 0,
             set_bytes: SET_BYTES,
+            set_grows_at: Instant::now(),
             rotation: 0,
             next_deadline: None,
             trouble: None,
@@ -103,7 +110,12 @@ impl Queue {
 
     /// Takes a message; false if the limits are reached.
     pub(super) fn push(&mut self, message: Outgoing, done: Done) -> bool {
-        let payload = Payload { key: message.key.unwrap_or_default(), value: message.value, late: false };
+        let payload = Payload {
+            key: message.key.unwrap_or_default(),
+            value: message.value,
+            late: false,
+            company: usize::MAX,
+        };
         let bytes = payload.bytes();
         if self.messages >= self.limits.messages || self.bytes + bytes > self.limits.bytes {
             return false;
@@ -191,6 +203,10 @@ impl Queue {
         if self.has_young_flight() || lane >= MAX_LANES {
             return Vec::new();
         }
+        if self.set_bytes < SET_BYTES && self.set_grows_at <= now {
+            self.set_bytes = (self.set_bytes * 2).min(SET_BYTES);
+            self.set_grows_at = now + SET_GROWS_AFTER;
+        }
         let mut open = Vec::new();
         let mut sets = self.take_sick(now, &mut open, finished);
         // A call that may have to wait for a leader keeps nobody.
@@ -235,6 +251,13 @@ impl Queue {
                     // The refused set was above the topic's limit, so half of it is above half of that limit:
                     // the size sinks fast to what the topic takes, and an offender ends up alone.
                     self.set_bytes = self.set_bytes.min(set.bytes / 2);
+                    self.set_grows_at = now + SET_GROWS_AFTER;
+                    self.requeue(now, set, open, &Why::new("queue_timeout", BEHIND_OTHERS), finished);
+                }
+                SetOutcome::Invalid { .. } if set.messages.len() > 1 => {
+                    // Half by half, so that one offender among many is found in few calls.
+                    let half = set.messages.len() / 2;
+                    set.messages.iter_mut().for_each(|payload| payload.company = half);
                     self.requeue(now, set, open, &Why::new("queue_timeout", BEHIND_OTHERS), finished);
                 }
                 _ => self.conclude(set, open, outcome, finished),
@@ -295,11 +318,10 @@ impl Queue {
             let Some(sick) = due else { continue };
             let mut set = Set::new(index);
             let bytes = self.set_bytes.min(room);
-            set.fill(&mut partition.waiting, bytes, usize::MAX, open);
-            if set.messages.is_empty() && none_healthy {
-                set.fill(&mut self.unkeyed, bytes, usize::MAX, open);
-            } else if set.messages.is_empty() && sick.probe_at <= now {
-                set.fill(&mut self.unkeyed, bytes, 1, open);
+            set.fill(&mut partition.waiting, bytes, open);
+            if set.messages.is_empty() && (none_healthy || sick.probe_at <= now) {
+                set.most = if none_healthy { usize::MAX } else { 1 };
+                set.fill(&mut self.unkeyed, bytes, open);
             }
             let too_late = now + self.limits.ack_timeout + self.limits.ack_timeout / 4;
             let gone = give_up(too_late, &mut set, &sick.why, open, finished);
@@ -327,9 +349,9 @@ impl Queue {
             }
             let mut set = Set::new(index);
             let bytes = self.set_bytes.min(room);
-            set.fill(&mut partition.waiting, bytes, usize::MAX, open);
+            set.fill(&mut partition.waiting, bytes, open);
             let keyed = set.messages.len();
-            set.fill(&mut self.unkeyed, bytes, usize::MAX, open);
+            set.fill(&mut self.unkeyed, bytes, open);
             if set.messages.len() > keyed {
                 self.rotation = index + 1;
             }

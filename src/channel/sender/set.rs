@@ -29,6 +29,8 @@ pub(super) struct Payload {
     pub(super) value: Vec<u8>,
     /// Its sender was told 'unknown' before the outcome came.
     pub(super) late: bool,
+    /// The most messages that its set may have: fewer and fewer after its sets were refused.
+    pub(super) company: usize,
 }
 
 impl Payload {
@@ -49,29 +51,30 @@ pub(super) struct Set {
     pub(super) messages: Vec<Payload>,
     /// The set's size on the wire, not less than that of the batch.
     pub(super) bytes: usize,
+    /// The most messages that it may have.
+    pub(super) most: usize,
 }
 
 impl Set {
     pub(super) fn new(partition: usize) -> Set {
-        Set { partition: i32::try_from(partition).unwrap_or(i32::MAX), messages: Vec::new(), bytes: 0 }
+        let partition = i32::try_from(partition).unwrap_or(i32::MAX);
+        Set { partition, messages: Vec::new(), bytes: 0, most: usize::MAX }
     }
 
-    /// Moves messages from `line`, at most up to `most` in all and while the set stays within `bytes`; a
-    /// single message may be larger.
-    pub(super) fn fill(
-        &mut self,
-        line: &mut VecDeque<Waiting>,
-        bytes: usize,
-        most: usize,
-        open: &mut Vec<Open>,
-    ) {
-        while self.messages.len() < most {
-            let Some(first) = line.front() else { break };
+    /// Moves messages from `line` while the set stays within `bytes` and what each allows; a single message may
+    /// be larger.
+    pub(super) fn fill(&mut self, line: &mut VecDeque<Waiting>, bytes: usize, open: &mut Vec<Open>) {
+        while let Some(first) = line.front() {
+            let most = self.most.min(first.payload.company);
+            if self.messages.len() >= most {
+                break;
+            }
             let weight = first.payload.weight();
             if self.bytes + weight > bytes && (!self.messages.is_empty() || bytes == 0) {
                 break;
             }
             let Some(waiting) = line.pop_front() else { break };
+            self.most = most;
             self.bytes += weight;
             self.messages.push(waiting.payload);
             open.push(Some((waiting.deadline, waiting.done)));
@@ -88,6 +91,8 @@ pub(super) enum SetOutcome {
     NeverWritten { reason: String },
     /// Refused as too large.
     TooLarge,
+    /// Refused for what a message in it holds, which may be fine without that message.
+    Invalid { reason: String },
     /// Refused, not stored.
     Refused { reason: String, retry: bool },
     /// Nobody knows.
@@ -105,6 +110,9 @@ impl SetOutcome {
                 reason: "the message is larger than the topic takes".to_owned(),
                 retry: false,
             },
+            SetOutcome::Invalid { reason } => {
+                Delivery::NotStored { code: "refused", reason: reason.clone(), retry: false }
+            }
             SetOutcome::Refused { reason, retry } => {
                 Delivery::NotStored { code: "refused", reason: reason.clone(), retry: *retry }
             }

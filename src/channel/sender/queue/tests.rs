@@ -422,6 +422,52 @@ fn of_a_set_that_is_too_large_only_the_offender_fails() {
 }
 
 #[test]
+fn of_a_set_that_is_invalid_only_the_offender_fails() {
+    let mut bench = Bench::new(1);
+    for name in 0..64 {
+        bench.push("", &name.to_string());
+    }
+    let (mut order, mut calls) = (Vec::new(), 0);
+    while bench.queue.open() > 0 {
+        calls += 1;
+        assert!(calls <= 20, "the offender is found in few calls");
+        let sets = bench.take(0);
+        let invalid = sets.iter().any(|set| set.messages.iter().any(|message| message.value == b"37"));
+        let outcome = if invalid { SetOutcome::Invalid { reason: "no key".to_owned() } } else { stored(0) };
+        bench.settle(0, sets, |_| outcome.clone());
+        order.extend(bench.told());
+        if calls == 1 {
+            bench.push("", "64");
+        }
+    }
+    let names: Vec<_> = order.iter().map(|(name, _)| name.clone()).collect();
+    assert_eq!(names, (0..65).map(|name| name.to_string()).collect::<Vec<_>>(), "order is kept");
+    for (name, delivery) in &order {
+        match name.as_str() {
+            "37" => assert_eq!(code(delivery), ("refused", false)),
+            _ => assert!(matches!(delivery, Delivery::Stored { .. })),
+        }
+    }
+}
+
+#[test]
+fn sets_grow_again_after_one_that_was_too_large() {
+    let mut bench = Bench::with_limits(1, 1000, 10_000_000);
+    let mut sizes = Vec::new();
+    for _ in 0..3 {
+        for _ in 0..9 {
+            bench.push_for("", vec![b'x'; 90_000], "x", SECOND);
+        }
+        let sets = bench.take(0);
+        sizes.push(sets.iter().map(|set| set.messages.len()).sum::<usize>());
+        let first = sizes.len() == 1;
+        bench.settle(0, sets, |_| if first { SetOutcome::TooLarge } else { stored(0) });
+        bench.pass(if first { SECOND } else { SET_GROWS_AFTER }); // what was left is given up meanwhile
+    }
+    assert_eq!(sizes, [9, 4, 9]);
+}
+
+#[test]
 fn a_refused_or_lost_set_tells_each_of_its_senders() {
     let mut bench = Bench::new(2);
     bench.push(&key_for(0, 2), "refused");
