@@ -41,7 +41,7 @@ pub(super) const KEYS: &[(&str, Put)] = &[
     ("kafka.compression", |s, v| put(&mut s.kafka.compression, choice(v, COMPRESSIONS))),
     ("producer_api.listen", |s, v| put(&mut s.producer_api.listen, listen(v))),
     ("producer_api.answer_timeout_ms", |s, v| {
-        put(&mut s.producer_api.answer_timeout_ms, number(v, 100..=100_000))
+        put(&mut s.producer_api.answer_timeout_ms, number(v, 2_000..=100_000))
     }),
     ("producer_api.max_body_bytes", |s, v| {
         put(&mut s.producer_api.max_body_bytes, number(v, 1..=MAX_MESSAGE_BYTES))

@@ -58,7 +58,8 @@ pub struct KafkaSettings {
 pub struct ProducerApiSettings {
     /// Address and port to listen on.
     pub listen: String,
-    /// From the whole request to its answer; then 503 or 504.
+    /// From the whole request to its answer; then 503 or 504. With less than 2000, 504 is also the answer to
+    /// messages that were never sent.
     pub answer_timeout_ms: u64,
     /// The longest body accepted, in bytes.
     pub max_body_bytes: usize,

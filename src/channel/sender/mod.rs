@@ -99,6 +99,10 @@ const DEADLINE_STEP: Duration = Duration::from_millis(10);
 /// The longest that a call waits for a partition's leader.
 const LONGEST_ACK_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How much longer a call may last that finds no leader: the adapter gives a broker that it has to connect to
+/// a second, whatever the timeout.
+const REACH: Duration = Duration::from_millis(1_100);
+
 /// The sender; a clone is another handle on the same one.
 ///
 /// Threads: lane 0 carries calls one after another, each with all that waits. The clock watches deadlines;
@@ -150,7 +154,8 @@ impl Sender {
         let topic: Arc<str> = settings.kafka.topic.as_str().into();
         let api = &settings.producer_api;
         let ack_timeout = (api.answer_timeout() / 4).min(LONGEST_ACK_TIMEOUT);
-        let limits = Limits { messages: api.queue_messages, bytes: api.queue_bytes, ack_timeout };
+        let definite_after = ack_timeout + REACH;
+        let limits = Limits { messages: api.queue_messages, bytes: api.queue_bytes, definite_after };
         let state = State {
             queue: Queue::new(topic.clone(), limits),
             closing: false,

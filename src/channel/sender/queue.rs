@@ -36,14 +36,14 @@ const SICK_PAUSE: Duration = Duration::from_millis(100);
 /// A sick partition that no key asks for is tried with one message after this time.
 const PROBE_AFTER: Duration = Duration::from_secs(5);
 
-/// How much may wait, and how long a call waits for a leader.
+/// How much may wait, and how long a call in vain lasts.
 pub(super) struct Limits {
     pub(super) messages: usize,
     pub(super) bytes: usize,
     /// After this time at the latest the adapter says that a set was never written. With less left than that,
     /// a message for a partition without a leader is not sent again: its answer would come too late to be
     /// definite.
-    pub(super) ack_timeout: Duration,
+    pub(super) definite_after: Duration,
 }
 
 #[derive(Default)]
@@ -323,7 +323,7 @@ impl Queue {
                 set.most = if none_healthy { usize::MAX } else { 1 };
                 set.fill(&mut self.unkeyed, bytes, open);
             }
-            let too_late = now + self.limits.ack_timeout + self.limits.ack_timeout / 4;
+            let too_late = now + self.limits.definite_after;
             let gone = give_up(too_late, &mut set, &sick.why, open, finished);
             self.messages -= gone.messages;
             self.bytes -= gone.bytes;

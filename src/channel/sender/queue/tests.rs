@@ -19,7 +19,7 @@ impl Bench {
     }
 
     fn with_limits(partitions: usize, messages: usize, bytes: usize) -> Bench {
-        let mut queue = Queue::new("t".into(), Limits { messages, bytes, ack_timeout: SECOND });
+        let mut queue = Queue::new("t".into(), Limits { messages, bytes, definite_after: SECOND });
         if partitions > 0 {
             queue.set_partitions(partitions);
         }
