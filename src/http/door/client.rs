@@ -153,7 +153,14 @@ impl Client {
 
     /// Whether nothing of a request has come.
     pub(super) fn is_idle(&self) -> bool {
-        self.phase == Phase::Head && self.input.is_empty()
+        self.phase == Phase::Head && matches!(self.input.as_slice(), b"" | b"\r")
+    }
+
+    /// Forgets the empty lines that some clients send after a request (RFC 9112 §2.2): nobody has asked for
+    /// anything by them. Nothing of the next request may have been looked at yet.
+    fn skip_empty_lines(&mut self) {
+        let lines = self.input.chunks_exact(2).take_while(|pair| pair == b"\r\n").count();
+        self.input.drain(..2 * lines);
     }
 
     /// Whether its request awaits an answer.
@@ -210,7 +217,7 @@ impl Client {
 
     /// Looks for a head in the input; `Ok(true)`: the phase has changed.
     fn read_head(&mut self, turn: &Turn<'_>) -> Result<bool, Refusal> {
-        if self.input.is_empty() {
+        if self.is_idle() {
             return Ok(false);
         }
         let Some(head) = head::take(&self.input, &mut self.scan, turn.limits.max_body_bytes)? else {
@@ -298,10 +305,14 @@ impl Client {
             self.drained += data.len();
             return;
         }
-        if self.is_idle() {
-            self.deadline = turn.now + turn.limits.head_timeout;
-        }
+        let was_idle = self.is_idle();
         self.input.extend_from_slice(data);
+        if was_idle {
+            self.skip_empty_lines();
+            if !self.is_idle() {
+                self.deadline = turn.now + turn.limits.head_timeout;
+            }
+        }
     }
 
     /// The request that is whole.
@@ -373,9 +384,9 @@ impl Client {
             return;
         }
         self.phase = Phase::Head;
+        self.skip_empty_lines();
         let limits = turn.limits;
-        self.deadline =
-            turn.now + if self.input.is_empty() { limits.idle_timeout } else { limits.head_timeout };
+        self.deadline = turn.now + if self.is_idle() { limits.idle_timeout } else { limits.head_timeout };
     }
 }
 
