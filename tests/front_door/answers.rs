@@ -96,10 +96,14 @@ fn other_paths_and_methods_are_answered_at_once() {
 fn a_body_that_is_no_json_is_refused_and_the_connection_goes_on() {
     let (server, channel) = start(&settings());
     let mut client = Client::connect(server.address());
-    let deep = format!("{}{}", "[".repeat(65), "]".repeat(65));
-    for body in ["", "hola", "{", "{}{}", "\u{feff}{}", "{\"a\":}", "\"\\ud800\"", deep.as_str()] {
+    for body in ["", "hola", "{", "{}{}", "\u{feff}{}", "{\"a\":}"] {
         let answer = client.ask(post("", body));
         assert_eq!((answer.status, answer.code().as_str()), (400, "bad_json"), "{body:?}");
+    }
+    let deep = format!("{}{}", "[".repeat(65), "]".repeat(65));
+    for body in ["\"\\ud800\"", "1e999", deep.as_str()] {
+        let answer = client.ask(post("", body));
+        assert_eq!((answer.status, answer.code().as_str()), (400, "json_limits"), "{body:?}");
     }
     let mut raw = b"POST /enviar HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n".to_vec();
     raw.extend_from_slice(b"\"\xff\"");
