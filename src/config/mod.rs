@@ -69,7 +69,7 @@ pub struct ProducerApiSettings {
     pub body_timeout_ms: u64,
     /// How long a connection may stay open without a request.
     pub idle_timeout_ms: u64,
-    /// Connections open at a time.
+    /// Connections open at a time; fewer where the process may not have so many files open.
     pub max_connections: usize,
     /// Messages that may wait to be stored or be under way; then 503.
     pub queue_messages: usize,
