@@ -105,8 +105,8 @@ const LEVELS: &[(&str, log::LevelFilter)] = &[
     ("trace", log::LevelFilter::Trace),
 ];
 
-/// Two keys that contradict each other: each as one to blame, with the sentence. Where both are as much to blame
-/// it is the first.
+/// Two keys that contradict each other: each as the one to blame, with the sentence. Where both are as much
+/// to blame it is the first.
 pub(super) type Contradiction = [(&'static str, String); 2];
 
 /// What pairs of keys demand of each other.

@@ -177,8 +177,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Checks what keys demand of each other. To blame is the one that was given last: over a default, over what the
-    /// file says.
+    /// Checks what keys demand of each other. To blame is the one that was given last: over a default, over
+    /// what the file says.
     fn finish(self) -> Result<Settings, ConfigError> {
         check_together(&self.settings).map_err(|[first, second]| {
             let origin = |key| self.origins.get(key).unwrap_or(&Origin::Default);

@@ -1,13 +1,14 @@
-//! How many connections the process may have open: each is a file descriptor, and the way to Kafka needs some, too.
+//! How many connections the process may have open: each is a file descriptor, and the way to Kafka needs
+//! some, too.
 
-/// Descriptors that are not for clients: logs, the private socket, the adapter and its connections to the brokers.
+/// Descriptors that are not for clients: logs, the private socket, the adapter and its connections to brokers.
 const RESERVED: usize = 64;
 
 /// Clients that are let in however few descriptors there are.
 const MIN_CONNECTIONS: usize = 16;
 
-/// What is left of `wanted` connections under this process's limit of open files (`ulimit -n`); a warning says so
-/// where it is less. Where the system does not tell that limit, it is `wanted`.
+/// What is left of `wanted` connections under this process's limit of open files (`ulimit -n`); a warning says
+/// so where it is less. Where the system does not tell that limit, it is `wanted`.
 pub(super) fn affordable(wanted: usize) -> usize {
     let Some(limit) = std::fs::read_to_string("/proc/self/limits").ok().as_deref().and_then(soft_limit)
     else {
@@ -16,8 +17,8 @@ pub(super) fn affordable(wanted: usize) -> usize {
     let most = within(limit, wanted);
     if most < wanted {
         log::warn!(
-            "at most {most} connections are served at a time instead of producer_api.max_connections = {wanted}: \
-             the process may have {limit} files open (ulimit -n)"
+            "at most {most} connections are served at a time instead of producer_api.max_connections = \
+             {wanted}: the process may have {limit} files open (ulimit -n)"
         );
     }
     most

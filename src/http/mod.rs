@@ -74,9 +74,9 @@ impl HttpServer {
     }
 
     /// Takes no new connection and no new request, finishes the open ones until `deadline`, and ends its
-    /// threads. The channel must go on meanwhile: it is what finishes them. Who has sent a whole request has its
-    /// answer by [`ANSWER_GRACE`] after the channel's deadline for its message; what is still open at `deadline`
-    /// is answered 503 if it certainly was not stored, else 504.
+    /// threads. The channel must go on meanwhile: it is what finishes them. A request that is whole has its
+    /// answer by [`ANSWER_GRACE`] after the channel's deadline for its message; what is still open at
+    /// `deadline` is answered 503 if it certainly was not stored, else 504.
     pub fn stop(mut self, deadline: Instant) {
         self.close(deadline);
     }

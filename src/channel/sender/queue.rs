@@ -20,8 +20,8 @@ pub(super) const MAX_LANES: usize = 4;
 const YOUNG: Duration = Duration::from_millis(50);
 
 /// The most that one set weighs, to stay under the broker's default `message.max.bytes` (1048588). Lowered
-/// for a topic that takes less, and raised again step by step: the topic's limit may have been, too, and it may
-/// have been a single message that was too large.
+/// for a topic that takes less, and raised again step by step: the topic's limit may have been, too, or a
+/// single message was too large.
 const SET_BYTES: usize = 900_000;
 
 /// Time until a lowered size is doubled.
@@ -53,8 +53,8 @@ struct Partition {
     sick: Option<Sickness>,
 }
 
-/// Had no leader or gave no answer when it was last tried: why, and when to try again. Until it has answered it
-/// goes in calls apart from the healthy ones, so that those need not wait with it.
+/// Had no leader or gave no answer when it was last tried: why, and when to try again. Until it has answered
+/// it goes in calls apart from the healthy ones, so that those need not wait with it.
 struct Sickness {
     why: Why,
     retry_at: Instant,
@@ -304,8 +304,8 @@ impl Queue {
         self.partitions.iter().all(|partition| partition.sick.is_some())
     }
 
-    /// What waits for partitions that lately had no leader or gave no answer, together in one call, so that nothing else waits
-    /// with it.
+    /// What waits for partitions that lately had no leader or gave no answer, together in one call, so that
+    /// nothing else waits with it.
     fn take_sick(&mut self, now: Instant, open: &mut Vec<Open>, finished: &mut Vec<Finished>) -> Vec<Set> {
         let mut sets = Vec::new();
         if !self.sick_may_leave() {

@@ -61,8 +61,8 @@ impl Set {
         Set { partition, messages: Vec::new(), bytes: 0, most: usize::MAX }
     }
 
-    /// Moves messages from `line` while the set stays within `bytes` and what each allows; a single message may
-    /// be larger.
+    /// Moves messages from `line` while the set stays within `bytes` and what each allows; a single message
+    /// may be larger.
     pub(super) fn fill(&mut self, line: &mut VecDeque<Waiting>, bytes: usize, open: &mut Vec<Open>) {
         while let Some(first) = line.front() {
             let most = self.most.min(first.payload.company);

@@ -227,8 +227,8 @@ fn a_token_is_never_shown() {
         let error = error(&format!("[adapter]\ntoken = {wrong}"), &[], &[]);
         assert_eq!(
             error,
-            "point.toml line 2: adapter.token: must be a text of 1 to 200 letters, digits, '.', '_' or '-' (its \
-             value is not shown)"
+            "point.toml line 2: adapter.token: must be a text of 1 to 200 letters, digits, '.', '_' or '-' \
+             (its value is not shown)"
         );
     }
 }
