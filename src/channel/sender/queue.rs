@@ -9,7 +9,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::set::{Finished, Open, Payload, Set, SetOutcome, Waiting, Why, unknown};
+use super::set::{Finished, Gone, Open, Payload, Set, SetOutcome, Waiting, Why, give_up, unknown};
 use super::{Done, Outgoing};
 use crate::protocol::partitioner::partition_for_key;
 
@@ -470,46 +470,6 @@ impl Sickness {
         };
         Some(Sickness { why, retry_at: now + SICK_PAUSE, probe_at: now + PROBE_AFTER })
     }
-}
-
-/// What left the queue, for its tally.
-#[derive(Default)]
-struct Gone {
-    messages: usize,
-    bytes: usize,
-}
-
-impl Gone {
-    fn add(&mut self, payload: &Payload) {
-        self.messages += 1;
-        self.bytes += payload.bytes();
-    }
-}
-
-/// Takes those out of a set, the last in `open`, whose deadline is before `too_late`.
-fn give_up(
-    too_late: Instant,
-    set: &mut Set,
-    why: &Why,
-    open: &mut Vec<Open>,
-    finished: &mut Vec<Finished>,
-) -> Gone {
-    let mut gone = Gone::default();
-    let own = open.split_off(open.len() - set.messages.len());
-    for (payload, told) in mem::take(&mut set.messages).into_iter().zip(own) {
-        match told {
-            Some((deadline, done)) if deadline < too_late => {
-                gone.add(&payload);
-                set.bytes -= payload.weight();
-                finished.push((done, why.not_stored()));
-            }
-            told => {
-                set.messages.push(payload);
-                open.push(told);
-            }
-        }
-    }
-    gone
 }
 
 fn earlier(known: Option<Instant>, other: Instant) -> Option<Instant> {

@@ -1,6 +1,7 @@
 //! What one call sends to one partition, and what became of it.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -136,6 +137,46 @@ impl Why {
     pub(super) fn not_stored(&self) -> Delivery {
         Delivery::NotStored { code: self.code, reason: self.reason.clone(), retry: true }
     }
+}
+
+/// What left the queue, for its tally.
+#[derive(Default)]
+pub(super) struct Gone {
+    pub(super) messages: usize,
+    pub(super) bytes: usize,
+}
+
+impl Gone {
+    pub(super) fn add(&mut self, payload: &Payload) {
+        self.messages += 1;
+        self.bytes += payload.bytes();
+    }
+}
+
+/// Takes those out of a set, the last in `open`, whose deadline is before `too_late`.
+pub(super) fn give_up(
+    too_late: Instant,
+    set: &mut Set,
+    why: &Why,
+    open: &mut Vec<Open>,
+    finished: &mut Vec<Finished>,
+) -> Gone {
+    let mut gone = Gone::default();
+    let own = open.split_off(open.len() - set.messages.len());
+    for (payload, told) in mem::take(&mut set.messages).into_iter().zip(own) {
+        match told {
+            Some((deadline, done)) if deadline < too_late => {
+                gone.add(&payload);
+                set.bytes -= payload.weight();
+                finished.push((done, why.not_stored()));
+            }
+            told => {
+                set.messages.push(payload);
+                open.push(told);
+            }
+        }
+    }
+    gone
 }
 
 pub(super) fn unknown(reason: &str) -> Delivery {
