@@ -8,7 +8,7 @@ use point_to_point::channel::sender::Sender;
 use point_to_point::cli;
 use point_to_point::config::Settings;
 use point_to_point::error::{Error, Result};
-use point_to_point::http::HttpServer;
+use point_to_point::http::{ANSWER_GRACE, HttpServer};
 use point_to_point::stop::Stop;
 
 fn main() -> ExitCode {
@@ -23,9 +23,8 @@ fn run(settings: &Settings, stop: Stop) -> Result<()> {
     let outcome = server.map(|server| {
         log::info!("listening on http://{}", server.address());
         stop.wait();
-        // Every open request has its answer by then.
-        let deadline = Instant::now() + settings.producer_api.answer_timeout();
-        server.stop(deadline);
+        // Every message that was taken has its answer by then.
+        server.stop(Instant::now() + settings.producer_api.answer_timeout() + ANSWER_GRACE);
     });
     sender.close(Instant::now());
     adapter.stop();

@@ -1,5 +1,6 @@
 //! The handler of `consumer1` and `consumer2`: each message becomes one line.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use super::receiver::{Handler, Received};
@@ -36,7 +37,7 @@ impl<W: Write> Handler for Printer<W> {
     fn handle(&mut self, message: &Received<'_>) -> Result<()> {
         let Received { topic, partition, offset, value, .. } = *message;
         let line = match Message::from_json(value) {
-            Ok(json) => format!("Mensaje recibido: {}\n", json.one_line()),
+            Ok(json) => format!("Mensaje recibido: {}\n", without_controls(&json.one_line())),
             Err(error) => {
                 let shown = escaped(value);
                 log::error!("{error}: topic={topic} partition={partition} offset={offset} value={shown}");
@@ -48,6 +49,25 @@ impl<W: Write> Handler for Printer<W> {
             error.at(topic, Some(partition), Some(offset)).stored(Stored::Yes)
         })
     }
+}
+
+/// JSON in which what a terminal could take for a command or a line's end is escaped; the value is the same.
+/// RFC 8259 has C0 escaped already; DEL, C1 and the separators U+2028 and U+2029 may stand for themselves, in
+/// strings alone.
+fn without_controls(json: &str) -> Cow<'_, str> {
+    let escapes = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    if !json.contains(escapes) {
+        return Cow::Borrowed(json);
+    }
+    let mut safe = String::with_capacity(json.len() + 16);
+    for character in json.chars() {
+        if escapes(character) {
+            safe.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            safe.push(character);
+        }
+    }
+    Cow::Owned(safe)
 }
 
 #[cfg(test)]
@@ -68,6 +88,18 @@ mod tests {
                      Mensaje recibido: {\"id\":1,\"contenido\":\"Hola desde Kafka\"}\n\
                      Mensaje recibido (no es JSON): \\u{1b}[2J\\nhola\n";
         assert_eq!(String::from_utf8(printer.out).unwrap(), lines);
+    }
+
+    #[test]
+    fn json_cannot_move_the_cursor_or_end_its_line() {
+        let mut printer = Printer { out: Vec::new() };
+        let json = "[\"\u{7f}a\u{80}\u{9b}2J\u{9f}\u{a0}\u{2028}ñ\u{2029}\\u001b\"]";
+        printer.handle(&received(json.as_bytes())).unwrap();
+        let line = String::from_utf8(printer.out).unwrap();
+        let shown = r#"["\u007fa\u0080\u009b2J\u009f_\u2028ñ\u2029\u001b"]"#.replace('_', "\u{a0}");
+        assert_eq!(line, format!("Mensaje recibido: {shown}\n"));
+        let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(value(&shown), value(json));
     }
 
     #[test]

@@ -24,7 +24,8 @@ use crate::stop::Stop;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// Asked to stop, the receiver gets so long beyond a fetch's longest wait to come back from Kafka, ...
+/// Asked to stop, the receiver gets so long to come back from Kafka, besides a fetch's wait where that is not
+/// longer, ...
 const IDLE_GRACE: Duration = Duration::from_millis(500);
 /// ... and so long to finish the message in hand and commit it.
 const BUSY_GRACE: Duration = Duration::from_secs(10);
@@ -237,7 +238,7 @@ impl Receiver {
     /// When the thread cannot be started.
     pub fn start(mut self, mut handler: impl Handler + Send + 'static) -> Result<Running> {
         let (stop, busy) = (self.stop.clone(), self.busy.clone());
-        let idle_grace = self.settings.fetch_max_wait() + IDLE_GRACE;
+        let idle_grace = idle_grace(self.settings.fetch_max_wait());
         let (tell, ended) = mpsc::channel();
         let body = move || {
             let stop = self.stop.clone();
@@ -296,6 +297,11 @@ impl Running {
     }
 }
 
+/// Nothing is lost with a fetch that is not waited for, so a long one is not.
+fn idle_grace(fetch_max_wait: Duration) -> Duration {
+    fetch_max_wait.min(IDLE_GRACE) + IDLE_GRACE
+}
+
 /// How a failed fetch ends its consumer.
 fn fetch_failed(error: &KafkaError) -> End {
     match code_of(error) {
@@ -332,4 +338,15 @@ fn commit_failed(received: &Received<'_>, error: &KafkaError) -> End {
 
 fn shown(error: &KafkaError) -> String {
     code_of(error).map_or_else(|| error.to_string(), |code| format!("{code:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_does_not_wait_for_a_long_fetch() {
+        assert_eq!(idle_grace(Duration::from_secs(30)), 2 * IDLE_GRACE);
+        assert_eq!(idle_grace(Duration::from_millis(10)), Duration::from_millis(10) + IDLE_GRACE);
+    }
 }

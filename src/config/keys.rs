@@ -41,7 +41,7 @@ pub(super) const KEYS: &[(&str, Put)] = &[
     ("kafka.compression", |s, v| put(&mut s.kafka.compression, choice(v, COMPRESSIONS))),
     ("producer_api.listen", |s, v| put(&mut s.producer_api.listen, listen(v))),
     ("producer_api.answer_timeout_ms", |s, v| {
-        put(&mut s.producer_api.answer_timeout_ms, number(v, 100..=100_000))
+        put(&mut s.producer_api.answer_timeout_ms, number(v, 2_000..=100_000))
     }),
     ("producer_api.max_body_bytes", |s, v| {
         put(&mut s.producer_api.max_body_bytes, number(v, 1..=MAX_MESSAGE_BYTES))
@@ -105,23 +105,38 @@ const LEVELS: &[(&str, log::LevelFilter)] = &[
     ("trace", log::LevelFilter::Trace),
 ];
 
-/// What two keys demand of each other: the key to blame, and the sentence.
-pub(super) fn check_together(settings: &Settings) -> Result<(), (&'static str, String)> {
+/// Two keys that contradict each other: each as the one to blame, with the sentence. Where both are as much
+/// to blame it is the first.
+pub(super) type Contradiction = [(&'static str, String); 2];
+
+/// What pairs of keys demand of each other.
+pub(super) fn check_together(settings: &Settings) -> Result<(), Contradiction> {
     let (kafka, api, consumer) = (&settings.kafka, &settings.producer_api, &settings.consumer);
     if consumer.heartbeat_interval() >= consumer.session_timeout() {
-        let sentence =
-            format!("must be less than consumer.session_timeout_ms ({})", consumer.session_timeout_ms);
-        return Err(("consumer.heartbeat_interval_ms", sentence));
+        let (heartbeat, session) = ("consumer.heartbeat_interval_ms", "consumer.session_timeout_ms");
+        let interval = consumer.heartbeat_interval().as_millis();
+        return Err([
+            (heartbeat, format!("must be less than {session} ({})", consumer.session_timeout_ms)),
+            (session, format!("must be more than {heartbeat} ({interval})")),
+        ]);
     }
     if kafka.request_timeout_ms > kafka.delivery_timeout_ms {
-        let sentence = format!("must be at least kafka.request_timeout_ms ({})", kafka.request_timeout_ms);
-        return Err(("kafka.delivery_timeout_ms", sentence));
+        let (request, delivery) = ("kafka.request_timeout_ms", "kafka.delivery_timeout_ms");
+        return Err(out_of_order((request, kafka.request_timeout_ms), (delivery, kafka.delivery_timeout_ms)));
     }
     if api.max_body_bytes > api.queue_bytes {
-        let sentence = format!("must be at least producer_api.max_body_bytes ({})", api.max_body_bytes);
-        return Err(("producer_api.queue_bytes", sentence));
+        let (body, queue) = ("producer_api.max_body_bytes", "producer_api.queue_bytes");
+        return Err(out_of_order((body, api.max_body_bytes), (queue, api.queue_bytes)));
     }
     Ok(())
+}
+
+/// `low` is more than `high`.
+fn out_of_order<T: Display>(low: (&'static str, T), high: (&'static str, T)) -> Contradiction {
+    [
+        (high.0, format!("must be at least {} ({})", low.0, low.1)),
+        (low.0, format!("must be at most {} ({})", high.0, high.1)),
+    ]
 }
 
 fn put<T>(field: &mut T, value: Result<T, String>) -> Result<(), String> {
@@ -147,11 +162,7 @@ fn number<T>(given: &Given, range: RangeInclusive<T>) -> Result<T, String>
 where
     T: TryFrom<i64> + PartialOrd + Display,
 {
-    let number = match given.value {
-        Value::Integer(number) => T::try_from(number).ok(),
-        _ => None,
-    };
-    match number {
+    match integer(given).and_then(|number| T::try_from(number).ok()) {
         Some(number) if range.contains(&number) => Ok(number),
         _ => {
             let (low, high) = (range.start(), range.end());
@@ -160,9 +171,18 @@ where
     }
 }
 
+/// A whole number. A variable or an option may have it in quotes: those of a shell that it went through, say.
+fn integer(given: &Given) -> Option<i64> {
+    match (&given.value, &given.raw) {
+        (Value::Integer(number), _) => Some(*number),
+        (Value::Text(text), Some(_)) => text.trim().parse().ok(),
+        _ => None,
+    }
+}
+
 fn replication_factor(given: &Given) -> Result<i16, String> {
-    match given.value {
-        Value::Integer(-1) => Ok(-1),
+    match integer(given) {
+        Some(-1) => Ok(-1),
         _ => {
             number(given, 1..=1_000).map_err(|sentence| format!("{sentence}; or -1 for the broker's default"))
         }
@@ -257,11 +277,13 @@ fn group(given: &Given) -> Result<String, String> {
 
 /// The error does not show the token. Its characters are those that need no escaping in a client id.
 fn token(given: &Given) -> Result<Secret, String> {
-    let token = text(given)?;
-    if !is_word(&token, 200) {
-        return Err("must be 1 to 200 letters, digits, '.', '_' or '-' (its value is not shown)".to_owned());
+    match text(given) {
+        Ok(token) if is_word(&token, 200) => Ok(Secret::new(token)),
+        _ => {
+            Err("must be a text of 1 to 200 letters, digits, '.', '_' or '-' (its value is not shown)"
+                .to_owned())
+        }
     }
-    Ok(Secret::new(token))
 }
 
 /// Whether `name` may be the name of a consumer: it becomes the first part of its client id.

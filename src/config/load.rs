@@ -71,12 +71,23 @@ fn load_from(
 }
 
 /// Where a value came from.
-#[derive(Clone)]
 enum Origin {
     Line(String, usize),
     Variable(String),
     Override,
     Default,
+}
+
+impl Origin {
+    /// What comes over what.
+    fn rank(&self) -> u8 {
+        match self {
+            Origin::Default => 0,
+            Origin::Line(..) => 1,
+            Origin::Variable(_) => 2,
+            Origin::Override => 3,
+        }
+    }
 }
 
 impl fmt::Display for Origin {
@@ -166,10 +177,14 @@ impl Reader {
         Ok(())
     }
 
+    /// Checks what keys demand of each other. To blame is the one that was given last: over a default, over
+    /// what the file says.
     fn finish(self) -> Result<Settings, ConfigError> {
-        check_together(&self.settings).map_err(|(key, sentence)| {
-            let origin = self.origins.get(key).cloned().unwrap_or(Origin::Default);
-            ConfigError::new(format_args!("{origin}: {key}: {sentence}"))
+        check_together(&self.settings).map_err(|[first, second]| {
+            let origin = |key| self.origins.get(key).unwrap_or(&Origin::Default);
+            let second_is_later = origin(second.0).rank() > origin(first.0).rank();
+            let (key, sentence) = if second_is_later { second } else { first };
+            ConfigError::new(format_args!("{}: {key}: {sentence}", origin(key)))
         })?;
         Ok(self.settings)
     }
@@ -201,9 +216,9 @@ fn line_of(text: &str, offset: usize) -> usize {
     1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
 }
 
-/// A value of a variable or an option: TOML, or else text.
+/// A value of a variable or an option: TOML, with white space around it or without, or else text.
 fn parsed(raw: String) -> Given {
-    let value = DeValue::parse(&raw).ok().map(|value| value_of(&value));
+    let value = DeValue::parse(raw.trim()).ok().map(|value| value_of(&value));
     Given { value: value.unwrap_or_else(|| Value::Text(raw.clone())), raw: Some(raw) }
 }
 

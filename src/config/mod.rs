@@ -58,7 +58,8 @@ pub struct KafkaSettings {
 pub struct ProducerApiSettings {
     /// Address and port to listen on.
     pub listen: String,
-    /// From the whole request to its answer; then 503 or 504.
+    /// From the whole request to its answer; then 503 or 504. With less than 2000, 504 is also the answer to
+    /// messages that were never sent.
     pub answer_timeout_ms: u64,
     /// The longest body accepted, in bytes.
     pub max_body_bytes: usize,
@@ -68,7 +69,7 @@ pub struct ProducerApiSettings {
     pub body_timeout_ms: u64,
     /// How long a connection may stay open without a request.
     pub idle_timeout_ms: u64,
-    /// Connections open at a time.
+    /// Connections open at a time; fewer where the process may not have so many files open.
     pub max_connections: usize,
     /// Messages that may wait to be stored or be under way; then 503.
     pub queue_messages: usize,

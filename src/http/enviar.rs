@@ -6,7 +6,7 @@ use tiny_http::Request;
 
 use super::Submit;
 use super::answer::Answer;
-use super::json;
+use super::json::{self, Refused};
 use super::routes::Reply;
 use super::tickets::Ticket;
 use crate::channel::sender::{Delivery, Outgoing, SubmitError};
@@ -23,8 +23,10 @@ pub(super) fn post(
     let Some(value) = read_body(request) else {
         return Reply::Now(Answer::error(400, "cut_short", "The request ended before it was whole."));
     };
-    if let Err(message) = json::check(&value) {
-        return Reply::Now(Answer::error(400, "bad_json", &message));
+    match json::check(&value) {
+        Ok(()) => {}
+        Err(Refused::NotJson(why)) => return Reply::Now(Answer::error(400, "bad_json", &why)),
+        Err(Refused::OverLimits(why)) => return Reply::Now(Answer::error(400, "json_limits", &why)),
     }
     let data = beginning(&value);
     let message = Outgoing { key, value, deadline: Instant::now() + answer_timeout };

@@ -112,7 +112,11 @@ fn answer(
 ) -> Option<Box<dyn Write + Send>> {
     let reply = catch_unwind(AssertUnwindSafe(|| routes.reply(&mut request))).unwrap_or_else(|_| {
         log::error!("a handler has failed; see the message on standard error");
-        Reply::Now(Answer::error(500, "internal", "The server has failed at this request."))
+        Reply::Now(Answer::error(
+            500,
+            "internal",
+            "The server has failed; the message may or may not be stored.",
+        ))
     });
     drop(unsent); // only now may the next answer be written
     let result = match reply {

@@ -5,22 +5,36 @@
 
 use std::fmt;
 
+use crate::message;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 /// How deep arrays and objects may be nested.
 pub(super) const MAX_DEPTH: usize = 64;
 
+/// Why a body is refused: one sentence that says what is wrong and where, without the body's own bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// It is not JSON.
+    NotJson(String),
+    /// It is JSON that not every reader can read.
+    OverLimits(String),
+}
+
 /// Checks that `body` is one whole JSON value with nothing after it.
 ///
 /// # Errors
-/// What is wrong and where, in one sentence without the body's own bytes.
-pub(super) fn check(body: &[u8]) -> Result<(), String> {
+/// See [`Refused`].
+pub(super) fn check(body: &[u8]) -> Result<(), Refused> {
     if let Err(error) = std::str::from_utf8(body) {
-        return Err(format!("The body is not UTF-8 from byte {} on.", error.valid_up_to()));
+        let at = error.valid_up_to();
+        return Err(Refused::NotJson(format!("The body is not UTF-8 from byte {at} on.")));
     }
     let mut reader = serde_json::Deserializer::from_slice(body);
     let result = Depth(0).deserialize(&mut reader).and_then(|()| reader.end());
-    result.map_err(|error| format!("The body is not JSON: {error}."))
+    result.map_err(|error| match message::check(body) {
+        Ok(()) => Refused::OverLimits(format!("The body is JSON that not every reader can read: {error}.")),
+        Err(_) => Refused::NotJson(format!("The body is not JSON: {error}.")),
+    })
 }
 
 /// A value at a depth; it is walked through and thrown away.
@@ -117,23 +131,33 @@ mod tests {
             "[1,]",
             "01",
             "NaN",
-            "\"\\ud800\"",
-            "1e999",
             "\"\n\"",
             "\u{feff}{}",
             "{a:1}",
             "{1:1}",
         ] {
-            assert!(check(body.as_bytes()).is_err(), "{body:?}");
+            assert!(matches!(check(body.as_bytes()), Err(Refused::NotJson(_))), "{body:?}");
         }
-        assert_eq!(check(b"\"a\xff\"").unwrap_err(), "The body is not UTF-8 from byte 2 on.");
+        let sentence = "The body is not UTF-8 from byte 2 on.".to_owned();
+        assert_eq!(check(b"\"a\xff\""), Err(Refused::NotJson(sentence)));
+    }
+
+    #[test]
+    fn json_that_readers_disagree_about_is_refused_as_such() {
+        for body in ["\"\\ud800\"", "\"\\ud800x\"", "[\"\\udc00\\ud800\"]", "1e999", "{\"a\":-1e400}"] {
+            assert!(matches!(check(body.as_bytes()), Err(Refused::OverLimits(_))), "{body:?}");
+        }
+        assert!(matches!(check(b"[1e999"), Err(Refused::NotJson(_))), "that is no JSON at all");
     }
 
     #[test]
     fn depth_is_limited() {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         assert_eq!(check(nested(MAX_DEPTH).as_bytes()), Ok(()));
-        assert!(check(nested(MAX_DEPTH + 1).as_bytes()).unwrap_err().contains("64 deep"));
-        assert!(check("[".repeat(1_000_000).as_bytes()).is_err());
+        let Err(Refused::OverLimits(sentence)) = check(nested(MAX_DEPTH + 1).as_bytes()) else {
+            panic!("it is too deep");
+        };
+        assert!(sentence.contains("64 deep"), "{sentence}");
+        assert!(matches!(check("[".repeat(1_000_000).as_bytes()), Err(Refused::NotJson(_))));
     }
 }

@@ -6,6 +6,7 @@
 //! partition.
 
 mod answer;
+mod descriptors;
 mod door;
 mod enviar;
 mod handlers;
@@ -20,6 +21,7 @@ use std::time::Instant;
 use crate::channel::sender::{Done, Outgoing, Sender, SubmitError};
 use crate::config::ProducerApiSettings;
 use crate::error::{Error, Result};
+pub use door::ANSWER_GRACE;
 use door::{Door, Limits};
 use handlers::Handlers;
 use routes::Routes;
@@ -72,7 +74,9 @@ impl HttpServer {
     }
 
     /// Takes no new connection and no new request, finishes the open ones until `deadline`, and ends its
-    /// threads. The channel must go on meanwhile: it is what finishes them.
+    /// threads. The channel must go on meanwhile: it is what finishes them. A request that is whole has its
+    /// answer by [`ANSWER_GRACE`] after the channel's deadline for its message; what is still open at
+    /// `deadline` is answered 503 if it certainly was not stored, else 504.
     pub fn stop(mut self, deadline: Instant) {
         self.close(deadline);
     }
@@ -97,7 +101,7 @@ fn resolve(listen: &str) -> Result<SocketAddr> {
 
 fn limits(settings: &ProducerApiSettings) -> Limits {
     Limits {
-        max_connections: settings.max_connections,
+        max_connections: descriptors::affordable(settings.max_connections),
         max_body_bytes: settings.max_body_bytes,
         head_timeout: settings.head_timeout(),
         body_timeout: settings.body_timeout(),

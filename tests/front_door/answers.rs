@@ -96,10 +96,14 @@ fn other_paths_and_methods_are_answered_at_once() {
 fn a_body_that_is_no_json_is_refused_and_the_connection_goes_on() {
     let (server, channel) = start(&settings());
     let mut client = Client::connect(server.address());
-    let deep = format!("{}{}", "[".repeat(65), "]".repeat(65));
-    for body in ["", "hola", "{", "{}{}", "\u{feff}{}", "{\"a\":}", "\"\\ud800\"", deep.as_str()] {
+    for body in ["", "hola", "{", "{}{}", "\u{feff}{}", "{\"a\":}"] {
         let answer = client.ask(post("", body));
         assert_eq!((answer.status, answer.code().as_str()), (400, "bad_json"), "{body:?}");
+    }
+    let deep = format!("{}{}", "[".repeat(65), "]".repeat(65));
+    for body in ["\"\\ud800\"", "1e999", deep.as_str()] {
+        let answer = client.ask(post("", body));
+        assert_eq!((answer.status, answer.code().as_str()), (400, "json_limits"), "{body:?}");
     }
     let mut raw = b"POST /enviar HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n".to_vec();
     raw.extend_from_slice(b"\"\xff\"");
@@ -148,13 +152,23 @@ fn a_stop_finishes_what_is_open_and_takes_nothing_new() {
 }
 
 #[test]
-fn a_stop_does_not_wait_beyond_its_deadline() {
+fn a_stop_does_not_wait_beyond_its_deadline_and_answers_who_still_waits() {
     let (server, channel) = start(&settings());
-    let mut open = Client::connect(server.address());
+    let [mut open, mut head, mut body] = [(); 3].map(|()| Client::connect(server.address()));
+    head.send("POST /enviar HTTP/1.1\r\nHost:");
+    body.send("POST /enviar HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{");
     open.send(post("?key=held", "{}"));
     until("it is held", || channel.held() == 1);
     server.stop(Instant::now() + Duration::from_millis(50));
+    let answer = open.answer();
+    assert_eq!((answer.status, answer.code().as_str()), (504, "unknown"));
+    for client in [&mut head, &mut body] {
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.code().as_str()), (503, "closing"));
+        assert!(client.is_closed());
+    }
     assert!(open.is_closed());
+    assert_eq!(channel.taken().len(), 1);
 }
 
 #[test]

@@ -58,6 +58,21 @@ fn a_client_that_has_closed_its_half_gets_its_answers() {
 }
 
 #[test]
+fn empty_lines_between_requests_are_no_request() {
+    let (server, channel) =
+        start(&ProducerApiSettings { head_timeout_ms: 200, idle_timeout_ms: 2000, ..settings() });
+    let mut client = Client::connect(server.address());
+    client.send("\r\n\r");
+    client.send(format!("\n{}\r\n", post("", "1")));
+    assert_eq!(client.answer().status, 200);
+    client.send("\r\n\r\n\r");
+    client.send(format!("\n\r\n{}\r\n\r", post("", "2")));
+    assert_eq!(client.answer().status, 200);
+    assert!(client.is_closed(), "nothing is asked any more, so nothing is answered");
+    assert_eq!(channel.taken(), [b"1", b"2"]);
+}
+
+#[test]
 fn the_connection_ends_where_the_client_says_so() {
     let (server, _channel) = start(&settings());
     let get = "GET /nothing HTTP/1.1\r\nHost: x\r\n";

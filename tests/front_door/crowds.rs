@@ -1,6 +1,7 @@
 //! Many connections at once, large bodies at once, and descriptors that run out. Where a limit of the process
 //! matters, the test runs in a child of its own.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -22,6 +23,9 @@ fn again(test: &str, descriptors: u32) -> Command {
     command
 }
 
+/// The variable that says how many descriptors are in use for something else.
+const USED: &str = "FRONT_DOOR_TEST_USED_DESCRIPTORS";
+
 /// A server in a process of its own; it ends with this value.
 struct Server {
     child: Child,
@@ -31,8 +35,10 @@ struct Server {
 }
 
 impl Server {
-    fn start(descriptors: u32, temporary: &Path) -> Server {
+    /// With so many descriptors, of which so many are in use for something else.
+    fn start(descriptors: u32, used: u32, temporary: &Path) -> Server {
         let mut command = again("crowds::serve_until_the_input_ends", descriptors);
+        command.env(USED, used.to_string());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).env("TMPDIR", temporary);
         let mut child = command.spawn().unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
@@ -78,6 +84,8 @@ impl Drop for Folder {
 #[test]
 #[ignore = "a part of other tests, in a process of its own"]
 fn serve_until_the_input_ends() {
+    let used = std::env::var(USED).unwrap().parse().unwrap();
+    let _used: Vec<File> = (0..used).map(|_| File::open("/dev/null").unwrap()).collect();
     let (server, _channel) = start(&settings());
     println!("listening on {}", server.address());
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
@@ -87,7 +95,8 @@ fn serve_until_the_input_ends() {
 #[test]
 fn when_descriptors_run_out_everybody_is_served_as_soon_as_there_is_room() {
     let folder = Folder::new("descriptors");
-    let server = Server::start(64, &folder.0);
+    // More connections are allowed than there is room for.
+    let server = Server::start(200, 150, &folder.0);
     let mut crowd: Vec<Client> = (0..200).map(|_| Client::connect(server.address)).collect();
     for client in &mut crowd {
         client.send(post("", "1"));
@@ -99,9 +108,25 @@ fn when_descriptors_run_out_everybody_is_served_as_soon_as_there_is_room() {
 }
 
 #[test]
+fn connections_leave_descriptors_for_the_way_to_kafka() {
+    let folder = Folder::new("spare");
+    let server = Server::start(100, 20, &folder.0);
+    let mut served: Vec<Client> = (0..36).map(|_| Client::connect(server.address)).collect();
+    for client in &mut served {
+        assert_eq!(client.ask(post("", "1")).status, 200);
+    }
+    let mut next = Client::connect(server.address);
+    next.send(post("", "2"));
+    assert_eq!(served[0].ask(post("", "3")).status, 200);
+    assert!(!next.has_input(), "there are descriptors left, but not for clients");
+    drop(served);
+    assert_eq!(next.answer().status, 200);
+}
+
+#[test]
 fn the_handlers_socket_is_private_and_gone_in_the_end() {
     let folder = Folder::new("private");
-    let mut server = Server::start(256, &folder.0);
+    let mut server = Server::start(256, 0, &folder.0);
     let [directory] = folder.entries().try_into().unwrap();
     assert_eq!(std::fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0o700);
     for header in ["", "X-Door: 0123456789abcdef0123456789abcdef 1.1 x\r\n", "X-Door: \r\n"] {

@@ -162,18 +162,19 @@ fn failed(partition: i32, code: KafkaCode) -> SetOutcome {
             SetOutcome::Unknown { reason: format!("partition {partition} did not acknowledge it ({code:?})") }
         }
         Code::MessageSizeTooLarge | Code::RecordListTooLarge => SetOutcome::TooLarge,
-        Code::CorruptMessage
-        | Code::InvalidTopic
+        Code::CorruptMessage | Code::InvalidTimestamp => {
+            SetOutcome::Invalid { reason: refusal(partition, code) }
+        }
+        Code::InvalidTopic
         | Code::TopicAuthorizationFailed
         | Code::ClusterAuthorizationFailed
-        | Code::InvalidTimestamp
-        | Code::UnsupportedVersion => refused(partition, code, false),
-        _ => refused(partition, code, true),
+        | Code::UnsupportedVersion => SetOutcome::Refused { reason: refusal(partition, code), retry: false },
+        _ => SetOutcome::Refused { reason: refusal(partition, code), retry: true },
     }
 }
 
-fn refused(partition: i32, code: KafkaCode, retry: bool) -> SetOutcome {
-    SetOutcome::Refused { reason: format!("partition {partition} refused it ({code:?})"), retry }
+fn refusal(partition: i32, code: KafkaCode) -> String {
+    format!("partition {partition} refused it ({code:?})")
 }
 
 /// Every message sent, and every set that was not, has its line.
@@ -203,7 +204,12 @@ fn log_outcome(topic: &str, set: &Set, outcome: &SetOutcome) {
         SetOutcome::TooLarge => {
             log::warn!("refused topic={topic} partition={partition}: larger than the topic takes")
         }
-        SetOutcome::Refused { reason, .. } => log::warn!("refused topic={topic} messages={count}: {reason}"),
+        SetOutcome::Invalid { reason } if count == 0 => {
+            log::warn!("a set was refused, looking for the message that is to blame: topic={topic}: {reason}")
+        }
+        SetOutcome::Invalid { reason } | SetOutcome::Refused { reason, .. } => {
+            log::warn!("refused topic={topic} messages={count}: {reason}")
+        }
         SetOutcome::Unknown { reason } => {
             log::error!("fate unknown topic={topic} messages={count}: {reason}")
         }

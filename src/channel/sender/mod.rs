@@ -93,8 +93,15 @@ const NAME: &str = "producer_api";
 /// While messages are open, flights and deadlines are looked at this often.
 const TICK: Duration = Duration::from_millis(25);
 
+/// Deadlines are told together if they are no further apart, as a look at them goes through all that waits.
+const DEADLINE_STEP: Duration = Duration::from_millis(10);
+
 /// The longest that a call waits for a partition's leader.
 const LONGEST_ACK_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How much longer a call may last that finds no leader: the adapter gives a broker that it has to connect to
+/// a second, whatever the timeout.
+const REACH: Duration = Duration::from_millis(1_100);
 
 /// The sender; a clone is another handle on the same one.
 ///
@@ -133,6 +140,8 @@ struct State {
     threads: Vec<JoinHandle<()>>,
     /// The last reason why the topic cannot be reached, so that the log tells it once.
     trouble: Option<String>,
+    /// No thread could be started for a further lane when that was last tried.
+    no_thread: bool,
 }
 
 impl Sender {
@@ -145,7 +154,8 @@ impl Sender {
         let topic: Arc<str> = settings.kafka.topic.as_str().into();
         let api = &settings.producer_api;
         let ack_timeout = (api.answer_timeout() / 4).min(LONGEST_ACK_TIMEOUT);
-        let limits = Limits { messages: api.queue_messages, bytes: api.queue_bytes, ack_timeout };
+        let definite_after = ack_timeout + REACH;
+        let limits = Limits { messages: api.queue_messages, bytes: api.queue_bytes, definite_after };
         let state = State {
             queue: Queue::new(topic.clone(), limits),
             closing: false,
@@ -155,6 +165,7 @@ impl Sender {
             lanes: 0,
             threads: Vec::new(),
             trouble: None,
+            no_thread: false,
         };
         let shared = Arc::new(Shared {
             topic,
@@ -366,32 +377,35 @@ impl Shared {
             let now = Instant::now();
             state.queue.age(now);
             state.queue.expire(now, &mut finished);
-            if state.queue.has_work(now) {
-                self.open_lane(&mut state);
-            }
-            if !finished.is_empty() {
+            let failure = if state.queue.has_work(now) { self.open_lane(&mut state) } else { None };
+            if !finished.is_empty() || failure.is_some() {
                 drop(state);
                 hand_out(std::mem::take(&mut finished));
+                if let Some(error) = failure {
+                    log::warn!("no thread for a further connection can be started: {error}");
+                }
                 state = self.lock();
             }
             let due = state.queue.next_deadline().map_or(TICK, |next| next.saturating_duration_since(now));
-            let waited = self.clock.wait_timeout(state, due.clamp(Duration::from_millis(1), TICK));
+            let waited = self.clock.wait_timeout(state, due.clamp(DEADLINE_STEP, TICK));
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
     /// Wakes a lane for what may leave now, or starts one; none while all are out or on their way to the
-    /// topic.
-    fn open_lane(self: &Arc<Self>, state: &mut State) {
+    /// topic. The error is for the log: it is given once until a lane can be started again.
+    fn open_lane(self: &Arc<Self>, state: &mut State) -> Option<std::io::Error> {
         if state.idle > 0 {
             state.waking = state.waking.max(1);
             self.work.notify_one();
-            return;
+            return None;
         }
-        let all_out = state.queue.flights() == state.lanes;
-        if all_out && state.lanes < MAX_LANES && self.start_lane(state).is_err() {
-            log::warn!("no thread for a further connection can be started");
+        if state.queue.flights() != state.lanes || state.lanes >= MAX_LANES {
+            return None;
         }
+        let failure = self.start_lane(state).err();
+        let known = std::mem::replace(&mut state.no_thread, failure.is_some());
+        failure.filter(|_| !known)
     }
 }
 

@@ -9,7 +9,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::set::{Finished, Open, Payload, Set, SetOutcome, Waiting, Why, unknown};
+use super::set::{Finished, Gone, Open, Payload, Set, SetOutcome, Waiting, Why, give_up, unknown};
 use super::{Done, Outgoing};
 use crate::protocol::partitioner::partition_for_key;
 
@@ -20,26 +20,30 @@ pub(super) const MAX_LANES: usize = 4;
 const YOUNG: Duration = Duration::from_millis(50);
 
 /// The most that one set weighs, to stay under the broker's default `message.max.bytes` (1048588). Lowered
-/// for a topic that takes less.
+/// for a topic that takes less, and raised again step by step: the topic's limit may have been, too, or a
+/// single message was too large.
 const SET_BYTES: usize = 900_000;
+
+/// Time until a lowered size is doubled.
+const SET_GROWS_AFTER: Duration = Duration::from_secs(60);
 
 /// All sets of one call, so that a call stays a moment's work.
 const CALL_BYTES: usize = 4 << 20;
 
-/// Pause before a partition without a leader is tried again; the adapter itself waits for a leader, too.
+/// Pause before a sick partition is tried again; the adapter itself waits for a leader, too.
 const SICK_PAUSE: Duration = Duration::from_millis(100);
 
-/// A partition without a leader that no key asks for is tried with one message after this time.
+/// A sick partition that no key asks for is tried with one message after this time.
 const PROBE_AFTER: Duration = Duration::from_secs(5);
 
-/// How much may wait, and how long a call waits for a leader.
+/// How much may wait, and how long a call in vain lasts.
 pub(super) struct Limits {
     pub(super) messages: usize,
     pub(super) bytes: usize,
     /// After this time at the latest the adapter says that a set was never written. With less left than that,
     /// a message for a partition without a leader is not sent again: its answer would come too late to be
     /// definite.
-    pub(super) ack_timeout: Duration,
+    pub(super) definite_after: Duration,
 }
 
 #[derive(Default)]
@@ -49,7 +53,8 @@ struct Partition {
     sick: Option<Sickness>,
 }
 
-/// Had no leader when it was last tried: why, and when to try again.
+/// Had no leader or gave no answer when it was last tried: why, and when to try again. Until it has answered
+/// it goes in calls apart from the healthy ones, so that those need not wait with it.
 struct Sickness {
     why: Why,
     retry_at: Instant,
@@ -75,6 +80,9 @@ pub(super) struct Queue {
     messages: usize,
     bytes: usize,
     set_bytes: usize,
+    /// When `set_bytes` is raised again, where it was lowered.
+    set_grows_at: Instant,
+    /// The partition that messages without a key go to next.
     rotation: usize,
     next_deadline: Option<Instant>,
     /// Why no lane reaches the topic.
@@ -93,6 +101,7 @@ impl Queue {
             messages: 0,
             bytes: 0,
             set_bytes: SET_BYTES,
+            set_grows_at: Instant::now(),
             rotation: 0,
             next_deadline: None,
             trouble: None,
@@ -101,7 +110,12 @@ impl Queue {
 
     /// Takes a message; false if the limits are reached.
     pub(super) fn push(&mut self, message: Outgoing, done: Done) -> bool {
-        let payload = Payload { key: message.key.unwrap_or_default(), value: message.value, late: false };
+        let payload = Payload {
+            key: message.key.unwrap_or_default(),
+            value: message.value,
+            late: false,
+            company: usize::MAX,
+        };
         let bytes = payload.bytes();
         if self.messages >= self.limits.messages || self.bytes + bytes > self.limits.bytes {
             return false;
@@ -189,6 +203,10 @@ impl Queue {
         if self.has_young_flight() || lane >= MAX_LANES {
             return Vec::new();
         }
+        if self.set_bytes < SET_BYTES && self.set_grows_at <= now {
+            self.set_bytes = (self.set_bytes * 2).min(SET_BYTES);
+            self.set_grows_at = now + SET_GROWS_AFTER;
+        }
         let mut open = Vec::new();
         let mut sets = self.take_sick(now, &mut open, finished);
         // A call that may have to wait for a leader keeps nobody.
@@ -233,6 +251,13 @@ impl Queue {
                     // The refused set was above the topic's limit, so half of it is above half of that limit:
                     // the size sinks fast to what the topic takes, and an offender ends up alone.
                     self.set_bytes = self.set_bytes.min(set.bytes / 2);
+                    self.set_grows_at = now + SET_GROWS_AFTER;
+                    self.requeue(now, set, open, &Why::new("queue_timeout", BEHIND_OTHERS), finished);
+                }
+                SetOutcome::Invalid { .. } if set.messages.len() > 1 => {
+                    // Half by half, so that one offender among many is found in few calls.
+                    let half = set.messages.len() / 2;
+                    set.messages.iter_mut().for_each(|payload| payload.company = half);
                     self.requeue(now, set, open, &Why::new("queue_timeout", BEHIND_OTHERS), finished);
                 }
                 _ => self.conclude(set, open, outcome, finished),
@@ -279,8 +304,8 @@ impl Queue {
         self.partitions.iter().all(|partition| partition.sick.is_some())
     }
 
-    /// What waits for partitions that lately had no leader, together in one call, so that nothing else waits
-    /// with it.
+    /// What waits for partitions that lately had no leader or gave no answer, together in one call, so that
+    /// nothing else waits with it.
     fn take_sick(&mut self, now: Instant, open: &mut Vec<Open>, finished: &mut Vec<Finished>) -> Vec<Set> {
         let mut sets = Vec::new();
         if !self.sick_may_leave() {
@@ -293,13 +318,12 @@ impl Queue {
             let Some(sick) = due else { continue };
             let mut set = Set::new(index);
             let bytes = self.set_bytes.min(room);
-            set.fill(&mut partition.waiting, bytes, usize::MAX, open);
-            if set.messages.is_empty() && none_healthy {
-                set.fill(&mut self.unkeyed, bytes, usize::MAX, open);
-            } else if set.messages.is_empty() && sick.probe_at <= now {
-                set.fill(&mut self.unkeyed, bytes, 1, open);
+            set.fill(&mut partition.waiting, bytes, open);
+            if set.messages.is_empty() && (none_healthy || sick.probe_at <= now) {
+                set.most = if none_healthy { usize::MAX } else { 1 };
+                set.fill(&mut self.unkeyed, bytes, open);
             }
-            let too_late = now + self.limits.ack_timeout + self.limits.ack_timeout / 4;
+            let too_late = now + self.limits.definite_after;
             let gone = give_up(too_late, &mut set, &sick.why, open, finished);
             self.messages -= gone.messages;
             self.bytes -= gone.bytes;
@@ -316,8 +340,7 @@ impl Queue {
     fn take_healthy(&mut self, open: &mut Vec<Open>) -> Vec<Set> {
         let mut sets = Vec::new();
         let mut room = CALL_BYTES;
-        let start = self.rotation.min(self.partitions.len());
-        self.rotation = if start + 1 < self.partitions.len() { start + 1 } else { 0 };
+        let start = if self.rotation < self.partitions.len() { self.rotation } else { 0 };
         let (before, after) = self.partitions.split_at_mut(start);
         let turn = after.iter_mut().zip(start..).chain(before.iter_mut().zip(0..));
         for (partition, index) in turn {
@@ -326,8 +349,12 @@ impl Queue {
             }
             let mut set = Set::new(index);
             let bytes = self.set_bytes.min(room);
-            set.fill(&mut partition.waiting, bytes, usize::MAX, open);
-            set.fill(&mut self.unkeyed, bytes, usize::MAX, open);
+            set.fill(&mut partition.waiting, bytes, open);
+            let keyed = set.messages.len();
+            set.fill(&mut self.unkeyed, bytes, open);
+            if set.messages.len() > keyed {
+                self.rotation = index + 1;
+            }
             if !set.messages.is_empty() {
                 room = room.saturating_sub(set.bytes);
                 sets.push(set);
@@ -431,54 +458,18 @@ impl Queue {
     }
 }
 
+const NO_ANSWER: &str = "its partition did not acknowledge the messages before it";
 const BEHIND_OTHERS: &str = "it waited too long behind other messages";
 
 impl Sickness {
     fn after(outcome: &SetOutcome, now: Instant) -> Option<Sickness> {
-        let SetOutcome::NeverWritten { reason } = outcome else { return None };
-        let why = Why::new("no_leader", reason);
+        let why = match outcome {
+            SetOutcome::NeverWritten { reason } => Why::new("no_leader", reason),
+            SetOutcome::Unknown { .. } => Why::new("no_answer", NO_ANSWER),
+            _ => return None,
+        };
         Some(Sickness { why, retry_at: now + SICK_PAUSE, probe_at: now + PROBE_AFTER })
     }
-}
-
-/// What left the queue, for its tally.
-#[derive(Default)]
-struct Gone {
-    messages: usize,
-    bytes: usize,
-}
-
-impl Gone {
-    fn add(&mut self, payload: &Payload) {
-        self.messages += 1;
-        self.bytes += payload.bytes();
-    }
-}
-
-/// Takes those out of a set, the last in `open`, whose deadline is before `too_late`.
-fn give_up(
-    too_late: Instant,
-    set: &mut Set,
-    why: &Why,
-    open: &mut Vec<Open>,
-    finished: &mut Vec<Finished>,
-) -> Gone {
-    let mut gone = Gone::default();
-    let own = open.split_off(open.len() - set.messages.len());
-    for (payload, told) in mem::take(&mut set.messages).into_iter().zip(own) {
-        match told {
-            Some((deadline, done)) if deadline < too_late => {
-                gone.add(&payload);
-                set.bytes -= payload.weight();
-                finished.push((done, why.not_stored()));
-            }
-            told => {
-                set.messages.push(payload);
-                open.push(told);
-            }
-        }
-    }
-    gone
 }
 
 fn earlier(known: Option<Instant>, other: Instant) -> Option<Instant> {

@@ -1,6 +1,7 @@
 //! What one call sends to one partition, and what became of it.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -29,6 +30,8 @@ pub(super) struct Payload {
     pub(super) value: Vec<u8>,
     /// Its sender was told 'unknown' before the outcome came.
     pub(super) late: bool,
+    /// The most messages that its set may have: fewer and fewer after its sets were refused.
+    pub(super) company: usize,
 }
 
 impl Payload {
@@ -49,29 +52,30 @@ pub(super) struct Set {
     pub(super) messages: Vec<Payload>,
     /// The set's size on the wire, not less than that of the batch.
     pub(super) bytes: usize,
+    /// The most messages that it may have.
+    pub(super) most: usize,
 }
 
 impl Set {
     pub(super) fn new(partition: usize) -> Set {
-        Set { partition: i32::try_from(partition).unwrap_or(i32::MAX), messages: Vec::new(), bytes: 0 }
+        let partition = i32::try_from(partition).unwrap_or(i32::MAX);
+        Set { partition, messages: Vec::new(), bytes: 0, most: usize::MAX }
     }
 
-    /// Moves messages from `line`, at most up to `most` in all and while the set stays within `bytes`; a
-    /// single message may be larger.
-    pub(super) fn fill(
-        &mut self,
-        line: &mut VecDeque<Waiting>,
-        bytes: usize,
-        most: usize,
-        open: &mut Vec<Open>,
-    ) {
-        while self.messages.len() < most {
-            let Some(first) = line.front() else { break };
+    /// Moves messages from `line` while the set stays within `bytes` and what each allows; a single message
+    /// may be larger.
+    pub(super) fn fill(&mut self, line: &mut VecDeque<Waiting>, bytes: usize, open: &mut Vec<Open>) {
+        while let Some(first) = line.front() {
+            let most = self.most.min(first.payload.company);
+            if self.messages.len() >= most {
+                break;
+            }
             let weight = first.payload.weight();
             if self.bytes + weight > bytes && (!self.messages.is_empty() || bytes == 0) {
                 break;
             }
             let Some(waiting) = line.pop_front() else { break };
+            self.most = most;
             self.bytes += weight;
             self.messages.push(waiting.payload);
             open.push(Some((waiting.deadline, waiting.done)));
@@ -88,6 +92,8 @@ pub(super) enum SetOutcome {
     NeverWritten { reason: String },
     /// Refused as too large.
     TooLarge,
+    /// Refused for what a message in it holds, which may be fine without that message.
+    Invalid { reason: String },
     /// Refused, not stored.
     Refused { reason: String, retry: bool },
     /// Nobody knows.
@@ -105,6 +111,9 @@ impl SetOutcome {
                 reason: "the message is larger than the topic takes".to_owned(),
                 retry: false,
             },
+            SetOutcome::Invalid { reason } => {
+                Delivery::NotStored { code: "refused", reason: reason.clone(), retry: false }
+            }
             SetOutcome::Refused { reason, retry } => {
                 Delivery::NotStored { code: "refused", reason: reason.clone(), retry: *retry }
             }
@@ -128,6 +137,46 @@ impl Why {
     pub(super) fn not_stored(&self) -> Delivery {
         Delivery::NotStored { code: self.code, reason: self.reason.clone(), retry: true }
     }
+}
+
+/// What left the queue, for its tally.
+#[derive(Default)]
+pub(super) struct Gone {
+    pub(super) messages: usize,
+    pub(super) bytes: usize,
+}
+
+impl Gone {
+    pub(super) fn add(&mut self, payload: &Payload) {
+        self.messages += 1;
+        self.bytes += payload.bytes();
+    }
+}
+
+/// Takes those out of a set, the last in `open`, whose deadline is before `too_late`.
+pub(super) fn give_up(
+    too_late: Instant,
+    set: &mut Set,
+    why: &Why,
+    open: &mut Vec<Open>,
+    finished: &mut Vec<Finished>,
+) -> Gone {
+    let mut gone = Gone::default();
+    let own = open.split_off(open.len() - set.messages.len());
+    for (payload, told) in mem::take(&mut set.messages).into_iter().zip(own) {
+        match told {
+            Some((deadline, done)) if deadline < too_late => {
+                gone.add(&payload);
+                set.bytes -= payload.weight();
+                finished.push((done, why.not_stored()));
+            }
+            told => {
+                set.messages.push(payload);
+                open.push(told);
+            }
+        }
+    }
+    gone
 }
 
 pub(super) fn unknown(reason: &str) -> Delivery {

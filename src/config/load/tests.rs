@@ -122,6 +122,7 @@ fn a_value_of_the_wrong_type_or_out_of_range_is_refused_with_its_place() {
         ("[log]\nlevel = \"loud\"", "line 2: log.level: must be \"off\" or"),
         ("[consumer]\ncommit = \"poll\"", "line 2: consumer.commit: must be \"message\", not \"poll\""),
         ("[consumer]\nsession_timeout_ms = 5", "from 1000 to 1800000, not 5"),
+        ("[producer_api]\nanswer_timeout_ms = 1999", "from 2000 to 100000, not 1999"),
         ("[producer_api]\nmax_body_bytes = 2000000", "from 1 to 1040000, not 2000000"),
     ];
     for (text, line) in refused {
@@ -171,6 +172,27 @@ fn settings_that_contradict_each_other_are_refused_with_the_place_of_the_one_to_
     assert_eq!(error(file, &[], &[]), line);
     let line = "--set: kafka.delivery_timeout_ms: must be at least kafka.request_timeout_ms (30000)";
     assert_eq!(error("", &[], &["kafka.delivery_timeout_ms=200"]), line);
+    let file = "[kafka]\nrequest_timeout_ms = 90000\n";
+    let line =
+        "point.toml line 2: kafka.request_timeout_ms: must be at most kafka.delivery_timeout_ms (60000)";
+    assert_eq!(error(file, &[], &[]), line, "the other one is a default");
+    let file = "[consumer]\nheartbeat_interval_ms = 6000\n";
+    let line = "--set: consumer.session_timeout_ms: must be more than consumer.heartbeat_interval_ms (6000)";
+    assert_eq!(error(file, &[], &["consumer.session_timeout_ms=6000"]), line);
+}
+
+#[test]
+fn numbers_of_variables_and_options_may_have_spaces_and_quotes_around_them() {
+    let partitions = ("POINT_TO_POINT__KAFKA__PARTITIONS", " 7\n");
+    let overrides = [
+        "producer_api.max_connections=\"12\"",
+        "kafka.replication_factor=' -1 '",
+        "kafka.create_topic= false ",
+    ];
+    let settings = read("", &[partitions], &overrides).unwrap();
+    assert_eq!((settings.kafka.partitions, settings.producer_api.max_connections), (7, 12));
+    assert_eq!((settings.kafka.replication_factor, settings.kafka.create_topic), (-1, false));
+    assert!(error("", &[], &["kafka.partitions=\"seven\""]).ends_with("not \"seven\""));
 }
 
 #[test]
@@ -201,5 +223,12 @@ fn a_token_is_never_shown() {
     assert_eq!(settings.adapter.token.as_ref().unwrap().expose(), "s3cret");
     assert!(!format!("{settings:?}").contains("s3cret"));
     assert!(!error("", &[], &["adapter.token=s3cret!"]).contains("s3cret"));
-    assert!(!error("[adapter]\ntoken = [\"s3cret\"]", &[], &[]).contains("s3cret"));
+    for wrong in ["[\"s3cret\"]", "53", "1979-05-27", "{ s3cret = 1 }"] {
+        let error = error(&format!("[adapter]\ntoken = {wrong}"), &[], &[]);
+        assert_eq!(
+            error,
+            "point.toml line 2: adapter.token: must be a text of 1 to 200 letters, digits, '.', '_' or '-' \
+             (its value is not shown)"
+        );
+    }
 }

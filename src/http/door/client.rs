@@ -153,7 +153,14 @@ impl Client {
 
     /// Whether nothing of a request has come.
     pub(super) fn is_idle(&self) -> bool {
-        self.phase == Phase::Head && self.input.is_empty()
+        self.phase == Phase::Head && matches!(self.input.as_slice(), b"" | b"\r")
+    }
+
+    /// Forgets the empty lines that some clients send after a request (RFC 9112 §2.2): nobody has asked for
+    /// anything by them. Nothing of the next request may have been looked at yet.
+    fn skip_empty_lines(&mut self) {
+        let lines = self.input.chunks_exact(2).take_while(|pair| pair == b"\r\n").count();
+        self.input.drain(..2 * lines);
     }
 
     /// Whether its request awaits an answer.
@@ -210,7 +217,7 @@ impl Client {
 
     /// Looks for a head in the input; `Ok(true)`: the phase has changed.
     fn read_head(&mut self, turn: &Turn<'_>) -> Result<bool, Refusal> {
-        if self.input.is_empty() {
+        if self.is_idle() {
             return Ok(false);
         }
         let Some(head) = head::take(&self.input, &mut self.scan, turn.limits.max_body_bytes)? else {
@@ -298,10 +305,14 @@ impl Client {
             self.drained += data.len();
             return;
         }
-        if self.is_idle() {
-            self.deadline = turn.now + turn.limits.head_timeout;
-        }
+        let was_idle = self.is_idle();
         self.input.extend_from_slice(data);
+        if was_idle {
+            self.skip_empty_lines();
+            if !self.is_idle() {
+                self.deadline = turn.now + turn.limits.head_timeout;
+            }
+        }
     }
 
     /// The request that is whole.
@@ -327,6 +338,8 @@ impl Client {
         self.input.drain(..length.min(self.input.len()));
         if self.input.is_empty() {
             self.input.shrink_to(1024);
+        } else if self.input.capacity() > UNCOUNTED_BYTES {
+            self.input.shrink_to_fit(); // the beginning of the next request must not hold this one's memory
         }
         self.body = Vec::new();
         self.scan = Scan::default();
@@ -371,8 +384,34 @@ impl Client {
             return;
         }
         self.phase = Phase::Head;
+        self.skip_empty_lines();
         let limits = turn.limits;
-        self.deadline =
-            turn.now + if self.input.is_empty() { limits.idle_timeout } else { limits.head_timeout };
+        self.deadline = turn.now + if self.is_idle() { limits.idle_timeout } else { limits.head_timeout };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client() -> Client {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let stream = std::net::TcpStream::connect(address).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        Client::new(TcpStream::from_std(stream), address, Instant::now())
+    }
+
+    #[test]
+    fn a_large_request_leaves_no_memory_behind_though_the_next_has_begun() {
+        let mut client = client();
+        let head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n";
+        client.input.extend_from_slice(head);
+        client.input.resize(head.len() + 1_000_000, b'x');
+        client.input.extend_from_slice(b"POST /next");
+        client.request = head::take(&client.input, &mut client.scan, 1_000_000).unwrap();
+        client.handed_over();
+        assert_eq!(client.input, b"POST /next");
+        assert!(client.input.capacity() <= UNCOUNTED_BYTES, "{} bytes", client.input.capacity());
     }
 }

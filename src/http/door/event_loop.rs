@@ -30,6 +30,12 @@ pub(super) const UPSTREAM: Token = Token(2);
 /// The token of the first place; the others follow.
 const FIRST_CLIENT: usize = 3;
 
+const CLOSING: Refusal = Refusal::new(
+    503,
+    "closing",
+    "The server stopped before the request was whole; the message was not stored.",
+);
+
 /// Events taken from the system in one call.
 const EVENTS: usize = 1024;
 
@@ -112,7 +118,7 @@ impl EventLoop {
             self.pump();
             self.troubles.report(self.now);
             if self.stop_at.is_some_and(|at| self.now >= at || !self.serves_anybody()) {
-                return;
+                return self.answer_the_rest();
             }
         }
     }
@@ -230,6 +236,21 @@ impl EventLoop {
                 self.advance(index);
             }
         }
+    }
+
+    /// At the end: an honest answer for everybody who has asked for something.
+    fn answer_the_rest(&mut self) {
+        for index in self.slots.indices() {
+            match self.slots.client(index).map(|client| (client.phase, client.is_idle())) {
+                Some((Phase::Waiting, _)) => self.overdue(index),
+                Some((Phase::Head, false) | (Phase::Body, _)) => {
+                    self.refuse(index, CLOSING);
+                    self.advance(index);
+                }
+                _ => {}
+            }
+        }
+        self.troubles.report(self.now);
     }
 
     fn serves_anybody(&mut self) -> bool {

@@ -59,8 +59,8 @@ pub(super) const PROVE_WITHIN: Duration = Duration::from_secs(2);
 /// See [`PROVE_WITHIN`].
 pub(super) const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How much longer than the sender's deadline the door waits for an answer.
-pub(super) const ANSWER_GRACE: Duration = Duration::from_secs(1);
+/// How much longer than the channel's deadline for its message the front door waits for an answer.
+pub const ANSWER_GRACE: Duration = Duration::from_secs(1);
 
 /// How often troubles are summed up in the log at most.
 pub(super) const REPORT_EVERY: Duration = Duration::from_secs(10);

@@ -38,6 +38,7 @@ use std::time::Instant;
 use socket2::{Domain, Protocol, Socket, Type};
 
 pub(crate) use event_loop::WAKER;
+pub use limits::ANSWER_GRACE;
 pub(crate) use limits::Limits;
 pub(crate) use upstream::DOOR_HEADER;
 

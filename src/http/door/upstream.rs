@@ -70,18 +70,7 @@ impl Upstream {
         self.retry_at = Some(now + RECONNECT_PAUSE);
         let mut stream = UnixStream::connect(&self.path)?;
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-        let mut link = Link {
-            stream,
-            out: Vec::new(),
-            written: 0,
-            sent: 0,
-            input: Vec::new(),
-            in_flight: VecDeque::new(),
-            proved: false,
-            since: now,
-            readable: false,
-            hung_up: false,
-        };
+        let mut link = Link::new(stream, now);
         let proof = Whole { method: b"HEAD", target: b"/", body: &[], client: "-" };
         link.push(None, true, &self.secret, &proof);
         self.link = Some(link);
@@ -205,6 +194,21 @@ impl Upstream {
 }
 
 impl Link {
+    fn new(stream: UnixStream, now: Instant) -> Link {
+        Link {
+            stream,
+            out: Vec::new(),
+            written: 0,
+            sent: 0,
+            input: Vec::new(),
+            in_flight: VecDeque::new(),
+            proved: false,
+            since: now,
+            readable: false,
+            hung_up: false,
+        }
+    }
+
     fn push(&mut self, visit: Option<Visit>, head_only: bool, secret: &str, request: &Whole<'_>) {
         let Visit { slot, turn } = visit.unwrap_or(Visit { slot: 0, turn: 0 });
         let (slot_digits, turn_digits, length_digits) = (&mut [0; 20], &mut [0; 20], &mut [0; 20]);
@@ -240,15 +244,18 @@ impl Link {
             match self.stream.write(rest) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => self.written += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        self.sent += self.out.len() as u64;
+        // Also when the socket is full: under load `out` may never be empty.
+        self.sent += self.written as u64;
+        self.out.drain(..self.written);
         self.written = 0;
-        self.out.clear();
-        self.out.shrink_to(2 * UPSTREAM_OUT_BYTES);
+        if self.out.is_empty() {
+            self.out.shrink_to(2 * UPSTREAM_OUT_BYTES);
+        }
         Ok(())
     }
 
@@ -270,5 +277,30 @@ impl Link {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
             Err(error) => Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_leaves_the_memory_though_the_socket_is_always_full() {
+        let (stream, mut handlers) = UnixStream::pair().unwrap();
+        let mut link = Link::new(stream, Instant::now());
+        let body = vec![b'x'; 50_000];
+        let (mut scratch, mut taken) = (vec![0; 40_000], 0);
+        for turn in 0..1000 {
+            if link.out.len() < UPSTREAM_OUT_BYTES {
+                let request = Whole { method: b"POST", target: b"/", body: &body, client: "-" };
+                link.push(Some(Visit { slot: 0, turn }), false, "secret", &request);
+            }
+            link.flush().unwrap();
+            assert!(!link.out.is_empty() || turn < 100, "the socket is to be full");
+            assert!(link.out.len() <= UPSTREAM_OUT_BYTES + 51_000, "{} bytes are held", link.out.len());
+            assert_eq!(link.sent + link.out.len() as u64, link.in_flight.back().unwrap().end);
+            taken += handlers.read(&mut scratch).unwrap();
+        }
+        assert!(taken > 10 * UPSTREAM_OUT_BYTES);
     }
 }

@@ -19,7 +19,7 @@ impl Bench {
     }
 
     fn with_limits(partitions: usize, messages: usize, bytes: usize) -> Bench {
-        let mut queue = Queue::new("t".into(), Limits { messages, bytes, ack_timeout: SECOND });
+        let mut queue = Queue::new("t".into(), Limits { messages, bytes, definite_after: SECOND });
         if partitions > 0 {
             queue.set_partitions(partitions);
         }
@@ -140,6 +140,23 @@ fn a_key_chooses_its_partition_and_messages_without_take_turns_call_by_call() {
         bench.settle(0, sets, |_| stored(0));
     }
     assert_eq!(partitions, [0, 1, 2, 3, 0, 1, 2, 3]);
+}
+
+#[test]
+fn every_partition_has_its_turn_whatever_calls_come_between() {
+    let mut bench = Bench::new(2);
+    let mut partitions = Vec::new();
+    for _ in 0..4 {
+        assert!(bench.take(0).is_empty(), "a lane looks in vain");
+        bench.push(&key_for(0, 2), "keyed");
+        let sets = bench.take(0);
+        bench.settle(0, sets, |_| stored(0));
+        bench.push("", "x");
+        let sets = bench.take(0);
+        partitions.extend(sets.iter().map(|set| set.partition));
+        bench.settle(0, sets, |_| stored(0));
+    }
+    assert_eq!(partitions, [0, 1, 0, 1]);
 }
 
 #[test]
@@ -289,6 +306,30 @@ fn partitions_without_a_leader_go_together_and_keep_nobody_else() {
 }
 
 #[test]
+fn a_partition_that_gave_no_answer_goes_apart_until_it_has_answered() {
+    let mut bench = Bench::new(2);
+    let keys = [key_for(0, 2), key_for(1, 2)];
+    let push_both = |bench: &mut Bench| keys.iter().for_each(|key| assert!(bench.push(key, key)));
+    push_both(&mut bench);
+    let sets = bench.take(0);
+    let lost = || SetOutcome::Unknown { reason: "no acknowledgement".to_owned() };
+    bench.settle(0, sets, |partition| if partition == 0 { lost() } else { stored(0) });
+    assert_eq!(bench.told().len(), 2, "nobody sends again what may be stored");
+    push_both(&mut bench);
+    let healthy = bench.take(0);
+    assert_eq!(names(&healthy), [(1, vec![keys[1].clone()])]);
+    bench.settle(0, healthy, |_| stored(1));
+    bench.pass(SICK_PAUSE);
+    bench.push(&keys[1], &keys[1]);
+    let apart = bench.take(0);
+    assert_eq!(names(&apart), [(0, vec![keys[0].clone()])]);
+    assert!(bench.queue.has_work(bench.now), "it keeps nobody");
+    bench.settle(0, apart, |_| stored(1));
+    bench.push(&keys[0], &keys[0]);
+    assert_eq!(bench.take(0).len(), 2, "together again");
+}
+
+#[test]
 fn calls_for_partitions_without_a_leader_leave_a_lane_for_the_others() {
     let mut bench = Bench::new(5);
     let keys: Vec<_> = (0..5).map(|partition| key_for(partition, 5)).collect();
@@ -378,6 +419,52 @@ fn of_a_set_that_is_too_large_only_the_offender_fails() {
         }
     }
     assert_eq!(bench.queue.open(), 0);
+}
+
+#[test]
+fn of_a_set_that_is_invalid_only_the_offender_fails() {
+    let mut bench = Bench::new(1);
+    for name in 0..64 {
+        bench.push("", &name.to_string());
+    }
+    let (mut order, mut calls) = (Vec::new(), 0);
+    while bench.queue.open() > 0 {
+        calls += 1;
+        assert!(calls <= 20, "the offender is found in few calls");
+        let sets = bench.take(0);
+        let invalid = sets.iter().any(|set| set.messages.iter().any(|message| message.value == b"37"));
+        let outcome = if invalid { SetOutcome::Invalid { reason: "no key".to_owned() } } else { stored(0) };
+        bench.settle(0, sets, |_| outcome.clone());
+        order.extend(bench.told());
+        if calls == 1 {
+            bench.push("", "64");
+        }
+    }
+    let names: Vec<_> = order.iter().map(|(name, _)| name.clone()).collect();
+    assert_eq!(names, (0..65).map(|name| name.to_string()).collect::<Vec<_>>(), "order is kept");
+    for (name, delivery) in &order {
+        match name.as_str() {
+            "37" => assert_eq!(code(delivery), ("refused", false)),
+            _ => assert!(matches!(delivery, Delivery::Stored { .. })),
+        }
+    }
+}
+
+#[test]
+fn sets_grow_again_after_one_that_was_too_large() {
+    let mut bench = Bench::with_limits(1, 1000, 10_000_000);
+    let mut sizes = Vec::new();
+    for _ in 0..3 {
+        for _ in 0..9 {
+            bench.push_for("", vec![b'x'; 90_000], "x", SECOND);
+        }
+        let sets = bench.take(0);
+        sizes.push(sets.iter().map(|set| set.messages.len()).sum::<usize>());
+        let first = sizes.len() == 1;
+        bench.settle(0, sets, |_| if first { SetOutcome::TooLarge } else { stored(0) });
+        bench.pass(if first { SECOND } else { SET_GROWS_AFTER }); // what was left is given up meanwhile
+    }
+    assert_eq!(sizes, [9, 4, 9]);
 }
 
 #[test]
