@@ -124,10 +124,8 @@ impl Producer {
             std::thread::sleep(backoff.wait());
             self.look_for_leaders(batches, &pending, patience);
         }
-        outcomes
-            .into_iter()
-            .map(|o| o.unwrap_or(Outcome::NotWritten(ErrorCode::UNKNOWN_SERVER_ERROR)))
-            .collect()
+        let unsettled = || Outcome::Unknown("no outcome".to_owned());
+        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(unsettled)).collect()
     }
 
     /// One round: to each leader its batches in one request, all requests out before the first answer is awaited.
@@ -379,3 +377,6 @@ fn find<'a>(answer: &'a ProduceResponse, batch: &Batch<'_>) -> Option<&'a Partit
     let topic = answer.responses.iter().find(|topic| topic.name.as_str() == batch.topic)?;
     topic.partition_responses.iter().find(|partition| partition.index == batch.partition)
 }
+
+#[cfg(test)]
+mod tests;
