@@ -70,9 +70,8 @@ impl Span {
 
     /// Where serving goes on.
     pub fn position(&self) -> i64 {
-        self.ahead.front().map_or(self.fetch_from, |open| match open.served {
-            0 => open.chunk.messages.first().map_or(open.chunk.next_offset, |(offset, _)| *offset),
-            n => open.chunk.messages.get(n).map_or(open.chunk.next_offset, |(offset, _)| *offset),
+        self.ahead.front().map_or(self.fetch_from, |open| {
+            open.chunk.messages.get(open.served).map_or(open.chunk.next_offset, |(offset, _)| *offset)
         })
     }
 
