@@ -573,7 +573,7 @@ fn an_offset_committed_at_the_first_message_skips_nothing() {
 fn a_consumer_that_reconnects_after_idling_stays_the_member_it_was() {
     let _turn = my_turn();
     let stage = Stage::with_partitions(Kafka::shared(NEWEST), 2);
-    let consumer = stage.consumer(&["idle_ms=20", "pause_ms=100"]);
+    let consumer = stage.consumer(&["idle_ms=250", "pause_ms=500"]);
     stage.wait_for_members(1, 2);
     for round in 0..5 {
         stage.feed(&format!("r{round}"), 20);
@@ -590,7 +590,7 @@ fn a_consumer_that_reconnects_after_idling_stays_the_member_it_was() {
 fn a_consumer_that_idles_before_its_first_poll_becomes_a_member() {
     let _turn = my_turn();
     let stage = Stage::with_partitions(Kafka::shared(NEWEST), 2);
-    let consumer = stage.consumer(&["idle_ms=20", "first_pause_ms=200"]);
+    let consumer = stage.consumer(&["idle_ms=250", "first_pause_ms=600"]);
     stage.feed("a", 20);
     wait_for_printed(&[&consumer], 20);
     stage.wait_for_members(1, 2);
@@ -603,8 +603,8 @@ fn a_consumer_that_idles_before_its_first_poll_becomes_a_member() {
 fn two_consumers_that_reconnect_after_idling_still_get_each_message_once() {
     let _turn = my_turn();
     let stage = Stage::with_partitions(Kafka::shared(NEWEST), 4);
-    let first = stage.consumer(&["idle_ms=20", "pause_ms=100"]);
-    let second = stage.consumer(&["idle_ms=20", "pause_ms=130"]);
+    let first = stage.consumer(&["idle_ms=250", "pause_ms=500"]);
+    let second = stage.consumer(&["idle_ms=250", "pause_ms=620"]);
     for round in 0..5 {
         stage.feed(&format!("r{round}"), 40);
         wait_for_printed(&[&first, &second], (round + 1) * 40);

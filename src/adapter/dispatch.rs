@@ -74,10 +74,7 @@ fn answer(session: &mut Session, frame: &[u8]) -> Result<Option<Vec<u8>>, Reques
             let answer = produce::produce(session, id, *timeout_ms, topics);
             (*acks != 0).then_some(answer)
         }
-        Request::ListOffsets { topics } => {
-            session.fresh = false;
-            Some(offsets::list(session, id, topics))
-        }
+        Request::ListOffsets { topics } => Some(offsets::list(session, id, topics)),
         Request::OffsetFetch { group, topics, .. } => {
             session.fresh = false;
             Some(offsets::committed(session, id, group, topics))

@@ -79,18 +79,24 @@ fn take_up(session: &mut Session, asks: &[Ask]) -> Result<(), ErrorCode> {
         return if session.bound.is_some() { Ok(()) } else { Err(ErrorCode::REBALANCE_IN_PROGRESS) };
     }
     let topics: BTreeSet<String> = asks.iter().map(|ask| ask.topic.clone()).collect();
+    let asked: Vec<_> = asks.iter().map(|a| (a.topic.clone(), a.partition, a.offset)).collect();
     if let Some(bound) = &session.bound {
-        let role = bound.member.role();
-        let group = session.looked_up.as_ref().map_or(&role.group, |looked_up| &looked_up.group);
-        if role.group == *group && role.topics == topics && !bound.member.ended() {
+        let (member, role) = (&bound.member, bound.member.role());
+        // A look-up for another group alone makes no other consumer; one that is not followed by its topics neither.
+        let anew = session.looked_up.as_ref().filter(|looked_up| looked_up.covers(&topics));
+        let group = anew.map_or(&role.group, |looked_up| &looked_up.group);
+        let same = role.group == *group && (topics.is_subset(&role.topics) || anew.is_none());
+        if !member.ended() && (same || member.fits(session.client.shown(), &asked)) {
             return Ok(());
         }
-        let role = Role { group: group.clone(), topics, ..role.clone() };
+        let role = match anew {
+            Some(_) => Role { group: group.clone(), topics, ..role.clone() },
+            None => role.clone(),
+        };
         return session.start_member(role);
     }
     if session.fresh {
         let shared = session.shared.clone();
-        let asked: Vec<_> = asks.iter().map(|a| (a.topic.clone(), a.partition, a.offset)).collect();
         let unclear = |_| ErrorCode::UNKNOWN_MEMBER_ID;
         if let Some(member) = shared.members.returning(session.client.shown(), &asked).map_err(unclear)? {
             return session.bind(member).then_some(()).ok_or(ErrorCode::UNKNOWN_MEMBER_ID);

@@ -27,6 +27,10 @@ impl LookUp {
         topics.iter().all(|topic| self.committed.keys().any(|(known, _)| known == topic))
     }
 
+    fn is_of(&self, partitions: &BTreeSet<(String, i32)>) -> bool {
+        self.committed.len() == partitions.len() && partitions.iter().all(|p| self.committed.contains_key(p))
+    }
+
     /// Whether a consumer that looked this up would ask for these offsets: just these partitions, and those with a
     /// committed offset from there.
     fn leads_to(&self, asked: &[(String, i32, i64)]) -> bool {
@@ -69,6 +73,16 @@ impl LookUps {
         for remembered in lock(&self.recent).iter_mut().filter(|r| r.connection == connection) {
             remembered.closed = Some(Instant::now());
         }
+    }
+
+    /// The look-up of a connection just closed that goes on here with the offsets of the same partitions.
+    pub fn continuing(&self, name: &str, partitions: &BTreeSet<(String, i32)>) -> Option<LookUp> {
+        let mut recent = lock(&self.recent);
+        let index = recent.iter().position(|r| {
+            let closed = r.closed.is_some_and(|at| at.elapsed() < KEPT);
+            closed && r.name == name && r.look_up.is_of(partitions)
+        })?;
+        Some(recent.remove(index).look_up)
     }
 
     /// The look-up that leads to this first fetch over a new connection. The crate opens that before it closes the old

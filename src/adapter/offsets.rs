@@ -19,7 +19,18 @@ const LEADER_WAIT: Duration = Duration::from_secs(3);
 const WAIT: Duration = Duration::from_secs(20);
 
 /// Answers ListOffsets. One of our own consumers is told where the adapter serves from.
-pub fn list(session: &Session, id: i32, topics: &Topics<ListOffsetsPartition>) -> Vec<u8> {
+pub fn list(session: &mut Session, id: i32, topics: &Topics<ListOffsetsPartition>) -> Vec<u8> {
+    if session.fresh && session.looked_up.is_none() {
+        let partitions =
+            topics.iter().flat_map(|(topic, ps)| ps.iter().map(|p| (topic.clone(), p.partition)));
+        let look_ups = &session.shared.look_ups;
+        let continued = look_ups.continuing(session.client.shown(), &partitions.collect());
+        if let Some(look_up) = &continued {
+            look_ups.remember(session.id, session.client.shown(), look_up.clone());
+        }
+        session.looked_up = continued;
+    }
+    session.fresh = false;
     if let Some(bound) = session.bound.as_ref().filter(|_| session.client.member) {
         let positions = bound.member.positions();
         return list_answer(id, topics, |topic, asked| {

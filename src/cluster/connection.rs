@@ -20,8 +20,10 @@ use crate::protocol::layout;
 /// The largest answer accepted, in bytes: a fetch of our largest size plus one largest record batch.
 const MAX_RESPONSE: usize = 128 * 1024 * 1024;
 
-/// How long a broker may take to take one request's bytes.
-const SEND_LIMIT: Duration = Duration::from_secs(5);
+/// How long a broker may take none of a request's bytes, ...
+const SEND_STALL: Duration = Duration::from_secs(5);
+/// ... and how long it may take to take them all.
+const SEND_LIMIT: Duration = Duration::from_secs(15);
 
 const CLIENT_SOFTWARE: &str = "point-to-point";
 
@@ -136,11 +138,15 @@ impl Connection {
     }
 
     fn write(&self, mut bytes: &[u8]) -> std::io::Result<()> {
-        let deadline = Instant::now() + SEND_LIMIT;
+        let last = Instant::now() + SEND_LIMIT;
+        let mut deadline = Instant::now() + SEND_STALL;
         while !bytes.is_empty() {
             match (&self.stream).write(bytes) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(written) => bytes = &bytes[written..],
+                Ok(written) => {
+                    bytes = &bytes[written..];
+                    deadline = last.min(Instant::now() + SEND_STALL);
+                }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
                 Err(e) => return Err(e),

@@ -175,6 +175,11 @@ impl<'a> Life<'a> {
             owned.iter().filter(|key| missed || !state.owned.contains_key(*key)).cloned().collect()
         };
         let mut spans = self.resolve(&open)?;
+        let cluster = &self.member.cluster;
+        if owned.iter().any(|(topic, partition)| cluster.leader(topic, *partition).is_none()) {
+            // A program that begins now must hear of all its partitions.
+            prefetch::look_for_leaders(self.member);
+        }
         self.missed_generation = false;
         let name = &self.member.role.name;
         {
@@ -190,13 +195,16 @@ impl<'a> Life<'a> {
             state.owned.extend(spans);
             state.arrangement += 1;
             state.membership = membership.clone();
+        }
+        self.decide_at = Instant::now();
+        self.decide_starts();
+        {
+            let mut state = self.member.state();
             state.phase = Phase::Stable;
             state.trouble = None;
             state.poked = false;
         }
         self.next_heartbeat = Instant::now() + self.member.settings.heartbeat_interval;
-        self.decide_at = Instant::now();
-        self.decide_starts();
         self.member.changed.notify_all();
         let group = &self.member.role.group;
         log::info!(
@@ -370,14 +378,17 @@ impl<'a> Life<'a> {
         let wanted: Vec<_> = undecided.into_iter().map(|(topic, p)| (topic, p, timestamp)).collect();
         let deadline = Instant::now() + DECIDE_AGAIN;
         let found = offsets::find(&member.cluster, &member.role.name, &wanted, deadline);
+        if found.len() < wanted.len() {
+            prefetch::look_for_leaders(member);
+        }
         let kept = if policy == OffsetReset::Latest { self.commit_starts(&found, deadline) } else { found };
         let mut state = member.state();
         for (key, offset) in kept {
             if let Some(span) = state.owned.get_mut(&key).filter(|span| span.floor.is_none()) {
                 span.reset(offset);
+                state.arrangement += 1;
             }
         }
-        state.arrangement += 1;
         drop(state);
         member.changed.notify_all();
     }

@@ -129,11 +129,16 @@ fn next_round(member: &Member, leader: i32) -> Option<Round> {
     let waiting: usize = state.owned.values().map(|span| span.buffered).sum();
     let arrangement = state.arrangement;
     let mut wanted = Vec::new();
-    let count = led.len();
+    let mut crowded = false;
     for (topic, partition) in led {
         let Some(span) = state.owned.get(&(topic.clone(), *partition)) else { continue };
         let rests = span.rest_until.is_some_and(|until| Instant::now() < until);
-        if span.floor.is_some() && !rests && span.buffered < PARTITION_AHEAD && waiting < TOTAL_AHEAD {
+        if span.floor.is_none() || rests {
+            continue;
+        }
+        if span.buffered >= PARTITION_AHEAD || waiting >= TOTAL_AHEAD {
+            crowded = true;
+        } else {
             let position = Position {
                 topic: topic.clone(),
                 partition: *partition,
@@ -147,7 +152,7 @@ fn next_round(member: &Member, leader: i32) -> Option<Round> {
         state.out_of_room = true;
         drop(member.wait(state, FETCH_WAIT));
     }
-    let wait = if wanted.len() < count { CROWDED_WAIT } else { FETCH_WAIT };
+    let wait = if crowded { CROWDED_WAIT } else { FETCH_WAIT };
     Some(Round { wanted, wait, arrangement })
 }
 
@@ -249,7 +254,8 @@ fn out_of_range(member: &Member, position: &Position, version: u64) -> bool {
     true
 }
 
-fn look_for_leaders(member: &Member) {
+/// Asks the cluster who leads the member's partitions, for 5 s at most.
+pub(super) fn look_for_leaders(member: &Member) {
     let topics: Vec<&str> = member.role.topics.iter().map(String::as_str).collect();
     let deadline = member.cluster.deadline(Instant::now() + Duration::from_secs(5));
     if let Err(error) = member.cluster.refresh(&topics, deadline) {

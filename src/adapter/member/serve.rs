@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Member, Phase, Program, State};
+use super::{Member, Phase, Program, Span, State};
 use crate::cluster::coordinator::Commit;
 use crate::protocol::error_code::ErrorCode;
 
@@ -63,8 +63,15 @@ impl Member {
                     Ok(starts) if starts.is_empty() => {}
                     Ok(starts) => {
                         drop(state);
-                        self.commit_starts(starts);
+                        let stored = self.commit_starts(starts);
                         state = self.state();
+                        if stored {
+                            continue;
+                        }
+                        state = self.wait(state, LOOK);
+                        if Instant::now() >= deadline || gone() {
+                            break Ok(asks.iter().map(nothing).collect());
+                        }
                         continue;
                     }
                     Err((failed, code)) => break Ok(refused(asks, failed, code)),
@@ -110,15 +117,20 @@ impl Member {
     }
 
     /// Makes the start that a program chose for a partition without a committed offset the group's: whoever gets the
-    /// partition next goes on there, instead of at what is the latest offset by then.
-    fn commit_starts(&self, starts: Vec<Commit>) {
+    /// partition next goes on there, instead of at what is the latest offset by then. What Kafka did not take is
+    /// undecided again; tells whether it took all.
+    fn commit_starts(&self, starts: Vec<Commit>) -> bool {
         let deadline = Instant::now() + self.settings.heartbeat_interval.max(Duration::from_secs(2));
         let results = self.commit_as_member(&starts, deadline);
+        let stored = results.iter().all(|code| code.is_ok());
         for (commit, code) in starts.iter().zip(results) {
             let mut state = self.state();
             state.arrangement += 1;
             if !code.is_ok() {
-                if let Some(span) = state.owned.get_mut(&(commit.topic.clone(), commit.partition)) {
+                let span = state.owned.get_mut(&(commit.topic.clone(), commit.partition));
+                let began =
+                    |span: &&mut Span| span.floor == Some(commit.offset) && span.ceiling == commit.offset;
+                if let Some(span) = span.filter(began) {
                     span.undecide();
                 }
                 log::warn!(
@@ -130,6 +142,7 @@ impl Member {
                 );
             }
         }
+        stored
     }
 }
 
@@ -153,7 +166,10 @@ impl State {
         for (index, ask) in asks.iter().enumerate() {
             let Some(span) = self.owned.get_mut(&(ask.topic.clone(), ask.partition)) else { continue };
             let undecided = span.floor.is_none();
-            span.ask(ask.offset).map_err(|code| (index, code))?;
+            if let Err(code) = span.ask(ask.offset) {
+                self.undecide(&starts);
+                return Err((index, code));
+            }
             if undecided && span.floor.is_some() {
                 starts.push(Commit {
                     topic: ask.topic.clone(),
@@ -164,6 +180,14 @@ impl State {
             }
         }
         Ok(starts)
+    }
+
+    fn undecide(&mut self, starts: &[Commit]) {
+        for start in starts {
+            if let Some(span) = self.owned.get_mut(&(start.topic.clone(), start.partition)) {
+                span.undecide();
+            }
+        }
     }
 
     fn is_enough(&self, asks: &[Ask], min_bytes: usize) -> bool {

@@ -178,9 +178,20 @@ impl Span {
         self.floor.is_some_and(|floor| floor <= offset) && offset <= self.ceiling
     }
 
-    /// Takes note of an acknowledged commit.
+    /// Takes note of an acknowledged commit, unless the span has begun anew meanwhile.
     pub fn committed(&mut self, offset: i64) {
-        self.floor = self.floor.max(Some(offset));
+        if self.admits(offset) {
+            self.floor = Some(offset);
+        }
+    }
+
+    /// Whether `asked` is what the program of this span would ask for next. Of a span that it has not asked for yet, as
+    /// after a rebalance between two connections, that is all that would not be refused.
+    pub fn may_be_asked(&self, asked: i64) -> bool {
+        match self.expected {
+            Some(expected) => expected == asked,
+            None => self.floor.is_none() || asked <= self.position(),
+        }
     }
 
     /// The offset that the program will ask for next, as far as is known.
