@@ -45,8 +45,7 @@ pub fn list(session: &mut Session, id: i32, topics: &Topics<ListOffsetsPartition
     let cluster = &session.shared.cluster;
     let deadline = Instant::now() + LEADER_WAIT;
     let (found, trouble) = cluster::offsets::list(cluster, session.client.shown(), &wanted, deadline);
-    let lasting = |error: &cluster::Error| error.code().is_some_and(|code| !code.is_retriable());
-    match trouble.filter(|error| found.is_empty() || lasting(error)) {
+    match trouble.filter(|error| found.is_empty() || error.is_lasting()) {
         // The crate gives up all partitions for the error of one; one without a leader has no offset instead.
         None => list_answer(id, topics, |topic, asked| {
             (ErrorCode::NONE, listed(session.looked_up.as_ref(), &found, topic, *asked))
@@ -166,8 +165,7 @@ fn look_up(
         match coordinator.committed(partitions, cluster.deadline(deadline)) {
             Ok(committed) => return Ok(committed),
             Err(error) => {
-                let lasting = error.code().is_some_and(|code| !code.is_retriable());
-                if lasting || cluster.stopping() || Instant::now() >= deadline {
+                if error.is_lasting() || cluster.stopping() || Instant::now() >= deadline {
                     return Err(error);
                 }
             }

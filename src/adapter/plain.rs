@@ -27,12 +27,12 @@ impl PlainFetcher {
         let mut backoff = Backoff::default();
         let mut hold = Duration::ZERO;
         loop {
-            let mut served: Vec<Served> = asks.iter().map(nothing).collect();
+            let mut served: Vec<Served> = asks.iter().map(Served::nothing).collect();
             let troubled = self.round(cluster, name, asks, hold, &mut served);
             if let Some(failed) = served.iter().position(|s| !s.error.is_ok()) {
                 // The crate would move past data that comes beside an error.
                 let code = served[failed].error;
-                served = asks.iter().map(nothing).collect();
+                served = asks.iter().map(Served::nothing).collect();
                 served[failed].error = code;
                 return served;
             }
@@ -165,10 +165,6 @@ impl PlainFetcher {
         }
         false
     }
-}
-
-fn nothing(ask: &Ask) -> Served {
-    Served { messages: Vec::new(), high_watermark: ask.offset, error: ErrorCode::NONE }
 }
 
 fn holds(count: usize, partition: i32) -> bool {

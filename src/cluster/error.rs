@@ -56,6 +56,11 @@ impl Error {
         }
     }
 
+    /// Whether the broker refused for good: the same request will not succeed later.
+    pub fn is_lasting(&self) -> bool {
+        self.code().is_some_and(|code| !code.is_retriable())
+    }
+
     /// A refusal of `what` with `code`.
     pub fn refused(what: impl Into<String>, code: ErrorCode) -> Error {
         Error::Refused { what: what.into(), code }

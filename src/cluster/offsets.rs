@@ -40,8 +40,7 @@ pub fn list(
         let error = round.err().unwrap_or_else(|| {
             Error::refused(format!("the offsets of {topic}-{partition}"), ErrorCode::LEADER_NOT_AVAILABLE)
         });
-        let lasting = error.code().is_some_and(|code| !code.is_retriable());
-        if lasting || cluster.stopping() || Instant::now() >= deadline {
+        if error.is_lasting() || cluster.stopping() || Instant::now() >= deadline {
             return (found, Some(error));
         }
         std::thread::sleep(backoff.wait());

@@ -236,8 +236,7 @@ impl<'a> Life<'a> {
             match self.coordinator.committed(&partitions, deadline) {
                 Ok(committed) => break committed,
                 Err(error) => {
-                    let lasting = error.code().is_some_and(|code| !code.is_retriable());
-                    if lasting || Instant::now() >= deadline || self.member.cluster.stopping() {
+                    if error.is_lasting() || Instant::now() >= deadline || self.member.cluster.stopping() {
                         return Err(error);
                     }
                 }
@@ -253,7 +252,6 @@ impl<'a> Life<'a> {
         let member = self.member;
         let (name, group) = (&member.role.name, &member.role.group);
         let code = error.code();
-        let lasting = code.is_some_and(|code| !code.is_retriable());
         let mut state = member.state();
         state.trouble = code;
         match code {
@@ -265,7 +263,7 @@ impl<'a> Life<'a> {
             Some(ErrorCode::REBALANCE_IN_PROGRESS | ErrorCode::ILLEGAL_GENERATION) => {
                 self.retry_at = Instant::now();
             }
-            _ if lasting => {
+            _ if error.is_lasting() => {
                 drop(state);
                 log::error!("{name} cannot join {group}: {error}; trying again in 5 s");
                 self.retry_at = Instant::now() + Duration::from_secs(5);

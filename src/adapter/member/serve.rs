@@ -33,6 +33,13 @@ pub struct Served {
     pub error: ErrorCode,
 }
 
+impl Served {
+    /// The answer where there is nothing to serve.
+    pub fn nothing(ask: &Ask) -> Served {
+        Served { messages: Vec::new(), high_watermark: ask.offset, error: ErrorCode::NONE }
+    }
+}
+
 impl Member {
     /// Answers a fetch: waits up to `wait` until `min_bytes` are there. `epoch` is where an own program began;
     /// `gone` says whether the program has closed its connection.
@@ -70,7 +77,7 @@ impl Member {
                         }
                         state = self.wait(state, LOOK);
                         if Instant::now() >= deadline || gone() {
-                            break Ok(asks.iter().map(nothing).collect());
+                            break Ok(asks.iter().map(Served::nothing).collect());
                         }
                         continue;
                     }
@@ -80,12 +87,12 @@ impl Member {
                     break Ok(state.take(asks));
                 }
             } else if Instant::now() >= deadline {
-                break Ok(asks.iter().map(nothing).collect());
+                break Ok(asks.iter().map(Served::nothing).collect());
             }
             let left = deadline.saturating_duration_since(Instant::now());
             state = self.wait(state, left.min(LOOK));
             if gone() {
-                break Ok(asks.iter().map(nothing).collect());
+                break Ok(asks.iter().map(Served::nothing).collect());
             }
         };
         state.busy = false;
@@ -205,7 +212,7 @@ impl State {
     fn take(&mut self, asks: &[Ask]) -> Vec<Served> {
         let mut served = Vec::with_capacity(asks.len());
         for ask in asks {
-            let mut answer = nothing(ask);
+            let mut answer = Served::nothing(ask);
             if let Some(span) = self.owned.get_mut(&(ask.topic.clone(), ask.partition))
                 && span.serve(ask.max_bytes, &mut answer.messages)
             {
@@ -219,13 +226,9 @@ impl State {
     }
 }
 
-fn nothing(ask: &Ask) -> Served {
-    Served { messages: Vec::new(), high_watermark: ask.offset, error: ErrorCode::NONE }
-}
-
 /// One partition's error, and nothing for the others: the crate would move past data that comes beside an error.
 fn refused(asks: &[Ask], failed: usize, code: ErrorCode) -> Vec<Served> {
-    let mut answers: Vec<Served> = asks.iter().map(nothing).collect();
+    let mut answers: Vec<Served> = asks.iter().map(Served::nothing).collect();
     answers[failed].error = code;
     answers
 }
