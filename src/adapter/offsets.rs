@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use super::look_ups::LookUp;
 use super::member::{Program, Role};
 use super::session::{Bound, Session};
+use crate::cluster;
 use crate::cluster::coordinator::Coordinator;
 use crate::cluster::offsets::{EARLIEST, Offsets};
-use crate::cluster::{self, Backoff};
 use crate::protocol::error_code::ErrorCode;
 use crate::protocol::legacy::request::{ListOffsetsPartition, Topics};
 use crate::protocol::legacy::response::{self, CommittedOffset, ListedOffset};
@@ -159,19 +159,7 @@ fn look_up(
 ) -> cluster::Result<HashMap<(String, i32), Option<i64>>> {
     let cluster = &session.shared.cluster;
     let mut coordinator = Coordinator::new(cluster.clone(), group, session.client.shown());
-    let deadline = Instant::now() + WAIT;
-    let mut backoff = Backoff::default();
-    loop {
-        match coordinator.committed(partitions, cluster.deadline(deadline)) {
-            Ok(committed) => return Ok(committed),
-            Err(error) => {
-                if error.is_lasting() || cluster.stopping() || Instant::now() >= deadline {
-                    return Err(error);
-                }
-            }
-        }
-        std::thread::sleep(backoff.wait());
-    }
+    coordinator.committed_in_time(partitions, Instant::now() + WAIT)
 }
 
 /// Takes up the member of this session, or makes one, and waits until it has its partitions.

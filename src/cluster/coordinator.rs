@@ -21,11 +21,11 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::{Request, StrBytes};
 
-use super::READ_MARGIN;
 use super::assignor::Partitions;
 use super::connection::Connection;
 use super::error::{Error, Result};
 use super::metadata::{Cluster, topic_name};
+use super::{Backoff, READ_MARGIN};
 use crate::protocol::assignment::{Assignment, Subscription};
 use crate::protocol::error_code::ErrorCode;
 
@@ -275,6 +275,29 @@ impl Coordinator {
             }
         }
         Ok(offsets)
+    }
+
+    /// As [`Coordinator::committed`], tried again on what may pass until `deadline`.
+    ///
+    /// # Errors
+    /// A refusal for good, or the last trouble at `deadline`.
+    pub fn committed_in_time(
+        &mut self,
+        partitions: &Partitions,
+        deadline: Instant,
+    ) -> Result<HashMap<(String, i32), Option<i64>>> {
+        let mut backoff = Backoff::default();
+        loop {
+            match self.committed(partitions, self.cluster.deadline(deadline)) {
+                Ok(committed) => return Ok(committed),
+                Err(error) => {
+                    if error.is_lasting() || self.cluster.stopping() || Instant::now() >= deadline {
+                        return Err(error);
+                    }
+                }
+            }
+            std::thread::sleep(backoff.wait());
+        }
     }
 
     fn call_while_running<R: Request>(&mut self, request: &R, deadline: Instant) -> Result<R::Response> {

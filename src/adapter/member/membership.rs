@@ -230,19 +230,7 @@ impl<'a> Life<'a> {
         for (topic, partition) in new {
             partitions.entry(topic.clone()).or_default().push(*partition);
         }
-        let deadline = Instant::now() + RESOLVE;
-        let mut backoff = Backoff::default();
-        let committed = loop {
-            match self.coordinator.committed(&partitions, deadline) {
-                Ok(committed) => break committed,
-                Err(error) => {
-                    if error.is_lasting() || Instant::now() >= deadline || self.member.cluster.stopping() {
-                        return Err(error);
-                    }
-                }
-            }
-            std::thread::sleep(backoff.wait());
-        };
+        let committed = self.coordinator.committed_in_time(&partitions, Instant::now() + RESOLVE)?;
         let own = matches!(self.member.role.program, Program::Own(_));
         let span = |key: &(String, i32)| (key.clone(), Span::new(committed.get(key).copied().flatten(), own));
         Ok(new.iter().map(span).collect())
