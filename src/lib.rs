@@ -12,5 +12,6 @@ pub mod error;
 pub mod http;
 pub mod logging;
 pub mod message;
+mod net;
 pub mod protocol;
 pub mod stop;

@@ -1,15 +1,17 @@
 //! Reads a program's requests and answers each exactly once, in order, in one write.
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::Shared;
 use super::client_id::ClientId;
 use super::session::{STALL, Session};
 use super::{commit, fetch, metadata, offsets, produce};
-use crate::cluster::frame::{FrameError, FrameReader};
+use crate::net::frame::{FrameError, FrameReader};
 use crate::protocol::error_code::ErrorCode;
 use crate::protocol::legacy::request::{self, Request, RequestError};
 use crate::protocol::legacy::response;
@@ -17,8 +19,12 @@ use crate::protocol::legacy::response;
 /// The largest request accepted, in bytes.
 const MAX_REQUEST: usize = 64 * 1024 * 1024;
 
-/// Serves the connection until either side closes it.
-pub fn serve(mut session: Session) {
+/// Serves connection number `id` until either side closes it.
+pub fn serve(id: u64, stream: TcpStream, shared: &Arc<Shared>) {
+    let mut session = match Session::new(id, stream, shared.clone()) {
+        Ok(session) => session,
+        Err(error) => return log::warn!("adapter: a connection: {error}"),
+    };
     let mut reader = FrameReader::default();
     loop {
         let frame = match next_frame(&session, &mut reader) {

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::member::{Ask, Program, Role, Served};
-use super::session::{Session, gone};
+use super::session::Session;
+use crate::net::gone;
 use crate::protocol::error_code::ErrorCode;
 use crate::protocol::legacy::request::{FetchPartition, Topics};
 use crate::protocol::legacy::response::{self, Fetched};

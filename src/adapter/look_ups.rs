@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::member::LINGER;
 use super::members::Unclear;
-use crate::cluster::metadata::lock;
+use crate::net::lock;
 
 /// A look-up is forgotten this long after its connection has closed.
 const KEPT: Duration = Duration::from_secs(1);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::member::{LINGER, Member, Program, Role};
 use crate::cluster::coordinator::Commit;
-use crate::cluster::metadata::lock;
+use crate::net::lock;
 
 /// All members of the process.
 #[derive(Default)]

@@ -1,7 +1,6 @@
 //! The adapter (a Channel Adapter): looks like a small old Kafka to the `kafka` crate, and is a modern client of the
 //! real cluster, with real consumer groups.
 //!
-//! - [`listener`]: accepts connections, one thread each
 //! - [`dispatch`]: a connection's requests, answered one by one; [`session`]: what is known of the connection
 //! - [`client_id`]: what a connection wants
 //! - `metadata`, `produce`, `fetch`, `offsets`, `commit`: the crate's seven requests
@@ -15,7 +14,6 @@ pub mod client_id;
 mod commit;
 mod dispatch;
 mod fetch;
-mod listener;
 mod look_ups;
 pub mod member;
 mod members;
@@ -26,14 +24,14 @@ mod produce;
 mod session;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cluster::{Cluster, ClusterSettings, TopicCreation};
 use crate::config;
+use crate::net::listener::Listener;
 use client_id::ClientId;
-use listener::Listener;
 use look_ups::LookUps;
 use member::{GroupSettings, OffsetReset};
 use members::Members;
@@ -168,7 +166,11 @@ impl Adapter {
             members: Members::default(),
             look_ups: LookUps::default(),
         });
-        let listener = Listener::start(&settings.listen, shared.clone())?;
+        let listen = |source| Error::Listen { address: settings.listen.clone(), source };
+        let socket = TcpListener::bind(&settings.listen).map_err(listen)?;
+        let served = shared.clone();
+        let serve = move |id, stream| dispatch::serve(id, stream, &served);
+        let listener = Listener::start("adapter", socket, serve).map_err(|e| Error::System(e.to_string()))?;
         Ok(Adapter { shared, listener })
     }
 

@@ -10,8 +10,8 @@ use super::client_id::ClientId;
 use super::look_ups::LookUp;
 use super::member::{Member, Role};
 use super::plain::PlainFetcher;
-use crate::cluster::frame::READ_SLICE;
 use crate::cluster::producing::Producer;
+use crate::net::frame::READ_SLICE;
 use crate::protocol::error_code::ErrorCode;
 
 /// A request that has begun to arrive must be whole within this time; an answer must be taken within it.
@@ -116,15 +116,4 @@ impl Drop for Session {
         self.shared.look_ups.close(self.id);
         let _ = self.stream.shutdown(Shutdown::Both);
     }
-}
-
-/// Whether the program has closed its side of the connection.
-pub(super) fn gone(stream: &TcpStream) -> bool {
-    if stream.set_nonblocking(true).is_err() {
-        return true;
-    }
-    let seen = stream.peek(&mut [0]);
-    let blocking = stream.set_nonblocking(false);
-    blocking.is_err()
-        || !matches!(&seen, Ok(1..)) && !matches!(&seen, Err(e) if e.kind() == io::ErrorKind::WouldBlock)
 }

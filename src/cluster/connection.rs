@@ -14,7 +14,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 
 use super::error::{Error, Result};
-use super::frame::{FrameError, FrameReader, READ_SLICE};
+use crate::net::frame::{FrameError, FrameReader, READ_SLICE};
 use crate::protocol::layout;
 
 /// The largest answer accepted, in bytes: a fetch of our largest size plus one largest record batch.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
@@ -13,6 +13,7 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::connection::Connection;
 use super::error::{Error, Result};
+use crate::net::lock;
 use crate::protocol::compression::Compression;
 use crate::protocol::error_code::ErrorCode;
 
@@ -363,9 +364,4 @@ fn leaders(topic: &MetadataResponseTopic) -> Option<Topic> {
 /// A topic's name as the protocol's messages want it.
 pub fn topic_name(name: &str) -> TopicName {
     TopicName(StrBytes::from_string(name.to_owned()))
-}
-
-/// Locks `mutex`, also after a panic elsewhere: what these mutexes guard is never left half changed.
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,6 @@
 //! A modern client of a Kafka cluster on blocking sockets and plain threads.
 //!
-//! - [`connection`]: one connection to one broker, over [`frame`]s
+//! - [`connection`]: one connection to one broker
 //! - [`metadata`]: brokers, topics and leaders, cached and refreshed
 //! - [`producing`]: idempotent producing with `acks=all`
 //! - [`fetching`]: records of several brokers at once
@@ -15,7 +15,6 @@ pub mod connection;
 pub mod coordinator;
 pub mod error;
 pub mod fetching;
-pub mod frame;
 pub mod metadata;
 pub mod offsets;
 pub mod producing;

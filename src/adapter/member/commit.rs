@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Member, Phase, Program, State};
 use crate::cluster::Backoff;
 use crate::cluster::coordinator::{Commit, Membership};
-use crate::cluster::metadata::lock;
+use crate::net::lock;
 use crate::protocol::error_code::ErrorCode;
 
 /// How long a commit outlives an outage: what was handled need not come again then. Below the crate's fixed 120 s.

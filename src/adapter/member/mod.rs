@@ -21,7 +21,7 @@ pub use span::Chunk;
 
 use crate::cluster::Cluster;
 use crate::cluster::coordinator::{Commit, Coordinator, Membership};
-use crate::cluster::metadata::lock;
+use crate::net::lock;
 use crate::protocol::error_code::ErrorCode;
 use span::Span;
 

@@ -21,8 +21,9 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Message, StrBytes};
 
 use super::*;
-use crate::cluster::frame::{FrameReader, READ_SLICE};
-use crate::cluster::metadata::{ClusterSettings, lock};
+use crate::cluster::metadata::ClusterSettings;
+use crate::net::frame::{FrameReader, READ_SLICE};
+use crate::net::lock;
 use crate::protocol::compression::Compression;
 use crate::protocol::records::Batches;
 
