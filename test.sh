@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")"
 
-RUST_NEEDED=1.88
+RUST_NEEDED=1.90
 JAVA_NEEDED=17
 KAFKA_VERSIONS="4.3.1 3.9.1"
 

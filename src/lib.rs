@@ -4,6 +4,7 @@
 //! [`adapter`] → [`cluster`] → (a socket) → Kafka. [`protocol`] is bytes without I/O and depends on nothing here.
 
 pub mod adapter;
+pub mod broker;
 pub mod channel;
 pub mod cli;
 pub mod cluster;
