@@ -101,20 +101,21 @@ impl AdapterSettings {
         AdapterSettings {
             listen: settings.adapter.listen.clone(),
             access: Access::Given(settings.adapter.token.as_ref().map(|token| token.expose().to_owned())),
-            cluster: cluster_settings(&settings.kafka),
+            cluster: cluster_settings(settings),
             group: group_settings(&settings.consumer),
         }
     }
 }
 
-fn cluster_settings(kafka: &config::KafkaSettings) -> ClusterSettings {
+fn cluster_settings(settings: &config::Settings) -> ClusterSettings {
+    let kafka = &settings.kafka;
     let create = TopicCreation {
         name: kafka.topic.clone(),
         partitions: kafka.partitions,
         replication_factor: kafka.replication_factor,
     };
     ClusterSettings {
-        bootstrap_servers: kafka.bootstrap_servers.clone(),
+        bootstrap_servers: settings.brokers(),
         request_timeout: kafka.request_timeout(),
         delivery_timeout: kafka.delivery_timeout().min(MAX_DELIVERY),
         compression: kafka.compression,
