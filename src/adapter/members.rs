@@ -96,6 +96,15 @@ impl Members {
         missed.iter().any(|member| member.role().name == name && member.role().group == group)
     }
 
+    /// Lets the members of our own program of this name leave now.
+    pub fn program_ended(&self, name: &str) {
+        for member in self.find(|member| member.role().name == name && !member.ended()) {
+            if matches!(member.role().program, Program::Own(_)) {
+                member.abandon();
+            }
+        }
+    }
+
     /// Wakes every member, to see that the adapter stops.
     pub fn wake(&self) {
         lock(&self.running).iter().for_each(|(member, _)| member.poke());

@@ -175,6 +175,12 @@ impl Adapter {
         Ok(Adapter { shared, listener })
     }
 
+    /// A program of ours with this name has ended: its members leave their groups at once, instead of waiting
+    /// for it to come back over another connection.
+    pub fn program_ended(&self, name: &str) {
+        self.shared.members.program_ended(name);
+    }
+
     /// How programs reach the adapter.
     pub fn endpoint(&self) -> Endpoint {
         Endpoint { address: self.listener.address(), token: self.shared.token.clone() }
@@ -200,6 +206,18 @@ impl Endpoint {
     /// `host:port`, for `KafkaClient::new`.
     pub fn address(&self) -> String {
         self.address.to_string()
+    }
+
+    /// The endpoint in one line of text, for another process; it holds the token.
+    pub fn to_line(&self) -> String {
+        format!("{} {}", self.address, self.token.as_deref().unwrap_or_default())
+    }
+
+    /// The endpoint that [`Endpoint::to_line`] gave; `None` for another text.
+    pub fn from_line(line: &str) -> Option<Endpoint> {
+        let (address, token) = line.split_once(' ')?;
+        let token = Some(token.to_owned()).filter(|token| !token.is_empty());
+        Some(Endpoint { address: address.parse().ok()?, token })
     }
 
     /// The client id of a plain client such as a producer.

@@ -37,6 +37,7 @@ pub fn binary(name: &str) -> &'static str {
         "consumer1" => env!("CARGO_BIN_EXE_consumer1"),
         "consumer2" => env!("CARGO_BIN_EXE_consumer2"),
         "adapter" => env!("CARGO_BIN_EXE_adapter"),
+        "point-to-point" => env!("CARGO_BIN_EXE_point-to-point"),
         other => panic!("there is no program {other}"),
     }
 }

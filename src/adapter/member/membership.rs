@@ -470,7 +470,7 @@ fn reason_to_leave(member: &Member, state: &super::State) -> Option<(ErrorCode, 
     let frozen = |since: Instant| since.elapsed() > member.settings.max_processing;
     if member.cluster.stopping() {
         Some((ErrorCode::UNKNOWN_MEMBER_ID, "the adapter stops"))
-    } else if state.attached.is_none() && state.detached_at.elapsed() > LINGER {
+    } else if state.abandoned || state.attached.is_none() && state.detached_at.elapsed() > LINGER {
         Some((ErrorCode::UNKNOWN_MEMBER_ID, "its program is gone"))
     } else if !state.busy && frozen(state.last_seen) {
         log::warn!(
