@@ -1,6 +1,7 @@
 //! The default program: the endpoint and two consumers as child processes, on the adapter (and the embedded broker)
 //! of this one. The adapter hears of a consumer's end at once, so that its partitions move at once.
 
+use std::cell::Cell;
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -59,9 +60,14 @@ fn supervise(given: &Given, output: &Output, stop: &Stop) -> Result<()> {
         first_line: base.adapter().endpoint().to_line(),
         grace: grace(settings),
     };
+    let told = Cell::new(None);
     let watchers = Watchers {
         ended: &|name| base.adapter().program_ended(name),
-        ready: &|address| output.plain(&example(address)),
+        ready: &|address| {
+            if told.replace(Some(address)) != Some(address) {
+                output.plain(&example(address));
+            }
+        },
     };
     let outcome = supervisor::run(plan, output, stop, &watchers);
     base.stop();

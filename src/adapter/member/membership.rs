@@ -51,8 +51,8 @@ struct Life<'a> {
     decide_at: Instant,
 }
 
-/// Runs `member` until it has left.
-pub fn run(member: &Arc<Member>) {
+/// Runs `member` until it has left; tells so before its threads have ended.
+pub fn run(member: &Arc<Member>, left: &dyn Fn()) {
     let now = Instant::now();
     let role = &member.role;
     let mut life = Life {
@@ -72,7 +72,10 @@ pub fn run(member: &Arc<Member>) {
             match life.next_step() {
                 Step::Join => life.join(),
                 Step::Heartbeat => life.heartbeat(),
-                Step::Leave(code, why) => break life.leave(code, why),
+                Step::Leave(code, why) => {
+                    life.leave(code, why);
+                    break left();
+                }
             }
             life.start_fetching(threads);
         }

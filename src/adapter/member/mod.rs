@@ -173,9 +173,10 @@ impl Member {
         })
     }
 
-    /// Runs the member until it has left its group; returns when all its threads have ended.
-    pub fn run(self: &Arc<Member>) {
-        membership::run(self);
+    /// Runs the member until it has left its group, which `left` hears at once; returns when all its threads have
+    /// ended.
+    pub fn run(self: &Arc<Member>, left: &dyn Fn()) {
+        membership::run(self, left);
     }
 
     /// What the member is for.
