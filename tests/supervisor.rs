@@ -148,7 +148,10 @@ fn ids_of(children: &[(u32, Vec<String>)]) -> Vec<u32> {
 #[test]
 fn one_command_runs_the_channel_and_each_message_is_printed_once_with_the_consumers_name() {
     let _turn = my_turn();
-    let channel = Channel::start(Kafka::shared(NEWEST));
+    let folder = Folder::new("log");
+    let file = folder.path().join("all.log");
+    let log_file = file.to_str().expect("a path");
+    let channel = Channel::start_with(Kafka::shared(NEWEST), |start| start.set("log.file", log_file));
     let address = channel.program.address();
     let body = r#"{"contenido":"hola"}"#;
     let curl =
@@ -169,6 +172,12 @@ fn one_command_runs_the_channel_and_each_message_is_printed_once_with_the_consum
         let name = line.split_once(" | ").map(|(name, _)| name);
         assert!(name.is_some_and(|name| names.contains(&name)), "no name before {line:?}");
         assert!(!line.contains('\u{1b}'), "colours in what is no terminal: {line:?}");
+    }
+    let log = fs::read_to_string(&file).expect("the log file of all of them");
+    let shown =
+        lines.iter().filter_map(|line| line.split_once(" | ")).filter(|(_, line)| line.contains("[INFO ]"));
+    for (name, line) in shown {
+        assert_eq!(log.lines().filter(|logged| *logged == line).count(), 1, "{name}: {line}");
     }
 }
 

@@ -60,9 +60,12 @@ impl Running {
         spawn(format!("{}-log", role.name), move || show_log(&source, log))?;
         let (source, events) = (output.source(role.name, index + 1), events.clone());
         spawn(format!("{}-output", role.name), move || {
-            show(&source, out, &mut |address| drop(events.send(Event::Ready(index, address))));
-            // Only its end closes its output.
-            drop(events.send(Event::Closed(index, id)));
+            let ended = show(&source, out, &mut |address| drop(events.send(Event::Ready(index, address))));
+            drop(source);
+            if ended {
+                // Only its end closes its output.
+                drop(events.send(Event::Closed(index, id)));
+            }
         })?;
         Ok(running)
     }
@@ -108,8 +111,8 @@ fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread::Builder::new().name(name).spawn(body).map(drop)
 }
 
-/// Its messages. What was cut off was not committed, and comes again whole.
-fn show(source: &Source, out: impl io::Read, ready: &mut dyn FnMut(SocketAddr)) {
+/// Shows its messages; tells whether it has ended. What was cut off was not committed, and comes again whole.
+fn show(source: &Source, out: impl io::Read, ready: &mut dyn FnMut(SocketAddr)) -> bool {
     lines::each(out, |line| match line {
         Line::Whole(line) => match address_of(line) {
             Some(address) => {
@@ -118,8 +121,8 @@ fn show(source: &Source, out: impl io::Read, ready: &mut dyn FnMut(SocketAddr)) 
             }
             None => source.print(line),
         },
-        Line::CutOff(_) => false,
-    });
+        Line::CutOff(_) => true,
+    })
 }
 
 fn show_log(source: &Source, log: impl io::Read) {

@@ -17,26 +17,26 @@ pub enum Line<'a> {
     CutOff(&'a [u8]),
 }
 
-/// Hands over each line until the pipe ends or `take` says no.
-pub fn each(pipe: impl Read, take: impl FnMut(Line<'_>) -> bool) {
-    each_up_to(LONGEST_LINE, pipe, take);
+/// Hands over each line until the pipe ends or `take` says no; tells whether the pipe has ended.
+pub fn each(pipe: impl Read, take: impl FnMut(Line<'_>) -> bool) -> bool {
+    each_up_to(LONGEST_LINE, pipe, take)
 }
 
-fn each_up_to(longest: u64, pipe: impl Read, mut take: impl FnMut(Line<'_>) -> bool) {
+fn each_up_to(longest: u64, pipe: impl Read, mut take: impl FnMut(Line<'_>) -> bool) -> bool {
     let mut reader = BufReader::with_capacity(USUAL_LINE, pipe);
     let mut line = Vec::new();
     loop {
         line.clear();
         line.shrink_to(USUAL_LINE);
         // A pipe that fails has nothing more to say.
-        let Ok(read @ 1..) = reader.by_ref().take(longest).read_until(b'\n', &mut line) else { return };
+        let Ok(read @ 1..) = reader.by_ref().take(longest).read_until(b'\n', &mut line) else { return true };
         let taken = match line.strip_suffix(b"\n") {
             Some(whole) => take(Line::Whole(whole)),
             None if read as u64 == longest => take(Line::Whole(&line)),
             None => take(Line::CutOff(&line)),
         };
         if !taken {
-            return;
+            return false;
         }
     }
 }
@@ -72,10 +72,11 @@ mod tests {
     #[test]
     fn reading_ends_when_nobody_wants_more() {
         let mut lines = 0;
-        each(&b"a\nb\nc\n"[..], |_| {
+        let ended = each(&b"a\nb\nc\n"[..], |_| {
             lines += 1;
             lines < 2
         });
-        assert_eq!(lines, 2);
+        assert_eq!((lines, ended), (2, false));
+        assert!(each(&b"a\nb"[..], |_| true));
     }
 }

@@ -37,7 +37,7 @@ const READY: &str = "ready ";
 
 /// How often it is looked whether a child has ended whose output is held up.
 const LOOK: Duration = Duration::from_millis(500);
-/// A child that ends well was perhaps asked to by the same Ctrl-C as the supervisor: its own wish may take so long.
+/// A child that ends has perhaps met the same Ctrl-C as the supervisor, which may hear of it so much later.
 const SAME_SIGNAL: Duration = Duration::from_millis(100);
 
 /// What children tell their supervisor.
@@ -186,7 +186,7 @@ impl Supervisor<'_> {
         let Life::Running(running) = &child.life else { return Ok(()) };
         let wait = child.backoff.wait(running.ran());
         child.life = Life::Waiting(Instant::now() + wait);
-        if status.success() && self.stop.wait_for(SAME_SIGNAL) {
+        if self.stop.wait_for(SAME_SIGNAL) {
             return Ok(());
         }
         if status.code() == Some(i32::from(USAGE)) {
