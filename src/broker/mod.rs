@@ -2,12 +2,14 @@
 //!
 //! - [`caller`]: who asks
 //! - [`storage`]: topics, record batches, committed offsets, groups and producers, durable in one database
-//! - `groups`: the coordinator of consumer groups
-//! - `requests`: one file for each request that is served
+//! - [`groups`]: the coordinator of consumer groups
+//! - [`requests`]: one file for each request that is served
 //!
 //! Whichever process holds the database's lock serves; the others stand by and take over when it ends.
 
 pub mod caller;
+pub mod groups;
+pub mod requests;
 pub mod storage;
 
 use std::path::PathBuf;
