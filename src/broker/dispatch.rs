@@ -1,20 +1,14 @@
 //! One request's way from its bytes to those of its answer.
 
 use bytes::{Bytes, BytesMut};
-use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest,
-    DescribeConfigsRequest, FetchRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
-    ProduceRequest, ResponseHeader,
-};
+use kafka_protocol::messages::{ApiKey, FetchRequest, ProduceRequest, ResponseHeader};
 use kafka_protocol::protocol::{Encodable, HeaderVersion, Request};
 
 use super::budget::Room;
 use super::caller::Caller;
+use super::groups::Groups;
 use super::node::Node;
-use super::requests::{
-    api_versions, create_topics, delete_topics, describe_cluster, describe_configs, fetch, init_producer_id,
-    list_offsets, metadata, produce,
-};
+use super::requests::*;
 use super::versions;
 use crate::protocol::layout::{self, RequestHeader};
 
@@ -59,14 +53,25 @@ pub fn answer<'n>(
     match kind {
         ApiKey::Produce => call.produce(),
         ApiKey::Fetch => call.fetch(node),
-        ApiKey::ListOffsets => call.answer::<ListOffsetsRequest>(list_offsets::answer),
-        ApiKey::Metadata => call.answer::<MetadataRequest>(metadata::answer),
-        ApiKey::ApiVersions => call.answer::<ApiVersionsRequest>(api_versions::answer),
-        ApiKey::CreateTopics => call.answer::<CreateTopicsRequest>(create_topics::answer),
-        ApiKey::DeleteTopics => call.answer::<DeleteTopicsRequest>(delete_topics::answer),
-        ApiKey::InitProducerId => call.answer::<InitProducerIdRequest>(init_producer_id::answer),
-        ApiKey::DescribeConfigs => call.answer::<DescribeConfigsRequest>(describe_configs::answer),
-        ApiKey::DescribeCluster => call.answer::<DescribeClusterRequest>(describe_cluster::answer),
+        ApiKey::ListOffsets => call.answer(list_offsets::answer),
+        ApiKey::Metadata => call.answer(metadata::answer),
+        ApiKey::ApiVersions => call.answer(api_versions::answer),
+        ApiKey::CreateTopics => call.answer(create_topics::answer),
+        ApiKey::DeleteTopics => call.answer(delete_topics::answer),
+        ApiKey::InitProducerId => call.answer(init_producer_id::answer),
+        ApiKey::DescribeConfigs => call.answer(describe_configs::answer),
+        ApiKey::DescribeCluster => call.answer(describe_cluster::answer),
+        ApiKey::OffsetCommit => call.of_groups(offset_commit::answer),
+        ApiKey::OffsetFetch => call.of_groups(offset_fetch::answer),
+        ApiKey::FindCoordinator => call.of_groups(find_coordinator::answer),
+        ApiKey::JoinGroup => call.of_groups(join_group::answer),
+        ApiKey::SyncGroup => call.of_groups(sync_group::answer),
+        ApiKey::Heartbeat => call.of_groups(heartbeat::answer),
+        ApiKey::LeaveGroup => call.of_groups(leave_group::answer),
+        ApiKey::ListGroups => call.of_groups(list_groups::answer),
+        ApiKey::DescribeGroups => call.of_groups(describe_groups::answer),
+        ApiKey::DeleteGroups => call.of_groups(delete_groups::answer),
+        ApiKey::OffsetDelete => call.of_groups(offset_delete::answer),
         other => Err(format!("{other:?} is not served")),
     }
 }
@@ -77,6 +82,14 @@ impl<'c> Call<'c> {
         handler: impl FnOnce(&Node, &Caller<'_>, R) -> R::Response,
     ) -> Result<Option<Answer<'n>>, Refused> {
         let response = handler(self.node, self.caller, self.decode::<R>()?);
+        self.encode(&response).map(whole)
+    }
+
+    fn of_groups<'n, R: Request>(
+        self,
+        handler: impl FnOnce(&Groups, &Caller<'_>, R) -> R::Response,
+    ) -> Result<Option<Answer<'n>>, Refused> {
+        let response = handler(&self.node.groups, self.caller, self.decode::<R>()?);
         self.encode(&response).map(whole)
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::BrokerSettings;
 use super::budget::Budget;
-use super::groups::Groups;
+use super::groups::{Groups, StartError};
 use super::storage::Store;
 
 /// The id of the one node of this cluster, which is also its controller and leads every partition.
@@ -35,9 +35,12 @@ pub struct Node {
 
 impl Node {
     /// A node that serves what is in `store`.
-    pub fn new(settings: BrokerSettings, store: Arc<Store>) -> Node {
-        let groups = Groups::start(store.clone());
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn new(settings: BrokerSettings, store: Arc<Store>) -> Result<Node, StartError> {
+        let groups = Groups::start(store.clone())?;
         let (answers, unpacking) = (Budget::new(ANSWER_BYTES), Budget::new(UNPACKED_BYTES));
-        Node { settings, store, groups, answers, unpacking }
+        Ok(Node { settings, store, groups, answers, unpacking })
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::BrokerSettings;
 use super::connection::{self, Shared};
 use super::error::Error;
+use super::groups::StartError;
 use super::node::Node;
 use super::storage::Store;
 use crate::net::listener::Listener;
@@ -20,9 +21,19 @@ impl Serving {
     /// Serves what is in `store` to those who connect to `socket`.
     ///
     /// # Errors
-    /// [`Error::Thread`], with the store closed.
+    /// [`Error::Damaged`] for a group that cannot be read, and [`Error::Thread`]; the store is closed.
     pub fn start(settings: &BrokerSettings, store: Store, socket: TcpListener) -> Result<Serving, Error> {
-        let shared = Arc::new(Shared::new(Node::new(settings.clone(), Arc::new(store))));
+        let store = Arc::new(store);
+        let node = Node::new(settings.clone(), store.clone()).map_err(|error| {
+            store.close();
+            match error {
+                StartError::Damaged(damaged) => {
+                    Error::Damaged { data_dir: settings.data_dir.clone(), reason: damaged.to_string() }
+                }
+                StartError::System(reason) => Error::Thread(std::io::Error::other(reason)),
+            }
+        })?;
+        let shared = Arc::new(Shared::new(node));
         let served = shared.clone();
         let serve = move |id, stream| connection::serve(id, stream, &served);
         match Listener::start("broker", socket, serve) {
