@@ -3,11 +3,12 @@
 
 use std::process::Stdio;
 
-use super::kafka::{Kafka, java};
+use super::java::java;
+use super::kafka::Kafka;
 
 /// Runs a tool to its end and gives what it printed; it must succeed.
 fn run(kafka: &Kafka, class: &str, arguments: &[&str]) -> String {
-    let output = java(kafka.version())
+    let output = java(kafka.javas_version())
         .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=error")
         .args([class, "--bootstrap-server", &kafka.bootstrap()])
         .args(arguments)
