@@ -104,9 +104,9 @@ impl Kafka {
         self.nodes[index].signal("CONT");
     }
 
-    /// The codec of the first batch of a partition that the first node leads: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.
-    pub fn first_codec(&self, topic: &str, partition: i32) -> u8 {
-        self.nodes[0].first_codec(topic, partition)
+    /// The codecs of the first batches of a partition that the first node leads: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.
+    pub fn codecs(&self, topic: &str, partition: i32) -> Vec<u8> {
+        self.nodes[0].codecs(topic, partition)
     }
 
     /// Waits until every running node answers a request with all running nodes in it.

@@ -102,9 +102,9 @@ impl Node {
         Ok(Reader(&answer).int() as usize)
     }
 
-    /// The codec of the first batch of a partition as it is stored: the attributes of what Fetch, version 4, gives.
-    /// 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.
-    pub fn first_codec(&self, topic: &str, partition: i32) -> u8 {
+    /// The codecs of a partition's batches as they are stored: the attributes in what one Fetch, version 4, gives of its
+    /// beginning. 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.
+    pub fn codecs(&self, topic: &str, partition: i32) -> Vec<u8> {
         // Replica -1, no waiting, one byte at least, a mebibyte at most, uncommitted; one topic, one partition from 0.
         let mut body =
             [&[0xff; 4][..], &[0; 4], &[0, 0, 0, 1], &[0, 0x10, 0, 0], &[0], &[0, 0, 0, 1]].concat();
@@ -122,9 +122,17 @@ impl Node {
         answer.skip(name as usize + 8);
         assert_eq!(answer.short(), 0, "error of {topic} {partition}");
         answer.skip(16 + 8);
-        // Base offset 8, length 4, leader epoch 4, magic 1, checksum 4, then the attributes' two bytes.
-        answer.skip(21);
-        (answer.short() & 7) as u8
+        let mut codecs = Vec::new();
+        while !answer.0.is_empty() {
+            // Base offset 8, length 4; leader epoch 4, magic 1, checksum 4, attributes 2.
+            answer.skip(8);
+            let length = answer.int() as usize;
+            let mut batch = Reader(answer.0);
+            batch.skip(9);
+            codecs.push((batch.short() & 7) as u8);
+            answer.skip(length);
+        }
+        codecs
     }
 
     /// One request with a null client id; gives the answer's body.
