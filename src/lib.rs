@@ -14,5 +14,7 @@ pub mod http;
 pub mod logging;
 pub mod message;
 mod net;
+pub mod programs;
 pub mod protocol;
 pub mod stop;
+pub mod supervisor;

@@ -17,6 +17,8 @@ pub(super) const RESPONSES: &[Layout] = &[
     Layout { api_key: 12, versions: 4..=4, flexible: 4, fields: HEARTBEAT },
     Layout { api_key: 13, versions: 4..=4, flexible: 4, fields: LEAVE_GROUP },
     Layout { api_key: 14, versions: 5..=5, flexible: 4, fields: SYNC_GROUP },
+    Layout { api_key: 15, versions: 5..=5, flexible: 5, fields: DESCRIBE_GROUPS },
+    Layout { api_key: 16, versions: 4..=4, flexible: 3, fields: LIST_GROUPS },
     Layout { api_key: 18, versions: 0..=3, flexible: 3, fields: API_VERSIONS },
     Layout { api_key: 19, versions: 7..=7, flexible: 5, fields: CREATE_TOPICS },
     Layout { api_key: 22, versions: 4..=4, flexible: 2, fields: INIT_PRODUCER_ID },
@@ -112,6 +114,26 @@ const HEARTBEAT: &[Field] = &[Fixed(4 + 2), TAGS];
 
 /// Throttle time, error; members (member, instance, error).
 const LEAVE_GROUP: &[Field] = &[Fixed(4 + 2), Array(&[Text, Text, Fixed(2), TAGS]), TAGS];
+
+/// Throttle time; groups: error; group, state, protocol type, protocol; members (member, instance, client,
+/// host, metadata, assignment); authorized operations.
+const DESCRIBE_GROUPS: &[Field] = &[
+    Fixed(4),
+    Array(&[
+        Fixed(2),
+        Text,
+        Text,
+        Text,
+        Text,
+        Array(&[Text, Text, Text, Text, Bytes, Bytes, TAGS]),
+        Fixed(4),
+        TAGS,
+    ]),
+    TAGS,
+];
+
+/// Throttle time, error; groups (group, protocol type, state).
+const LIST_GROUPS: &[Field] = &[Fixed(4 + 2), Array(&[Text, Text, Text, TAGS]), TAGS];
 
 /// Throttle time, error, producer id, producer epoch.
 const INIT_PRODUCER_ID: &[Field] = &[Fixed(4 + 2 + 8 + 2), TAGS];

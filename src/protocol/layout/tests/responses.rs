@@ -129,6 +129,36 @@ fn groups() -> [Sample; 5] {
     ]
 }
 
+fn descriptions() -> [Sample; 2] {
+    use describe_groups_response::{DescribedGroup, DescribedGroupMember};
+    use list_groups_response::ListedGroup;
+    let group_id = || GroupId(text("group"));
+    let member = DescribedGroupMember::default()
+        .with_member_id(text("member"))
+        .with_group_instance_id(Some(text("instance")))
+        .with_client_id(text("client"))
+        .with_client_host(text("/127.0.0.1"))
+        .with_member_metadata(Bytes::from_static(b"subscription"))
+        .with_member_assignment(Bytes::from_static(b"assignment"))
+        .with_unknown_tagged_fields(unknown());
+    let group = DescribedGroup::default()
+        .with_group_id(group_id())
+        .with_group_state(text("Stable"))
+        .with_protocol_type(text("consumer"))
+        .with_protocol_data(text("range"))
+        .with_members(vec![member, DescribedGroupMember::default()]);
+    let described = DescribeGroupsResponse::default().with_groups(vec![group, DescribedGroup::default()]);
+    let group = ListedGroup::default()
+        .with_group_id(group_id())
+        .with_protocol_type(text("consumer"))
+        .with_group_state(text("Empty"));
+    let listed = ListGroupsResponse::default().with_groups(vec![group, ListedGroup::default()]);
+    [
+        sample!(Response, 15, 5, DescribeGroupsResponse, described),
+        sample!(Response, 16, 4, ListGroupsResponse, listed),
+    ]
+}
+
 fn others() -> [Sample; 2] {
     use create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
     let config = CreatableTopicConfigs::default().with_name(text("retention.ms")).with_value(Some(text("1")));
@@ -150,6 +180,7 @@ pub(super) fn samples() -> Vec<Sample> {
     samples.extend(api_versions());
     samples.extend(offsets());
     samples.extend(groups());
+    samples.extend(descriptions());
     samples.extend(others());
     samples
 }
