@@ -4,6 +4,7 @@
 mod support;
 
 use std::fs;
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,27 +12,132 @@ use support::kafka::Kafka;
 use support::ports::free_port;
 use support::program::{Program, RECEIVED, Start, WAITING, binary};
 use support::watchdog::Folder;
-use support::{NEWEST, PATIENCE, eventually, my_turn, unique};
+use support::{EMBEDDED, NEWEST, PATIENCE, eventually, my_turn, run_on, unique};
+
+run_on! {
+    mod kafka_4_3 on NEWEST {
+        one_command_runs_the_channel_and_each_message_is_printed_once_with_the_consumers_name,
+        ctrl_c_and_sigterm_stop_all_of_it_cleanly,
+        a_killed_child_is_started_again_and_gets_work,
+        the_partitions_of_a_killed_consumer_move_within_a_second,
+        a_consumer_frozen_for_longer_than_max_processing_ms_is_taken_out_of_the_group_until_it_thaws,
+        status_shows_topics_members_and_lag,
+        programs_started_by_hand_work_with_the_supervised_ones,
+    }
+    mod embedded on EMBEDDED {
+        one_command_runs_the_channel_and_each_message_is_printed_once_with_the_consumers_name,
+        the_children_are_named_on_their_command_lines_and_what_is_secret_is_not,
+        ctrl_c_and_sigterm_stop_all_of_it_cleanly,
+        children_end_when_their_supervisor_is_killed,
+        a_killed_child_is_started_again_and_gets_work,
+        the_partitions_of_a_killed_consumer_move_within_a_second,
+        a_consumer_frozen_for_longer_than_max_processing_ms_is_taken_out_of_the_group_until_it_thaws,
+        a_child_that_cannot_work_with_its_settings_ends_everything_with_2,
+        a_closed_standard_output_ends_everything_with_1,
+        a_blocked_standard_output_holds_up_the_consumers_alone_and_no_stop,
+        status_shows_topics_members_and_lag,
+        programs_started_by_hand_work_with_the_supervised_ones,
+        a_consumer_started_by_hand_takes_the_broker_over_when_the_supervisor_is_killed,
+    }
+}
 
 const CONSUMERS: [&str; 2] = ["consumer1", "consumer2"];
 
-/// The channel on a topic and group of its own, once both consumers are members.
-struct Channel {
-    program: Program,
+/// Where the messages are, for as many programs as a test wants.
+struct Place {
+    settings: Vec<(&'static str, String)>,
     topic: String,
     group: String,
+    _folder: Folder,
+}
+
+impl Place {
+    /// A topic and a group on a shared Kafka, or a broker of the programs' own.
+    fn new(version: &'static str) -> Place {
+        let folder = Folder::new("place");
+        let (topic, group) = (unique("mi-topico"), unique("grupo"));
+        let mut settings = vec![("kafka.topic", topic.clone()), ("consumer.group", group.clone())];
+        if version == EMBEDDED {
+            let data = folder.path().join("data").display().to_string();
+            settings.push(("kafka.bootstrap_servers", "[]".to_owned()));
+            settings.push(("embedded.listen", format!("127.0.0.1:{}", free_port())));
+            settings.push(("embedded.data_dir", data));
+        } else {
+            settings.push(("kafka.bootstrap_servers", Kafka::shared(version).bootstrap()));
+        }
+        Place { settings, topic, group, _folder: folder }
+    }
+
+    /// A program that works there.
+    fn program(&self, start: Start) -> Start {
+        self.settings.iter().fold(start, |start, (key, value)| start.set(key, value))
+    }
+
+    /// A subcommand of the default program.
+    fn subcommand(&self, words: &[&str]) -> Start {
+        let start = Start::command(words[words.len() - 1], Command::new(binary("point-to-point")));
+        self.program(start.arguments(words).set("log.file", ""))
+    }
+
+    /// The rows of `status` about this topic or group, in words, and all of it.
+    fn status(&self) -> (Vec<Vec<String>>, String) {
+        let settings =
+            self.settings.iter().flat_map(|(key, value)| ["--set".to_owned(), format!("{key}={value}")]);
+        let settings: Vec<String> = settings.collect();
+        // Settings may stand on both sides of the subcommand.
+        let mut arguments: Vec<&str> = settings.iter().map(String::as_str).collect();
+        arguments.extend(["status", "--set", "log.level=warn"]);
+        let (code, printed, log) = status(&arguments);
+        assert_eq!((code, log.as_str()), (Some(0), ""), "{printed}");
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let ours = |line: &&str| line.contains(&self.topic) || line.contains(&self.group);
+        (printed.lines().filter(ours).map(words).collect(), printed)
+    }
+
+    /// Waits until `status` has these rows.
+    fn wait_for_status(&self, rows: &[&[&str]]) {
+        eventually(&format!("status shows {rows:?}"), PATIENCE, || {
+            let (found, _) = self.status();
+            rows.iter().all(|row| found.iter().any(|found| found == row)).then_some(())
+        });
+    }
+
+    /// Waits until these are the group's members, each with so many of the four partitions.
+    fn wait_for_members(&self, members: &[(&str, &str)]) {
+        let rows: Vec<[&str; 5]> = members
+            .iter()
+            .map(|(name, owned)| [&*self.group, "Stable", *name, "127.0.0.1", *owned])
+            .collect();
+        self.wait_for_status(&rows.iter().map(|row| &row[..]).collect::<Vec<_>>());
+    }
+}
+
+/// A subcommand that prints an answer and ends, leaving nothing behind where it was started.
+fn status(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let folder = Folder::new("status");
+    let mut command = Command::new(binary("point-to-point"));
+    command.args(arguments).current_dir(folder.path()).stdin(Stdio::null());
+    let output = command.output().expect("the program");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(fs::read_dir(folder.path()).expect("its folder").next().is_none(), "it leaves nothing behind");
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+/// The channel, once both consumers are members.
+struct Channel {
+    program: Program,
+    place: Place,
 }
 
 impl Channel {
-    fn start(kafka: &Kafka) -> Channel {
-        Channel::start_with(kafka, |start| start)
+    fn start(version: &'static str) -> Channel {
+        Channel::start_with(version, |start| start)
     }
 
-    fn start_with(kafka: &Kafka, further: impl FnOnce(Start) -> Start) -> Channel {
-        let (topic, group) = (unique("mi-topico"), unique("grupo"));
-        let start = Start::program("point-to-point").on(kafka);
-        let start = start.set("kafka.topic", &topic).set("consumer.group", &group);
-        let channel = Channel { program: Program::producer_with(further(start)), topic, group };
+    fn start_with(version: &'static str, further: impl FnOnce(Start) -> Start) -> Channel {
+        let place = Place::new(version);
+        let start = further(place.program(Start::program("point-to-point")));
+        let channel = Channel { program: Program::producer_with(start), place };
         for name in CONSUMERS {
             channel.program.wait_for_line(&format!("{name} | {WAITING}"), PATIENCE);
         }
@@ -145,13 +251,13 @@ fn ids_of(children: &[(u32, Vec<String>)]) -> Vec<u32> {
     children.iter().map(|(id, _)| *id).collect()
 }
 
-#[test]
-fn one_command_runs_the_channel_and_each_message_is_printed_once_with_the_consumers_name() {
-    let _turn = my_turn();
+fn one_command_runs_the_channel_and_each_message_is_printed_once_with_the_consumers_name(
+    version: &'static str,
+) {
     let folder = Folder::new("log");
     let file = folder.path().join("all.log");
     let log_file = file.to_str().expect("a path");
-    let channel = Channel::start_with(Kafka::shared(NEWEST), |start| start.set("log.file", log_file));
+    let channel = Channel::start_with(version, |start| start.set("log.file", log_file));
     let address = channel.program.address();
     let body = r#"{"contenido":"hola"}"#;
     let curl =
@@ -163,7 +269,6 @@ fn one_command_runs_the_channel_and_each_message_is_printed_once_with_the_consum
     }
     let printers: Vec<&str> = (0..40).map(|id| channel.printer(id)).collect();
     assert!(CONSUMERS.iter().all(|name| printers.contains(name)), "both have their share: {printers:?}");
-    Kafka::shared(NEWEST).assistant().wait_for_commits(&channel.group, &channel.topic);
     let lines = channel.program.lines();
     let received = lines.iter().filter(|line| line.contains(&format!(" | {RECEIVED}"))).count();
     assert_eq!(received, 41, "each message once");
@@ -181,10 +286,8 @@ fn one_command_runs_the_channel_and_each_message_is_printed_once_with_the_consum
     }
 }
 
-#[test]
-fn the_children_are_named_on_their_command_lines_and_what_is_secret_is_not() {
-    let _turn = my_turn();
-    let channel = Channel::start(Kafka::shared(NEWEST));
+fn the_children_are_named_on_their_command_lines_and_what_is_secret_is_not(version: &'static str) {
+    let channel = Channel::start(version);
     let children = children(channel.program.id());
     let lines: Vec<String> = children.iter().map(|(_, words)| words[1..].join(" ")).collect();
     assert_eq!(lines.len(), 3, "{lines:?}");
@@ -192,17 +295,15 @@ fn the_children_are_named_on_their_command_lines_and_what_is_secret_is_not() {
         assert!(lines.iter().any(|line| line.starts_with(start)), "no {start:?} in {lines:?}");
     }
     for line in lines {
-        assert!(line.contains(&format!("kafka.topic={}", channel.topic)), "settings reach it: {line}");
+        assert!(line.contains(&format!("kafka.topic={}", channel.place.topic)), "settings reach it: {line}");
         assert!(!line.contains("token") && !line.contains(":0"), "{line}");
     }
 }
 
-#[test]
-fn ctrl_c_and_sigterm_stop_all_of_it_cleanly() {
-    let _turn = my_turn();
+fn ctrl_c_and_sigterm_stop_all_of_it_cleanly(version: &'static str) {
     // Ctrl-C reaches the whole group of processes, a signal from elsewhere the supervisor alone.
     for (name, everybody) in [("INT", true), ("INT", false), ("TERM", false)] {
-        let mut channel = Channel::start(Kafka::shared(NEWEST));
+        let mut channel = Channel::start(version);
         channel.post("k", 1);
         channel.printer(1);
         let ids = ids_of(&children(channel.program.id()));
@@ -212,8 +313,9 @@ fn ctrl_c_and_sigterm_stop_all_of_it_cleanly() {
         signal(name, &receivers);
         assert_eq!(channel.program.wait(PATIENCE), Some(0), "SIG{name} to {receivers:?}");
         assert!(ids.iter().all(|id| is_gone(*id)), "it waits for its children");
-        let group = Kafka::shared(NEWEST).assistant().group(&channel.group);
-        assert!(group.members.is_empty(), "the members have left: {group:?}");
+        let (rows, printed) = channel.place.status();
+        let left = [&*channel.place.group, "Empty", "-", "-", "-"];
+        assert!(rows.iter().any(|row| *row == left), "the members have left: {printed}");
         channel.program.wait_for_outputs();
         let restarts =
             channel.program.lines().iter().filter(|line| line.contains("starting it again")).count();
@@ -221,20 +323,16 @@ fn ctrl_c_and_sigterm_stop_all_of_it_cleanly() {
     }
 }
 
-#[test]
-fn children_end_when_their_supervisor_is_killed() {
-    let _turn = my_turn();
-    let channel = Channel::start(Kafka::shared(NEWEST));
+fn children_end_when_their_supervisor_is_killed(version: &'static str) {
+    let channel = Channel::start(version);
     let ids = ids_of(&children(channel.program.id()));
     assert_eq!(ids.len(), 3);
     channel.program.signal("KILL");
     wait_until_gone(&ids);
 }
 
-#[test]
-fn a_killed_child_is_started_again_and_gets_work() {
-    let _turn = my_turn();
-    let channel = Channel::start(Kafka::shared(NEWEST));
+fn a_killed_child_is_started_again_and_gets_work(version: &'static str) {
+    let channel = Channel::start(version);
     let mut next_id = 0;
     for name in CONSUMERS {
         let before = channel.child(name);
@@ -281,10 +379,8 @@ fn takeover(channel: &Channel, victim: usize, next_id: &mut u64) -> Duration {
     took
 }
 
-#[test]
-fn the_partitions_of_a_killed_consumer_move_within_a_second() {
-    let _turn = my_turn();
-    let channel = Channel::start(Kafka::shared(NEWEST));
+fn the_partitions_of_a_killed_consumer_move_within_a_second(version: &'static str) {
+    let channel = Channel::start(version);
     let mut next_id = 0;
     let times: Vec<Duration> = (0..5).map(|round| takeover(&channel, round % 2, &mut next_id)).collect();
     println!("from kill -9 to the survivor's first message of a taken-over partition: {times:?}");
@@ -292,34 +388,29 @@ fn the_partitions_of_a_killed_consumer_move_within_a_second() {
     assert!(*best < Duration::from_secs(1), "{times:?}");
 }
 
-#[test]
-fn a_consumer_frozen_for_longer_than_max_processing_ms_is_taken_out_of_the_group_until_it_thaws() {
-    let _turn = my_turn();
-    let kafka = Kafka::shared(NEWEST);
-    let channel = Channel::start_with(kafka, |start| start.set("consumer.max_processing_ms", "1000"));
+fn a_consumer_frozen_for_longer_than_max_processing_ms_is_taken_out_of_the_group_until_it_thaws(
+    version: &'static str,
+) {
+    let channel = Channel::start_with(version, |start| start.set("consumer.max_processing_ms", "1000"));
     let mut next_id = 0;
     let keys = channel.keys_by_consumer(&mut next_id);
     let frozen = channel.child("consumer1");
     signal("STOP", &[frozen]);
     let id = channel.next(&keys[0], &mut next_id);
     assert_eq!(channel.printer(id), "consumer2");
-    let group = kafka.assistant().group(&channel.group);
-    assert_eq!(group.names(), ["consumer2"]);
+    channel.place.wait_for_members(&[("consumer2", "4")]);
     signal("CONT", &[frozen]);
-    kafka.assistant().wait_for_members(&channel.group, &CONSUMERS, 1);
+    channel.place.wait_for_members(&[("consumer1", "2"), ("consumer2", "2")]);
     channel.keys_by_consumer(&mut next_id);
     assert_eq!(channel.child("consumer1"), frozen, "it was not started again");
 }
 
-#[test]
-fn a_child_that_cannot_work_with_its_settings_ends_everything_with_2() {
-    let _turn = my_turn();
+fn a_child_that_cannot_work_with_its_settings_ends_everything_with_2(version: &'static str) {
     let folder = Folder::new("settings");
     let file = folder.path().join("mine.toml");
     fs::write(&file, "[log]\nlevel = \"info\"\n").expect("a file");
-    let mut channel = Channel::start_with(Kafka::shared(NEWEST), |start| {
-        start.arguments(&["--config", file.to_str().expect("a path")])
-    });
+    let mut channel =
+        Channel::start_with(version, |start| start.arguments(&["--config", file.to_str().expect("a path")]));
     let ids = ids_of(&children(channel.program.id()));
     fs::write(&file, "[log]\nlevel = \"loud\"\n").expect("a file");
     signal("KILL", &[channel.child("consumer1")]);
@@ -335,9 +426,10 @@ fn a_child_that_cannot_work_with_its_settings_ends_everything_with_2() {
 #[test]
 fn an_endpoint_that_cannot_listen_ends_everything_with_1() {
     let _turn = my_turn();
-    let holder = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let holder = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = holder.local_addr().expect("its address").to_string();
-    let start = Start::program("point-to-point").on(Kafka::shared(NEWEST));
+    let place = Place::new(EMBEDDED);
+    let start = place.program(Start::program("point-to-point"));
     let mut program = start.set("producer_api.listen", &address).start();
     assert_eq!(program.wait(PATIENCE), Some(1));
     program.wait_for_outputs();
@@ -346,13 +438,11 @@ fn an_endpoint_that_cannot_listen_ends_everything_with_1() {
     assert!(lines.iter().any(|line| why(&line)), "{lines:?}");
 }
 
-#[test]
-fn a_closed_standard_output_ends_everything_with_1() {
-    let _turn = my_turn();
+fn a_closed_standard_output_ends_everything_with_1(version: &'static str) {
     let address = format!("127.0.0.1:{}", free_port());
-    let start = Start::program("point-to-point").on(Kafka::shared(NEWEST));
-    let mut program =
-        start.set("producer_api.listen", &address).set("kafka.topic", &unique("t")).held().start();
+    let place = Place::new(version);
+    let start = place.program(Start::program("point-to-point"));
+    let mut program = start.set("producer_api.listen", &address).held().start();
     let running = || Some(ids_of(&children(program.id()))).filter(|ids| ids.len() == 3);
     let ids = eventually("the children run", PATIENCE, running);
     program.close_output();
@@ -361,14 +451,11 @@ fn a_closed_standard_output_ends_everything_with_1() {
     program.wait_for_log(&["standard output is broken"], PATIENCE);
 }
 
-#[test]
-fn a_blocked_standard_output_holds_up_the_consumers_alone_and_no_stop() {
-    let _turn = my_turn();
-    let kafka = Kafka::shared(NEWEST);
-    let (topic, group) = (unique("mi-topico"), unique("grupo"));
+fn a_blocked_standard_output_holds_up_the_consumers_alone_and_no_stop(version: &'static str) {
+    let place = Place::new(version);
     let address = format!("127.0.0.1:{}", free_port());
-    let start = Start::program("point-to-point").on(kafka).set("producer_api.listen", &address).held();
-    let mut program = start.set("kafka.topic", &topic).set("consumer.group", &group).start();
+    let start = place.program(Start::program("point-to-point"));
+    let mut program = start.set("producer_api.listen", &address).held().start();
     let address = address.parse().expect("an address");
     let large = format!("\"{}\"", "x".repeat(300_000));
     eventually("messages are stored", PATIENCE, || {
@@ -384,52 +471,25 @@ fn a_blocked_standard_output_holds_up_the_consumers_alone_and_no_stop() {
     wait_until_gone(&ids);
 }
 
-/// A subcommand that prints an answer and ends.
-fn status(arguments: &[&str]) -> (Option<i32>, String, String) {
-    let folder = Folder::new("status");
-    let mut command = Command::new(binary("point-to-point"));
-    command.args(arguments).current_dir(folder.path()).stdin(Stdio::null());
-    let output = command.output().expect("the program");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(fs::read_dir(folder.path()).expect("its folder").next().is_none(), "it leaves nothing behind");
-    (output.status.code(), text(&output.stdout), text(&output.stderr))
-}
-
-#[test]
-fn status_shows_topics_members_and_lag() {
-    let _turn = my_turn();
-    let kafka = Kafka::shared(NEWEST);
-    let mut channel = Channel::start(kafka);
-    let partition = channel.post("k", 0);
-    channel.printer(0);
-    kafka.assistant().wait_for_commits(&channel.group, &channel.topic);
-    let (topic, group) = (channel.topic.clone(), channel.group.clone());
-    let show = || {
-        let servers = format!("kafka.bootstrap_servers={}", kafka.bootstrap());
-        // Settings may stand on both sides of the subcommand.
-        let (code, printed, log) = status(&["--set", &servers, "status", "--set", "log.level=warn"]);
-        assert_eq!((code, log.as_str()), (Some(0), ""), "{printed}");
-        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        let ours = printed.lines().filter(|line| line.contains(&topic) || line.contains(&group)).map(words);
-        (ours.collect::<Vec<_>>(), printed.clone())
-    };
-    let has = |rows: &[Vec<String>], row: &[&str]| rows.iter().any(|found| found == row);
-    let partition = partition.to_string();
-    let (rows, printed) = show();
-    assert!(has(&rows, &[&topic, &partition, "1"]), "{printed}");
-    for name in CONSUMERS {
-        assert!(has(&rows, &[&group, "Stable", name, "127.0.0.1", "2"]), "{printed}");
-    }
+fn status_shows_topics_members_and_lag(version: &'static str) {
+    let mut channel = Channel::start(version);
+    let partition = channel.post("k", 0).to_string();
     let owner = channel.printer(0);
-    assert!(has(&rows, &[&group, &topic, &partition, "1", "1", "0", owner]), "{printed}");
-
+    let (topic, group) = (channel.place.topic.clone(), channel.place.group.clone());
+    channel.place.wait_for_members(&[("consumer1", "2"), ("consumer2", "2")]);
+    channel
+        .place
+        .wait_for_status(&[&[&topic, &partition, "1"], &[&group, &topic, &partition, "1", "1", "0", owner]]);
     channel.program.stop();
-    let start = Start::program("producer_api").on(kafka).set("kafka.topic", &topic);
-    let producer = Program::producer_with(start);
+
+    let mut producer = Program::producer_with(channel.place.program(Start::program("producer_api")));
     assert_eq!(producer.post("/enviar?key=k", "1").status, 200);
-    let (rows, printed) = show();
-    assert!(has(&rows, &[&group, "Empty", "-", "-", "-"]), "{printed}");
-    assert!(has(&rows, &[&group, &topic, &partition, "1", "2", "1", "-"]), "{printed}");
+    producer.stop();
+    // Nobody serves an embedded broker any more: status opens the database itself.
+    let (rows, printed) = channel.place.status();
+    for row in [&[&*group, "Empty", "-", "-", "-"][..], &[&group, &topic, &partition, "1", "2", "1", "-"]] {
+        assert!(rows.iter().any(|found| found == row), "no {row:?} in {printed}");
+    }
     assert!(!printed.contains("__consumer_offsets"), "internal topics are not shown");
 }
 
@@ -445,32 +505,33 @@ fn status_without_a_broker_says_so_and_ends_with_1() {
     assert!(log.contains("nothing is stored yet") && log.contains(&nobody), "{log}");
 }
 
-#[test]
-fn a_consumer_started_by_hand_joins_the_supervised_ones() {
-    let _turn = my_turn();
-    let kafka = Kafka::shared(NEWEST);
-    let channel = Channel::start(kafka);
-    let start = Start::command("consumer3", Command::new(binary("point-to-point")));
-    let start = start.arguments(&["consumer", "--name", "consumer3"]).set("log.file", "").on(kafka);
-    let mut third = start.set("kafka.topic", &channel.topic).set("consumer.group", &channel.group).start();
+fn programs_started_by_hand_work_with_the_supervised_ones(version: &'static str) {
+    let channel = Channel::start(version);
+    let mut third = channel.place.subcommand(&["consumer", "--name", "consumer3"]).start();
     third.wait_for_line(WAITING, PATIENCE);
-    kafka.assistant().wait_for_members(&channel.group, &["consumer1", "consumer2", "consumer3"], 1);
+    channel.place.wait_for_members(&[("consumer1", "2"), ("consumer2", "1"), ("consumer3", "1")]);
+    let mut endpoint = Program::producer_with(channel.place.subcommand(&["producer_api"]));
     for id in 0..40 {
-        channel.post(&format!("key{id}"), id);
+        assert_eq!(endpoint.post(&format!("/enviar?key=key{id}"), &format!("{{\"id\":{id}}}")).status, 200);
     }
     third.wait_for_messages(1, PATIENCE);
-    third.stop();
-}
-
-#[test]
-fn an_endpoint_started_by_hand_serves() {
-    let _turn = my_turn();
-    let start = Start::command("producer_api", Command::new(binary("point-to-point")));
-    let start = start.arguments(&["producer_api"]).set("log.file", "").on(Kafka::shared(NEWEST));
-    let mut endpoint = Program::producer_with(start.set("kafka.topic", &unique("mi-topico")));
-    assert_eq!(endpoint.post("/enviar", "1").status, 200);
     endpoint.stop();
     assert!(endpoint.lines().is_empty(), "nothing for a supervisor is printed");
+    third.stop();
+    channel.place.wait_for_members(&[("consumer1", "2"), ("consumer2", "2")]);
+}
+
+fn a_consumer_started_by_hand_takes_the_broker_over_when_the_supervisor_is_killed(version: &'static str) {
+    let channel = Channel::start(version);
+    let third = channel.place.subcommand(&["consumer", "--name", "consumer3"]).start();
+    third.wait_for_line(WAITING, PATIENCE);
+    channel.program.signal("KILL");
+    channel.place.wait_for_members(&[("consumer3", "4")]);
+    let endpoint = Program::producer_with(channel.place.subcommand(&["producer_api"]));
+    for id in 0..8 {
+        assert_eq!(endpoint.post("/enviar", &format!("{{\"id\":{id}}}")).status, 200);
+    }
+    third.wait_for_messages(8, PATIENCE);
 }
 
 #[test]
