@@ -29,11 +29,13 @@ run_on! {
     mod embedded on EMBEDDED {
         what_any_client_writes_any_client_reads_unchanged,
         idempotent_producers_store_each_message_once_and_in_order_while_the_broker_dies,
+        idempotent_producers_store_each_message_once_and_in_order_while_holders_die,
         a_topic_that_nobody_created_is_there_for_whoever_sends_to_it,
         a_transactional_producer_is_refused_and_told_so,
         a_group_of_two_gets_each_message_once_and_outlives_a_member_that_dies,
         clients_of_all_kinds_share_one_group,
         clients_of_all_kinds_share_one_group_that_rebalances_cooperatively,
+        clients_of_all_kinds_live_through_hand_overs_without_a_duplicate,
         a_cooperative_member_keeps_what_it_can,
         a_topic_created_later_is_found_by_a_regular_expression,
         the_topics_tool_creates_lists_describes_and_deletes,
