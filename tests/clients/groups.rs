@@ -3,7 +3,7 @@
 use crate::client::{CLIENTS, Client, Record, Settings, wait_for_all};
 use crate::support::kafka::Kafka;
 use crate::support::program::Program;
-use crate::support::{PATIENCE, eventually, unique};
+use crate::support::{NEWEST, PATIENCE, eventually, unique};
 
 /// A real broker notices a dead member when its session is over, for which it takes 6 s at least. The embedded one goes
 /// by the connection: there the session is longer than any test waits.
@@ -140,6 +140,17 @@ pub fn clients_of_all_kinds_live_through_hand_overs_without_a_duplicate(version:
         motley.wait_for_members(&kafka, &[]);
         kafka.start_node(round % 2);
     }
+}
+
+/// The embedded broker has the group protocol that all clients know, not the one of KIP-848.
+pub fn a_member_of_the_new_group_protocol_is_told_to_use_the_classic_one(version: &'static str) {
+    let kafka = Kafka::shared(version);
+    let (topic, group) = (unique("nuevo"), unique("grupo"));
+    kafka.assistant().create_topic(&topic, 1, 1, &[]);
+    let settings = [("group.protocol", "consumer")];
+    let mut consumer = Client::Java(NEWEST).consumer(kafka, &topic, &group, &settings);
+    consumer.wait(PATIENCE);
+    consumer.wait_for_log(&["group.protocol=classic"], PATIENCE);
 }
 
 /// The partitions of a topic that a consumer says were taken from it, each as often as it says so.

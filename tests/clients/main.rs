@@ -35,6 +35,7 @@ run_on! {
         a_group_of_two_gets_each_message_once_and_outlives_a_member_that_dies,
         clients_of_all_kinds_share_one_group,
         clients_of_all_kinds_share_one_group_that_rebalances_cooperatively,
+        a_member_of_the_new_group_protocol_is_told_to_use_the_classic_one,
         clients_of_all_kinds_live_through_hand_overs_without_a_duplicate,
         a_cooperative_member_keeps_what_it_can,
         a_topic_created_later_is_found_by_a_regular_expression,
