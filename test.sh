@@ -1,12 +1,14 @@
 #!/bin/sh
 # Everything that decides whether the project is in order, on a fresh machine too:
-#   set-up (compiler, Java, Maven, Kafka's jars) -> formatting -> lints -> no C, no async runtime -> tests.
+#   set-up (compiler, Java, Maven, Kafka's jars, other people's clients) -> formatting -> lints -> no C, no async
+#   runtime -> tests.
 # Arguments go to `cargo test`, for example: ./test.sh --test channel
 set -eu
 cd "$(dirname "$0")"
 
 RUST_NEEDED=1.90
 JAVA_NEEDED=17
+PYTHON_NEEDED=3.9
 KAFKA_VERSIONS="4.3.1 3.9.1"
 
 say() { printf '== %s\n' "$*"; }
@@ -73,6 +75,31 @@ set_up_kafka() {
     done
 }
 
+# A Python that can make virtual environments.
+python_is_good() {
+    has python3 && python3 -c 'import ensurepip, venv' 2>/dev/null &&
+        at_least "$PYTHON_NEEDED" "$(python3 -V | cut -d ' ' -f 2)"
+}
+
+# Clients that others wrote: kcat, and those of Python in .clients/venv, stamped like Kafka's jars.
+set_up_clients() {
+    has kcat || apt_install kcat
+    has kcat || fail "kcat is needed for the tests: install kcat"
+    python_is_good || apt_install python3 python3-venv
+    python_is_good || fail "Python $PYTHON_NEEDED or newer with venv is needed for the tests: install python3-venv"
+    wanted=$(python3 -V; cksum <tests/clients/requirements.txt)
+    [ "$(cat .clients/.complete 2>/dev/null)" = "$wanted" ] && return
+    say "fetching the Python clients"
+    rm -rf .clients
+    mkdir .clients
+    if ! { python3 -m venv .clients/venv &&
+        .clients/venv/bin/pip install -q --disable-pip-version-check --only-binary :all: \
+            -r tests/clients/requirements.txt; }; then
+        fail "pip could not fetch the clients that tests/clients/requirements.txt names"
+    fi
+    printf '%s\n' "$wanted" >.clients/.complete
+}
+
 # The default build compiles no C and holds no async runtime. The two variables below make any attempt to compile C fail.
 check_dependencies() {
     tree=$(cargo tree --locked --workspace -e normal,build --prefix none)
@@ -83,6 +110,7 @@ check_dependencies() {
 set_up_rust
 set_up_java
 set_up_kafka
+set_up_clients
 
 export CC=/bin/false CXX=/bin/false
 

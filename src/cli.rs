@@ -2,6 +2,8 @@
 //! failure, 2 for wrong usage or settings.
 
 use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -14,67 +16,168 @@ use crate::logging;
 use crate::stop::Stop;
 
 /// Wrong usage or settings.
-const USAGE: u8 = 2;
+pub const USAGE: u8 = 2;
 /// A failure while running.
 const FAILURE: u8 = 1;
 
-/// Runs a program: reads its command line and settings, starts the log, and hands over to `run`, which
-/// returns when `Stop` was asked or something failed.
-pub fn program(
-    name: &'static str,
-    about: &'static str,
-    run: impl FnOnce(&Settings, Stop) -> Result<()>,
-) -> ExitCode {
-    match parse(command(name, about), std::env::args_os()) {
-        Ok(given) => execute(name, name, &given, run),
-        Err(ended) => ended.report(name),
+const NAME: &str = "name";
+const SUPERVISED: &str = "supervised";
+const CONFIG: &str = "config";
+const SET: &str = "set";
+
+/// A program, or a subcommand of one.
+#[derive(Clone, Copy)]
+pub struct Program {
+    /// What it is called; also a consumer's name where no other is given.
+    pub name: &'static str,
+    /// What it does, in one line.
+    pub about: &'static str,
+    /// Which options it has besides those for settings.
+    pub options: &'static [ProgramOption],
+    /// Runs it until it is asked to stop or fails.
+    pub run: fn(&Given) -> Result<()>,
+}
+
+/// An option that not every program has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum ProgramOption {
+    /// `--name`: the consumer's name.
+    Name,
+    /// `--supervised`: another program started this one and speaks to it over standard input.
+    Supervised,
+}
+
+/// What a program was given to work with.
+pub struct Given {
+    /// The settings of file, environment and command line.
+    pub settings: Settings,
+    /// The program's name, or the consumer's.
+    pub name: String,
+    /// Whether a supervisor started it.
+    pub supervised: bool,
+    /// The options for settings as they were given, for programs that this one starts.
+    pub options: Vec<OsString>,
+}
+
+impl Given {
+    /// Starts the log, and listens to the signals that ask to stop.
+    ///
+    /// # Errors
+    /// The log file cannot be opened, or signals cannot be handled.
+    pub fn begin(&self) -> Result<Stop> {
+        logging::start(&self.settings.log)?;
+        Stop::on_signals()
     }
 }
 
-/// As [`program`], for a consumer: it has a name, which Kafka's tools show as its client id; `--name`
-/// overrides it.
-pub fn consumer(
-    name: &'static str,
-    about: &'static str,
-    run: impl FnOnce(&Settings, &str, Stop) -> Result<()>,
-) -> ExitCode {
-    match parse(command(name, about).arg(name_option()), std::env::args_os()) {
-        Ok(given) => {
-            let own = given.get_one::<String>("name").map_or(name, String::as_str);
-            execute(name, own, &given, |settings, stop| run(settings, own, stop))
+/// Reads the command line of this process and the settings, and runs what it asks for: one of `subcommands`, or
+/// `program` itself.
+pub fn main(program: Program, subcommands: &[Program]) -> ExitCode {
+    let matches = match parse(command(program, subcommands), std::env::args_os()) {
+        Ok(matches) => matches,
+        Err(Ended::Shown(text)) => {
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            return ExitCode::SUCCESS;
         }
-        Err(ended) => ended.report(name),
-    }
-}
-
-fn execute(
-    program: &str,
-    name: &str,
-    given: &ArgMatches,
-    run: impl FnOnce(&Settings, Stop) -> Result<()>,
-) -> ExitCode {
-    let overrides: Vec<String> = given.get_many("set").unwrap_or_default().cloned().collect();
-    let settings = match config::load(given.get_one::<PathBuf>("config").map(PathBuf::as_path), &overrides) {
-        Ok(settings) => settings,
-        Err(error) => return fail(name, &error, USAGE),
+        Err(Ended::Refused(line)) => return fail(program.name, &line, USAGE),
     };
-    let started = logging::start(&settings.log, program).and_then(|()| Stop::on_signals());
-    let stop = match started {
-        Ok(stop) => stop,
-        Err(error) => return fail(name, &error, FAILURE),
+    let (chosen, matches) = choose(program, subcommands, &matches);
+    let (given, name) = match matches.given(&chosen) {
+        Ok(given) => {
+            // A supervisor puts the name before every line.
+            let name = if given.supervised { String::new() } else { given.name.clone() };
+            (given, name)
+        }
+        Err(error) => return fail(chosen.name, &error, USAGE),
     };
-    let outcome = run(&settings, stop);
+    let outcome = (chosen.run)(&given);
     log::logger().flush();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(name, &error, FAILURE),
+        Err(error) => fail(&name, &error, if error.is_about_settings() { USAGE } else { FAILURE }),
     }
 }
 
-fn fail(name: &str, error: &dyn std::fmt::Display, code: u8) -> ExitCode {
+fn fail(name: &str, error: &dyn Display, code: u8) -> ExitCode {
+    let separator = if name.is_empty() { "" } else { ": " };
     // Not through the log, which may be off or not there yet; a broken standard error is no reason to panic.
-    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{name}: {error}\n"));
+    let _ = std::io::stderr().write_fmt(format_args!("{name}{separator}{error}\n"));
     ExitCode::from(code)
+}
+
+/// What the command line says, before a subcommand and after it.
+struct Matches<'a> {
+    before: &'a ArgMatches,
+    after: Option<&'a ArgMatches>,
+}
+
+fn choose<'a>(program: Program, subcommands: &[Program], matches: &'a ArgMatches) -> (Program, Matches<'a>) {
+    let chosen = matches.subcommand().and_then(|(name, after)| {
+        Some((*subcommands.iter().find(|subcommand| subcommand.name == name)?, after))
+    });
+    match chosen {
+        Some((subcommand, after)) => (subcommand, Matches { before: matches, after: Some(after) }),
+        None => (program, Matches { before: matches, after: None }),
+    }
+}
+
+impl Matches<'_> {
+    fn given(&self, program: &Program) -> Result<Given, config::ConfigError> {
+        let own = self.after.unwrap_or(self.before);
+        let both = || std::iter::once(self.before).chain(self.after);
+        let file = both().filter_map(|matches| matches.get_one::<PathBuf>(CONFIG)).next_back();
+        let sets = both().flat_map(|matches| matches.get_many::<String>(SET).unwrap_or_default());
+        let sets: Vec<String> = sets.cloned().collect();
+        let mut options: Vec<OsString> = Vec::new();
+        if let Some(file) = file {
+            options.extend(["--config".into(), file.into()]);
+        }
+        for set in &sets {
+            options.extend(["--set".into(), set.into()]);
+        }
+        let has = |option| program.options.contains(&option);
+        let name = if has(ProgramOption::Name) { own.get_one::<String>(NAME) } else { None };
+        Ok(Given {
+            settings: config::load(file.map(PathBuf::as_path), &sets)?,
+            name: name.map_or(program.name, String::as_str).to_owned(),
+            supervised: has(ProgramOption::Supervised) && own.get_flag(SUPERVISED),
+            options,
+        })
+    }
+}
+
+fn command(program: Program, subcommands: &[Program]) -> Command {
+    alone(program)
+        .version(env!("CARGO_PKG_VERSION"))
+        .subcommands(subcommands.iter().map(|subcommand| alone(*subcommand)))
+}
+
+fn alone(program: Program) -> Command {
+    let config = Arg::new(CONFIG)
+        .long(CONFIG)
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("Settings file, which must exist [default: config.toml, where it exists]");
+    let set = Arg::new(SET)
+        .long(SET)
+        .value_name("SECTION.KEY=VALUE")
+        .action(ArgAction::Append)
+        .help("One setting, over file and environment; what is no TOML is text (repeatable)");
+    let further = program.options.iter().map(|option| match option {
+        ProgramOption::Name => Arg::new(NAME)
+            .long(NAME)
+            .value_name("NAME")
+            .value_parser(|name: &str| config::check_consumer_name(name).map(|()| name.to_owned()))
+            .help("The consumer's name, which Kafka's tools show as its client id"),
+        ProgramOption::Supervised => {
+            Arg::new(SUPERVISED).long(SUPERVISED).action(ArgAction::SetTrue).hide(true)
+        }
+    });
+    Command::new(program.name)
+        .about(program.about)
+        .after_help("Any setting can also come from the environment as POINT_TO_POINT__SECTION__KEY.")
+        .args([config, set])
+        .args(further)
 }
 
 /// Why a command line does not lead to a running program.
@@ -83,45 +186,6 @@ enum Ended {
     Shown(String),
     /// Wrong usage: the line that says what is wrong.
     Refused(String),
-}
-
-impl Ended {
-    fn report(self, name: &str) -> ExitCode {
-        match self {
-            Ended::Shown(text) => {
-                let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
-                ExitCode::SUCCESS
-            }
-            Ended::Refused(line) => fail(name, &line, USAGE),
-        }
-    }
-}
-
-fn command(name: &'static str, about: &'static str) -> Command {
-    let config = Arg::new("config")
-        .long("config")
-        .value_name("FILE")
-        .value_parser(value_parser!(PathBuf))
-        .help("Settings file, which must exist [default: config.toml, where it exists]");
-    let set = Arg::new("set")
-        .long("set")
-        .value_name("SECTION.KEY=VALUE")
-        .action(ArgAction::Append)
-        .help("One setting, over file and environment; what is no TOML is text (repeatable)");
-    Command::new(name)
-        .about(about)
-        .version(env!("CARGO_PKG_VERSION"))
-        .after_help("Any setting can also come from the environment as POINT_TO_POINT__SECTION__KEY.")
-        .arg(config.global(true))
-        .arg(set.global(true))
-}
-
-fn name_option() -> Arg {
-    Arg::new("name")
-        .long("name")
-        .value_name("NAME")
-        .value_parser(|name: &str| config::check_consumer_name(name).map(|()| name.to_owned()))
-        .help("The consumer's name, which Kafka's tools show as its client id")
 }
 
 fn parse(command: Command, arguments: impl IntoIterator<Item = OsString>) -> Result<ArgMatches, Ended> {
@@ -141,39 +205,73 @@ fn parse(command: Command, arguments: impl IntoIterator<Item = OsString>) -> Res
 mod tests {
     use super::*;
 
-    fn given(arguments: &[&str]) -> Result<ArgMatches, Ended> {
-        let command = command("p", "tests").arg(name_option()).subcommand(Command::new("sub"));
-        parse(command, std::iter::once("p").chain(arguments.iter().copied()).map(OsString::from))
+    const MAIN: Program = Program { name: "p", about: "tests", options: &[], run: |_| Ok(()) };
+    const SUB: Program =
+        Program { name: "sub", options: &[ProgramOption::Name, ProgramOption::Supervised], ..MAIN };
+
+    fn parsed(arguments: &[&str]) -> Result<ArgMatches, Ended> {
+        parse(
+            command(MAIN, &[SUB]),
+            std::iter::once("p").chain(arguments.iter().copied()).map(OsString::from),
+        )
+    }
+
+    fn given(arguments: &[&str]) -> Given {
+        let Ok(matches) = parsed(arguments) else { panic!("{arguments:?}") };
+        let (program, matches) = choose(MAIN, &[SUB], &matches);
+        matches.given(&program).unwrap_or_else(|error| panic!("{arguments:?}: {error}"))
     }
 
     fn refused(arguments: &[&str]) -> String {
-        match given(arguments) {
+        match parsed(arguments) {
             Err(Ended::Refused(line)) => line,
             _ => panic!("{arguments:?} must be refused"),
         }
     }
 
     #[test]
-    fn settings_may_stand_before_and_after_a_subcommand() {
-        for arguments in [["--set", "a.b=1", "sub"], ["sub", "--set", "a.b=1"]] {
-            let Ok(given) = given(&arguments) else { panic!("{arguments:?}") };
-            let set: Vec<&String> = given.get_many("set").unwrap().collect();
-            assert_eq!(set, ["a.b=1"]);
-        }
+    fn settings_before_and_after_a_subcommand_both_count_and_the_later_one_wins() {
+        let given = given(&[
+            "--set",
+            "kafka.topic=a",
+            "--set",
+            "kafka.partitions=2",
+            "sub",
+            "--set",
+            "kafka.topic=b",
+            "--set",
+            "consumer.group=g",
+        ]);
+        let settings = &given.settings;
+        assert_eq!((settings.kafka.topic.as_str(), settings.kafka.partitions), ("b", 2));
+        assert_eq!(settings.consumer.group, "g");
+        let sets = ["kafka.topic=a", "kafka.partitions=2", "kafka.topic=b", "consumer.group=g"];
+        assert_eq!(given.options, sets.map(|set| ["--set", set]).concat(), "and go to those it starts");
+    }
+
+    #[test]
+    fn a_subcommand_has_its_own_options_and_name() {
+        assert_eq!(given(&[]).name, "p");
+        assert_eq!(given(&["sub"]).name, "sub");
+        let consumer = given(&["sub", "--name", "c7", "--supervised"]);
+        assert_eq!((consumer.name.as_str(), consumer.supervised), ("c7", true));
+        assert!(refused(&["--name", "c7"]).contains("--name"));
     }
 
     #[test]
     fn wrong_usage_is_told_in_one_line() {
         assert!(refused(&["--colour"]).contains("'--colour'"));
         assert!(refused(&["--set"]).contains("--set"));
-        assert!(refused(&["--name", "a b"]).contains("letters, digits"));
+        assert!(refused(&["sub", "--name", "a b"]).contains("letters, digits"));
         assert!(!refused(&["extra\narg"]).contains('\n'));
     }
 
     #[test]
     fn help_and_version_are_no_errors() {
-        assert!(matches!(given(&["--help"]), Err(Ended::Shown(text)) if text.contains("--config <FILE>")));
+        assert!(matches!(parsed(&["--help"]), Err(Ended::Shown(text)) if text.contains("--config <FILE>")));
+        let Err(Ended::Shown(help)) = parsed(&["sub", "--help"]) else { panic!("no help") };
+        assert!(help.contains("--name <NAME>") && !help.contains("supervised"), "{help}");
         let version = env!("CARGO_PKG_VERSION");
-        assert!(matches!(given(&["--version"]), Err(Ended::Shown(text)) if text.contains(version)));
+        assert!(matches!(parsed(&["--version"]), Err(Ended::Shown(text)) if text.contains(version)));
     }
 }

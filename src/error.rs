@@ -12,6 +12,7 @@ pub struct Error {
     what: String,
     place: Option<Place>,
     retriable: bool,
+    about_settings: bool,
     stored: Option<Stored>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -42,7 +43,14 @@ impl Error {
     /// An error that says `what` failed and, where that helps, what to do about it. Not retriable unless
     /// told.
     pub fn new(what: impl Into<String>) -> Error {
-        Error { what: what.into(), place: None, retriable: false, stored: None, source: None }
+        Error {
+            what: what.into(),
+            place: None,
+            retriable: false,
+            about_settings: false,
+            stored: None,
+            source: None,
+        }
     }
 
     /// Names the place.
@@ -54,6 +62,12 @@ impl Error {
     /// Says that trying again later may help.
     pub fn retriable(mut self) -> Error {
         self.retriable = true;
+        self
+    }
+
+    /// Says that the usage or the settings are to blame: with them it will never work.
+    pub fn about_settings(mut self) -> Error {
+        self.about_settings = true;
         self
     }
 
@@ -77,6 +91,11 @@ impl Error {
     /// Whether trying again later may help.
     pub fn is_retriable(&self) -> bool {
         self.retriable
+    }
+
+    /// Whether the usage or the settings are to blame.
+    pub fn is_about_settings(&self) -> bool {
+        self.about_settings
     }
 
     /// Whether the message is stored; `None` where the error concerns no message.

@@ -1,7 +1,8 @@
 //! A point-to-point channel on Apache Kafka: `POST` a message and exactly one worker of the group gets it.
 //!
 //! Layers, each knowing only the next: [`http`] → [`channel`] → (the `kafka` crate, over a socket) →
-//! [`adapter`] → [`cluster`] → (a socket) → Kafka. [`protocol`] is bytes without I/O and depends on nothing here.
+//! [`adapter`] → [`cluster`] → (a socket) → Kafka, or the embedded [`broker`]. [`protocol`] is bytes without I/O and
+//! depends on nothing here. [`programs`] puts them together; [`supervisor`] runs programs as child processes.
 
 pub mod adapter;
 pub mod broker;
@@ -14,5 +15,7 @@ pub mod http;
 pub mod logging;
 pub mod message;
 mod net;
+pub mod programs;
 pub mod protocol;
 pub mod stop;
+pub mod supervisor;

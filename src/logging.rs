@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Stderr, Write};
+use std::io::{self, Write};
 
 use log::{LevelFilter, Log, Metadata, Record};
 use simplelog::{CombinedLogger, Config, ConfigBuilder, LevelPadding, SharedLogger, WriteLogger};
@@ -15,25 +15,30 @@ use crate::error::{Error, Result};
 /// logs them flushes the log, so that a burst costs one write.
 pub const BURST: &str = concat!(env!("CARGO_CRATE_NAME"), "::burst");
 
-/// The library's log targets start with the crate's name, a program's with its own.
+/// What our own log targets start with.
 const OURS: &str = env!("CARGO_CRATE_NAME");
 
-/// Sends the log of `program` to standard error and, unless its name is empty, to the end of `log.file`.
-/// Times are UTC, RFC 3339. Of other crates only warnings and errors are shown: below that the `kafka` crate
-/// logs whole requests, tokens included.
+/// Sends the log to standard error and, unless its name is empty, to the end of `log.file`. Times are UTC,
+/// RFC 3339. Of other crates only warnings and errors are shown: below that the `kafka` crate logs whole
+/// requests, tokens included.
 ///
 /// # Errors
 /// When the file cannot be opened for writing, or a logger is installed already.
-pub fn start(settings: &LogSettings, program: &str) -> Result<()> {
-    let ours = Outputs::open(settings)?;
-    let others = Outputs::open(settings)?;
+pub fn start(settings: &LogSettings) -> Result<()> {
+    start_on(settings, || Box::new(io::stderr()))
+}
+
+/// As [`start`], with another place than standard error. It is given whole lines, one or more in a call.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_on(settings: &LogSettings, shown: impl Fn() -> Box<dyn Write + Send>) -> Result<()> {
+    let ours = Outputs::open(settings, shown())?;
+    let others = Outputs::open(settings, shown())?;
+    let of_others = settings.level.min(LevelFilter::Warn);
     let loggers: Vec<Box<dyn SharedLogger>> = vec![
-        Box::new(Prompt(WriteLogger::new(settings.level, lines_of(program), ours))),
-        Box::new(Prompt(WriteLogger::new(
-            settings.level.min(LevelFilter::Warn),
-            lines_of_others(program),
-            others,
-        ))),
+        Box::new(Prompt(WriteLogger::new(settings.level, our_lines(), ours))),
+        Box::new(Prompt(WriteLogger::new(of_others, lines_of_others(), others))),
     ];
     CombinedLogger::init(loggers).map_err(|e| Error::new("the log cannot be started").caused_by(e))
 }
@@ -77,7 +82,7 @@ impl SharedLogger for Prompt {
 /// Where lines go. Only whole lines are written, each in one call with its neighbours, so that several
 /// programs can append to one file.
 struct Outputs {
-    terminal: Stderr,
+    shown: Box<dyn Write + Send>,
     file: Option<File>,
     lines: Vec<u8>,
 }
@@ -86,15 +91,15 @@ struct Outputs {
 const BURST_BYTES: usize = 32 * 1024;
 
 impl Outputs {
-    fn open(settings: &LogSettings) -> Result<Outputs> {
+    fn open(settings: &LogSettings, shown: Box<dyn Write + Send>) -> Result<Outputs> {
         let path = &settings.file;
         let file =
             (!path.is_empty()).then(|| OpenOptions::new().append(true).create(true).open(path)).transpose();
         let file = file.map_err(|e| {
-            let shown = escaped(path.as_bytes());
-            Error::new(format!("the log file {shown} cannot be opened for writing (log.file)")).caused_by(e)
+            let path = escaped(path.as_bytes());
+            Error::new(format!("the log file {path} cannot be opened for writing (log.file)")).caused_by(e)
         })?;
-        Ok(Outputs { terminal: io::stderr(), file, lines: Vec::new() })
+        Ok(Outputs { shown, file, lines: Vec::new() })
     }
 }
 
@@ -109,21 +114,21 @@ impl Write for Outputs {
 
     fn flush(&mut self) -> io::Result<()> {
         // A terminal that is gone must not cost us the file.
-        let shown = self.terminal.write_all(&self.lines);
+        let shown = self.shown.write_all(&self.lines);
         let written = self.file.as_mut().map_or(Ok(()), |file| file.write_all(&self.lines));
         self.lines.clear();
         shown.and(written)
     }
 }
 
-fn lines_of(program: &str) -> Config {
-    line_format().add_filter_allow_str(OURS).add_filter_allow(program.to_owned()).build()
+fn our_lines() -> Config {
+    line_format().add_filter_allow_str(OURS).build()
 }
 
-fn lines_of_others(program: &str) -> Config {
+fn lines_of_others() -> Config {
     let mut format = line_format();
     format.set_target_level(LevelFilter::Error);
-    format.add_filter_ignore_str(OURS).add_filter_ignore(program.to_owned()).build()
+    format.add_filter_ignore_str(OURS).build()
 }
 
 fn line_format() -> ConfigBuilder {
@@ -261,7 +266,7 @@ mod tests {
     #[test]
     fn a_log_file_that_cannot_be_opened_is_named() {
         let settings = LogSettings { file: "/nowhere/at/all.log".to_owned(), ..LogSettings::default() };
-        let error = start(&settings, "tests").unwrap_err().to_string();
+        let error = start(&settings).unwrap_err().to_string();
         assert!(error.starts_with("the log file /nowhere/at/all.log cannot be opened"), "{error}");
     }
 }

@@ -1,5 +1,6 @@
-//! The channel whole: what is posted over HTTP is printed by exactly one consumer of the group and then committed, on a
-//! real Kafka, with the real programs as processes; also while consumers come, go, die and freeze.
+//! The channel whole: what is posted over HTTP is printed by exactly one consumer of the group and then committed, on
+//! real Kafkas and on the embedded broker, with the real programs as processes; also while consumers come, go, die and
+//! freeze.
 
 mod support;
 
@@ -7,10 +8,49 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use support::kafka::{Kafka, java};
+use support::java::java;
+use support::kafka::Kafka;
 use support::load::{Load, number_of, numbers_of};
 use support::program::{Program, RECEIVED, Start, WAITING, received_by, wait_for_messages};
-use support::{NEWEST, OLDEST, PATIENCE, eventually, my_turn, tools, unique};
+use support::{EMBEDDED, NEWEST, OLDEST, PATIENCE, eventually, run_on, tools, unique};
+
+run_on! {
+    mod kafka_4_3 on NEWEST {
+        ten_thousand_messages_reach_two_consumers_exactly_once,
+        a_consumer_that_joins_and_leaves_mid_stream_costs_and_repeats_nothing,
+        a_consumer_killed_mid_stream_loses_nothing_and_repeats_one_message_at_most,
+        a_frozen_consumer_cannot_commit_when_it_thaws,
+        a_restarted_consumer_goes_on_at_the_committed_offset,
+        a_java_console_consumer_in_the_group_shares_the_partitions,
+        a_message_is_committed_before_the_next_one_is_printed,
+        what_was_posted_is_stored_and_printed_byte_for_byte,
+        a_key_lands_in_the_partition_that_java_chooses,
+        a_message_that_is_no_json_is_reported_escaped_and_committed,
+        every_message_sent_and_received_is_logged_with_its_place_and_key,
+        a_member_without_partitions_says_so,
+        messages_with_one_key_keep_their_order,
+    }
+    mod kafka_3_9 on OLDEST {
+        two_thousand_messages_reach_two_consumers_exactly_once,
+        a_java_console_consumer_in_the_group_shares_the_partitions,
+        a_message_is_committed_before_the_next_one_is_printed,
+    }
+    mod embedded on EMBEDDED {
+        ten_thousand_messages_reach_two_consumers_exactly_once,
+        a_consumer_that_joins_and_leaves_mid_stream_costs_and_repeats_nothing,
+        a_consumer_killed_mid_stream_loses_nothing_and_repeats_one_message_at_most,
+        a_frozen_consumer_cannot_commit_when_it_thaws,
+        a_restarted_consumer_goes_on_at_the_committed_offset,
+        a_java_console_consumer_in_the_group_shares_the_partitions,
+        a_message_is_committed_before_the_next_one_is_printed,
+        what_was_posted_is_stored_and_printed_byte_for_byte,
+        a_key_lands_in_the_partition_that_java_chooses,
+        a_message_that_is_no_json_is_reported_escaped_and_committed,
+        every_message_sent_and_received_is_logged_with_its_place_and_key,
+        a_member_without_partitions_says_so,
+        messages_with_one_key_keep_their_order,
+    }
+}
 
 /// Long enough for thousands of messages through unoptimised programs.
 const LONG: Duration = Duration::from_secs(180);
@@ -58,22 +98,16 @@ fn two_consumers_get_each_message_once(version: &'static str, count: u64) {
     );
 }
 
-#[test]
-fn ten_thousand_messages_reach_two_consumers_exactly_once() {
-    let _turn = my_turn();
-    two_consumers_get_each_message_once(NEWEST, 10_000);
+fn ten_thousand_messages_reach_two_consumers_exactly_once(version: &'static str) {
+    two_consumers_get_each_message_once(version, 10_000);
 }
 
-#[test]
-fn on_kafka_3_9_messages_reach_two_consumers_exactly_once() {
-    let _turn = my_turn();
-    two_consumers_get_each_message_once(OLDEST, 2_000);
+fn two_thousand_messages_reach_two_consumers_exactly_once(version: &'static str) {
+    two_consumers_get_each_message_once(version, 2_000);
 }
 
-#[test]
-fn a_consumer_that_joins_and_leaves_mid_stream_costs_and_repeats_nothing() {
-    let _turn = my_turn();
-    let kafka = Kafka::shared(NEWEST);
+fn a_consumer_that_joins_and_leaves_mid_stream_costs_and_repeats_nothing(version: &'static str) {
+    let kafka = Kafka::shared(version);
     let (topic, group) = (unique("mi-topico"), unique("grupo"));
     let producer = Program::producer(kafka, &topic);
     let first = Program::consumer(kafka, "consumer1", &topic, &group);
@@ -97,10 +131,8 @@ fn a_consumer_that_joins_and_leaves_mid_stream_costs_and_repeats_nothing() {
     assert_eq!(book.total(), book.stored.len(), "every message was stored");
 }
 
-#[test]
-fn a_consumer_killed_mid_stream_loses_nothing_and_repeats_one_message_at_most() {
-    let _turn = my_turn();
-    let kafka = Kafka::shared(NEWEST);
+fn a_consumer_killed_mid_stream_loses_nothing_and_repeats_one_message_at_most(version: &'static str) {
+    let kafka = Kafka::shared(version);
     let (topic, group) = (unique("mi-topico"), unique("grupo"));
     let producer = Program::producer(kafka, &topic);
     let quick = |name| {
@@ -133,10 +165,8 @@ fn a_consumer_killed_mid_stream_loses_nothing_and_repeats_one_message_at_most() 
 
 /// The consumer stands still in the middle of a print (the reader of its output holds it) and is then frozen, so that
 /// the message in hand, and the commit that follows it, are known exactly.
-#[test]
-fn a_frozen_consumer_cannot_commit_when_it_thaws() {
-    let _turn = my_turn();
-    let kafka = Kafka::shared(NEWEST);
+fn a_frozen_consumer_cannot_commit_when_it_thaws(version: &'static str) {
+    let kafka = Kafka::shared(version);
     let (topic, group) = (unique("mi-topico"), unique("grupo"));
     let assistant = kafka.assistant();
     assistant.create_topic(&topic, 2, 1, &[]);
@@ -180,10 +210,8 @@ fn a_frozen_consumer_cannot_commit_when_it_thaws() {
     assert_eq!(printed, expected, "only the message in hand is printed twice");
 }
 
-#[test]
-fn a_restarted_consumer_goes_on_at_the_committed_offset() {
-    let _turn = my_turn();
-    let kafka = Kafka::shared(NEWEST);
+fn a_restarted_consumer_goes_on_at_the_committed_offset(version: &'static str) {
+    let kafka = Kafka::shared(version);
     let (topic, group) = (unique("mi-topico"), unique("grupo"));
     let producer = Program::producer(kafka, &topic);
     for round in 0..3_u64 {
@@ -201,12 +229,12 @@ fn a_restarted_consumer_goes_on_at_the_committed_offset() {
     }
 }
 
-fn a_java_console_consumer_shares_the_partitions(version: &'static str) {
+fn a_java_console_consumer_in_the_group_shares_the_partitions(version: &'static str) {
     let kafka = Kafka::shared(version);
     let (topic, group) = (unique("mi-topico"), unique("grupo"));
     let producer = Program::producer(kafka, &topic);
     let ours = Program::consumer(kafka, "consumer1", &topic, &group);
-    let mut command: Command = java(version);
+    let mut command: Command = java(kafka.javas_version());
     command.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=error");
     command.arg("org.apache.kafka.tools.consumer.ConsoleConsumer");
     command.args([
@@ -240,19 +268,7 @@ fn a_java_console_consumer_shares_the_partitions(version: &'static str) {
     assert_eq!(printed, (0..1_100).collect::<Vec<_>>(), "each message once");
 }
 
-#[test]
-fn a_java_console_consumer_in_the_group_shares_the_partitions() {
-    let _turn = my_turn();
-    a_java_console_consumer_shares_the_partitions(NEWEST);
-}
-
-#[test]
-fn on_kafka_3_9_a_java_console_consumer_in_the_group_shares_the_partitions() {
-    let _turn = my_turn();
-    a_java_console_consumer_shares_the_partitions(OLDEST);
-}
-
-fn a_message_is_committed_before_the_next_is_printed(version: &'static str) {
+fn a_message_is_committed_before_the_next_one_is_printed(version: &'static str) {
     let kafka = Kafka::shared(version);
     let (topic, group) = (unique("mi-topico"), unique("grupo"));
     let assistant = kafka.assistant();
@@ -273,22 +289,8 @@ fn a_message_is_committed_before_the_next_is_printed(version: &'static str) {
     assert_eq!(numbers_of(consumer.received()), [0, 1, 2]);
 }
 
-#[test]
-fn a_message_is_committed_before_the_next_one_is_printed() {
-    let _turn = my_turn();
-    a_message_is_committed_before_the_next_is_printed(NEWEST);
-}
-
-#[test]
-fn on_kafka_3_9_a_message_is_committed_before_the_next_one_is_printed() {
-    let _turn = my_turn();
-    a_message_is_committed_before_the_next_is_printed(OLDEST);
-}
-
-#[test]
-fn what_was_posted_is_stored_and_printed_byte_for_byte() {
-    let _turn = my_turn();
-    let kafka = Kafka::shared(NEWEST);
+fn what_was_posted_is_stored_and_printed_byte_for_byte(version: &'static str) {
+    let kafka = Kafka::shared(version);
     let (topic, group) = (unique("mi-topico"), unique("grupo"));
     let producer = Program::producer(kafka, &topic);
     let bodies = [
@@ -326,10 +328,8 @@ fn what_was_posted_is_stored_and_printed_byte_for_byte() {
     assert_eq!(printed, expected);
 }
 
-#[test]
-fn a_key_lands_in_the_partition_that_java_chooses() {
-    let _turn = my_turn();
-    let kafka = Kafka::shared(NEWEST);
+fn a_key_lands_in_the_partition_that_java_chooses(version: &'static str) {
+    let kafka = Kafka::shared(version);
     let topic = unique("mi-topico");
     let producer = Program::producer(kafka, &topic);
     // The first post creates the topic.
@@ -343,10 +343,8 @@ fn a_key_lands_in_the_partition_that_java_chooses() {
     }
 }
 
-#[test]
-fn a_message_that_is_no_json_is_reported_escaped_and_committed() {
-    let _turn = my_turn();
-    let kafka = Kafka::shared(NEWEST);
+fn a_message_that_is_no_json_is_reported_escaped_and_committed(version: &'static str) {
+    let kafka = Kafka::shared(version);
     let (topic, group) = (unique("mi-topico"), unique("grupo"));
     kafka.assistant().create_topic(&topic, 1, 1, &[]);
     kafka.assistant().put(&topic, 0, None, Some(b"\x1b[31mrojo\nMensaje recibido: 5\xff"));
@@ -361,10 +359,8 @@ fn a_message_that_is_no_json_is_reported_escaped_and_committed() {
     assert!(!consumer.lines().contains(&format!("{RECEIVED}5")), "a payload forged a line");
 }
 
-#[test]
-fn every_message_sent_and_received_is_logged_with_its_place_and_key() {
-    let _turn = my_turn();
-    let kafka = Kafka::shared(NEWEST);
+fn every_message_sent_and_received_is_logged_with_its_place_and_key(version: &'static str) {
+    let kafka = Kafka::shared(version);
     let (topic, group) = (unique("mi-topico"), unique("grupo"));
     let producer = Program::producer(kafka, &topic);
     let answer = producer.post("/enviar?key=clave7", r#"{"id":1}"#);
@@ -375,10 +371,8 @@ fn every_message_sent_and_received_is_logged_with_its_place_and_key() {
     consumer.wait_for_log(&[&topic, &partition, "clave7", "trabajador"], PATIENCE);
 }
 
-#[test]
-fn a_member_without_partitions_says_so() {
-    let _turn = my_turn();
-    let kafka = Kafka::shared(NEWEST);
+fn a_member_without_partitions_says_so(version: &'static str) {
+    let kafka = Kafka::shared(version);
     let (topic, group) = (unique("mi-topico"), unique("grupo"));
     kafka.assistant().create_topic(&topic, 1, 1, &[]);
     let first = Program::consumer(kafka, "consumer1", &topic, &group);
@@ -391,10 +385,8 @@ fn a_member_without_partitions_says_so() {
     wait_for_messages(&[&first, &second], 1, PATIENCE);
 }
 
-#[test]
-fn messages_with_one_key_keep_their_order() {
-    let _turn = my_turn();
-    let kafka = Kafka::shared(NEWEST);
+fn messages_with_one_key_keep_their_order(version: &'static str) {
+    let kafka = Kafka::shared(version);
     let (topic, group) = (unique("mi-topico"), unique("grupo"));
     let producer = Program::producer(kafka, &topic);
     let address = producer.address();

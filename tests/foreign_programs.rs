@@ -1,5 +1,5 @@
 //! Programs of strangers, which depend on the `kafka` crate alone and leave the client id empty (tests/foreign), run
-//! against the program `adapter` on a real Kafka; each hole of that crate is driven on purpose.
+//! against the program `adapter`, on real Kafkas and on the embedded broker; each hole of that crate is driven on purpose.
 
 mod support;
 
@@ -12,7 +12,53 @@ use std::time::Duration;
 use support::assistant::Offsets;
 use support::kafka::Kafka;
 use support::program::{Program, Start};
-use support::{NEWEST, OLDEST, PATIENCE, eventually, eventually_equal, my_turn, unique};
+use support::{EMBEDDED, NEWEST, OLDEST, PATIENCE, eventually, eventually_equal, run_on, unique};
+
+run_on! {
+    mod kafka_4_3 on NEWEST {
+        a_group_that_commits_each_message_gets_each_once_through_three_rebalances,
+        a_group_that_commits_each_polled_set_gets_each_once_through_three_rebalances,
+        a_killed_consumer_gives_up_its_partitions_at_once,
+        a_frozen_consumer_loses_its_partitions_and_cannot_commit_when_it_thaws,
+        a_monitor_sees_the_offsets_and_never_joins,
+        a_tool_commits_for_a_group_that_nobody_is_in,
+        consumers_without_a_group_each_get_everything,
+        a_producer_stores_what_it_says_with_each_of_its_codecs,
+        a_late_answer_never_acknowledges_the_next_message,
+        a_partition_that_loses_its_leader_costs_the_others_nothing,
+        a_partition_without_leader_does_not_keep_a_consumer_from_starting,
+        control_batches_of_transactions_are_stepped_over,
+        gaps_of_compaction_are_stepped_over,
+        messages_larger_than_the_fetch_size_arrive,
+        null_and_empty_values_arrive_as_messages,
+        a_topic_created_later_is_found_by_those_who_wait_for_it,
+        an_offset_committed_at_the_first_message_skips_nothing,
+        a_consumer_that_reconnects_after_idling_stays_the_member_it_was,
+        a_consumer_that_idles_before_its_first_poll_becomes_a_member,
+        two_consumers_that_reconnect_after_idling_still_get_each_message_once,
+    }
+    mod kafka_3_9 on OLDEST {
+        a_group_that_commits_each_message_gets_each_once_through_three_rebalances,
+        a_producer_stores_what_it_says_with_each_of_its_codecs,
+    }
+    mod embedded on EMBEDDED {
+        a_group_that_commits_each_message_gets_each_once_through_three_rebalances,
+        a_group_that_commits_each_polled_set_gets_each_once_through_three_rebalances,
+        a_killed_consumer_gives_up_its_partitions_at_once,
+        a_frozen_consumer_loses_its_partitions_and_cannot_commit_when_it_thaws,
+        a_monitor_sees_the_offsets_and_never_joins,
+        a_tool_commits_for_a_group_that_nobody_is_in,
+        consumers_without_a_group_each_get_everything,
+        a_producer_stores_what_it_says_with_each_of_its_codecs,
+        a_late_answer_never_acknowledges_the_next_message,
+        messages_larger_than_the_fetch_size_arrive,
+        null_and_empty_values_arrive_as_messages,
+        a_topic_created_later_is_found_by_those_who_wait_for_it,
+        a_consumer_that_reconnects_after_idling_stays_the_member_it_was,
+        a_consumer_that_idles_before_its_first_poll_becomes_a_member,
+        two_consumers_that_reconnect_after_idling_still_get_each_message_once,
+    }
+}
 
 /// A session so long that only the end of a connection can be the reason why a member is gone.
 const FIVE_MINUTES: &str = "300000";
@@ -181,28 +227,16 @@ fn two_consumers_through_three_rebalances(version: &'static str, commit: &str) {
     assert!(first.lines().len() >= 300 && second.lines().len() >= 200, "both worked");
 }
 
-#[test]
-fn a_group_that_commits_each_message_gets_each_once_through_three_rebalances() {
-    let _turn = my_turn();
-    two_consumers_through_three_rebalances(NEWEST, "message");
+fn a_group_that_commits_each_message_gets_each_once_through_three_rebalances(version: &'static str) {
+    two_consumers_through_three_rebalances(version, "message");
 }
 
-#[test]
-fn a_group_that_commits_each_polled_set_gets_each_once_through_three_rebalances() {
-    let _turn = my_turn();
-    two_consumers_through_three_rebalances(NEWEST, "set");
+fn a_group_that_commits_each_polled_set_gets_each_once_through_three_rebalances(version: &'static str) {
+    two_consumers_through_three_rebalances(version, "set");
 }
 
-#[test]
-fn on_kafka_3_9_a_group_gets_each_message_once_through_three_rebalances() {
-    let _turn = my_turn();
-    two_consumers_through_three_rebalances(OLDEST, "message");
-}
-
-#[test]
-fn a_killed_consumer_gives_up_its_partitions_at_once() {
-    let _turn = my_turn();
-    let stage = Stage::with_partitions(Kafka::shared(NEWEST), 4);
+fn a_killed_consumer_gives_up_its_partitions_at_once(version: &'static str) {
+    let stage = Stage::with_partitions(Kafka::shared(version), 4);
     let (victim, survivor) = (stage.consumer(&[]), stage.consumer(&[]));
     stage.wait_for_members(2, 2);
     stage.feed("a", 100);
@@ -216,10 +250,8 @@ fn a_killed_consumer_gives_up_its_partitions_at_once() {
     assert!(printed(&[&victim, &survivor]) <= 201, "one message at most is printed twice");
 }
 
-#[test]
-fn a_frozen_consumer_loses_its_partitions_and_cannot_commit_when_it_thaws() {
-    let _turn = my_turn();
-    let kafka = Kafka::shared(NEWEST);
+fn a_frozen_consumer_loses_its_partitions_and_cannot_commit_when_it_thaws(version: &'static str) {
+    let kafka = Kafka::shared(version);
     let stage = Stage::with_settings(kafka, &[("consumer.max_processing_ms", "3000")]);
     kafka.assistant().create_topic(&stage.topic, 2, 1, &[]);
     let (frozen, other) = (stage.consumer(&["work_ms=20"]), stage.consumer(&["work_ms=20"]));
@@ -245,10 +277,8 @@ fn a_frozen_consumer_loses_its_partitions_and_cannot_commit_when_it_thaws() {
     assert!(printed(&[&frozen, &other]) <= 501, "only the message in hand is printed twice");
 }
 
-#[test]
-fn a_monitor_sees_the_offsets_and_never_joins() {
-    let _turn = my_turn();
-    let kafka = Kafka::shared(NEWEST);
+fn a_monitor_sees_the_offsets_and_never_joins(version: &'static str) {
+    let kafka = Kafka::shared(version);
     let stage = Stage::with_partitions(kafka, 2);
     let consumer = stage.consumer(&[]);
     stage.wait_for_members(1, 2);
@@ -272,10 +302,8 @@ fn a_monitor_sees_the_offsets_and_never_joins() {
     assert_eq!(errors(&[&consumer]), Vec::<String>::new(), "the monitor disturbs nobody");
 }
 
-#[test]
-fn a_tool_commits_for_a_group_that_nobody_is_in() {
-    let _turn = my_turn();
-    let kafka = Kafka::shared(NEWEST);
+fn a_tool_commits_for_a_group_that_nobody_is_in(version: &'static str) {
+    let kafka = Kafka::shared(version);
     let stage = Stage::with_partitions(kafka, 1);
     for _ in 0..5 {
         kafka.assistant().put(&stage.topic, 0, None, Some(b"x"));
@@ -291,10 +319,8 @@ fn a_tool_commits_for_a_group_that_nobody_is_in() {
     assert_eq!(places(&[&consumer]), [(0, 3, "x".to_owned()), (0, 4, "x".to_owned())]);
 }
 
-#[test]
-fn consumers_without_a_group_each_get_everything() {
-    let _turn = my_turn();
-    let stage = Stage::with_partitions(Kafka::shared(NEWEST), 2);
+fn consumers_without_a_group_each_get_everything(version: &'static str) {
+    let stage = Stage::with_partitions(Kafka::shared(version), 2);
     let readers =
         [stage.start("foreign_consumer", &[]).start(), stage.start("foreign_consumer", &[]).start()];
     stage.feed("a", 300);
@@ -304,7 +330,7 @@ fn consumers_without_a_group_each_get_everything() {
     }
 }
 
-fn a_producer_stores_what_it_says(version: &'static str) {
+fn a_producer_stores_what_it_says_with_each_of_its_codecs(version: &'static str) {
     let stage = Stage::with_partitions(Kafka::shared(version), 3);
     for compression in ["none", "gzip", "snappy"] {
         let mut producer = stage.producer(&[&format!("compression={compression}")]);
@@ -323,24 +349,10 @@ fn a_producer_stores_what_it_says(version: &'static str) {
     assert_eq!(distinct.len(), 150, "each line once");
 }
 
-#[test]
-fn a_producer_stores_what_it_says_with_each_of_its_codecs() {
-    let _turn = my_turn();
-    a_producer_stores_what_it_says(NEWEST);
-}
-
-#[test]
-fn on_kafka_3_9_a_producer_stores_what_it_says_with_each_of_its_codecs() {
-    let _turn = my_turn();
-    a_producer_stores_what_it_says(OLDEST);
-}
-
 /// The crate takes whatever answer comes next for its own: an answer that is late becomes the false acknowledgement of
 /// the next message.
-#[test]
-fn a_late_answer_never_acknowledges_the_next_message() {
-    let _turn = my_turn();
-    let kafka = Kafka::start(NEWEST, 1);
+fn a_late_answer_never_acknowledges_the_next_message(version: &'static str) {
+    let kafka = Kafka::start(version, 1);
     let settings = [("kafka.delivery_timeout_ms", "5000"), ("kafka.request_timeout_ms", "2000")];
     let stage = Stage::with_settings(&kafka, &settings);
     kafka.assistant().create_topic(&stage.topic, 1, 1, &[]);
@@ -373,8 +385,8 @@ fn a_late_answer_never_acknowledges_the_next_message() {
 
 /// Three nodes, a topic with an unreplicated partition on each, one node killed: a consumer that was there before
 /// (`early`) or comes meanwhile gets all that the living partitions hold, and the rest when the node is back.
-fn a_partition_loses_its_leader(early: bool) {
-    let kafka = Kafka::start(NEWEST, 3);
+fn a_partition_loses_its_leader(version: &'static str, early: bool) {
+    let kafka = Kafka::start(version, 3);
     let stage = Stage::with_settings(&kafka, &[]);
     let assistant = kafka.assistant();
     assistant.create_topic(&stage.topic, 3, 1, &["min.insync.replicas=1"]);
@@ -409,23 +421,17 @@ fn a_partition_loses_its_leader(early: bool) {
 }
 
 /// The crate moves its offsets past the data that stands beside another partition's error, and never gives it out.
-#[test]
-fn a_partition_that_loses_its_leader_costs_the_others_nothing() {
-    let _turn = my_turn();
-    a_partition_loses_its_leader(true);
+fn a_partition_that_loses_its_leader_costs_the_others_nothing(version: &'static str) {
+    a_partition_loses_its_leader(version, true);
 }
 
 /// The crate never asks for a partition that had no leader when it looked, and wants the offsets of all at its start.
-#[test]
-fn a_partition_without_leader_does_not_keep_a_consumer_from_starting() {
-    let _turn = my_turn();
-    a_partition_loses_its_leader(false);
+fn a_partition_without_leader_does_not_keep_a_consumer_from_starting(version: &'static str) {
+    a_partition_loses_its_leader(version, false);
 }
 
-#[test]
-fn control_batches_of_transactions_are_stepped_over() {
-    let _turn = my_turn();
-    let kafka = Kafka::shared(NEWEST);
+fn control_batches_of_transactions_are_stepped_over(version: &'static str) {
+    let kafka = Kafka::shared(version);
     let stage = Stage::with_partitions(kafka, 1);
     let assistant = kafka.assistant();
     let consumer = stage.consumer(&["fetch_bytes=200"]);
@@ -451,10 +457,8 @@ fn control_batches_of_transactions_are_stepped_over() {
     }
 }
 
-#[test]
-fn gaps_of_compaction_are_stepped_over() {
-    let _turn = my_turn();
-    let kafka = Kafka::shared(NEWEST);
+fn gaps_of_compaction_are_stepped_over(version: &'static str) {
+    let kafka = Kafka::shared(version);
     let stage = Stage::with_settings(kafka, &[]);
     let assistant = kafka.assistant();
     let settings = ["cleanup.policy=compact", "segment.ms=100", "min.cleanable.dirty.ratio=0.01"];
@@ -481,10 +485,8 @@ fn gaps_of_compaction_are_stepped_over() {
     assert_eq!(errors(&[&consumer]), Vec::<String>::new());
 }
 
-#[test]
-fn messages_larger_than_the_fetch_size_arrive() {
-    let _turn = my_turn();
-    let kafka = Kafka::shared(NEWEST);
+fn messages_larger_than_the_fetch_size_arrive(version: &'static str) {
+    let kafka = Kafka::shared(version);
     let stage = Stage::with_partitions(kafka, 2);
     for size in [10, 300_000, 10, 900_000, 10] {
         for partition in 0..2 {
@@ -498,10 +500,8 @@ fn messages_larger_than_the_fetch_size_arrive() {
     assert_eq!(errors(&[&consumer]), Vec::<String>::new());
 }
 
-#[test]
-fn null_and_empty_values_arrive_as_messages() {
-    let _turn = my_turn();
-    let kafka = Kafka::shared(NEWEST);
+fn null_and_empty_values_arrive_as_messages(version: &'static str) {
+    let kafka = Kafka::shared(version);
     let stage = Stage::with_partitions(kafka, 1);
     let consumer = stage.consumer(&[]);
     let mut producer = stage.producer(&["partition=0"]);
@@ -519,10 +519,8 @@ fn null_and_empty_values_arrive_as_messages() {
     );
 }
 
-#[test]
-fn a_topic_created_later_is_found_by_those_who_wait_for_it() {
-    let _turn = my_turn();
-    let kafka = Kafka::shared(NEWEST);
+fn a_topic_created_later_is_found_by_those_who_wait_for_it(version: &'static str) {
+    let kafka = Kafka::shared(version);
     let stage = Stage::with_settings(kafka, &[]);
     let consumer = stage.consumer(&[]);
     let mut producer = stage.producer(&["partition=1", "ack_ms=1000"]);
@@ -545,10 +543,8 @@ fn a_topic_created_later_is_found_by_those_who_wait_for_it() {
 
 /// A committed offset that equals the first offset sends the crate to its fallback; with its default, `Latest`, it
 /// skips everything.
-#[test]
-fn an_offset_committed_at_the_first_message_skips_nothing() {
-    let _turn = my_turn();
-    let kafka = Kafka::shared(NEWEST);
+fn an_offset_committed_at_the_first_message_skips_nothing(version: &'static str) {
+    let kafka = Kafka::shared(version);
     let stage = Stage::with_partitions(kafka, 1);
     let consumer = stage.consumer(&[]);
     kafka.assistant().produce(&stage.topic, "none", 0, "%d", 10);
@@ -569,10 +565,8 @@ fn an_offset_committed_at_the_first_message_skips_nothing() {
 }
 
 /// The crate drops a connection that was idle and opens another, with the same empty client id.
-#[test]
-fn a_consumer_that_reconnects_after_idling_stays_the_member_it_was() {
-    let _turn = my_turn();
-    let stage = Stage::with_partitions(Kafka::shared(NEWEST), 2);
+fn a_consumer_that_reconnects_after_idling_stays_the_member_it_was(version: &'static str) {
+    let stage = Stage::with_partitions(Kafka::shared(version), 2);
     let consumer = stage.consumer(&["idle_ms=250", "pause_ms=500"]);
     stage.wait_for_members(1, 2);
     for round in 0..5 {
@@ -586,10 +580,8 @@ fn a_consumer_that_reconnects_after_idling_stays_the_member_it_was() {
 }
 
 /// The connection of the look-ups is gone when the first fetch comes on another.
-#[test]
-fn a_consumer_that_idles_before_its_first_poll_becomes_a_member() {
-    let _turn = my_turn();
-    let stage = Stage::with_partitions(Kafka::shared(NEWEST), 2);
+fn a_consumer_that_idles_before_its_first_poll_becomes_a_member(version: &'static str) {
+    let stage = Stage::with_partitions(Kafka::shared(version), 2);
     let consumer = stage.consumer(&["idle_ms=250", "first_pause_ms=600"]);
     stage.feed("a", 20);
     wait_for_printed(&[&consumer], 20);
@@ -599,10 +591,8 @@ fn a_consumer_that_idles_before_its_first_poll_becomes_a_member() {
 }
 
 /// Two members that both linger cannot be told apart by an empty client id: an error is right, plain data would not be.
-#[test]
-fn two_consumers_that_reconnect_after_idling_still_get_each_message_once() {
-    let _turn = my_turn();
-    let stage = Stage::with_partitions(Kafka::shared(NEWEST), 4);
+fn two_consumers_that_reconnect_after_idling_still_get_each_message_once(version: &'static str) {
+    let stage = Stage::with_partitions(Kafka::shared(version), 4);
     let first = stage.consumer(&["idle_ms=250", "pause_ms=500"]);
     let second = stage.consumer(&["idle_ms=250", "pause_ms=620"]);
     for round in 0..5 {

@@ -1,9 +1,22 @@
-//! The harness itself: a real Kafka of each version starts, serves Java's clients and tools, and ends.
+//! The harness itself: a broker of each kind starts, serves Java's clients and tools, and ends.
 
 mod support;
 
 use support::kafka::Kafka;
-use support::{NEWEST, OLDEST, my_turn, tools, unique};
+use support::{EMBEDDED, NEWEST, OLDEST, run_on, tools, unique};
+
+run_on! {
+    mod kafka_4_3 on NEWEST {
+        java_reads_what_java_writes,
+        three_nodes_elect_another_leader_when_one_is_killed,
+    }
+    mod kafka_3_9 on OLDEST {
+        java_reads_what_java_writes,
+    }
+    mod embedded on EMBEDDED {
+        java_reads_what_java_writes,
+    }
+}
 
 /// What Java writes with each codec, Java reads, and Kafka's tool counts.
 fn java_reads_what_java_writes(version: &'static str) {
@@ -19,29 +32,15 @@ fn java_reads_what_java_writes(version: &'static str) {
     assert_eq!(records[0].value.as_deref(), Some(&b"a0"[..]));
     assert_eq!((records[10].key.as_deref(), records[10].value.as_deref()), (None, Some(&b""[..])));
     assert_eq!((records[11].key.as_deref(), records[11].value.as_deref()), (Some(&b"k"[..]), None));
-    assert_eq!(kafka.first_codec(&topic, 0), 4);
+    assert_eq!(kafka.codecs(&topic, 0).first(), Some(&4));
     assert_eq!(assistant.end_offsets(&topic), Some([(0, 10), (1, 2)].into()));
     assert_eq!(assistant.committed("nobody", &topic), [].into());
     assert_eq!(assistant.group("nobody").state, "dead");
     assert_eq!(tools::messages_in(kafka, &topic), 12);
 }
 
-#[test]
-fn the_newest_kafka_serves_javas_clients() {
-    let _turn = my_turn();
-    java_reads_what_java_writes(NEWEST);
-}
-
-#[test]
-fn the_oldest_kafka_serves_javas_clients() {
-    let _turn = my_turn();
-    java_reads_what_java_writes(OLDEST);
-}
-
-#[test]
-fn three_nodes_elect_another_leader_when_one_is_killed() {
-    let _turn = my_turn();
-    let kafka = Kafka::start(NEWEST, 3);
+fn three_nodes_elect_another_leader_when_one_is_killed(version: &'static str) {
+    let kafka = Kafka::start(version, 3);
     let topic = unique("harness");
     kafka.assistant().create_topic(&topic, 1, 3, &[]);
     let first = kafka.assistant().leader(&topic, 0).expect("a leader");

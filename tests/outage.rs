@@ -9,7 +9,26 @@ use std::time::Duration;
 use support::kafka::Kafka;
 use support::load::{Book, Load, numbers_of};
 use support::program::{Program, Start, WAITING, received_by};
-use support::{NEWEST, OLDEST, PATIENCE, eventually, my_turn, unique};
+use support::{EMBEDDED, NEWEST, OLDEST, PATIENCE, eventually, run_on, unique};
+
+run_on! {
+    mod kafka_4_3 on NEWEST {
+        without_a_broker_each_of_100_posts_is_refused_and_nothing_appears_later,
+        a_broker_that_restarts_under_load_loses_and_doubles_nothing,
+        a_broker_away_again_and_again_for_longer_than_the_answer_timeout_keeps_every_answer_true,
+        the_leader_killed_under_load_loses_and_doubles_nothing,
+        a_frozen_broker_makes_answers_unknown_but_never_false,
+    }
+    mod kafka_3_9 on OLDEST {
+        a_broker_that_restarts_under_load_loses_and_doubles_nothing,
+    }
+    mod embedded on EMBEDDED {
+        without_a_broker_each_of_100_posts_is_refused_and_nothing_appears_later,
+        a_broker_that_restarts_under_load_loses_and_doubles_nothing,
+        a_broker_away_again_and_again_for_longer_than_the_answer_timeout_keeps_every_answer_true,
+        a_frozen_broker_makes_answers_unknown_but_never_false,
+    }
+}
 
 /// A broker that comes back after a kill needs up to half a minute until it takes messages again.
 const LONG: Duration = Duration::from_secs(150);
@@ -55,10 +74,8 @@ fn wait_for_progress(load: &Load, count: usize) {
     eventually(&format!("{count} more messages are stored"), LONG, || (load.stored() >= goal).then_some(()));
 }
 
-#[test]
-fn without_a_broker_each_of_100_posts_is_refused_and_nothing_appears_later() {
-    let _turn = my_turn();
-    let kafka = Kafka::stopped(NEWEST, 1);
+fn without_a_broker_each_of_100_posts_is_refused_and_nothing_appears_later(version: &'static str) {
+    let kafka = Kafka::stopped(version, 1);
     let (topic, group) = (unique("mi-topico"), unique("grupo"));
     let start = Start::program("producer_api").on(&kafka).set("kafka.topic", &topic);
     let producer = Program::producer_with(start.set("producer_api.answer_timeout_ms", "2000"));
@@ -82,7 +99,7 @@ fn without_a_broker_each_of_100_posts_is_refused_and_nothing_appears_later() {
     assert_eq!(kafka.assistant().read(&topic, false).len(), 1, "nothing that was refused is stored");
 }
 
-fn a_broker_restarts_under_load(version: &'static str) {
+fn a_broker_that_restarts_under_load_loses_and_doubles_nothing(version: &'static str) {
     let kafka = Kafka::start(version, 1);
     let (topic, group) = (unique("mi-topico"), unique("grupo"));
     let producer = Program::producer(&kafka, &topic);
@@ -103,25 +120,13 @@ fn a_broker_restarts_under_load(version: &'static str) {
     kafka.assistant().wait_for_commits(&group, &topic);
 }
 
-#[test]
-fn a_broker_that_restarts_under_load_loses_and_doubles_nothing() {
-    let _turn = my_turn();
-    a_broker_restarts_under_load(NEWEST);
-}
-
-#[test]
-fn on_kafka_3_9_a_broker_that_restarts_under_load_loses_and_doubles_nothing() {
-    let _turn = my_turn();
-    a_broker_restarts_under_load(OLDEST);
-}
-
 /// The broker is away for longer than a client waits for its answer: messages are refused in between, and those that
 /// were on their way when it left are stored once at most. A leader that stops in an orderly way may append a batch and
 /// then answer that it is no leader.
-#[test]
-fn a_broker_away_again_and_again_for_longer_than_the_answer_timeout_keeps_every_answer_true() {
-    let _turn = my_turn();
-    let kafka = Kafka::start(NEWEST, 1);
+fn a_broker_away_again_and_again_for_longer_than_the_answer_timeout_keeps_every_answer_true(
+    version: &'static str,
+) {
+    let kafka = Kafka::start(version, 1);
     let (topic, group) = (unique("mi-topico"), unique("grupo"));
     let start = Start::program("producer_api").on(&kafka).set("kafka.topic", &topic);
     let producer = Program::producer_with(start.set("producer_api.answer_timeout_ms", "2000"));
@@ -147,10 +152,8 @@ fn a_broker_away_again_and_again_for_longer_than_the_answer_timeout_keeps_every_
     check_against_the_consumers(&[&consumer], &book, 4);
 }
 
-#[test]
-fn the_leader_killed_under_load_loses_and_doubles_nothing() {
-    let _turn = my_turn();
-    let kafka = Kafka::start(NEWEST, 3);
+fn the_leader_killed_under_load_loses_and_doubles_nothing(version: &'static str) {
+    let kafka = Kafka::start(version, 3);
     let (topic, group) = (unique("mi-topico"), unique("grupo"));
     let producer = Program::producer(&kafka, &topic);
     let first = Program::consumer(&kafka, "consumer1", &topic, &group);
@@ -172,10 +175,8 @@ fn the_leader_killed_under_load_loses_and_doubles_nothing() {
     kafka.assistant().wait_for_commits(&group, &topic);
 }
 
-#[test]
-fn a_frozen_broker_makes_answers_unknown_but_never_false() {
-    let _turn = my_turn();
-    let kafka = Kafka::start(NEWEST, 1);
+fn a_frozen_broker_makes_answers_unknown_but_never_false(version: &'static str) {
+    let kafka = Kafka::start(version, 1);
     let topic = unique("mi-topico");
     let start = Start::program("producer_api").on(&kafka).set("kafka.topic", &topic);
     let producer = Program::producer_with(start.set("producer_api.answer_timeout_ms", "2000"));

@@ -7,7 +7,21 @@ use std::time::Duration;
 
 use support::kafka::Kafka;
 use support::program::{Program, Start, WAITING};
-use support::{NEWEST, PATIENCE, eventually, my_turn, unique};
+use support::{EMBEDDED, NEWEST, PATIENCE, eventually, run_on, unique};
+
+run_on! {
+    mod kafka_4_3 on NEWEST {
+        a_consumer_whose_next_messages_expired_goes_on_at_the_oldest_that_is_left,
+        a_start_at_the_latest_offset_is_the_groups_and_its_next_owner_skips_nothing,
+        a_silent_broker_that_is_listed_first_holds_nothing_up,
+        a_topic_that_is_deleted_and_made_again_is_consumed_from_its_beginning,
+    }
+    mod embedded on EMBEDDED {
+        a_start_at_the_latest_offset_is_the_groups_and_its_next_owner_skips_nothing,
+        a_silent_broker_that_is_listed_first_holds_nothing_up,
+        a_topic_that_is_deleted_and_made_again_is_consumed_from_its_beginning,
+    }
+}
 
 /// A consumer with one more setting, once it is a member.
 fn consumer_with(
@@ -21,8 +35,8 @@ fn consumer_with(
     consumer
 }
 
-fn offsets_removed_below_the_next_message(reset: &str) {
-    let kafka = Kafka::shared(NEWEST);
+fn offsets_removed_below_the_next_message(version: &'static str, reset: &str) {
+    let kafka = Kafka::shared(version);
     let (topic, group) = (unique("mi-topico"), unique("grupo"));
     kafka.assistant().create_topic(&topic, 1, 1, &[]);
     kafka.assistant().produce(&topic, "none", 0, "%d", 10);
@@ -40,17 +54,13 @@ fn offsets_removed_below_the_next_message(reset: &str) {
     assert_eq!(second.received(), ["15", "16", "17", "18", "19"]);
 }
 
-#[test]
-fn a_consumer_whose_next_messages_expired_goes_on_at_the_oldest_that_is_left() {
-    let _turn = my_turn();
-    offsets_removed_below_the_next_message("earliest");
-    offsets_removed_below_the_next_message("latest");
+fn a_consumer_whose_next_messages_expired_goes_on_at_the_oldest_that_is_left(version: &'static str) {
+    offsets_removed_below_the_next_message(version, "earliest");
+    offsets_removed_below_the_next_message(version, "latest");
 }
 
-#[test]
-fn a_start_at_the_latest_offset_is_the_groups_and_its_next_owner_skips_nothing() {
-    let _turn = my_turn();
-    let kafka = Kafka::shared(NEWEST);
+fn a_start_at_the_latest_offset_is_the_groups_and_its_next_owner_skips_nothing(version: &'static str) {
+    let kafka = Kafka::shared(version);
     let (topic, group) = (unique("mi-topico"), unique("grupo"));
     kafka.assistant().create_topic(&topic, 2, 1, &[]);
     kafka.assistant().produce(&topic, "none", -1, "\"old %d\"", 10);
@@ -73,10 +83,8 @@ fn a_start_at_the_latest_offset_is_the_groups_and_its_next_owner_skips_nothing()
 }
 
 /// A host that takes connections and says nothing, as one that hangs does.
-#[test]
-fn a_silent_broker_that_is_listed_first_holds_nothing_up() {
-    let _turn = my_turn();
-    let kafka = Kafka::shared(NEWEST);
+fn a_silent_broker_that_is_listed_first_holds_nothing_up(version: &'static str) {
+    let kafka = Kafka::shared(version);
     let (topic, group) = (unique("mi-topico"), unique("grupo"));
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let servers = format!("{},{}", silent.local_addr().expect("an address"), kafka.bootstrap());
@@ -87,10 +95,8 @@ fn a_silent_broker_that_is_listed_first_holds_nothing_up() {
     consumer.wait_for_messages(1, PATIENCE);
 }
 
-#[test]
-fn a_topic_that_is_deleted_and_made_again_is_consumed_from_its_beginning() {
-    let _turn = my_turn();
-    let kafka = Kafka::shared(NEWEST);
+fn a_topic_that_is_deleted_and_made_again_is_consumed_from_its_beginning(version: &'static str) {
+    let kafka = Kafka::shared(version);
     let (topic, group) = (unique("mi-topico"), unique("grupo"));
     let producer = Program::producer(kafka, &topic);
     let consumer = Program::consumer(kafka, "consumer1", &topic, &group);

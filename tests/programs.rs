@@ -11,7 +11,12 @@ use support::program::{Start, binary};
 use support::watchdog::Folder;
 use support::{PATIENCE, eventually};
 
-const PROGRAMS: [&str; 4] = ["producer_api", "consumer1", "consumer2", "adapter"];
+const PROGRAMS: [&str; 5] = ["point-to-point", "producer_api", "consumer1", "consumer2", "adapter"];
+
+/// The address of a broker that is not there.
+fn nobody() -> String {
+    format!("127.0.0.1:{}", free_port())
+}
 
 /// Runs a program that ends by itself, in an empty folder.
 fn run(name: &str, arguments: &[&str], variables: &[(&str, &str)], folder: &Folder) -> Output {
@@ -109,6 +114,7 @@ fn listens_on(file: Option<u16>, variable: Option<u16>, option: Option<u16>, exp
     let folder = Folder::new("order");
     let at = |port: u16| format!("127.0.0.1:{port}");
     let mut command = Command::new(binary("producer_api"));
+    command.env("POINT_TO_POINT__KAFKA__BOOTSTRAP_SERVERS", nobody());
     if let Some(port) = file {
         let path = folder.path().join("mine.toml");
         fs::write(&path, format!("[producer_api]\nlisten = \"{}\"\n", at(port))).expect("a file");
@@ -140,7 +146,11 @@ fn an_option_goes_over_a_variable_and_a_variable_over_the_file() {
 fn config_toml_in_the_working_directory_is_the_default_file() {
     let port = free_port();
     let folder = Folder::new("default");
-    let text = format!("[producer_api]\nlisten = \"127.0.0.1:{port}\"\n[log]\nfile = \"mine.log\"\n");
+    let text = format!(
+        "[kafka]\nbootstrap_servers = \"{}\"\n[producer_api]\nlisten = \"127.0.0.1:{port}\"\n\
+         [log]\nfile = \"mine.log\"\n",
+        nobody()
+    );
     fs::write(folder.path().join("config.toml"), text).expect("a file");
     let mut command = Command::new("sh");
     let (place, program) = (folder.path().display(), binary("producer_api"));
@@ -167,7 +177,8 @@ fn an_address_in_use_ends_with_1_and_a_sentence() {
     let holder = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = holder.local_addr().expect("its address").to_string();
     for (name, key) in [("producer_api", "producer_api.listen"), ("adapter", "adapter.listen")] {
-        let mut program = Start::program(name).set(key, &address).start();
+        let start = Start::program(name).set("kafka.bootstrap_servers", &nobody());
+        let mut program = start.set(key, &address).start();
         assert_eq!(program.wait(PATIENCE), Some(1), "{name}");
         program.wait_for_log(&[&address], PATIENCE);
     }
@@ -177,19 +188,20 @@ fn an_address_in_use_ends_with_1_and_a_sentence() {
 fn ctrl_c_and_sigterm_end_every_program_cleanly_even_without_a_broker() {
     for signal in ["INT", "TERM"] {
         for name in PROGRAMS {
-            let nobody = format!("127.0.0.1:{}", free_port());
             let server = match name {
-                "producer_api" => Some("producer_api.listen"),
+                "producer_api" | "point-to-point" => Some("producer_api.listen"),
                 "adapter" => Some("adapter.listen"),
                 _ => None,
             };
-            let mut start = Start::program(name).set("kafka.bootstrap_servers", &nobody);
+            let mut start = Start::program(name).set("kafka.bootstrap_servers", &nobody());
             if let Some(key) = server {
                 start = start.set(key, "127.0.0.1:0");
             }
             let mut program = start.start();
-            // Its first log line comes after the handler of the signals is in place.
-            program.wait_for_log(&[], PATIENCE);
+            // Its first line comes after the handler of the signals is in place.
+            eventually(&format!("{name} says something"), PATIENCE, || {
+                (!program.log().is_empty() || !program.lines().is_empty()).then_some(())
+            });
             program.signal(signal);
             assert_eq!(program.wait(PATIENCE), Some(0), "{name} after SIG{signal}");
         }

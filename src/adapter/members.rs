@@ -31,9 +31,8 @@ impl Members {
         let (life, others, missed) = (member.clone(), self.running.clone(), self.missed.clone());
         let name = format!("member-{}", member.role().name);
         let thread = std::thread::Builder::new().name(name).spawn(move || {
-            life.run();
             // Leaving starts a rebalance: the others hear of it now rather than at their next heartbeat.
-            poke_group(&others, &life.role().group);
+            life.run(&|| poke_group(&others, &life.role().group));
             let mut missed = lock(&missed);
             missed.retain(|member| member.is_missed());
             if !life.is_unattended() && life.is_missed() && missed.len() < MAX_MISSED {
@@ -94,6 +93,15 @@ impl Members {
         let mut missed = lock(&self.missed);
         missed.retain(|member| member.is_missed());
         missed.iter().any(|member| member.role().name == name && member.role().group == group)
+    }
+
+    /// Lets the members of our own program of this name leave now.
+    pub fn program_ended(&self, name: &str) {
+        for member in self.find(|member| member.role().name == name && !member.ended()) {
+            if matches!(member.role().program, Program::Own(_)) {
+                member.abandon();
+            }
+        }
     }
 
     /// Wakes every member, to see that the adapter stops.

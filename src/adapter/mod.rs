@@ -101,20 +101,21 @@ impl AdapterSettings {
         AdapterSettings {
             listen: settings.adapter.listen.clone(),
             access: Access::Given(settings.adapter.token.as_ref().map(|token| token.expose().to_owned())),
-            cluster: cluster_settings(&settings.kafka),
+            cluster: cluster_settings(settings),
             group: group_settings(&settings.consumer),
         }
     }
 }
 
-fn cluster_settings(kafka: &config::KafkaSettings) -> ClusterSettings {
+fn cluster_settings(settings: &config::Settings) -> ClusterSettings {
+    let kafka = &settings.kafka;
     let create = TopicCreation {
         name: kafka.topic.clone(),
         partitions: kafka.partitions,
         replication_factor: kafka.replication_factor,
     };
     ClusterSettings {
-        bootstrap_servers: kafka.bootstrap_servers.clone(),
+        bootstrap_servers: settings.brokers(),
         request_timeout: kafka.request_timeout(),
         delivery_timeout: kafka.delivery_timeout().min(MAX_DELIVERY),
         compression: kafka.compression,
@@ -174,6 +175,12 @@ impl Adapter {
         Ok(Adapter { shared, listener })
     }
 
+    /// A program of ours with this name has ended: its members leave their groups at once, instead of waiting
+    /// for it to come back over another connection.
+    pub fn program_ended(&self, name: &str) {
+        self.shared.members.program_ended(name);
+    }
+
     /// How programs reach the adapter.
     pub fn endpoint(&self) -> Endpoint {
         Endpoint { address: self.listener.address(), token: self.shared.token.clone() }
@@ -199,6 +206,18 @@ impl Endpoint {
     /// `host:port`, for `KafkaClient::new`.
     pub fn address(&self) -> String {
         self.address.to_string()
+    }
+
+    /// The endpoint in one line of text, for another process; it holds the token.
+    pub fn to_line(&self) -> String {
+        format!("{} {}", self.address, self.token.as_deref().unwrap_or_default())
+    }
+
+    /// The endpoint that [`Endpoint::to_line`] gave; `None` for another text.
+    pub fn from_line(line: &str) -> Option<Endpoint> {
+        let (address, token) = line.split_once(' ')?;
+        let token = Some(token.to_owned()).filter(|token| !token.is_empty());
+        Some(Endpoint { address: address.parse().ok()?, token })
     }
 
     /// The client id of a plain client such as a producer.

@@ -28,7 +28,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// longer, ...
 const IDLE_GRACE: Duration = Duration::from_millis(500);
 /// ... and so long to finish the message in hand and commit it.
-const BUSY_GRACE: Duration = Duration::from_secs(10);
+pub const BUSY_GRACE: Duration = Duration::from_secs(10);
 /// While it has, this often it is looked whether it is still busy.
 const LOOK: Duration = Duration::from_millis(50);
 

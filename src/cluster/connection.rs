@@ -28,7 +28,7 @@ const SEND_LIMIT: Duration = Duration::from_secs(15);
 const CLIENT_SOFTWARE: &str = "point-to-point";
 
 /// The requests this client makes and the one version it speaks of each.
-const VERSIONS: [(ApiKey, i16); 13] = [
+const VERSIONS: [(ApiKey, i16); 15] = [
     (ApiKey::Produce, 9),
     (ApiKey::Fetch, 12),
     (ApiKey::ListOffsets, 6),
@@ -40,6 +40,8 @@ const VERSIONS: [(ApiKey, i16); 13] = [
     (ApiKey::Heartbeat, 4),
     (ApiKey::LeaveGroup, 4),
     (ApiKey::SyncGroup, 5),
+    (ApiKey::DescribeGroups, 5),
+    (ApiKey::ListGroups, 4),
     (ApiKey::InitProducerId, 4),
     (ApiKey::CreateTopics, 7),
 ];

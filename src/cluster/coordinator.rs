@@ -300,7 +300,11 @@ impl Coordinator {
         }
     }
 
-    fn call_while_running<R: Request>(&mut self, request: &R, deadline: Instant) -> Result<R::Response> {
+    pub(super) fn call_while_running<R: Request>(
+        &mut self,
+        request: &R,
+        deadline: Instant,
+    ) -> Result<R::Response> {
         let cluster = self.cluster.clone();
         self.call(request, deadline, &mut || !cluster.stopping())
     }
@@ -331,7 +335,7 @@ impl Coordinator {
         Connection::open(&format!("{}:{}", answer.host, answer.port), &self.client_id, left)
     }
 
-    fn check(&mut self, what: &str, code: i16) -> Result<()> {
+    pub(super) fn check(&mut self, what: &str, code: i16) -> Result<()> {
         let code = ErrorCode(code);
         self.forget_on(code);
         code.ok().map_err(|code| Error::refused(format!("group {}: {what}", self.group), code))
@@ -344,7 +348,7 @@ impl Coordinator {
         }
     }
 
-    fn group_id(&self) -> GroupId {
+    pub(super) fn group_id(&self) -> GroupId {
         GroupId(string(&self.group))
     }
 }

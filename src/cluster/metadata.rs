@@ -134,6 +134,13 @@ impl Cluster {
         self.known().topics.get(name).map(|(topic, _)| topic.clone())
     }
 
+    /// The nodes that were heard of last.
+    pub fn nodes(&self) -> Vec<i32> {
+        let mut nodes: Vec<i32> = self.known().brokers.keys().copied().collect();
+        nodes.sort_unstable();
+        nodes
+    }
+
     /// The leader of a partition as it was last heard of.
     pub fn leader(&self, topic: &str, partition: i32) -> Option<i32> {
         let topic = self.cached(topic)?;

@@ -6,6 +6,7 @@
 //! - [`fetching`]: records of several brokers at once
 //! - [`offsets`]: the log's own offsets (earliest, latest, by time)
 //! - [`coordinator`]: a group's coordinator: membership and committed offsets
+//! - [`groups`]: the groups of a cluster, for who looks at them from outside
 //! - [`assignor`]: who gets which partition
 //!
 //! Nothing here knows of the `kafka` crate or of HTTP.
@@ -15,6 +16,7 @@ pub mod connection;
 pub mod coordinator;
 pub mod error;
 pub mod fetching;
+pub mod groups;
 pub mod metadata;
 pub mod offsets;
 pub mod producing;

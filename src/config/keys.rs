@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use super::{AutoOffsetReset, Commit, Compression, MAX_MESSAGE_BYTES, Secret, Settings};
 
@@ -39,6 +40,12 @@ pub(super) const KEYS: &[(&str, Put)] = &[
     // The kafka crate waits 120 s for an answer, no more and no less.
     ("kafka.delivery_timeout_ms", |s, v| put(&mut s.kafka.delivery_timeout_ms, number(v, 100..=100_000))),
     ("kafka.compression", |s, v| put(&mut s.kafka.compression, choice(v, COMPRESSIONS))),
+    ("embedded.listen", |s, v| put(&mut s.embedded.listen, listen_at_a_port(v))),
+    ("embedded.anyone_may_connect", |s, v| put(&mut s.embedded.anyone_may_connect, boolean(v))),
+    ("embedded.data_dir", |s, v| put(&mut s.embedded.data_dir, folder(v))),
+    ("embedded.retention_ms", |s, v| put(&mut s.embedded.retention_ms, limit(v, "for ever"))),
+    ("embedded.retention_bytes", |s, v| put(&mut s.embedded.retention_bytes, limit(v, "no limit"))),
+    ("embedded.auto_create_topics", |s, v| put(&mut s.embedded.auto_create_topics, boolean(v))),
     ("producer_api.listen", |s, v| put(&mut s.producer_api.listen, listen(v))),
     ("producer_api.answer_timeout_ms", |s, v| {
         put(&mut s.producer_api.answer_timeout_ms, number(v, 2_000..=100_000))
@@ -112,6 +119,7 @@ pub(super) type Contradiction = [(&'static str, String); 2];
 /// What pairs of keys demand of each other.
 pub(super) fn check_together(settings: &Settings) -> Result<(), Contradiction> {
     let (kafka, api, consumer) = (&settings.kafka, &settings.producer_api, &settings.consumer);
+    check_embedded(settings)?;
     if consumer.heartbeat_interval() >= consumer.session_timeout() {
         let (heartbeat, session) = ("consumer.heartbeat_interval_ms", "consumer.session_timeout_ms");
         let interval = consumer.heartbeat_interval().as_millis();
@@ -129,6 +137,39 @@ pub(super) fn check_together(settings: &Settings) -> Result<(), Contradiction> {
         return Err(out_of_order((body, api.max_body_bytes), (queue, api.queue_bytes)));
     }
     Ok(())
+}
+
+/// What the embedded broker demands.
+fn check_embedded(settings: &Settings) -> Result<(), Contradiction> {
+    let (listen, permit) = ("embedded.listen", "embedded.anyone_may_connect");
+    let address = &settings.embedded.listen;
+    if !settings.embedded.anyone_may_connect && !is_loopback(address) {
+        let why = "the broker has no passwords, so whoever reaches it can read and write everything";
+        return Err([
+            (
+                listen,
+                format!("{address} can be reached from elsewhere: {why}; allow it with {permit} = true"),
+            ),
+            (permit, format!("must be true for {listen} = {address:?}, as {why}")),
+        ]);
+    }
+    let factor = settings.kafka.replication_factor;
+    if settings.embedded_broker().is_some() && !matches!(factor, -1 | 1) {
+        let (replicas, servers) = ("kafka.replication_factor", "kafka.bootstrap_servers");
+        return Err([
+            (replicas, format!("must be 1 or -1 on the embedded broker ({servers} = []), which is one node")),
+            (servers, format!("must name brokers for {replicas} = {factor}: the embedded one is one node")),
+        ]);
+    }
+    Ok(())
+}
+
+/// Whether only this machine reaches `host:port`. Of names, only `localhost` is known for that.
+fn is_loopback(address: &str) -> bool {
+    match address.parse::<std::net::SocketAddr>() {
+        Ok(address) => address.ip().is_loopback(),
+        Err(_) => address.rsplit_once(':').is_some_and(|(host, _)| host.eq_ignore_ascii_case("localhost")),
+    }
 }
 
 /// `low` is more than `high`.
@@ -189,6 +230,22 @@ fn replication_factor(given: &Given) -> Result<i16, String> {
     }
 }
 
+/// A whole number from 1 on, or -1 for what `without` says.
+fn limit(given: &Given, without: &str) -> Result<i64, String> {
+    match integer(given) {
+        Some(number) if number == -1 || number >= 1 => Ok(number),
+        _ => Err(format!("must be a whole number from 1 on, or -1 ({without}), not {}", shown(&given.value))),
+    }
+}
+
+fn folder(given: &Given) -> Result<PathBuf, String> {
+    let folder = text(given)?;
+    if folder.is_empty() || folder.contains('\0') {
+        return Err(format!("must be the path of a folder, not {}", quoted(&folder)));
+    }
+    Ok(PathBuf::from(folder))
+}
+
 fn choice<T: Copy>(given: &Given, choices: &[(&str, T)]) -> Result<T, String> {
     let wanted = text(given)?;
     let found = choices.iter().find(|(name, _)| *name == wanted);
@@ -199,7 +256,7 @@ fn choice<T: Copy>(given: &Given, choices: &[(&str, T)]) -> Result<T, String> {
 }
 
 fn servers(given: &Given) -> Result<Vec<String>, String> {
-    let example = "one or more host:port, for example [\"localhost:9092\"]";
+    let example = "one or more host:port, for example [\"localhost:9092\"], or [] for the embedded broker";
     let texts: Vec<String> = match &given.value {
         Value::Text(list) => spelled_out(list),
         Value::List(list) => list
@@ -209,9 +266,6 @@ fn servers(given: &Given) -> Result<Vec<String>, String> {
             .map_err(|_| format!("must be {example}"))?,
         other => return Err(format!("must be {example}, not {}", shown(other))),
     };
-    if texts.is_empty() {
-        return Err(format!("must be {example}, not empty"));
-    }
     for server in &texts {
         if !matches!(port_of(server), Some(1..)) {
             return Err(format!("must be {example}; {server:?} is none"));
@@ -238,6 +292,15 @@ fn listen(given: &Given) -> Result<String, String> {
     match port_of(&address) {
         Some(_) => Ok(address),
         None => Err(format!("must be address:port, for example \"127.0.0.1:5000\", not {address:?}")),
+    }
+}
+
+/// As [`listen`], for what others have to find: the system must not choose the port.
+fn listen_at_a_port(given: &Given) -> Result<String, String> {
+    let address = listen(given)?;
+    match port_of(&address) {
+        Some(0) => Err(format!("must have a port that others can find, not {address:?}")),
+        _ => Ok(address),
     }
 }
 

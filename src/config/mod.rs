@@ -5,6 +5,8 @@ mod keys;
 mod load;
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use keys::check_consumer_name;
@@ -22,6 +24,8 @@ pub const MAX_MESSAGE_BYTES: usize = 1_040_000;
 pub struct Settings {
     /// The cluster and the topic.
     pub kafka: KafkaSettings,
+    /// The embedded broker.
+    pub embedded: EmbeddedSettings,
     /// The HTTP endpoint.
     pub producer_api: ProducerApiSettings,
     /// The consumers.
@@ -35,7 +39,7 @@ pub struct Settings {
 /// `[kafka]`: the cluster and the topic.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KafkaSettings {
-    /// Addresses (`host:port`) of brokers to ask first; any one that answers will do.
+    /// Addresses (`host:port`) of brokers to ask first; any one that answers will do. None: the embedded broker.
     pub bootstrap_servers: Vec<String>,
     /// The topic that carries the messages.
     pub topic: String,
@@ -51,6 +55,23 @@ pub struct KafkaSettings {
     pub delivery_timeout_ms: u64,
     /// Compression of the batches that go to the cluster.
     pub compression: Compression,
+}
+
+/// `[embedded]`: the broker inside our own processes, which serves where no other is named.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EmbeddedSettings {
+    /// `host:port` to listen on; the port is never 0.
+    pub listen: String,
+    /// Whether `listen` may be an address that other machines can reach.
+    pub anyone_may_connect: bool,
+    /// The folder of the database.
+    pub data_dir: PathBuf,
+    /// Messages are kept for so long; -1: for ever.
+    pub retention_ms: i64,
+    /// Bytes kept of each partition; -1: all.
+    pub retention_bytes: i64,
+    /// Whether a client that asks for a topic that does not exist creates it.
+    pub auto_create_topics: bool,
 }
 
 /// `[producer_api]`: the HTTP endpoint, its limits and deadlines.
@@ -159,7 +180,7 @@ impl fmt::Debug for Secret {
 impl Default for KafkaSettings {
     fn default() -> Self {
         KafkaSettings {
-            bootstrap_servers: vec!["127.0.0.1:9092".to_owned()],
+            bootstrap_servers: Vec::new(),
             topic: "mi-topico".to_owned(),
             create_topic: true,
             partitions: 4,
@@ -167,6 +188,19 @@ impl Default for KafkaSettings {
             request_timeout_ms: 30_000,
             delivery_timeout_ms: 60_000,
             compression: Compression::None,
+        }
+    }
+}
+
+impl Default for EmbeddedSettings {
+    fn default() -> Self {
+        EmbeddedSettings {
+            listen: "127.0.0.1:9092".to_owned(),
+            anyone_may_connect: false,
+            data_dir: PathBuf::from("data"),
+            retention_ms: 604_800_000,
+            retention_bytes: -1,
+            auto_create_topics: true,
         }
     }
 }
@@ -213,6 +247,52 @@ impl Default for LogSettings {
     fn default() -> Self {
         LogSettings { level: log::LevelFilter::Info, file: "point-to-point.log".to_owned() }
     }
+}
+
+impl Settings {
+    /// The embedded broker's settings, if it is the one to use: no other broker is named.
+    pub fn embedded_broker(&self) -> Option<&EmbeddedSettings> {
+        self.kafka.bootstrap_servers.is_empty().then_some(&self.embedded)
+    }
+
+    /// Addresses (`host:port`) of brokers to ask first: those named, or the embedded broker's.
+    pub fn brokers(&self) -> Vec<String> {
+        match self.embedded_broker() {
+            Some(embedded) => vec![embedded.address()],
+            None => self.kafka.bootstrap_servers.clone(),
+        }
+    }
+}
+
+impl EmbeddedSettings {
+    /// `host:port` at which programs on this machine reach the broker.
+    pub fn address(&self) -> String {
+        match self.listen.parse::<SocketAddr>() {
+            Ok(address) => connectable(address).to_string(),
+            Err(_) => self.listen.clone(),
+        }
+    }
+
+    /// `retention_ms`; `None` for ever.
+    pub fn retention(&self) -> Option<Duration> {
+        u64::try_from(self.retention_ms).ok().map(Duration::from_millis)
+    }
+
+    /// `retention_bytes`; `None` without a limit.
+    pub fn retention_bytes(&self) -> Option<u64> {
+        u64::try_from(self.retention_bytes).ok()
+    }
+}
+
+/// Where a program on this machine connects to reach what listens on `address`: an address that stands for all of the
+/// machine's own is loopback then.
+pub fn connectable(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address
 }
 
 impl KafkaSettings {

@@ -72,13 +72,39 @@ impl FrameReader {
         limit: usize,
         proceed: &mut dyn FnMut(bool) -> bool,
     ) -> Result<Bytes, FrameError> {
+        let size = self.size(stream, limit, proceed)?;
+        self.body(stream, size, proceed)
+    }
+
+    /// The first half of [`FrameReader::next`]: the size of the next frame, for which nothing is allocated yet.
+    ///
+    /// # Errors
+    /// As [`FrameReader::next`].
+    pub fn size(
+        &mut self,
+        stream: &TcpStream,
+        limit: usize,
+        proceed: &mut dyn FnMut(bool) -> bool,
+    ) -> Result<usize, FrameError> {
         self.asked = Instant::now();
         self.fill(stream, 4, proceed)?;
         let mut prefix = [0; 4];
         prefix.copy_from_slice(&self.inbox[..4]);
         let announced = i32::from_be_bytes(prefix);
         let size = usize::try_from(announced).ok().filter(|&size| size <= limit);
-        let size = size.ok_or(FrameError::BadSize { size: announced, limit })?;
+        size.ok_or(FrameError::BadSize { size: announced, limit })
+    }
+
+    /// The second half: the frame of the `size` that [`FrameReader::size`] gave.
+    ///
+    /// # Errors
+    /// As [`FrameReader::next`].
+    pub fn body(
+        &mut self,
+        stream: &TcpStream,
+        size: usize,
+        proceed: &mut dyn FnMut(bool) -> bool,
+    ) -> Result<Bytes, FrameError> {
         self.fill(stream, 4 + size, proceed)?;
         let mut frame = Bytes::from(std::mem::take(&mut self.inbox));
         frame.advance(4);

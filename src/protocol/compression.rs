@@ -144,11 +144,7 @@ pub fn decompress(
             Ok(Cow::Owned(unpacked.bytes))
         }
         Compression::Snappy => snappy_decompress(bytes, max_bytes).map(Cow::Owned),
-        Compression::Lz4 => {
-            let mut unpacked = Unpacked::new(codec, bytes, max_bytes);
-            unpacked.read_all(&mut lz4_flex::frame::FrameDecoder::new(bytes))?;
-            Ok(Cow::Owned(unpacked.bytes))
-        }
+        Compression::Lz4 => lz4_decompress(bytes, max_bytes).map(Cow::Owned),
         Compression::Zstd => zstd_decompress(bytes, max_bytes).map(Cow::Owned),
     }
 }
@@ -182,6 +178,26 @@ impl Unpacked {
         Ok(())
     }
 }
+
+/// One frame, as other clients read it. The decoder takes the end of its input for the end of the frame; a mark
+/// of our own behind the input is touched only where the frame's is missing.
+fn lz4_decompress(bytes: &[u8], max_bytes: usize) -> Result<Vec<u8>, CompressionError> {
+    let codec = Compression::Lz4;
+    let mut unpacked = Unpacked::new(codec, bytes, max_bytes);
+    let mut decoder = lz4_flex::frame::FrameDecoder::new(bytes.chain(LZ4_END_MARK));
+    unpacked.read_all(&mut decoder)?;
+    let (rest, mark) = decoder.into_inner().into_inner();
+    if mark != LZ4_END_MARK {
+        return Err(codec.corrupt("a frame without its end"));
+    }
+    if !rest.is_empty() {
+        return Err(codec.corrupt("bytes after the frame"));
+    }
+    Ok(unpacked.bytes)
+}
+
+/// A block of size 0, which ends a frame.
+const LZ4_END_MARK: &[u8] = &[0; 4];
 
 fn zstd_decompress(bytes: &[u8], max_bytes: usize) -> Result<Vec<u8>, CompressionError> {
     let codec = Compression::Zstd;
@@ -283,6 +299,21 @@ mod tests {
                 let unpacked = decompress(codec, &packed, sample.len()).unwrap();
                 assert!(unpacked == sample, "{} of {} bytes", codec.name(), sample.len());
             }
+        }
+    }
+
+    #[test]
+    fn packed_bytes_that_are_cut_short_or_go_on_are_refused() {
+        for codec in CODECS.into_iter().filter(|&codec| codec != Compression::None) {
+            let mut packed = pack(codec, &b"hola ".repeat(1_000));
+            // Xerial framing has no end: what is before its one block stands for nothing.
+            let start = if codec == Compression::Snappy { XERIAL_MAGIC.len() + 9 } else { 1 };
+            for end in start..packed.len() {
+                let cut = decompress(codec, &packed[..end], 100_000);
+                assert!(cut.is_err(), "{end} of {} bytes of {}", packed.len(), codec.name());
+            }
+            packed.push(1);
+            assert!(decompress(codec, &packed, 100_000).is_err(), "{} and a byte", codec.name());
         }
     }
 

@@ -19,4 +19,4 @@ pub mod records;
 pub mod wire;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{ChildStdin, ChildStdout, Stdio};
 use std::sync::{Mutex, PoisonError};
 
-use super::kafka::java;
+use super::java::java;
 use super::watchdog::Guarded;
 use super::{PATIENCE, eventually, eventually_equal};
 

@@ -1,5 +1,5 @@
-//! What the integration tests share: real Kafka clusters, Kafka's own tools, our programs as processes, an HTTP
-//! client that sees every byte of an answer, and load with a book of what became of every message.
+//! What the integration tests share: real Kafka clusters and the embedded broker, Kafka's own tools, our programs as
+//! processes, an HTTP client that sees every byte of an answer, and load with a book of what became of every message.
 //!
 //! Every process started here dies with the test that started it, also when that test panics or is killed (see
 //! [`watchdog`]). Every wait has a deadline and says what it waited for.
@@ -7,9 +7,13 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 pub mod assistant;
+pub mod embedded;
 pub mod http;
+pub mod java;
 pub mod kafka;
+pub mod kraft;
 pub mod load;
+pub mod node;
 pub mod ports;
 pub mod program;
 pub mod tools;
@@ -24,6 +28,8 @@ use std::time::{Duration, Instant};
 pub const NEWEST: &str = "4.3.1";
 /// The last version with the old request versions and the old group coordinator.
 pub const OLDEST: &str = "3.9.1";
+/// The broker of our own, which a process of ours hosts.
+pub const EMBEDDED: &str = "embedded";
 
 /// How long a thing may take that is merely slow on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -34,6 +40,23 @@ pub fn my_turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// Says which tests of a file run on which brokers. Each is a function of the version; it becomes a test
+/// `module::function`, and takes its turn.
+#[allow(unused_macros, reason = "each test binary uses its own part")]
+macro_rules! run_on {
+    ($(mod $module:ident on $version:ident { $($test:ident),* $(,)? })*) => {
+        $(mod $module {
+            $(#[test]
+            fn $test() {
+                let _turn = crate::support::my_turn();
+                super::$test(super::$version);
+            })*
+        })*
+    };
+}
+#[allow(unused_imports, reason = "each test binary uses its own part")]
+pub(crate) use run_on;
 
 /// Asks until there is an answer, and panics with `what` when there is none in time.
 pub fn eventually<T>(what: &str, patience: Duration, mut ask: impl FnMut() -> Option<T>) -> T {

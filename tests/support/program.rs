@@ -37,6 +37,7 @@ pub fn binary(name: &str) -> &'static str {
         "consumer1" => env!("CARGO_BIN_EXE_consumer1"),
         "consumer2" => env!("CARGO_BIN_EXE_consumer2"),
         "adapter" => env!("CARGO_BIN_EXE_adapter"),
+        "point-to-point" => env!("CARGO_BIN_EXE_point-to-point"),
         other => panic!("there is no program {other}"),
     }
 }
@@ -229,6 +230,11 @@ impl Program {
         }
     }
 
+    /// Closes the standard output of a program that was started [`Start::held`].
+    pub fn close_output(&mut self) {
+        drop(self.process.child().stdout.take());
+    }
+
     /// Writes one line to its standard input.
     pub fn write_line(&mut self, line: &str) {
         let input = self.process.child().stdin.as_mut().expect("a program started with input");
@@ -302,6 +308,11 @@ impl Program {
     /// Sends a signal by its name: `TERM`, `KILL`, `STOP`, `CONT`.
     pub fn signal(&self, name: &str) {
         self.process.signal(name);
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Its exit status, if it has ended.

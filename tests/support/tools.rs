@@ -3,11 +3,24 @@
 
 use std::process::Stdio;
 
-use super::kafka::{Kafka, java};
+use super::java::java;
+use super::kafka::Kafka;
 
-/// Runs a tool to its end and gives what it printed; it must succeed.
+/// `kafka-topics`.
+pub const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
+/// `kafka-consumer-groups`.
+pub const GROUPS: &str = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
+/// `kafka-get-offsets`.
+pub const OFFSETS: &str = "org.apache.kafka.tools.GetOffsetShell";
+
+/// Runs a tool of the cluster's version.
 fn run(kafka: &Kafka, class: &str, arguments: &[&str]) -> String {
-    let output = java(kafka.version())
+    run_version(kafka.javas_version(), kafka, class, arguments)
+}
+
+/// Runs a tool of a version to its end and gives what it printed; it must succeed.
+pub fn run_version(version: &str, kafka: &Kafka, class: &str, arguments: &[&str]) -> String {
+    let output = java(version)
         .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=error")
         .args([class, "--bootstrap-server", &kafka.bootstrap()])
         .args(arguments)
@@ -38,8 +51,7 @@ pub struct GroupLine {
 
 /// `kafka-consumer-groups --describe --group GROUP`, the lines of one topic.
 pub fn describe_group(kafka: &Kafka, group: &str, topic: &str) -> Vec<GroupLine> {
-    let class = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
-    let printed = run(kafka, class, &["--describe", "--group", group]);
+    let printed = run(kafka, GROUPS, &["--describe", "--group", group]);
     // GROUP TOPIC PARTITION [LEADER-EPOCH] CURRENT-OFFSET LOG-END-OFFSET LAG CONSUMER-ID HOST CLIENT-ID
     let header: Vec<&str> = printed
         .lines()
@@ -65,7 +77,7 @@ pub fn describe_group(kafka: &Kafka, group: &str, topic: &str) -> Vec<GroupLine>
 
 /// `kafka-get-offsets --topic TOPIC`: the end of each partition, summed up.
 pub fn messages_in(kafka: &Kafka, topic: &str) -> i64 {
-    let printed = run(kafka, "org.apache.kafka.tools.GetOffsetShell", &["--topic", topic]);
+    let printed = run(kafka, OFFSETS, &["--topic", topic]);
     // topic:partition:offset
     printed.lines().filter_map(|line| line.rsplit(':').next()?.trim().parse::<i64>().ok()).sum()
 }

@@ -51,8 +51,8 @@ struct Life<'a> {
     decide_at: Instant,
 }
 
-/// Runs `member` until it has left.
-pub fn run(member: &Arc<Member>) {
+/// Runs `member` until it has left; tells so before its threads have ended.
+pub fn run(member: &Arc<Member>, left: &dyn Fn()) {
     let now = Instant::now();
     let role = &member.role;
     let mut life = Life {
@@ -72,7 +72,10 @@ pub fn run(member: &Arc<Member>) {
             match life.next_step() {
                 Step::Join => life.join(),
                 Step::Heartbeat => life.heartbeat(),
-                Step::Leave(code, why) => break life.leave(code, why),
+                Step::Leave(code, why) => {
+                    life.leave(code, why);
+                    break left();
+                }
             }
             life.start_fetching(threads);
         }
@@ -470,7 +473,7 @@ fn reason_to_leave(member: &Member, state: &super::State) -> Option<(ErrorCode, 
     let frozen = |since: Instant| since.elapsed() > member.settings.max_processing;
     if member.cluster.stopping() {
         Some((ErrorCode::UNKNOWN_MEMBER_ID, "the adapter stops"))
-    } else if state.attached.is_none() && state.detached_at.elapsed() > LINGER {
+    } else if state.abandoned || state.attached.is_none() && state.detached_at.elapsed() > LINGER {
         Some((ErrorCode::UNKNOWN_MEMBER_ID, "its program is gone"))
     } else if !state.busy && frozen(state.last_seen) {
         log::warn!(

@@ -98,6 +98,8 @@ struct State {
     /// The connection served, and since when there is none.
     attached: Option<u64>,
     detached_at: Instant,
+    /// The program is known to have ended.
+    abandoned: bool,
     /// A request of the program is being answered.
     busy: bool,
     last_seen: Instant,
@@ -146,6 +148,7 @@ impl Member {
             owned: BTreeMap::new(),
             attached: Some(attached),
             detached_at: now,
+            abandoned: false,
             busy: false,
             last_seen: now,
             in_hand: false,
@@ -170,9 +173,10 @@ impl Member {
         })
     }
 
-    /// Runs the member until it has left its group; returns when all its threads have ended.
-    pub fn run(self: &Arc<Member>) {
-        membership::run(self);
+    /// Runs the member until it has left its group, which `left` hears at once; returns when all its threads have
+    /// ended.
+    pub fn run(self: &Arc<Member>, left: &dyn Fn()) {
+        membership::run(self, left);
     }
 
     /// What the member is for.
@@ -211,6 +215,12 @@ impl Member {
             state.detached_at = Instant::now();
             self.changed.notify_all();
         }
+    }
+
+    /// The program has ended for good: the member leaves without lingering.
+    pub fn abandon(&self) {
+        self.state().abandoned = true;
+        self.changed.notify_all();
     }
 
     /// Whether no connection is served.

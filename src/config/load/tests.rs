@@ -88,10 +88,10 @@ fn an_override_that_is_no_toml_is_text() {
 fn an_unknown_key_or_section_is_refused_with_its_place() {
     let line = "point.toml line 3: kafka.topci: unknown key; [kafka] has bootstrap_servers, topic, ";
     assert!(error("# names\n[kafka]\ntopci = \"x\"\n", &[], &[]).starts_with(line));
-    let line = "point.toml line 2: kafkaa: unknown section; the sections are kafka, producer_api, \
+    let line = "point.toml line 2: kafkaa: unknown section; the sections are kafka, embedded, producer_api, \
                 consumer, adapter, log";
     assert_eq!(error("\n[kafkaa]\ntopic = \"x\"\n", &[], &[]), line);
-    let line = "point.toml line 1: topic: belongs under one of the sections kafka, producer_api, ";
+    let line = "point.toml line 1: topic: belongs under one of the sections kafka, embedded, ";
     assert!(error("topic = \"x\"\n", &[], &[]).starts_with(line));
     let line = "environment variable POINT_TO_POINT__KAFKA__TOPCI: kafka.topci: unknown key;";
     assert!(error("", &[("POINT_TO_POINT__KAFKA__TOPCI", "x")], &[]).starts_with(line));
@@ -139,7 +139,6 @@ fn addresses_must_be_host_and_port() {
         let error = error("", &[], &[&format!("kafka.bootstrap_servers={servers}")]);
         assert!(error.contains("must be one or more host:port"), "{servers}: {error}");
     }
-    assert!(error("[kafka]\nbootstrap_servers = []", &[], &[]).ends_with("not empty"));
     assert!(error("[kafka]\nbootstrap_servers = [1]", &[], &[]).contains("line 2: kafka.bootstrap_servers"));
     let settings =
         read("", &[], &["kafka.bootstrap_servers=[::1]:9092", "producer_api.listen=localhost:0"]).unwrap();
@@ -147,6 +146,73 @@ fn addresses_must_be_host_and_port() {
     let settings = read("", &[], &["kafka.bootstrap_servers=localhost:9094,9095, 9096"]).unwrap();
     assert_eq!(settings.kafka.bootstrap_servers, ["localhost:9094", "localhost:9095", "localhost:9096"]);
     assert!(error("", &[], &["adapter.listen=19092"]).contains("adapter.listen: must be address:port"));
+}
+
+#[test]
+fn without_other_brokers_the_embedded_one_is_asked() {
+    let defaults = read("", &[], &[]).unwrap();
+    assert_eq!(defaults.embedded_broker(), Some(&defaults.embedded));
+    assert_eq!(defaults.brokers(), ["127.0.0.1:9092"]);
+    let named = read("[kafka]\nbootstrap_servers = [\"a:1\", \"b:2\"]", &[], &[]).unwrap();
+    assert_eq!((named.embedded_broker(), named.brokers()), (None, vec!["a:1".to_owned(), "b:2".to_owned()]));
+    let back = read("[kafka]\nbootstrap_servers = \"a:1\"", &[], &["kafka.bootstrap_servers=[]"]).unwrap();
+    assert!(back.embedded_broker().is_some());
+    // A variable that is empty by mistake must not move the messages into a database of their own.
+    let empty = ("POINT_TO_POINT__KAFKA__BOOTSTRAP_SERVERS", "");
+    assert!(error("", &[empty], &[]).contains("or [] for the embedded broker"));
+}
+
+#[test]
+fn the_embedded_broker_listens_beyond_this_machine_only_where_that_is_said_in_words() {
+    for listen in ["0.0.0.0:9092", "192.168.1.7:9092", "[::]:9092", "broker.example:9092"] {
+        let given = format!("embedded.listen={listen}");
+        let refused = error("", &[], &[&given]);
+        assert!(
+            refused.starts_with(&format!("--set: embedded.listen: {listen} can be reached")),
+            "{refused}"
+        );
+        assert!(refused.contains("no passwords") && refused.contains("read and write everything"));
+        assert!(read("", &[], &[&given, "embedded.anyone_may_connect=true"]).is_ok());
+    }
+    for listen in ["127.0.0.1:1", "127.8.0.1:1", "[::1]:1", "localhost:1"] {
+        assert!(read("", &[], &[&format!("embedded.listen={listen}")]).is_ok(), "{listen}");
+    }
+    let file = "[embedded]\nlisten = \"0.0.0.0:9092\"\n";
+    let refused = error(file, &[], &["embedded.anyone_may_connect=false"]);
+    assert!(refused.starts_with("--set: embedded.anyone_may_connect: must be true"), "{refused}");
+    assert!(error("", &[], &["embedded.listen=127.0.0.1:0"]).contains("a port that others can find"));
+}
+
+#[test]
+fn programs_reach_an_embedded_broker_that_listens_everywhere_over_loopback() {
+    for (listen, address) in
+        [("0.0.0.0:7", "127.0.0.1:7"), ("[::]:7", "[::1]:7"), ("localhost:7", "localhost:7")]
+    {
+        let overrides = [&format!("embedded.listen={listen}"), "embedded.anyone_may_connect=true"];
+        assert_eq!(read("", &[], &overrides).unwrap().brokers(), [address]);
+    }
+}
+
+#[test]
+fn the_embedded_broker_has_one_replica_of_everything() {
+    for (factor, fits) in [("-1", true), ("1", true), ("3", false)] {
+        let given = format!("kafka.replication_factor={factor}");
+        assert_eq!(read("", &[], &[&given]).is_ok(), fits);
+        assert!(read("", &[], &[&given, "kafka.bootstrap_servers=a:1"]).is_ok());
+    }
+    let refused = error("[kafka]\nreplication_factor = 3", &[], &[]);
+    assert!(refused.starts_with("point.toml line 2: kafka.replication_factor: must be 1 or -1"), "{refused}");
+}
+
+#[test]
+fn retention_is_a_number_or_none() {
+    let settings = read("", &[], &["embedded.retention_ms=-1", "embedded.retention_bytes=5"]).unwrap();
+    assert_eq!((settings.embedded.retention(), settings.embedded.retention_bytes()), (None, Some(5)));
+    for wrong in ["0", "-2", "a week", "1.5"] {
+        let error = error("", &[], &[&format!("embedded.retention_ms={wrong}")]);
+        assert!(error.contains("embedded.retention_ms: must be a whole number from 1 on, or -1 (for ever)"));
+    }
+    assert!(error("", &[], &["embedded.data_dir="]).contains("must be the path of a folder"));
 }
 
 #[test]

@@ -1,63 +1,63 @@
-//! The fields of each response, in the one version of it that is asked for.
+//! The fields of each response, in the version of it that is asked for.
 
-use super::Field::{self, Array, Bytes, Fixed, Numbers, OldArray, Tags};
+use super::walk::Field::{Array, Bytes, Fixed, Numbers, Since, Tags, Text};
+use super::walk::{Field, Layout, TAGS};
 use crate::protocol::error_code::ErrorCode;
 
-/// Tagged fields of which the decoder knows none.
-const TAGS: Field = Tags(&[]);
+/// Every response that is asked for, by api key.
+pub(super) const RESPONSES: &[Layout] = &[
+    Layout { api_key: 0, versions: 9..=9, flexible: 9, fields: PRODUCE },
+    Layout { api_key: 1, versions: 12..=12, flexible: 12, fields: FETCH },
+    Layout { api_key: 2, versions: 6..=6, flexible: 6, fields: LIST_OFFSETS },
+    Layout { api_key: 3, versions: 9..=9, flexible: 9, fields: METADATA },
+    Layout { api_key: 8, versions: 8..=8, flexible: 8, fields: OFFSET_COMMIT },
+    Layout { api_key: 9, versions: 7..=7, flexible: 6, fields: OFFSET_FETCH },
+    Layout { api_key: 10, versions: 3..=3, flexible: 3, fields: FIND_COORDINATOR },
+    Layout { api_key: 11, versions: 7..=7, flexible: 6, fields: JOIN_GROUP },
+    Layout { api_key: 12, versions: 4..=4, flexible: 4, fields: HEARTBEAT },
+    Layout { api_key: 13, versions: 4..=4, flexible: 4, fields: LEAVE_GROUP },
+    Layout { api_key: 14, versions: 5..=5, flexible: 4, fields: SYNC_GROUP },
+    Layout { api_key: 15, versions: 5..=5, flexible: 5, fields: DESCRIBE_GROUPS },
+    Layout { api_key: 16, versions: 4..=4, flexible: 3, fields: LIST_GROUPS },
+    Layout { api_key: 18, versions: 0..=3, flexible: 3, fields: API_VERSIONS },
+    Layout { api_key: 19, versions: 7..=7, flexible: 5, fields: CREATE_TOPICS },
+    Layout { api_key: 22, versions: 4..=4, flexible: 2, fields: INIT_PRODUCER_ID },
+];
 
-/// The version of the response to request `api_key`, and its fields; `body` tells which of two ApiVersions
-/// has.
-pub(super) fn fields(api_key: i16, body: &[u8]) -> Option<(i16, &'static [Field])> {
-    Some(match api_key {
-        0 => (9, PRODUCE_9),
-        1 => (12, FETCH_12),
-        2 => (6, LIST_OFFSETS_6),
-        3 => (9, METADATA_9),
-        8 => (8, OFFSET_COMMIT_8),
-        9 => (7, OFFSET_FETCH_7),
-        10 => (3, FIND_COORDINATOR_3),
-        11 => (7, JOIN_GROUP_7),
-        12 => (4, HEARTBEAT_4),
-        13 => (4, LEAVE_GROUP_4),
-        14 => (5, SYNC_GROUP_5),
-        18 if body.starts_with(&ErrorCode::UNSUPPORTED_VERSION.0.to_be_bytes()) => (0, API_VERSIONS_0),
-        18 => (3, API_VERSIONS_3),
-        19 => (7, CREATE_TOPICS_7),
-        22 => (4, INIT_PRODUCER_ID_4),
-        _ => return None,
-    })
+/// The layout of the response to request `api_key`, and its version: the one that is asked for, but for
+/// ApiVersions with error 35, which has version 0 whatever was asked for.
+pub(super) fn layout(api_key: i16, body: &[u8]) -> Option<(&'static Layout, i16)> {
+    let layout = RESPONSES.iter().find(|layout| layout.api_key == api_key)?;
+    let refused = api_key == 18 && body.starts_with(&ErrorCode::UNSUPPORTED_VERSION.0.to_be_bytes());
+    Some((layout, if refused { 0 } else { *layout.versions.end() }))
 }
 
 /// Topics (name, partitions), each partition with these fields.
 macro_rules! topics {
     ($($partition:expr),+) => {
-        Array(&[Bytes, Array(&[$($partition),+]), TAGS])
+        Array(&[Text, Array(&[$($partition),+]), TAGS])
     };
 }
 
-/// Error, keys (key, first and last version).
-const API_VERSIONS_0: &[Field] = &[Fixed(2), OldArray(&[Fixed(2 + 2 + 2)])];
-
-/// Error, keys, throttle time; supported features, epoch of the finalized ones, finalized features (name, two
-/// versions), whether ZooKeeper is being left.
-const API_VERSIONS_3: &[Field] = &[
+/// Error, keys (key, first and last version), throttle time; supported features, epoch of the finalized ones,
+/// finalized features (name, two versions), whether ZooKeeper is being left.
+const API_VERSIONS: &[Field] = &[
     Fixed(2),
     Array(&[Fixed(2 + 2 + 2), TAGS]),
-    Fixed(4),
+    Since(3, &[Fixed(4)]),
     Tags(&[(0, FEATURES), (1, &[Fixed(8)]), (2, FEATURES), (3, &[Fixed(1)])]),
 ];
 
-const FEATURES: &[Field] = &[Array(&[Bytes, Fixed(2 + 2), TAGS])];
+const FEATURES: &[Field] = &[Array(&[Text, Fixed(2 + 2), TAGS])];
 
 /// Topics: partition, error, base offset, append time, log start; record errors (index, message); message.
-const PRODUCE_9: &[Field] =
-    &[topics!(Fixed(4 + 2 + 8 + 8 + 8), Array(&[Fixed(4), Bytes, TAGS]), Bytes, TAGS), Fixed(4), TAGS];
+const PRODUCE: &[Field] =
+    &[topics!(Fixed(4 + 2 + 8 + 8 + 8), Array(&[Fixed(4), Text, TAGS]), Text, TAGS), Fixed(4), TAGS];
 
 /// Throttle time, error, session; topics: partition, error, high watermark, last stable offset, log start;
 /// aborted transactions (producer, first offset); preferred replica; records; diverging epoch, current
 /// leader, snapshot.
-const FETCH_12: &[Field] = &[
+const FETCH: &[Field] = &[
     Fixed(4 + 2 + 4),
     topics!(
         Fixed(4 + 2 + 8 + 8 + 8),
@@ -70,19 +70,19 @@ const FETCH_12: &[Field] = &[
 ];
 
 /// Throttle time; topics: partition, error, timestamp, offset, leader epoch.
-const LIST_OFFSETS_6: &[Field] = &[Fixed(4), topics!(Fixed(4 + 2 + 8 + 8 + 4), TAGS), TAGS];
+const LIST_OFFSETS: &[Field] = &[Fixed(4), topics!(Fixed(4 + 2 + 8 + 8 + 4), TAGS), TAGS];
 
 /// Throttle time; brokers (id, host, port, rack); cluster; controller; topics: error, name, internal;
 /// partitions: error, partition, leader, epoch; replicas, in-sync and offline ones; authorized operations,
 /// twice.
-const METADATA_9: &[Field] = &[
+const METADATA: &[Field] = &[
     Fixed(4),
-    Array(&[Fixed(4), Bytes, Fixed(4), Bytes, TAGS]),
-    Bytes,
+    Array(&[Fixed(4), Text, Fixed(4), Text, TAGS]),
+    Text,
     Fixed(4),
     Array(&[
         Fixed(2),
-        Bytes,
+        Text,
         Fixed(1),
         Array(&[Fixed(2 + 4 + 4 + 4), Numbers(4), Numbers(4), Numbers(4), TAGS]),
         Fixed(4),
@@ -93,42 +93,61 @@ const METADATA_9: &[Field] = &[
 ];
 
 /// Throttle time; topics: partition, error.
-const OFFSET_COMMIT_8: &[Field] = &[Fixed(4), topics!(Fixed(4 + 2), TAGS), TAGS];
+const OFFSET_COMMIT: &[Field] = &[Fixed(4), topics!(Fixed(4 + 2), TAGS), TAGS];
 
 /// Throttle time; topics: partition, offset, leader epoch, metadata, error; error.
-const OFFSET_FETCH_7: &[Field] =
-    &[Fixed(4), topics!(Fixed(4 + 8 + 4), Bytes, Fixed(2), TAGS), Fixed(2), TAGS];
+const OFFSET_FETCH: &[Field] = &[Fixed(4), topics!(Fixed(4 + 8 + 4), Text, Fixed(2), TAGS), Fixed(2), TAGS];
 
 /// Throttle time, error; message; node, host, port.
-const FIND_COORDINATOR_3: &[Field] = &[Fixed(4 + 2), Bytes, Fixed(4), Bytes, Fixed(4), TAGS];
+const FIND_COORDINATOR: &[Field] = &[Fixed(4 + 2), Text, Fixed(4), Text, Fixed(4), TAGS];
 
 /// Throttle time, error, generation; protocol type, protocol, leader, member; members (member, instance,
 /// metadata).
-const JOIN_GROUP_7: &[Field] =
-    &[Fixed(4 + 2 + 4), Bytes, Bytes, Bytes, Bytes, Array(&[Bytes, Bytes, Bytes, TAGS]), TAGS];
+const JOIN_GROUP: &[Field] =
+    &[Fixed(4 + 2 + 4), Text, Text, Text, Text, Array(&[Text, Text, Bytes, TAGS]), TAGS];
 
 /// Throttle time, error; protocol type, protocol, assignment.
-const SYNC_GROUP_5: &[Field] = &[Fixed(4 + 2), Bytes, Bytes, Bytes, TAGS];
+const SYNC_GROUP: &[Field] = &[Fixed(4 + 2), Text, Text, Bytes, TAGS];
 
 /// Throttle time, error.
-const HEARTBEAT_4: &[Field] = &[Fixed(4 + 2), TAGS];
+const HEARTBEAT: &[Field] = &[Fixed(4 + 2), TAGS];
 
 /// Throttle time, error; members (member, instance, error).
-const LEAVE_GROUP_4: &[Field] = &[Fixed(4 + 2), Array(&[Bytes, Bytes, Fixed(2), TAGS]), TAGS];
+const LEAVE_GROUP: &[Field] = &[Fixed(4 + 2), Array(&[Text, Text, Fixed(2), TAGS]), TAGS];
+
+/// Throttle time; groups: error; group, state, protocol type, protocol; members (member, instance, client,
+/// host, metadata, assignment); authorized operations.
+const DESCRIBE_GROUPS: &[Field] = &[
+    Fixed(4),
+    Array(&[
+        Fixed(2),
+        Text,
+        Text,
+        Text,
+        Text,
+        Array(&[Text, Text, Text, Text, Bytes, Bytes, TAGS]),
+        Fixed(4),
+        TAGS,
+    ]),
+    TAGS,
+];
+
+/// Throttle time, error; groups (group, protocol type, state).
+const LIST_GROUPS: &[Field] = &[Fixed(4 + 2), Array(&[Text, Text, Text, TAGS]), TAGS];
 
 /// Throttle time, error, producer id, producer epoch.
-const INIT_PRODUCER_ID_4: &[Field] = &[Fixed(4 + 2 + 8 + 2), TAGS];
+const INIT_PRODUCER_ID: &[Field] = &[Fixed(4 + 2 + 8 + 2), TAGS];
 
 /// Throttle time; topics: name, id, error; message; partitions, replication factor; configs (name, value,
 /// read-only, source, sensitive); error of the configs.
-const CREATE_TOPICS_7: &[Field] = &[
+const CREATE_TOPICS: &[Field] = &[
     Fixed(4),
     Array(&[
-        Bytes,
+        Text,
         Fixed(16 + 2),
-        Bytes,
+        Text,
         Fixed(4 + 2),
-        Array(&[Bytes, Bytes, Fixed(1 + 1 + 1), TAGS]),
+        Array(&[Text, Text, Fixed(1 + 1 + 1), TAGS]),
         Tags(&[(0, &[Fixed(2)])]),
     ]),
     TAGS,

@@ -24,9 +24,13 @@
 mod read;
 #[cfg(test)]
 mod tests;
+mod validate;
 mod write;
 
-pub use read::{Batch, BatchHeader, Batches, Headers, Record, RecordIter, Records, RecordsError};
+pub use read::{
+    Batch, BatchHeader, Batches, Headers, Record, RecordIter, Records, RecordsError, first_at_or_after,
+};
+pub use validate::{MAX_UNPACKED_BYTES, Refused, Valid, validate};
 pub use write::{EncodeError, encode_batch};
 
 /// Bytes before the records.
@@ -37,6 +41,9 @@ const SIZE_END: usize = 12;
 
 /// Where the bytes start that the checksum is of.
 const CRC_END: usize = 21;
+
+/// Where the largest timestamp stands.
+const MAX_TIMESTAMP: usize = 35;
 
 /// The format, called magic.
 const MAGIC: i8 = 2;

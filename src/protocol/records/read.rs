@@ -5,7 +5,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::{CRC_END, HEADER_BYTES, MAGIC, SIZE_END};
+use super::{CRC_END, HEADER_BYTES, MAGIC, MAX_UNPACKED_BYTES, SIZE_END};
 use crate::protocol::compression::{self, Compression, CompressionError};
 use crate::protocol::wire::{Malformed, Reader};
 
@@ -148,6 +148,11 @@ impl Batches {
     /// The batches in `bytes`, which they go on sharing.
     pub fn new(bytes: &Bytes) -> Batches {
         Batches { rest: bytes.clone() }
+    }
+
+    /// Whether there is nothing more, not even a piece of a batch.
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
     }
 
     /// The next batch's bytes; none if they are not all there.
@@ -382,16 +387,37 @@ impl<'a> Headers<'a> {
         self.count == 0
     }
 
-    /// Keys and values.
-    pub fn iter(&self) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> + use<'a> {
+    /// Keys and values. What is not UTF-8 in a key, as some clients write it, is shown as U+FFFD, as Java does.
+    pub fn iter(&self) -> impl Iterator<Item = (Cow<'a, str>, Option<&'a [u8]>)> + use<'a> {
         let mut reader = Reader::new(self.bytes);
-        (0..self.count).map_while(move |_| header(&mut reader).ok())
+        let headers = (0..self.count).map_while(move |_| header(&mut reader).ok());
+        headers.map(|(key, value)| (String::from_utf8_lossy(key), value))
     }
 }
 
 /// One header.
-fn header<'a>(reader: &mut Reader<'a>) -> Result<(&'a str, Option<&'a [u8]>), Malformed> {
+fn header<'a>(reader: &mut Reader<'a>) -> Result<(&'a [u8], Option<&'a [u8]>), Malformed> {
     let key = nullable_bytes(reader)?.ok_or_else(|| reader.malformed("a header without a key"))?;
-    let key = std::str::from_utf8(key).map_err(|_| reader.malformed("a header key that is not UTF-8"))?;
     Ok((key, nullable_bytes(reader)?))
+}
+
+/// The first record in `batches` whose timestamp is not before `timestamp` (ms since 1970): its offset and its
+/// timestamp. With the `max_timestamp` of a batch, that is the first record that has it.
+///
+/// # Errors
+/// What [`Batches`], [`Batch::unpack`] into [`MAX_UNPACKED_BYTES`] and [`RecordIter`] say of damaged bytes.
+pub fn first_at_or_after(batches: &Bytes, timestamp: i64) -> Result<Option<(i64, i64)>, RecordsError> {
+    for batch in Batches::new(batches) {
+        let batch = batch?;
+        if batch.header.max_timestamp < timestamp {
+            continue;
+        }
+        for record in &batch.unpack(MAX_UNPACKED_BYTES)? {
+            let record = record?;
+            if record.timestamp >= timestamp {
+                return Ok(Some((record.offset, record.timestamp)));
+            }
+        }
+    }
+    Ok(None)
 }

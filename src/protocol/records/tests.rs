@@ -1,5 +1,7 @@
 //! Batches against an independent implementation (`kafka-protocol`), against damage, and in every codec.
 
+mod validate;
+
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::indexmap::IndexMap;
 use kafka_protocol::protocol::StrBytes;
@@ -141,7 +143,7 @@ fn what_another_implementation_writes_is_read() {
             let ours = ours.unwrap();
             assert_eq!((ours.offset, ours.timestamp), (theirs.offset, theirs.timestamp));
             assert_eq!((ours.key, ours.value), (theirs.key.as_deref(), theirs.value.as_deref()));
-            let headers = theirs.headers.iter().map(|(key, value)| (key.as_str(), value.as_deref()));
+            let headers = theirs.headers.iter().map(|(key, value)| (key.as_str().into(), value.as_deref()));
             assert!(ours.headers.iter().eq(headers));
             assert_eq!(ours.headers.len(), theirs.headers.len());
         }

@@ -89,7 +89,7 @@ fn patch_counts(batch: &mut Writer, count: i32) {
 }
 
 /// Fills in the size and the checksum.
-fn finish(bytes: &mut [u8]) -> Result<(), EncodeError> {
+pub(super) fn finish(bytes: &mut [u8]) -> Result<(), EncodeError> {
     let size = i32::try_from(bytes.len() - SIZE_END).map_err(|_| EncodeError::TooLarge)?;
     let crc = crc32c::crc32c(bytes.get(CRC_END..).unwrap_or_default());
     for (at, value) in [(SIZE_END - 4, size.to_be_bytes()), (CRC_END - 4, crc.to_be_bytes())] {

@@ -1,0 +1,10 @@
+//! The default program: the whole channel at once; its subcommands are the parts.
+
+use std::process::ExitCode;
+
+use point_to_point::cli;
+use point_to_point::programs::{consumer, producer_api, status, supervise};
+
+fn main() -> ExitCode {
+    cli::main(supervise::PROGRAM, &[consumer::named("consumer"), producer_api::PROGRAM, status::PROGRAM])
+}

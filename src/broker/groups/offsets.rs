@@ -1,0 +1,172 @@
+//! Committed offsets of groups.
+
+use std::sync::Arc;
+
+use super::group::{Group, State};
+use super::limits::MAX_OFFSET_METADATA;
+use super::presence::Identity;
+use super::{Groups, Shared};
+use crate::broker::caller::Caller;
+use crate::broker::storage::{Committed, Pending};
+use crate::protocol::assignment::Subscription;
+use crate::protocol::error_code::ErrorCode;
+
+/// A partition of a topic.
+pub type Partition = (Arc<str>, i32);
+
+impl Groups {
+    /// OffsetCommit: the result for each offset, in order, when those without an error are stored.
+    pub fn commit(
+        &self,
+        group: &str,
+        caller: &Caller<'_>,
+        who: &Identity,
+        generation: i32,
+        offsets: &[(Partition, Committed)],
+    ) -> Vec<ErrorCode> {
+        let mut codes: Vec<ErrorCode> =
+            offsets.iter().map(|((topic, partition), _)| self.shared.known(topic, *partition)).collect();
+        if let Err(code) = self.commit_known(group, caller, (who, generation), offsets, &mut codes) {
+            codes.iter_mut().filter(|known| known.is_ok()).for_each(|known| *known = code);
+        }
+        codes
+    }
+
+    /// Stores what has no error yet, and notes those that the offsets themselves have.
+    fn commit_known(
+        &self,
+        group: &str,
+        caller: &Caller<'_>,
+        (who, generation): (&Identity, i32),
+        offsets: &[(Partition, Committed)],
+        codes: &mut [ErrorCode],
+    ) -> Result<(), ErrorCode> {
+        if group.is_empty() {
+            return Err(ErrorCode::INVALID_GROUP_ID);
+        }
+        if !codes.iter().any(|code| code.is_ok()) {
+            return Ok(());
+        }
+        let store = &self.shared.store;
+        let commit = |group: &mut Group, now| -> Result<Option<Pending<()>>, ErrorCode> {
+            group.commit(who, generation, caller.connection, now)?;
+            let mut accepted = Vec::new();
+            for (((topic, partition), offset), code) in offsets.iter().zip(&mut *codes) {
+                if code.is_ok() {
+                    *code = check_offset(offset);
+                }
+                if code.is_ok() {
+                    accepted.push((topic.clone(), *partition, offset.clone()));
+                }
+            }
+            // Under the group's lock: what a successor commits is stored later.
+            Ok((!accepted.is_empty()).then(|| store.commit_offsets(&group.name, accepted)))
+        };
+        let acted = self.shared.act(group, generation < 0, commit)?;
+        match acted.ok_or(ErrorCode::ILLEGAL_GENERATION)?.result? {
+            Some(pending) => pending.wait().map_err(store_error),
+            None => Ok(()),
+        }
+    }
+
+    /// OffsetFetch: what the group has committed for a partition, whatever state it is in.
+    pub fn committed(&self, group: &str, topic: &str, partition: i32) -> Option<Committed> {
+        self.shared.store.committed(group, topic, partition)
+    }
+
+    /// OffsetFetch: everything that the group has committed.
+    pub fn all_committed(&self, group: &str) -> Vec<(Arc<str>, i32, Committed)> {
+        self.shared.store.all_committed(group)
+    }
+
+    /// Whether this process still is the coordinator.
+    ///
+    /// # Errors
+    /// NOT_COORDINATOR once the broker stops.
+    pub fn check_serving(&self) -> Result<(), ErrorCode> {
+        if self.shared.is_stopping() { Err(ErrorCode::NOT_COORDINATOR) } else { Ok(()) }
+    }
+
+    /// OffsetDelete: the result for each partition, in order.
+    ///
+    /// # Errors
+    /// GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP for a group with members that are no consumers; what the store says.
+    pub fn delete_offsets(&self, group: &str, partitions: &[Partition]) -> Result<Vec<ErrorCode>, ErrorCode> {
+        let store = &self.shared.store;
+        let delete = |group: &mut Group, _| -> Result<(Vec<ErrorCode>, Option<Pending<()>>), ErrorCode> {
+            let subscribed = group.subscribed()?;
+            let code = |(topic, partition): &Partition| match self.shared.known(topic, *partition) {
+                ErrorCode::NONE if subscribed.contains(topic) => ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC,
+                code => code,
+            };
+            let codes: Vec<ErrorCode> = partitions.iter().map(code).collect();
+            let free = partitions.iter().zip(&codes).filter(|(_, code)| code.is_ok());
+            let free: Vec<Partition> = free.map(|(partition, _)| partition.clone()).collect();
+            let pending = (!free.is_empty()).then(|| store.delete_offsets(&group.name, free));
+            Ok((codes, pending))
+        };
+        let acted = self.shared.act(group, false, delete)?;
+        let (codes, pending) = acted.ok_or(ErrorCode::GROUP_ID_NOT_FOUND)?.result?;
+        if let Some(pending) = pending {
+            pending.wait().map_err(store_error)?;
+        }
+        Ok(codes)
+    }
+}
+
+impl Shared {
+    fn known(&self, topic: &str, partition: i32) -> ErrorCode {
+        match self.store.topic(topic) {
+            Some(topic) if (0..topic.partitions).contains(&partition) => ErrorCode::NONE,
+            _ => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        }
+    }
+}
+
+/// The topics that members subscribe to.
+enum Subscribed {
+    Topics(Vec<String>),
+    /// A member's subscription cannot be read: it may be any topic.
+    Any,
+}
+
+impl Subscribed {
+    fn contains(&self, topic: &str) -> bool {
+        match self {
+            Subscribed::Topics(topics) => topics.iter().any(|subscribed| subscribed == topic),
+            Subscribed::Any => true,
+        }
+    }
+}
+
+impl Group {
+    /// What the members subscribe to, whichever protocol is chosen.
+    fn subscribed(&self) -> Result<Subscribed, ErrorCode> {
+        let mut topics = Vec::new();
+        if self.state != State::Empty && self.protocol_type.as_deref() != Some("consumer") {
+            return Err(ErrorCode::NON_EMPTY_GROUP);
+        }
+        for (_, metadata) in self.members.values().flat_map(|member| &member.protocols) {
+            match Subscription::decode(metadata) {
+                Ok(subscription) => topics.extend(subscription.topics),
+                Err(_) => return Ok(Subscribed::Any),
+            }
+        }
+        Ok(Subscribed::Topics(topics))
+    }
+}
+
+fn check_offset(offset: &Committed) -> ErrorCode {
+    if offset.metadata.len() > MAX_OFFSET_METADATA {
+        ErrorCode::OFFSET_METADATA_TOO_LARGE
+    } else if offset.offset < 0 {
+        ErrorCode::INVALID_REQUEST
+    } else {
+        ErrorCode::NONE
+    }
+}
+
+/// What a client is told when the store refuses: that the database has failed is the coordinator's trouble.
+fn store_error(code: ErrorCode) -> ErrorCode {
+    if code == ErrorCode::KAFKA_STORAGE_ERROR { ErrorCode::COORDINATOR_NOT_AVAILABLE } else { code }
+}

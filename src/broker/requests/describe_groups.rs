@@ -1,0 +1,51 @@
+//! DescribeGroups: groups with their members.
+
+use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
+use kafka_protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse, GroupId};
+
+use super::{NO_OPERATIONS, text};
+use crate::broker::caller::Caller;
+use crate::broker::groups::Groups;
+use crate::broker::groups::overview::{Described, DescribedMember};
+
+/// The first version that may ask what it is allowed to do.
+const OPERATIONS: i16 = 3;
+/// Everything that can be done to a group: READ, DELETE and DESCRIBE, a bit for each of the codes in Kafka's
+/// `AclOperation`.
+const ALL_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8;
+
+/// Describes groups; one that there is not is Dead.
+pub fn answer(
+    groups: &Groups,
+    caller: &Caller<'_>,
+    request: DescribeGroupsRequest,
+) -> DescribeGroupsResponse {
+    let asked = caller.version >= OPERATIONS && request.include_authorized_operations;
+    let operations = if asked { ALL_OPERATIONS } else { NO_OPERATIONS };
+    let describe = |id: GroupId| {
+        let group = DescribedGroup::default().with_authorized_operations(operations);
+        let group = match groups.describe(&id) {
+            Ok(described) => filled(group, described),
+            Err(code) => group.with_error_code(code.0),
+        };
+        group.with_group_id(id)
+    };
+    DescribeGroupsResponse::default().with_groups(request.groups.into_iter().map(describe).collect())
+}
+
+fn filled(group: DescribedGroup, described: Described) -> DescribedGroup {
+    let member = |member: DescribedMember| {
+        DescribedGroupMember::default()
+            .with_member_id(text(&member.id))
+            .with_group_instance_id(member.instance.as_deref().map(text))
+            .with_client_id(text(&member.client_id))
+            .with_client_host(text(&member.host))
+            .with_member_metadata(member.metadata)
+            .with_member_assignment(member.assignment)
+    };
+    group
+        .with_group_state(text(described.state.name()))
+        .with_protocol_type(text(&described.protocol_type))
+        .with_protocol_data(text(&described.protocol))
+        .with_members(described.members.into_iter().map(member).collect())
+}

@@ -1,0 +1,60 @@
+//! ListOffsets: the ends of a partition's log, and the first offset at or after a time.
+
+use kafka_protocol::messages::list_offsets_request::ListOffsetsPartition;
+use kafka_protocol::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
+};
+use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
+
+use super::check_leader_epoch;
+use crate::broker::caller::Caller;
+use crate::broker::node::{LEADER_EPOCH, Node};
+use crate::protocol::error_code::ErrorCode;
+
+/// Asks for the end of the log.
+const LATEST: i64 = -1;
+/// Asks for its start.
+const EARLIEST: i64 = -2;
+/// Asks for the record with the largest timestamp (KIP-734).
+const MAX_TIMESTAMP: i64 = -3;
+
+/// Looks up one offset for each partition.
+pub fn answer(node: &Node, caller: &Caller<'_>, request: ListOffsetsRequest) -> ListOffsetsResponse {
+    let topics = request.topics.into_iter().map(|topic| {
+        let partitions = topic.partitions.iter().map(|partition| {
+            let answered =
+                ListOffsetsPartitionResponse::default().with_partition_index(partition.partition_index);
+            match look_up(node, &topic.name, partition) {
+                Ok((offset, timestamp)) => {
+                    // The encoder refuses an epoch in versions that have none.
+                    let known = offset >= 0 && caller.version >= 4;
+                    answered.with_offset(offset).with_timestamp(timestamp).with_leader_epoch(if known {
+                        LEADER_EPOCH
+                    } else {
+                        -1
+                    })
+                }
+                Err(code) => answered.with_error_code(code.0),
+            }
+        });
+        let partitions = partitions.collect();
+        ListOffsetsTopicResponse::default().with_name(topic.name).with_partitions(partitions)
+    });
+    ListOffsetsResponse::default().with_topics(topics.collect())
+}
+
+/// The offset and its record's timestamp; -1 for what there is not.
+fn look_up(node: &Node, topic: &str, asked: &ListOffsetsPartition) -> Result<(i64, i64), ErrorCode> {
+    let partition = asked.partition_index;
+    let bounds = node.store.bounds(topic, partition).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+    check_leader_epoch(asked.current_leader_epoch)?;
+    match asked.timestamp {
+        LATEST => Ok((bounds.end, -1)),
+        EARLIEST => Ok((bounds.log_start, -1)),
+        MAX_TIMESTAMP => Ok(node.store.offset_of_max_timestamp(topic, partition)?.unwrap_or((-1, -1))),
+        timestamp if timestamp >= 0 => {
+            Ok(node.store.offset_for_timestamp(topic, partition, timestamp)?.unwrap_or((-1, -1)))
+        }
+        _ => Err(ErrorCode::UNSUPPORTED_VERSION),
+    }
+}

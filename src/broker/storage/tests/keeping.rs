@@ -1,0 +1,218 @@
+//! Offsets, groups, times, retention, and the file itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::super::{Bounds, OpenError, Retention, Store};
+use super::support::{Folder, Standing, append, at, batch, committed, numbered, refusal, values};
+use crate::protocol::error_code::ErrorCode;
+
+#[test]
+fn committed_offsets_and_groups_are_kept_in_the_order_they_came() {
+    let folder = Folder::new();
+    let store = folder.open();
+    store.create_topic("t", 2).wait().unwrap();
+    let commit = |store: &Store, group: &str, partition, offset| {
+        store.commit_offsets(group, vec![("t".into(), partition, committed(offset))])
+    };
+    let pending: Vec<_> = (0..50).map(|offset| commit(&store, "g", 1, offset)).collect();
+    pending.into_iter().for_each(|pending| pending.wait().unwrap());
+    commit(&store, "gg", 1, 7).wait().unwrap();
+    commit(&store, "g", 0, 3).wait().unwrap();
+    store.save_group("g", Bytes::from_static(b"state")).wait().unwrap();
+    store.save_group("h", Bytes::new()).wait().unwrap();
+    let unknown = vec![("t".into(), 0, committed(9)), ("nowhere".into(), 0, committed(9))];
+    assert_eq!(store.commit_offsets("g", unknown).wait(), Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+    let check = |store: &Store| {
+        assert_eq!(store.committed("g", "t", 1), Some(committed(49)));
+        let all: Vec<(Arc<str>, i32, _)> =
+            vec![("t".into(), 0, committed(3)), ("t".into(), 1, committed(49))];
+        assert_eq!(store.all_committed("g"), all);
+        assert_eq!(store.committed("h", "t", 1), None);
+        assert_eq!(store.group("g"), Some(Bytes::from_static(b"state")));
+        assert_eq!(store.group("h"), Some(Bytes::new()));
+        assert_eq!(store.group("gg"), None);
+        assert_eq!(store.group_names(), ["g".into(), "gg".into(), "h".into()]);
+    };
+    check(&store);
+    store.close();
+    let store = folder.open();
+    check(&store);
+    store.delete_offsets("g", vec![("t".into(), 1), ("t".into(), 5)]).wait().unwrap();
+    assert_eq!(store.committed("g", "t", 1), None);
+    store.delete_group("g").wait().unwrap();
+    store.delete_offsets("gg", vec![("t".into(), 1)]).wait().unwrap();
+    assert_eq!(store.group_names(), ["h".into()]);
+    store.close();
+    assert_eq!(folder.open().group_names(), ["h".into()]);
+}
+
+#[test]
+fn a_deleted_topic_takes_its_offsets_and_batches_with_it() {
+    let folder = Folder::new();
+    let standing = Standing::open(&folder, Retention::default(), 0);
+    let store = &standing.store;
+    store.create_topic("t", 1).wait().unwrap();
+    store.create_topic("u", 1).wait().unwrap();
+    for sequence in 0..2500 {
+        append(store, "t", 0, numbered(&["x"], 1, sequence % 7, 0, (sequence / 7) as i32)).unwrap();
+        if sequence > 20 {
+            continue;
+        }
+        store.commit_offsets("g", vec![("t".into(), 0, committed(sequence))]).wait().unwrap();
+    }
+    append(store, "u", 0, batch(&["kept"], 1)).unwrap();
+    store.commit_offsets("g", vec![("u".into(), 0, committed(1))]).wait().unwrap();
+    store.delete_topic("t").wait().unwrap();
+    assert_eq!(store.all_committed("g"), [("u".into(), 0, committed(1))]);
+    assert!(store.upkeep_now().wait().unwrap());
+    store.close();
+    let standing = Standing::open(&folder, Retention::default(), 0);
+    standing.upkeep();
+    standing.store.close();
+    let standing = Standing::open(&folder, Retention::default(), 0);
+    assert!(!standing.store.upkeep_now().wait().unwrap());
+    assert_eq!(values(&standing.store, "u", 0, 0).unwrap(), at(0, &["kept"]));
+    assert_eq!(standing.store.all_committed("g"), [("u".into(), 0, committed(1))]);
+}
+
+#[test]
+fn old_batches_go_and_the_end_of_the_log_stays() {
+    let folder = Folder::new();
+    let retention = Retention { age: Some(Duration::from_millis(1000)), bytes: None };
+    let standing = Standing::open(&folder, retention, 1000);
+    let store = &standing.store;
+    store.create_topic("t", 1).wait().unwrap();
+    for timestamp in [10, 500, 20, 900] {
+        append(store, "t", 0, batch(&["x", "y"], timestamp)).unwrap();
+    }
+    standing.upkeep();
+    assert_eq!(store.bounds("t", 0), Some(Bounds { log_start: 0, end: 8 }));
+    standing.now.store(1400, std::sync::atomic::Ordering::Relaxed);
+    standing.upkeep();
+    assert_eq!(store.bounds("t", 0), Some(Bounds { log_start: 2, end: 8 }));
+    assert_eq!(store.read("t", 0, 1, 1, true), Err(ErrorCode::OFFSET_OUT_OF_RANGE));
+    assert_eq!(values(store, "t", 0, 2).unwrap().len(), 6);
+    standing.now.store(5000, std::sync::atomic::Ordering::Relaxed);
+    standing.upkeep();
+    assert_eq!(store.bounds("t", 0), Some(Bounds { log_start: 8, end: 8 }));
+    store.close();
+    let store = folder.open();
+    assert_eq!(store.bounds("t", 0), Some(Bounds { log_start: 8, end: 8 }));
+    let appended = append(&store, "t", 0, batch(&["z"], 1)).unwrap();
+    assert_eq!((appended.base_offset, appended.log_start), (8, 8));
+}
+
+#[test]
+fn a_partition_that_is_too_large_loses_its_oldest_batches_but_never_the_last() {
+    let folder = Folder::new();
+    let one = batch(&["0123456789"], 1);
+    let retention = Retention { age: None, bytes: Some(one.len() as u64 * 3) };
+    let standing = Standing::open(&folder, retention, 1000);
+    let store = &standing.store;
+    store.create_topic("t", 2).wait().unwrap();
+    for _ in 0..10 {
+        append(store, "t", 0, one.clone()).unwrap();
+    }
+    let large = batch(&["0123456789".repeat(100).as_str()], 1);
+    append(store, "t", 1, large.clone()).unwrap();
+    append(store, "t", 1, large).unwrap();
+    standing.upkeep();
+    assert_eq!(store.bounds("t", 0), Some(Bounds { log_start: 7, end: 10 }));
+    assert_eq!(store.bounds("t", 1), Some(Bounds { log_start: 1, end: 2 }));
+}
+
+#[test]
+fn producers_that_are_silent_for_a_day_are_forgotten() {
+    let folder = Folder::new();
+    let standing = Standing::open(&folder, Retention::default(), 0);
+    standing.store.create_topic("t", 1).wait().unwrap();
+    append(&standing.store, "t", 0, numbered(&["a"], 1, 5, 0, 0)).unwrap();
+    standing.now.store(24 * 3600 * 1000 + 1, std::sync::atomic::Ordering::Relaxed);
+    append(&standing.store, "t", 0, numbered(&["a"], 1, 6, 0, 0)).unwrap();
+    standing.upkeep();
+    assert_eq!(append(&standing.store, "t", 0, numbered(&["b"], 1, 5, 0, 33)).unwrap().base_offset, 2);
+    let out_of_order = Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
+    assert_eq!(append(&standing.store, "t", 0, numbered(&["b"], 1, 6, 0, 33)), out_of_order);
+    standing.store.close();
+    let store = folder.open();
+    assert_eq!(append(&store, "t", 0, numbered(&["b"], 1, 6, 0, 33)), out_of_order);
+}
+
+#[test]
+fn records_are_found_by_their_timestamps() {
+    let folder = Folder::new();
+    let retention = Retention { age: None, bytes: Some(1) };
+    let standing = Standing::open(&folder, retention, 0);
+    let store = &standing.store;
+    store.create_topic("t", 1).wait().unwrap();
+    assert_eq!(store.offset_for_timestamp("t", 0, 0), Ok(None));
+    assert_eq!(store.offset_of_max_timestamp("t", 0), Ok(None));
+    for timestamp in [100, 300, 200, 300, 50] {
+        append(store, "t", 0, batch(&["x", "y"], timestamp)).unwrap();
+    }
+    let find = |timestamp| store.offset_for_timestamp("t", 0, timestamp).unwrap();
+    assert_eq!(find(0), Some((0, 100)));
+    assert_eq!(find(100), Some((0, 100)));
+    assert_eq!(find(101), Some((2, 300)));
+    assert_eq!(find(300), Some((2, 300)));
+    assert_eq!(find(301), None);
+    assert_eq!(store.offset_of_max_timestamp("t", 0), Ok(Some((2, 300))));
+    assert_eq!(store.offset_for_timestamp("t", 1, 0), Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+    // What is left has smaller timestamps than what is gone.
+    standing.upkeep();
+    assert_eq!(store.bounds("t", 0), Some(Bounds { log_start: 8, end: 10 }));
+    append(store, "t", 0, batch(&["z"], 60)).unwrap();
+    assert_eq!(find(10), Some((8, 50)));
+    assert_eq!(find(55), Some((10, 60)));
+    assert_eq!(find(61), None);
+    assert_eq!(store.offset_of_max_timestamp("t", 0), Ok(Some((10, 60))));
+}
+
+#[test]
+fn one_database_is_opened_once_at_a_time() {
+    let folder = Folder::new();
+    let store = folder.open();
+    assert!(matches!(refusal(&folder), OpenError::Locked));
+    store.close();
+    drop(folder.open());
+    drop(folder.open());
+}
+
+#[cfg(unix)]
+#[test]
+fn folder_and_file_are_their_owners_alone_and_a_shared_folder_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path()).unwrap();
+    let widen = || std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    widen();
+    folder.open().close();
+    assert_eq!((mode(folder.path()), mode(&folder.file())), (0o700, 0o600));
+    widen();
+    std::fs::set_permissions(folder.file(), std::fs::Permissions::from_mode(0o644)).unwrap();
+    folder.open().close();
+    assert_eq!((mode(folder.path()), mode(&folder.file())), (0o700, 0o600));
+    widen();
+    std::fs::write(folder.path().join("notes.txt"), "mine").unwrap();
+    let OpenError::Io(text) = refusal(&folder) else { panic!("it was opened") };
+    assert!(text.contains("chmod 700"), "{text}");
+    assert_eq!(mode(folder.path()), 0o755);
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused_and_kept() {
+    let folder = Folder::new();
+    folder.open().close();
+    for bytes in [&b"something else"[..], &[b'x'; 9000], &[0, 1]] {
+        std::fs::write(folder.file(), bytes).unwrap();
+        assert!(matches!(refusal(&folder), OpenError::Damaged(_)));
+        assert_eq!(std::fs::read(folder.file()).unwrap(), bytes);
+    }
+    // What a crash right after the file was made leaves.
+    std::fs::write(folder.file(), [0; 8192]).unwrap();
+    folder.open().create_topic("t", 1).wait().unwrap();
+}

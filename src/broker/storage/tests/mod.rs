@@ -1,0 +1,5 @@
+//! Tests of the store.
+
+mod appending;
+mod keeping;
+mod support;

@@ -1,0 +1,132 @@
+//! Folders, batches and stores for the tests.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use bytes::Bytes;
+
+use super::super::{Append, Appended, Committed, OpenError, Retention, Store, open};
+use crate::protocol::compression::Compression;
+use crate::protocol::error_code::ErrorCode;
+use crate::protocol::records::{Batches, encode_batch};
+
+/// A folder that is removed with what is in it.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new() -> Folder {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("store-{}-{number}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        Folder(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The database's file.
+    pub fn file(&self) -> PathBuf {
+        self.0.join("point-to-point.redb")
+    }
+
+    pub fn open(&self) -> Store {
+        Store::open(self.path(), Retention::default()).unwrap()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A store that removes things only when [`Store::upkeep_now`] is called, with a clock that stands.
+pub struct Standing {
+    pub store: Store,
+    pub now: Arc<AtomicI64>,
+}
+
+impl Standing {
+    pub fn open(folder: &Folder, retention: Retention, now: i64) -> Standing {
+        let (opened, file) = open::open_folder(folder.path()).unwrap();
+        let now = Arc::new(AtomicI64::new(now));
+        let clock = now.clone();
+        let clock = Arc::new(move || clock.load(Ordering::Relaxed));
+        Standing { store: Store::start(opened, file, retention, clock, None).unwrap(), now }
+    }
+
+    /// Until there is no more to remove.
+    pub fn upkeep(&self) {
+        for _ in 0..1000 {
+            if !self.store.upkeep_now().wait().unwrap() {
+                return;
+            }
+        }
+        panic!("there is always more to remove");
+    }
+}
+
+/// A batch of one record for each value.
+pub fn batch(values: &[&str], timestamp: i64) -> Bytes {
+    numbered(values, timestamp, -1, -1, -1)
+}
+
+/// A batch of an idempotent producer.
+pub fn numbered(values: &[&str], timestamp: i64, producer: i64, epoch: i16, sequence: i32) -> Bytes {
+    let records = values.iter().map(|value| (None, Some(value.as_bytes())));
+    encode_batch(records, timestamp, producer, epoch, sequence, Compression::None).unwrap().into()
+}
+
+pub fn append(store: &Store, topic: &str, partition: i32, batch: Bytes) -> Result<Appended, ErrorCode> {
+    let batch = Append { topic: topic.into(), partition, batch };
+    store.append(vec![batch]).remove(0).wait()
+}
+
+pub fn committed(offset: i64) -> Committed {
+    Committed { offset, leader_epoch: -1, metadata: "".into() }
+}
+
+/// Offsets and values from an offset on, read in as many steps as it takes.
+pub fn values(
+    store: &Store,
+    topic: &str,
+    partition: i32,
+    from: i64,
+) -> Result<Vec<(i64, String)>, ErrorCode> {
+    let (mut offset, mut values) = (from, Vec::new());
+    loop {
+        let (bytes, bounds) = store.read(topic, partition, offset, 10_000, true)?;
+        if bytes.is_empty() {
+            assert_eq!(offset, bounds.end);
+            return Ok(values);
+        }
+        for batch in Batches::new(&bytes) {
+            let records = batch.unwrap().unpack(1 << 20).unwrap();
+            for record in &records {
+                let record = record.unwrap();
+                if record.offset >= offset {
+                    let value = String::from_utf8(record.value.unwrap_or_default().to_vec()).unwrap();
+                    assert_eq!(record.offset, offset);
+                    values.push((record.offset, value));
+                    offset += 1;
+                }
+            }
+        }
+    }
+}
+
+/// `start..` with these values.
+pub fn at(start: i64, values: &[&str]) -> Vec<(i64, String)> {
+    (start..).zip(values.iter().map(|value| (*value).to_owned())).collect()
+}
+
+/// Why a folder cannot be opened.
+pub fn refusal(folder: &Folder) -> OpenError {
+    match Store::open(folder.path(), Retention::default()) {
+        Ok(_) => panic!("it was opened"),
+        Err(error) => error,
+    }
+}

@@ -1,0 +1,104 @@
+//! Several processes on one database: one serves, the others take over.
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use super::client::{Client, batch_of, values};
+use super::producing::new_producer;
+use super::{Folder, PATIENCE, ports, start};
+use crate::broker::Error;
+use crate::protocol::compression::Compression;
+
+fn fixed_address() -> String {
+    format!("127.0.0.1:{}", ports::free_port())
+}
+
+fn eventually(what: &str, mut ask: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !ask() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn who_stands_by_takes_over_with_all_data_when_the_holder_stops() {
+    let folder = Folder::new();
+    let listen = fixed_address();
+    let holder = start(&folder, &listen).unwrap();
+    let standby = start(&folder, &listen).unwrap();
+    assert!(holder.is_serving() && !standby.is_serving());
+    assert_eq!(holder.address(), standby.address());
+    let mut client = Client::connect(standby.address());
+    client.create_topic("t");
+    let id = client.call(4, &new_producer()).producer_id.0;
+    let first = batch_of(&["a", "b"], id, 0, Compression::None);
+    assert_eq!(client.produce("t", 0, first.clone()).base_offset, 0);
+
+    holder.stop();
+    client.expect_closed();
+    eventually("the standby serves", || standby.is_serving());
+    let mut client = Client::connect(standby.address());
+    // The answer to the first try may have been lost with the holder.
+    assert_eq!(client.produce("t", 0, first).base_offset, 0);
+    let second = batch_of(&["c"], id, 2, Compression::None);
+    assert_eq!(client.produce("t", 0, second).base_offset, 2);
+    let stored: Vec<String> = values(&client.fetch("t", 0, 0)).into_iter().map(|(_, value)| value).collect();
+    assert_eq!(stored, ["a", "b", "c"]);
+    assert_ne!(client.call(4, &new_producer()).producer_id.0, id);
+    standby.stop();
+}
+
+#[test]
+fn a_database_that_was_served_before_is_served_again_elsewhere() {
+    let folder = Folder::new();
+    let broker = start(&folder, "127.0.0.1:0").unwrap();
+    Client::connect(broker.address()).create_topic("t");
+    broker.stop();
+    let broker = start(&folder, "127.0.0.1:0").unwrap();
+    assert_eq!(Client::connect(broker.address()).fetch("t", 0, 0).error_code, 0);
+    broker.stop();
+}
+
+#[test]
+fn a_standby_that_stops_leaves_the_holder_alone() {
+    let folder = Folder::new();
+    let listen = fixed_address();
+    let holder = start(&folder, &listen).unwrap();
+    start(&folder, &listen).unwrap().stop();
+    Client::connect(holder.address()).create_topic("t");
+    assert!(holder.is_serving());
+    holder.stop();
+}
+
+#[test]
+fn a_port_that_is_taken_is_an_error_that_names_it_and_the_setting() {
+    let folder = Folder::new();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = other.local_addr().unwrap().to_string();
+    let error = start(&folder, &listen).err().unwrap();
+    assert!(matches!(error, Error::Listen { .. }), "{error}");
+    let words = error.to_string();
+    assert!(words.contains("embedded.listen") && words.contains(&listen), "{words}");
+    // The database is free for another try.
+    start(&folder, "127.0.0.1:0").unwrap().stop();
+}
+
+#[test]
+fn a_holder_that_listens_elsewhere_is_an_error_that_names_both_addresses() {
+    let folder = Folder::new();
+    let holder = start(&folder, &fixed_address()).unwrap();
+    let listen = fixed_address();
+    let error = start(&folder, &listen).err().unwrap();
+    assert!(matches!(error, Error::Elsewhere { .. }), "{error}");
+    let words = error.to_string();
+    assert!(words.contains(&listen) && words.contains(&holder.address().to_string()), "{words}");
+    holder.stop();
+}
+
+#[test]
+fn a_name_without_an_address_is_an_error() {
+    let folder = Folder::new();
+    let error = start(&folder, "no-such-host.invalid:9092").err().unwrap();
+    assert!(error.to_string().contains("no-such-host.invalid:9092"), "{error}");
+}

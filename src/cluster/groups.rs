@@ -1,0 +1,142 @@
+//! The groups of a cluster as an onlooker sees them: which there are, who is in them, what they have committed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use kafka_protocol::messages::describe_groups_response::DescribedGroupMember;
+use kafka_protocol::messages::{DescribeGroupsRequest, ListGroupsRequest, OffsetFetchRequest};
+
+use super::coordinator::Coordinator;
+use super::error::{Error, Result};
+use super::metadata::Cluster;
+use super::{Backoff, READ_MARGIN};
+use crate::protocol::assignment::Assignment;
+use crate::protocol::error_code::ErrorCode;
+
+/// The client id of who looks on.
+const ONLOOKER: &str = "point-to-point";
+
+/// The state that a coordinator gives to a group that it cannot describe: one that is not there, or whose members use
+/// the protocol of KIP-848.
+const DEAD: &str = "Dead";
+
+/// One group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// Its state in the coordinator's words: `Stable`, `Empty`, ...
+    pub state: String,
+    /// Its members, by client id and then member id.
+    pub members: Vec<Member>,
+    /// The next offset to handle, by topic and partition, where one is committed.
+    pub committed: BTreeMap<(String, i32), i64>,
+}
+
+/// One member of a group.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Member {
+    /// Its client's name.
+    pub client_id: String,
+    /// The id that the coordinator gave it.
+    pub member_id: String,
+    /// The address it connects from.
+    pub host: String,
+    /// What it owns.
+    pub partitions: BTreeSet<(String, i32)>,
+}
+
+/// All groups of the cluster, by name.
+///
+/// # Errors
+/// A broker does not answer until `deadline`, or refuses.
+pub fn all(cluster: &Arc<Cluster>, deadline: Instant) -> Result<Vec<Group>> {
+    let mut states: BTreeMap<String, String> = BTreeMap::new();
+    for node in cluster.nodes() {
+        states.extend(in_time(cluster, deadline, || listed_by(cluster, node, deadline))?);
+    }
+    let describe = |(name, state): (String, String)| {
+        let mut coordinator = Coordinator::new(cluster.clone(), &name, ONLOOKER);
+        let mut group = in_time(cluster, deadline, || coordinator.described(&name, deadline))?;
+        if group.state == DEAD {
+            group.state = state;
+        }
+        group.committed = in_time(cluster, deadline, || coordinator.all_committed(deadline))?;
+        Ok(group)
+    };
+    states.into_iter().map(describe).collect()
+}
+
+/// The groups that a node coordinates, with their states.
+fn listed_by(cluster: &Cluster, node: i32, deadline: Instant) -> Result<Vec<(String, String)>> {
+    let limit = cluster.deadline(deadline);
+    let mut connection = cluster.connect(node, ONLOOKER, limit)?;
+    let answer = connection.call(&ListGroupsRequest::default(), limit + READ_MARGIN)?;
+    let what = || format!("the groups of node {node}");
+    ErrorCode(answer.error_code).ok().map_err(|code| Error::refused(what(), code))?;
+    let names = answer.groups.iter();
+    Ok(names.map(|group| (group.group_id.to_string(), group.group_state.to_string())).collect())
+}
+
+/// Tries again on what may pass until `deadline`.
+fn in_time<T>(cluster: &Cluster, deadline: Instant, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
+    let mut backoff = Backoff::default();
+    loop {
+        match ask() {
+            Err(error) if !error.is_lasting() && !cluster.stopping() && Instant::now() < deadline => {
+                log::debug!("groups: {error}");
+                std::thread::sleep(backoff.wait());
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+impl Coordinator {
+    /// The group `name`, which is this coordinator's, without what it has committed.
+    fn described(&mut self, name: &str, deadline: Instant) -> Result<Group> {
+        let request = DescribeGroupsRequest::default().with_groups(vec![self.group_id()]);
+        let answer = self.call_while_running(&request, deadline)?;
+        let Some(group) = answer.groups.into_iter().next() else {
+            return Err(Error::refused(format!("group {name}"), ErrorCode::UNKNOWN_SERVER_ERROR));
+        };
+        self.check("describing it", group.error_code)?;
+        let mut members: Vec<Member> = group.members.iter().map(member).collect();
+        members.sort();
+        let state = group.group_state.to_string();
+        Ok(Group { name: name.to_owned(), state, members, committed: BTreeMap::new() })
+    }
+
+    /// Everything that the group has committed.
+    fn all_committed(&mut self, deadline: Instant) -> Result<BTreeMap<(String, i32), i64>> {
+        let request = OffsetFetchRequest::default().with_group_id(self.group_id()).with_topics(None);
+        let answer = self.call_while_running(&request, deadline)?;
+        self.check("committed offsets", answer.error_code)?;
+        let mut committed = BTreeMap::new();
+        for topic in &answer.topics {
+            for partition in &topic.partitions {
+                self.check("committed offsets", partition.error_code)?;
+                if partition.committed_offset >= 0 {
+                    let place = (topic.name.to_string(), partition.partition_index);
+                    committed.insert(place, partition.committed_offset);
+                }
+            }
+        }
+        Ok(committed)
+    }
+}
+
+fn member(member: &DescribedGroupMember) -> Member {
+    // Who has no assignment yet, or one of another kind of group, owns no partition.
+    let assignment = Assignment::decode(&member.member_assignment).unwrap_or_default();
+    let partitions = assignment.partitions.into_iter();
+    Member {
+        client_id: member.client_id.to_string(),
+        member_id: member.member_id.to_string(),
+        host: member.client_host.trim_start_matches('/').to_owned(),
+        partitions: partitions
+            .flat_map(|(topic, ids)| ids.into_iter().map(move |id| (topic.clone(), id)))
+            .collect(),
+    }
+}

@@ -1,0 +1,41 @@
+//! The HTTP endpoint: what is posted to it is stored in the topic.
+
+use std::time::{Duration, Instant};
+
+use super::base::Footing;
+use crate::channel::sender::Sender;
+use crate::cli::{Given, Program, ProgramOption};
+use crate::error::Result;
+use crate::http::{ANSWER_GRACE, HttpServer};
+use crate::supervisor::supervised;
+
+/// `producer_api`.
+pub const PROGRAM: Program = Program {
+    name: "producer_api",
+    about: "Stores what is posted to /enviar in the topic",
+    options: &[ProgramOption::Supervised],
+    run,
+};
+
+fn run(given: &Given) -> Result<()> {
+    let stop = given.begin()?;
+    let footing = Footing::find(given, &stop)?;
+    let settings = &given.settings;
+    let outcome = Sender::start(settings, footing.endpoint()).and_then(|sender| {
+        let server = HttpServer::start(&settings.producer_api, sender.clone());
+        let outcome = server.map(|server| {
+            log::info!("listening on http://{}", server.address());
+            if given.supervised {
+                supervised::say_ready(server.address());
+            }
+            stop.wait();
+            // Every message that was taken has its answer by then.
+            let patience = settings.producer_api.answer_timeout() + ANSWER_GRACE;
+            server.stop(Instant::now() + if footing.is_lost() { Duration::ZERO } else { patience });
+        });
+        sender.close(Instant::now());
+        outcome
+    });
+    footing.stop();
+    outcome
+}

@@ -1,0 +1,43 @@
+//! Clients that others wrote, on a broker: `kcat`, Java's console tools of two versions, confluent-kafka and kafka-python.
+//! A real Kafka proves the tests; the embedded broker has to pass the same.
+
+mod client;
+mod exchange;
+mod groups;
+#[path = "../support/mod.rs"]
+mod support;
+mod tools;
+
+use exchange::*;
+use groups::*;
+use support::{EMBEDDED, NEWEST, run_on};
+use tools::*;
+
+run_on! {
+    mod kafka_4_3 on NEWEST {
+        what_any_client_writes_any_client_reads_unchanged,
+        idempotent_producers_store_each_message_once_and_in_order_while_the_broker_dies,
+        a_group_of_two_gets_each_message_once_and_outlives_a_member_that_dies,
+        clients_of_all_kinds_share_one_group,
+        clients_of_all_kinds_share_one_group_that_rebalances_cooperatively,
+        a_cooperative_member_keeps_what_it_can,
+        a_topic_created_later_is_found_by_a_regular_expression,
+        the_topics_tool_creates_lists_describes_and_deletes,
+        the_offsets_tool_finds_ends_and_timestamps,
+        the_groups_tool_lists_describes_resets_and_deletes,
+    }
+    mod embedded on EMBEDDED {
+        what_any_client_writes_any_client_reads_unchanged,
+        idempotent_producers_store_each_message_once_and_in_order_while_the_broker_dies,
+        a_topic_that_nobody_created_is_there_for_whoever_sends_to_it,
+        a_transactional_producer_is_refused_and_told_so,
+        a_group_of_two_gets_each_message_once_and_outlives_a_member_that_dies,
+        clients_of_all_kinds_share_one_group,
+        clients_of_all_kinds_share_one_group_that_rebalances_cooperatively,
+        a_cooperative_member_keeps_what_it_can,
+        a_topic_created_later_is_found_by_a_regular_expression,
+        the_topics_tool_creates_lists_describes_and_deletes,
+        the_offsets_tool_finds_ends_and_timestamps,
+        the_groups_tool_lists_describes_resets_and_deletes,
+    }
+}
