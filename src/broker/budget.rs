@@ -29,8 +29,8 @@ impl Budget {
         Budget { bytes, used: Mutex::new(0), freed: Condvar::new() }
     }
 
-    /// Takes `bytes` as soon as so many are free; a larger piece than the whole budget as soon as nothing is in use.
-    /// `None` when they are not free by `deadline`, or `proceed`, asked ten times a second, says no.
+    /// Takes `bytes` as soon as so many are free; a larger piece than the whole budget as soon as nothing is
+    /// in use. `None` when they are not free by `deadline`, or `proceed`, asked ten times a second, says no.
     pub fn take(&self, bytes: usize, deadline: Instant, proceed: &dyn Fn() -> bool) -> Option<Room<'_>> {
         let bytes = bytes.min(self.bytes);
         let mut used = lock(&self.used);
@@ -46,13 +46,18 @@ impl Budget {
         Some(Room { budget: self, bytes })
     }
 
-    /// Takes what is free up to `wanted` bytes without waiting, but always `least`: so the use stays within the budget
-    /// and `least` for each taker.
+    /// Takes what is free up to `wanted` bytes without waiting, but always `least`: so the use stays within
+    /// the budget and `least` for each taker.
     pub fn take_some(&self, wanted: usize, least: usize) -> Room<'_> {
         let mut used = lock(&self.used);
         let bytes = wanted.min(self.bytes.saturating_sub(*used)).max(least);
         *used += bytes;
         Room { budget: self, bytes }
+    }
+
+    fn give_back(&self, bytes: usize) {
+        *lock(&self.used) -= bytes;
+        self.freed.notify_all();
     }
 }
 
@@ -67,13 +72,6 @@ impl Room<'_> {
         let surplus = self.bytes.saturating_sub(bytes);
         self.bytes -= surplus;
         self.budget.give_back(surplus);
-    }
-}
-
-impl Budget {
-    fn give_back(&self, bytes: usize) {
-        *lock(&self.used) -= bytes;
-        self.freed.notify_all();
     }
 }
 

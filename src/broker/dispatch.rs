@@ -26,11 +26,12 @@ struct Call<'c> {
     body: Bytes,
 }
 
-/// Answers the request in `frame`, whose header is `header`; `None` for one that wants no answer. May block for as long
-/// as the request says.
+/// Answers the request in `frame`, whose header is `header`; `None` for one that wants no answer. May block
+/// for as long as the request says.
 ///
 /// # Errors
-/// What is malformed or not served, or failed without a response that could say so: the connection is to be closed.
+/// What is malformed or not served, or failed without a response that could say so: the connection is to be
+/// closed.
 pub fn answer<'n>(
     node: &'n Node,
     caller: &Caller<'_>,

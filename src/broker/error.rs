@@ -54,34 +54,35 @@ impl fmt::Display for Error {
         match self {
             Error::Listen { listen, source } if source.kind() == io::ErrorKind::AddrInUse => write!(
                 f,
-                "embedded.listen: another program listens on {listen}, perhaps a Kafka or the embedded broker of \
-                 another folder: stop it, or choose another port, or use it with kafka.bootstrap_servers"
+                "embedded.listen: another program listens on {listen}, perhaps a Kafka or the embedded \
+                 broker of another folder: stop it, or choose another port, or use it with \
+                 kafka.bootstrap_servers"
             ),
             Error::Listen { listen, source } => {
                 write!(f, "embedded.listen: cannot listen on {listen}: {source}")
             }
             Error::Elsewhere { data_dir, holder, listen } => write!(
                 f,
-                "embedded.listen: the database in {} is served at {holder} by another process, but this one is set \
-                 to {listen}: give both the same address, or this one another embedded.data_dir",
+                "embedded.listen: another process serves the database in {} at {holder}, but this one is \
+                 set to {listen}: give both the same address, or this one another embedded.data_dir",
                 data_dir.display()
             ),
             Error::Silent { data_dir, listen } => write!(
                 f,
-                "embedded.data_dir: another process has the database in {} open, but does not answer at {listen}: \
-                 look for a process that hangs, or end it",
+                "embedded.data_dir: another process has the database in {} open, but does not answer at \
+                 {listen}: look for a process that hangs, and end it",
                 data_dir.display()
             ),
             Error::Damaged { data_dir, reason } => write!(
                 f,
-                "embedded.data_dir: the database in {} is damaged: {reason}: put a copy in its place, or move it \
-                 away to begin with an empty one",
+                "embedded.data_dir: the database in {} is damaged: {reason}: put a copy in its place, or \
+                 move it away to begin with an empty one",
                 data_dir.display()
             ),
             Error::Io { data_dir, reason } => write!(
                 f,
-                "embedded.data_dir: the database in {} cannot be opened: {reason}: check the folder, its owner and \
-                 the room on the disk",
+                "embedded.data_dir: the database in {} cannot be opened: {reason}: check the folder, its \
+                 owner and the room on the disk",
                 data_dir.display()
             ),
             Error::Thread(source) => write!(f, "the embedded broker gets no thread: {source}"),

@@ -1,5 +1,5 @@
-//! Who serves: the process that holds the lock of the database. The others stand by and try for it, and take over
-//! database and address when the holder ends, in whatever way.
+//! Who serves: the process that holds the lock of the database. The others stand by and try for it, and take
+//! over database and address when the holder ends, in whatever way.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
@@ -61,7 +61,8 @@ impl Lease {
         Ok(Lease { settings, addresses, stop: Stop::new(), state: Mutex::new(State::StandingBy) })
     }
 
-    /// Tries for the lock, and serves if it is free: then the address. `port_lingers` is how long the port may be taken.
+    /// Tries for the lock, and serves if it is free: then the address. `port_lingers` is how long the port
+    /// may be taken.
     ///
     /// # Errors
     /// See [`Error`]; the lock is free again.
@@ -103,7 +104,8 @@ impl Lease {
         }
     }
 
-    /// Tries for the lock again and again until it is had, or the wish to stop; the work of a thread of its own.
+    /// Tries for the lock again and again until it is had, or the wish to stop; the work of a thread of its
+    /// own.
     pub fn stand_by(&self) {
         while !self.stop.wait_for(TRY_EVERY) {
             match self.try_to_serve(PORT_LINGERS) {
@@ -210,7 +212,8 @@ impl Lease {
     }
 }
 
-/// Whether somebody accepts connections there. A socket may have been connected to itself, which proves nothing.
+/// Whether somebody accepts connections there. A socket may have been connected to itself, which proves
+/// nothing.
 fn answers(address: &SocketAddr) -> bool {
     let connected = TcpStream::connect_timeout(address, KNOCK);
     connected

@@ -66,8 +66,8 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Serves if no other process does; else waits until one does, and from then on stands by on a thread of its own.
-    /// Requests are served when this returns.
+    /// Serves if no other process does; else waits until one does, and from then on stands by on a thread of
+    /// its own. Requests are served when this returns.
     ///
     /// # Errors
     /// See [`Error`]. Nothing is left behind.
@@ -104,8 +104,8 @@ impl Broker {
         self.lease.is_serving()
     }
 
-    /// Stops serving or standing by: requests in hand are answered, connections closed, the database free for another
-    /// process when this returns.
+    /// Stops serving or standing by: requests in hand are answered, connections closed, the database free for
+    /// another process when this returns.
     pub fn stop(self) {
         self.lease.ask_to_stop();
         if let Some(standby) = self.standby {

@@ -51,8 +51,8 @@ impl Serving {
         self.listener.address()
     }
 
-    /// Stops: requests in hand are answered, connections and the database closed when this returns. Groups stop first,
-    /// so that no member is taken for dead because its connection ends here.
+    /// Stops: requests in hand are answered, connections and the database closed when this returns. Groups
+    /// stop first, so that no member is taken for dead because its connection ends here.
     pub fn stop(self) {
         self.shared.stop();
         self.shared.node.groups.stop();

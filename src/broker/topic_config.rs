@@ -1,4 +1,5 @@
-//! The configuration of topics and of the node, by Kafka's names: what is in effect, none of which a request can change.
+//! The configuration of topics and of the node, by Kafka's names: what is in effect, none of which a request
+//! can change.
 
 use super::node::NODE_ID;
 use super::{BrokerSettings, MAX_BATCH_BYTES, MAX_REQUEST_BYTES};

@@ -28,8 +28,9 @@ pub struct Group {
     pub name: String,
     /// Its state in the coordinator's words: `Stable`, `Empty`, ...
     pub state: String,
-    /// Its members, by client id and then member id.
-    pub members: Vec<Member>,
+    /// Its members, by client id and then member id; `None` where the coordinator does not tell: they use a newer
+    /// protocol than the classic one.
+    pub members: Option<Vec<Member>>,
     /// The next offset to handle, by topic and partition, where one is committed.
     pub committed: BTreeMap<(String, i32), i64>,
 }
@@ -59,8 +60,8 @@ pub fn all(cluster: &Arc<Cluster>, deadline: Instant) -> Result<Vec<Group>> {
     let describe = |(name, state): (String, String)| {
         let mut coordinator = Coordinator::new(cluster.clone(), &name, ONLOOKER);
         let mut group = in_time(cluster, deadline, || coordinator.described(&name, deadline))?;
-        if group.state == DEAD {
-            group.state = state;
+        if group.state == DEAD && state != DEAD {
+            (group.state, group.members) = (state, None);
         }
         group.committed = in_time(cluster, deadline, || coordinator.all_committed(deadline))?;
         Ok(group)
@@ -105,7 +106,7 @@ impl Coordinator {
         let mut members: Vec<Member> = group.members.iter().map(member).collect();
         members.sort();
         let state = group.group_state.to_string();
-        Ok(Group { name: name.to_owned(), state, members, committed: BTreeMap::new() })
+        Ok(Group { name: name.to_owned(), state, members: Some(members), committed: BTreeMap::new() })
     }
 
     /// Everything that the group has committed.

@@ -114,7 +114,7 @@ impl View {
         let mut rows = vec![words(&["GROUP", "STATE", "MEMBER", "HOST", "PARTITIONS"])];
         for group in &self.groups {
             let (name, state) = (shown(&group.name), shown(&group.state));
-            for member in &group.members {
+            for member in group.members.iter().flatten() {
                 let owned = member.partitions.len().to_string();
                 rows.push(vec![
                     name.clone(),
@@ -124,8 +124,10 @@ impl View {
                     owned,
                 ]);
             }
-            if group.members.is_empty() {
-                rows.push(vec![name, state, none(), none(), none()]);
+            match &group.members {
+                Some(members) if !members.is_empty() => {}
+                Some(_) => rows.push(vec![name, state, none(), none(), none()]),
+                None => rows.push(vec![name, state, unknown(), unknown(), unknown()]),
             }
         }
         rows
@@ -134,13 +136,13 @@ impl View {
     fn progress(&self) -> Vec<Vec<String>> {
         let mut rows = vec![words(&["GROUP", "TOPIC", "PARTITION", "COMMITTED", "END", "LAG", "OWNER"])];
         for group in &self.groups {
-            let owned = group.members.iter().flat_map(|member| &member.partitions);
+            let owned = group.members.iter().flatten().flat_map(|member| &member.partitions);
             let places: BTreeSet<&(String, i32)> = owned.chain(group.committed.keys()).collect();
             for place in places {
                 let committed = group.committed.get(place).copied();
                 let end = self.ends.get(place).copied();
                 let lag = committed.zip(end).map(|(committed, end)| (end - committed).max(0));
-                let owner = group.members.iter().find(|member| member.partitions.contains(place));
+                let owner = group.members.iter().flatten().find(|member| member.partitions.contains(place));
                 rows.push(vec![
                     shown(&group.name),
                     shown(&place.0),
@@ -148,7 +150,11 @@ impl View {
                     number(committed),
                     number(end),
                     number(lag),
-                    owner.map_or_else(none, |owner| shown(&owner.client_id)),
+                    match owner {
+                        Some(owner) => shown(&owner.client_id),
+                        None if group.members.is_none() => unknown(),
+                        None => none(),
+                    },
                 ]);
             }
         }
@@ -167,6 +173,10 @@ fn number(number: Option<i64>) -> String {
 
 fn none() -> String {
     "-".to_owned()
+}
+
+fn unknown() -> String {
+    "?".to_owned()
 }
 
 fn words(words: &[&str]) -> Vec<String> {
@@ -200,7 +210,7 @@ mod tests {
         ("mi-topico".to_owned(), partition)
     }
 
-    fn group(name: &str, state: &str, members: Vec<Member>, committed: &[(i32, i64)]) -> Group {
+    fn group(name: &str, state: &str, members: Option<Vec<Member>>, committed: &[(i32, i64)]) -> Group {
         let committed: BTreeMap<_, _> = committed.iter().map(|(p, offset)| (place(*p), *offset)).collect();
         Group { name: name.to_owned(), state: state.to_owned(), members, committed }
     }
@@ -217,8 +227,9 @@ mod tests {
             partitions: [place(0), place(1), place(2)].into(),
             ends: [(place(0), 10), (place(1), 7)].into(),
             groups: vec![
-                group("workers", "Stable", vec![member], &[(0, 4), (2, 5)]),
-                group("a\n", "Empty", vec![], &[]),
+                group("workers", "Stable", Some(vec![member]), &[(0, 4), (2, 5)]),
+                group("a\n", "Empty", Some(vec![]), &[]),
+                group("new", "Stable", None, &[(1, 7)]),
             ],
         };
         let text = "\
@@ -230,11 +241,13 @@ mi-topico  2          -
 GROUP    STATE   MEMBER     HOST       PARTITIONS
 workers  Stable  consumer1  127.0.0.1  2
 a\\n      Empty   -          -          -
+new      Stable  ?          ?          ?
 
 GROUP    TOPIC      PARTITION  COMMITTED  END  LAG  OWNER
 workers  mi-topico  0          4          10   6    consumer1
 workers  mi-topico  1          -          7    -    consumer1
 workers  mi-topico  2          5          -    -    -
+new      mi-topico  1          7          7    0    ?
 ";
         assert_eq!(view.text(), text);
     }

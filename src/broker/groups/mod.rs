@@ -137,8 +137,9 @@ impl Groups {
             if self.shared.is_stopping() {
                 return;
             }
-            group.connection_closed(connection, now);
-            self.shared.timer.wake_by_option(group.next_deadline());
+            if group.connection_closed(connection, now) {
+                self.shared.timer.wake_by_option(group.next_deadline());
+            }
         }
     }
 
@@ -253,17 +254,25 @@ impl Shared {
     /// Waits until what was handed to the store is stored.
     ///
     /// # Errors
-    /// COORDINATOR_NOT_AVAILABLE: the store has failed. Clients take it as a reason to try again with a pause, as no
-    /// other broker can help.
+    /// See [`store_error`].
     fn finish(&self, slot: &Slot, saving: Option<Saving>) -> Result<(), ErrorCode> {
         let Some(Saving { pending, assignment_of }) = saving else { return Ok(()) };
-        let stored = pending.wait();
+        let stored = pending.wait().map_err(store_error);
         if let Some(generation) = assignment_of {
             let mut group = lock(&slot.group);
-            let told = |group: &mut Group, now| group.stored(generation, stored.is_ok(), now);
+            let told = |group: &mut Group, now| group.stored(generation, stored, now);
             // Nobody waits for what the store's failure leads to.
             let _saving = self.change(slot, &mut group, told).1;
         }
-        stored.map_err(|_| ErrorCode::COORDINATOR_NOT_AVAILABLE)
+        stored
+    }
+}
+
+/// What a client is told when the store refuses. That the database has failed is the coordinator's trouble: clients look
+/// for it and try again, each time after a pause. A refusal of the store for its own reasons stays what it is.
+fn store_error(code: ErrorCode) -> ErrorCode {
+    match code {
+        ErrorCode::KAFKA_STORAGE_ERROR | ErrorCode::REQUEST_TIMED_OUT => ErrorCode::COORDINATOR_NOT_AVAILABLE,
+        code => code,
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::group::{Group, State};
 use super::limits::MAX_OFFSET_METADATA;
 use super::presence::Identity;
-use super::{Groups, Shared};
+use super::{Groups, Shared, store_error};
 use crate::broker::caller::Caller;
 use crate::broker::storage::{Committed, Pending};
 use crate::protocol::assignment::Subscription;
@@ -164,9 +164,4 @@ fn check_offset(offset: &Committed) -> ErrorCode {
     } else {
         ErrorCode::NONE
     }
-}
-
-/// What a client is told when the store refuses: that the database has failed is the coordinator's trouble.
-fn store_error(code: ErrorCode) -> ErrorCode {
-    if code == ErrorCode::KAFKA_STORAGE_ERROR { ErrorCode::COORDINATOR_NOT_AVAILABLE } else { code }
 }

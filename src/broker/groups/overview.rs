@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::Groups;
 use super::group::{Group, State};
 use super::member::Member;
+use super::{Groups, store_error};
 use crate::net::lock;
 use crate::protocol::error_code::ErrorCode;
 
@@ -103,7 +103,7 @@ impl Groups {
             Ok(shared.store.delete_group(&group.name))
         };
         let acted = shared.act(group, false, delete)?.ok_or(ErrorCode::GROUP_ID_NOT_FOUND)?;
-        acted.result?.wait().map_err(|_| ErrorCode::COORDINATOR_NOT_AVAILABLE)
+        acted.result?.wait().map_err(store_error)
     }
 }
 

@@ -90,14 +90,19 @@ impl Group {
         Ok(())
     }
 
-    /// A connection is gone: dynamic members that were last heard of over it have a moment to come back.
-    pub fn connection_closed(&mut self, connection: u64, now: Instant) {
+    /// A connection is gone: dynamic members that were last heard of over it have a moment to come back. Tells whether
+    /// there were any.
+    pub fn connection_closed(&mut self, connection: u64, now: Instant) -> bool {
+        let mut lost = false;
         for member in self.members.values_mut().filter(|m| m.link == Link::Connected(connection)) {
             member.link = if member.instance.is_none() { Link::Lost(now + GRACE) } else { Link::Unknown };
+            lost = true;
         }
         for pending in self.pending.values_mut().filter(|p| p.link == Link::Connected(connection)) {
             pending.link = Link::Lost(now + GRACE);
+            lost = true;
         }
+        lost
     }
 
     /// Does everything whose time has come.

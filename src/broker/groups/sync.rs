@@ -80,14 +80,18 @@ impl Group {
         self.save = Some(Save::Assignment(self.generation));
     }
 
-    /// The assignment of `generation` is stored, or could not be. Says nothing to a group that has gone on since.
-    pub fn stored(&mut self, generation: i32, stored: bool, now: Instant) {
+    /// The assignment of `generation` is stored, or why it could not be. Says nothing to a group that has gone on since.
+    pub fn stored(&mut self, generation: i32, stored: Result<(), ErrorCode>, now: Instant) {
         if self.state != State::CompletingRebalance || self.generation != generation || !self.storing {
             return;
         }
         self.storing = false;
-        if !stored {
-            self.drop_assignments(ErrorCode::COORDINATOR_NOT_AVAILABLE, now);
+        if let Err(code) = stored {
+            log::warn!(
+                "group {}: the assignment of generation {generation} is not stored: {code}",
+                self.name
+            );
+            self.drop_assignments(code, now);
             self.rebalance(now, "the assignment could not be stored");
             return;
         }

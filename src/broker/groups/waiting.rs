@@ -44,7 +44,7 @@ impl Groups {
 
     /// SyncGroup: waits until the leader's assignment is stored, in the thread of the caller.
     pub fn sync(&self, group: &str, caller: &Caller<'_>, sync: Sync) -> SyncAnswer {
-        let answer = self.shared.check_sync(&sync).and_then(|()| {
+        let answer = self.shared.check_sync(group, &sync).and_then(|()| {
             let Some(acted) = self.shared.act(group, false, |group, now| group.sync(sync, now))? else {
                 return Err(ErrorCode::UNKNOWN_MEMBER_ID);
             };
@@ -73,6 +73,7 @@ impl Groups {
         who: &Identity,
         generation: i32,
     ) -> Result<(), ErrorCode> {
+        check_name(group)?;
         let connection = caller.connection;
         let beat = |group: &mut Group, now| group.heartbeat(who, generation, connection, now);
         self.shared.act(group, false, beat)?.ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?.result
@@ -83,6 +84,7 @@ impl Groups {
     /// # Errors
     /// NOT_COORDINATOR once the broker stops, COORDINATOR_NOT_AVAILABLE if it could not be stored.
     pub fn leave(&self, group: &str, members: &[Identity]) -> Result<Vec<ErrorCode>, ErrorCode> {
+        check_name(group)?;
         let leave = |group: &mut Group, now| {
             members.iter().map(|who| group.leave(who, now).err().unwrap_or(ErrorCode::NONE)).collect()
         };
@@ -94,14 +96,19 @@ impl Groups {
     }
 }
 
+/// Members need a group with a name.
+fn check_name(group: &str) -> Result<(), ErrorCode> {
+    let fits = !group.is_empty() && group.len() <= MAX_TEXT;
+    if fits { Ok(()) } else { Err(ErrorCode::INVALID_GROUP_ID) }
+}
+
 impl Shared {
     fn check_join(&self, group: &str, join: &Join) -> Result<(), ErrorCode> {
         let texts = [&join.member_id, &join.fresh_id, &join.protocol_type].into_iter();
         let names = join.protocols.iter().map(|(name, _)| name);
         let bytes = protocols_bytes(&join.protocols);
-        if group.is_empty() || group.len() > MAX_TEXT {
-            Err(ErrorCode::INVALID_GROUP_ID)
-        } else if !SESSION_TIMEOUTS.contains(&join.session_timeout) {
+        check_name(group)?;
+        if !SESSION_TIMEOUTS.contains(&join.session_timeout) {
             Err(ErrorCode::INVALID_SESSION_TIMEOUT)
         } else if texts.chain(names).chain(&join.instance).any(|text| text.len() > MAX_TEXT) {
             Err(ErrorCode::INVALID_REQUEST)
@@ -113,7 +120,8 @@ impl Shared {
         }
     }
 
-    fn check_sync(&self, sync: &Sync) -> Result<(), ErrorCode> {
+    fn check_sync(&self, group: &str, sync: &Sync) -> Result<(), ErrorCode> {
+        check_name(group)?;
         let sizes = sync.assignments.values().map(|assignment| assignment.len());
         let largest = sizes.clone().max().unwrap_or_default();
         self.check_room(&sync.member_id, largest, sizes.sum())

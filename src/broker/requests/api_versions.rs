@@ -13,8 +13,8 @@ pub fn answer(_node: &Node, _caller: &Caller<'_>, _request: ApiVersionsRequest) 
     table()
 }
 
-/// The answer to an ApiVersions request of a version that is not served: the table with UNSUPPORTED_VERSION, to be
-/// encoded in version 0, which every client can read.
+/// The answer to an ApiVersions request of a version that is not served: the table with UNSUPPORTED_VERSION,
+/// to be encoded in version 0, which every client can read.
 pub fn unsupported_version() -> ApiVersionsResponse {
     table().with_error_code(ErrorCode::UNSUPPORTED_VERSION.0)
 }

@@ -1,4 +1,5 @@
-//! Fetch without sessions: record batches as they were stored, awaited where there are not enough yet (long polling).
+//! Fetch without sessions: record batches as they were stored, awaited where there are not enough yet (long
+//! polling).
 
 use std::time::{Duration, Instant};
 
@@ -24,9 +25,9 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 /// How often a waiting request looks whether it is still wanted.
 const SLICE: Duration = Duration::from_millis(100);
 
-/// Reads from each partition, as soon as there are `min_bytes` in all, or an error, or the wait is over, or nothing can
-/// be awaited. The first batch of the answer comes whole whatever its size (KIP-74). The room is that of the records in
-/// the answer.
+/// Reads from each partition, as soon as there are `min_bytes` in all, or an error, or the wait is over, or
+/// nothing can be awaited. The first batch of the answer comes whole whatever its size (KIP-74). The room is
+/// that of the records in the answer.
 pub fn answer<'n>(
     node: &'n Node,
     caller: &Caller<'_>,

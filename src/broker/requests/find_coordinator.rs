@@ -5,14 +5,13 @@ use kafka_protocol::messages::{BrokerId, FindCoordinatorRequest, FindCoordinator
 use super::text;
 use crate::broker::caller::Caller;
 use crate::broker::groups::Groups;
+use crate::broker::node::NODE_ID;
 use crate::protocol::error_code::ErrorCode;
 
 /// The kind of key that is a group's id.
 const GROUP: i8 = 0;
 /// The kind of key that is a transactional id.
 const TRANSACTION: i8 = 1;
-/// The id of the one node.
-const NODE_ID: i32 = 1;
 
 /// Names the address that the client has connected to.
 pub fn answer(
@@ -22,8 +21,7 @@ pub fn answer(
 ) -> FindCoordinatorResponse {
     // Before version 1 every key is a group's id.
     if caller.version >= 1 && request.key_type != GROUP {
-        // Of the codes that a producer takes as final, one whose message Java's shows.
-        return refusal(caller, ErrorCode::INVALID_REQUEST, reason(request.key_type));
+        return refuse_kind(caller, request.key_type);
     }
     if groups.check_serving().is_err() {
         return refusal(caller, ErrorCode::COORDINATOR_NOT_AVAILABLE, "the broker stops");
@@ -35,10 +33,21 @@ pub fn answer(
         .with_port(i32::from(caller.local.port()))
 }
 
-fn reason(key_type: i8) -> &'static str {
+fn refuse_kind(caller: &Caller<'_>, key_type: i8) -> FindCoordinatorResponse {
     match key_type {
-        TRANSACTION => "the embedded broker has no transactions: use a Kafka cluster for them",
-        _ => "the embedded broker coordinates consumer groups only (key type 0)",
+        // The one code after which both Java's producer and librdkafka's give up at once.
+        TRANSACTION => {
+            log::warn!(
+                "{}: a transactional producer: refused, the embedded broker has no transactions",
+                caller.peer
+            );
+            let message = "the embedded broker has no transactions: use a Kafka cluster for them";
+            refusal(caller, ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED, message)
+        }
+        _ => {
+            let message = "the embedded broker coordinates consumer groups only (key type 0)";
+            refusal(caller, ErrorCode::INVALID_REQUEST, message)
+        }
     }
 }
 

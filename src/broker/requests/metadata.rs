@@ -12,8 +12,8 @@ use crate::broker::storage::{Pending, Topic};
 use crate::broker::topic_name;
 use crate::protocol::error_code::ErrorCode;
 
-/// Describes the topics that are asked for, or all of them. A topic that is created here is durable, with a leader for
-/// every partition, when this returns.
+/// Describes the topics that are asked for, or all of them. A topic that is created here is durable, with a
+/// leader for every partition, when this returns.
 pub fn answer(node: &Node, caller: &Caller<'_>, request: MetadataRequest) -> MetadataResponse {
     let create =
         node.settings.auto_create_topics && (caller.version < 4 || request.allow_auto_topic_creation);

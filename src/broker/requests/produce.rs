@@ -1,4 +1,5 @@
-//! Produce: one record batch for each partition, checked and stored as it came; answered when all are durable.
+//! Produce: one record batch for each partition, checked and stored as it came; answered when all are
+//! durable.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -63,7 +64,8 @@ pub fn answer(node: &Node, caller: &Caller<'_>, request: ProduceRequest) -> Prod
     ProduceResponse::default().with_responses(responses.collect())
 }
 
-/// The first error of an answer; one to `acks=0` is not sent, its client learns of errors by a closed connection.
+/// The first error of an answer; one to `acks=0` is not sent, its client learns of errors by a closed
+/// connection.
 pub fn failure(response: &ProduceResponse) -> Option<ErrorCode> {
     let partitions = response.responses.iter().flat_map(|topic| &topic.partition_responses);
     partitions.map(|partition| ErrorCode(partition.error_code)).find(|code| !code.is_ok())

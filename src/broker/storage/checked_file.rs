@@ -173,7 +173,7 @@ impl<B: StorageBackend> StorageBackend for CheckedFile<B> {
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {
-        if length % BLOCK != 0 {
+        if !length.is_multiple_of(BLOCK) {
             return Err(unexpected("a length that is not of whole blocks"));
         }
         self.inner.set_len(physical_length(length))
@@ -276,7 +276,7 @@ fn checksum(number: u64, block: &[u8]) -> u32 {
 }
 
 fn aligned(offset: u64, length: usize) -> bool {
-    offset % BLOCK == 0 && length % BLOCK_BYTES == 0
+    offset.is_multiple_of(BLOCK) && length.is_multiple_of(BLOCK_BYTES)
 }
 
 /// Where a block of the database lies in the file; block 0 is the header's.

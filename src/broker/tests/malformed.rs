@@ -5,10 +5,16 @@ use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kafka_protocol::messages::{ApiVersionsRequest, MetadataRequest};
+use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
+use kafka_protocol::messages::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use kafka_protocol::messages::{
+    ApiVersionsRequest, GroupId, JoinGroupRequest, MetadataRequest, OffsetCommitRequest, SyncGroupRequest,
+};
 
 use super::Fixture;
-use super::client::{batch, fetch, frame, produce, values};
+use super::client::{batch, fetch, frame, produce, text, topic_name, values};
 use super::producing::new_producer;
 use crate::protocol::testing::Random;
 
@@ -27,7 +33,31 @@ fn samples() -> Vec<Vec<u8>> {
         frame(1, 1, &topics),
         frame(3, 1, &ApiVersionsRequest::default()),
         frame(4, 1, &new_producer()),
+        frame(7, 1, &join()),
+        frame(2, 1, &join()),
+        frame(5, 1, &SyncGroupRequest::default().with_group_id(GroupId(text("g")))),
+        frame(8, 1, &commit()),
     ]
+}
+
+fn join() -> JoinGroupRequest {
+    let protocol = JoinGroupRequestProtocol::default().with_name(text("range"));
+    JoinGroupRequest::default()
+        .with_group_id(GroupId(text("g")))
+        .with_session_timeout_ms(10_000)
+        .with_rebalance_timeout_ms(10_000)
+        .with_protocol_type(text("consumer"))
+        .with_protocols(vec![protocol])
+}
+
+fn commit() -> OffsetCommitRequest {
+    let partition = OffsetCommitRequestPartition::default().with_committed_offset(1);
+    let topic =
+        OffsetCommitRequestTopic::default().with_name(topic_name("fuzzed")).with_partitions(vec![partition]);
+    OffsetCommitRequest::default()
+        .with_group_id(GroupId(text("g")))
+        .with_generation_id_or_member_epoch(-1)
+        .with_topics(vec![topic])
 }
 
 /// A damaged request whose size is that of its bytes, so that it is looked into, or is not.

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use super::client::{Client, batch_of, values};
+use super::client::{Client, batch_of, long_fetch, values};
 use super::producing::new_producer;
 use super::{Folder, PATIENCE, ports, start};
 use crate::broker::Error;
@@ -94,6 +94,37 @@ fn a_holder_that_listens_elsewhere_is_an_error_that_names_both_addresses() {
     let words = error.to_string();
     assert!(words.contains(&listen) && words.contains(&holder.address().to_string()), "{words}");
     holder.stop();
+}
+
+#[test]
+fn a_database_that_is_none_is_an_error_that_says_what_to_do() {
+    let folder = Folder::new();
+    start(&folder, "127.0.0.1:0").unwrap().stop();
+    let database = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "redb"))
+        .unwrap();
+    std::fs::write(database, vec![0x5a; 1 << 20]).unwrap();
+    let error = start(&folder, "127.0.0.1:0").err().unwrap();
+    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    let words = error.to_string();
+    assert!(words.contains("embedded.data_dir") && words.contains("damaged"), "{words}");
+}
+
+#[test]
+fn a_broker_stops_while_clients_wait() {
+    let folder = Folder::new();
+    let broker = start(&folder, "127.0.0.1:0").unwrap();
+    let mut clients: Vec<Client> = (0..8).map(|_| Client::connect(broker.address())).collect();
+    clients[0].create_topic("t");
+    for client in &mut clients {
+        client.send(12, &long_fetch(("t", 0, 0), PATIENCE * 2, 1));
+    }
+    let asked = Instant::now();
+    broker.stop();
+    assert!(asked.elapsed() < PATIENCE, "it waited for its clients");
+    start(&folder, "127.0.0.1:0").unwrap().stop();
 }
 
 #[test]

@@ -240,7 +240,7 @@ impl World {
                 self.disk = Some(state);
                 if let Some(generation) = assignment_of {
                     let before = self.group.state();
-                    self.group.stored(generation, true, self.now);
+                    self.group.stored(generation, Ok(()), self.now);
                     if before != State::Stable && self.group.state() == State::Stable {
                         let parts = self.group.members.iter();
                         let parts = parts.map(|(id, member)| (id.clone(), member.assignment.clone()));
@@ -267,7 +267,7 @@ impl World {
         }
         for write in std::mem::take(&mut self.writes) {
             if let Write::Group { assignment_of: Some(generation), .. } = write {
-                self.group.stored(generation, false, self.now);
+                self.group.stored(generation, Err(ErrorCode::COORDINATOR_NOT_AVAILABLE), self.now);
             }
         }
     }

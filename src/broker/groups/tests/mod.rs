@@ -6,6 +6,7 @@ mod life;
 mod offsets;
 mod rebalance;
 mod reload;
+mod served;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -87,7 +88,8 @@ impl Sim {
             self.disk = Some(record::encode(&self.group));
         }
         if let Save::Assignment(generation) = save {
-            self.group.stored(generation, works, self.now);
+            let stored = if works { Ok(()) } else { Err(ErrorCode::COORDINATOR_NOT_AVAILABLE) };
+            self.group.stored(generation, stored, self.now);
         }
     }
 

@@ -113,11 +113,11 @@ fn an_assignment_of_a_generation_that_is_over_when_it_is_stored_is_given_to_nobo
     assert_eq!(save, Save::Assignment(joined.generation));
     sim.join_waiting(joining("", "b"));
     assert_eq!(sim.synced(leader).unwrap().code, ErrorCode::REBALANCE_IN_PROGRESS);
-    sim.group.stored(joined.generation, true, sim.now);
+    sim.group.stored(joined.generation, Ok(()), sim.now);
     assert_eq!(sim.group.state(), State::PreparingRebalance);
     let again = sim.join(joining("m1", "a"));
     assert_eq!(again.generation, joined.generation + 1);
-    sim.group.stored(joined.generation, true, sim.now);
+    sim.group.stored(joined.generation, Ok(()), sim.now);
     assert_eq!(sim.group.state(), State::CompletingRebalance);
 }
 
