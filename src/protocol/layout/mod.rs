@@ -47,15 +47,18 @@ fn request(api_key: i16) -> Option<&'static Layout> {
 /// Checks the body of a request, which is what follows its header ([`RequestHeader::body`]).
 ///
 /// Decoded in this version, and in no other, `body` makes nobody allocate more than a small multiple of its
-/// size and 16 MiB, and all of it is read. The decoder may still refuse a text that is not UTF-8, or a null
-/// where none may be.
+/// size and 16 MiB. The decoder may still refuse a text that is not UTF-8, or a null where none may be.
+/// Bytes after the end are nobody's concern, as with Kafka: librdkafka 2.16 sends three after its Metadata 9
+/// for all topics.
 ///
 /// # Errors
-/// [`Malformed`], counted from the start of `body`, for a length beyond its end, bytes after the end, more
-/// elements than a request has use for, and for a request or a version outside [`request_versions`].
+/// [`Malformed`], counted from the start of `body`, for a length beyond its end, more elements than a request
+/// has use for, and for a request or a version outside [`request_versions`].
 pub fn check_request(api_key: i16, version: i16, body: &[u8]) -> Result<(), Malformed> {
     match request(api_key) {
-        Some(layout) if layout.versions.contains(&version) => layout.check(version, body, REQUEST_BUDGET),
+        Some(layout) if layout.versions.contains(&version) => {
+            layout.check(version, body, REQUEST_BUDGET).map(drop)
+        }
         Some(_) => Err(Malformed { at: 0, what: "a version of this request that is not served" }),
         None => Err(Malformed { at: 0, what: "a request that is not served" }),
     }
@@ -76,6 +79,9 @@ pub fn check_response(api_key: i16, body: &[u8]) -> Result<i16, Malformed> {
     let Some((layout, version)) = responses::layout(api_key, body) else {
         return Err(Reader::new(body).malformed("a response of a kind that is never asked for"));
     };
-    layout.check(version, body, RESPONSE_BUDGET)?;
+    let rest = layout.check(version, body, RESPONSE_BUDGET)?;
+    if !rest.is_empty() {
+        return Err(rest.malformed("bytes after the end of the message"));
+    }
     Ok(version)
 }

@@ -45,15 +45,18 @@ pub(super) const TAGS: Field = Field::Tags(&[]);
 pub(super) const ELEMENT_BYTES: usize = 512;
 
 impl Layout {
-    /// Checks that `body` is this layout's `version` and nothing else, and that what is decoded from it takes
-    /// no more than `budget` bytes, by the estimate of [`ELEMENT_BYTES`], besides the bytes themselves.
-    pub fn check(&'static self, version: i16, body: &[u8], budget: usize) -> Result<(), Malformed> {
+    /// Checks that `body` begins with this layout's `version`, and that what is decoded from it takes no more
+    /// than `budget` bytes, by the estimate of [`ELEMENT_BYTES`], besides the bytes themselves. What comes after
+    /// is left in the reader.
+    pub fn check<'b>(
+        &'static self,
+        version: i16,
+        body: &'b [u8],
+        budget: usize,
+    ) -> Result<Reader<'b>, Malformed> {
         let mut reader = Reader::new(body);
         Walker { version, flexible: version >= self.flexible, budget }.walk(&mut reader, self.fields)?;
-        if !reader.is_empty() {
-            return Err(reader.malformed("bytes after the end of the message"));
-        }
-        Ok(())
+        Ok(reader)
     }
 }
 
