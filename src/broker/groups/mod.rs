@@ -3,7 +3,7 @@
 //! - [`group`]: the state of one group, without I/O, in [`join`], [`sync`] and [`presence`]; [`member`]: its members
 //! - [`record`]: a group as it is stored
 //! - [`waiting`]: JoinGroup and SyncGroup, which wait; [`offsets`], [`overview`]: the other requests
-//! - [`timer`]: the thread that sees to timeouts
+//! - `timer`: the thread that sees to timeouts
 //! - [`limits`]: what groups may hold
 //!
 //! A group has one lock. What has to be stored is handed to the store under it, so that it is stored in the order in

@@ -133,8 +133,10 @@ impl<B: StorageBackend> CheckedFile<B> {
         self.inner.read(0, &mut bytes)?;
         let (header, rest) = bytes.split_at(SECTOR.min(bytes.len()));
         let header_is_blank = match header.split_last_chunk::<4>() {
-            Some((header, sum)) => header[..8] == [0; 8] && *sum == checksum(0, header).to_le_bytes(),
-            None => false,
+            Some((header, sum)) if header.len() == HEADER => {
+                header[..8] == [0; 8] && *sum == checksum(0, header).to_le_bytes()
+            }
+            _ => false,
         };
         let blank = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
         Ok((header_is_blank || blank(header)) && blank(rest))

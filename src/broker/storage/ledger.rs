@@ -65,6 +65,21 @@ impl Producers {
     }
 }
 
+/// How much is kept in memory.
+pub(super) struct Limits {
+    /// Bytes that offsets and groups may take, by and large.
+    pub bytes: usize,
+    /// Producers that are remembered, each once for every partition; beyond, the one that was silent the longest is
+    /// forgotten.
+    pub producers: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { bytes: 256 << 20, producers: 100_000 }
+    }
+}
+
 /// See the module's documentation.
 pub(super) struct Ledger {
     pub meta: Meta,
@@ -76,6 +91,7 @@ pub(super) struct Ledger {
     pub emptied: BTreeSet<u32>,
     /// What offsets and groups take of the memory, by and large.
     pub bytes: usize,
+    pub limits: Limits,
 }
 
 impl Ledger {

@@ -14,7 +14,7 @@ use redb::{
 
 use super::checked_file::CheckedFile;
 use super::fault::{Fault, guarded};
-use super::ledger::{Ledger, LedgerTopic, Producers};
+use super::ledger::{Ledger, LedgerTopic, Limits, Producers};
 use super::rows::{META_KEY, Meta, PartitionRow, Row, STATE, TopicRow};
 use super::state::{GroupState, State, TopicState};
 use super::transaction::row_bytes;
@@ -42,13 +42,8 @@ pub(super) fn open_folder(folder: &Path) -> Result<(Opened, Arc<str>), OpenError
     let open = || open_file(&path).map_err(|error| failed("cannot open the file", error));
     drop(open()?);
     sync_folder(folder).map_err(|error| failed("cannot sync its folder", error))?;
-    let backend = || Ok(from_file(open()?));
+    let backend = || FileBackend::new(open()?).map_err(open_error);
     open_database(backend, name.clone()).map(|opened| (opened, name))
-}
-
-fn from_file(file: File) -> FileBackend {
-    // Fails on no system that redb supports; the signature is kept for those it once did not.
-    FileBackend::new(file).unwrap_or_else(|error| unreachable!("{error}"))
 }
 
 /// Opens, or creates, a database on what `backend` gives: the same file each time it is called.
@@ -211,6 +206,7 @@ impl Loaded {
             producers: self.producers,
             emptied: self.emptied,
             bytes: self.bytes,
+            limits: Limits::default(),
         };
         let mut state = State::default();
         for (number, row) in self.topics {

@@ -179,3 +179,54 @@ impl Queue {
         self.room.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::pending::pending;
+    use super::*;
+
+    fn save(bytes: usize, name: &str) -> Change {
+        Change::SaveGroup { group: name.into(), state: vec![0; bytes].into(), reply: pending().0 }
+    }
+
+    fn names(changes: Vec<Change>) -> Vec<String> {
+        let name = |change| match change {
+            Change::SaveGroup { group, .. } => group.to_string(),
+            _ => String::new(),
+        };
+        changes.into_iter().map(name).collect()
+    }
+
+    #[test]
+    fn a_full_queue_makes_wait_until_the_writer_has_taken_and_keeps_the_order() {
+        let queue = Queue::default();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for name in 0..40 {
+                    queue.put(save(TRANSACTION_BYTES / 2, &name.to_string()));
+                }
+                queue.close();
+            });
+            let mut taken = Vec::new();
+            while let Some(changes) = queue.take(None) {
+                assert!(lock(&queue.waiting).bytes < MAX_BYTES + TRANSACTION_BYTES);
+                assert!(changes.len() <= 2, "{}", changes.len());
+                taken.extend(names(changes));
+            }
+            assert_eq!(taken, (0..40).map(|name| name.to_string()).collect::<Vec<_>>());
+        });
+    }
+
+    #[test]
+    fn a_closed_queue_gives_what_waits_and_refuses_the_rest() {
+        let queue = Queue::default();
+        queue.put(save(1, "a"));
+        queue.close();
+        let (reply, answer) = pending();
+        queue.put(Change::NewProducerId(reply));
+        assert_eq!(answer.wait(), Err(ErrorCode::KAFKA_STORAGE_ERROR));
+        assert_eq!(queue.take(None).map(names), Some(vec!["a".to_owned()]));
+        assert!(queue.take(None).is_none());
+        assert_eq!(Queue::default().take(Some(Instant::now())).map(names), Some(Vec::new()));
+    }
+}

@@ -15,6 +15,8 @@ use super::rows::{
 use crate::protocol::error_code::ErrorCode;
 use crate::protocol::wire::{Malformed, Reader};
 
+/// The most batches that one read gives.
+const MAX_BATCHES: usize = 16_384;
 /// The largest buffer that is made before there is something to put into it.
 const FIRST_ROOM: usize = 1 << 20;
 /// Where the bytes of a batch start whose number is its size.
@@ -134,7 +136,8 @@ impl LogReader {
             // Damage further on is found by whoever reads there; the batches before it are in order.
             let Ok(entry) = entry else { break };
             let bytes = entry.row.size as usize;
-            if size + bytes > max_bytes && !(chosen.is_empty() && at_least_one) {
+            let fits = size + bytes <= max_bytes && chosen.len() < MAX_BATCHES;
+            if !fits && !(chosen.is_empty() && at_least_one) {
                 break;
             }
             size += bytes;

@@ -20,12 +20,8 @@ use super::state::{Effect, TopicState};
 use super::{Appended, Bounds, Committed, MAX_PARTITIONS, Topic};
 use crate::protocol::error_code::ErrorCode;
 
-/// Memory that offsets and groups may take, by and large.
-const MAX_STATE_BYTES: usize = 256 << 20;
 /// What a row takes beside its own bytes.
 const ROW_BYTES: usize = 128;
-/// Producers that are remembered, each once for every partition; beyond, the one that was silent longest is forgotten.
-const MAX_PRODUCERS: usize = 100_000;
 
 /// The tables of a write transaction.
 pub(super) struct Tables<'t> {
@@ -189,7 +185,7 @@ impl<'l, 't> Changes<'l, 't> {
     }
 
     fn forget_surplus_producers(&mut self) {
-        while self.ledger.producers.len() > MAX_PRODUCERS {
+        while self.ledger.producers.len() > self.ledger.limits.producers {
             let Some((_, key)) = self.ledger.producers.oldest() else { return };
             self.ledger.producers.remove(&key);
             self.producers.insert(key);
@@ -316,14 +312,15 @@ impl<'l, 't> Changes<'l, 't> {
 
     /// Whether there is room for these rows of offsets and groups.
     fn fits<'r>(&self, rows: impl Iterator<Item = &'r (Vec<u8>, Vec<u8>)>) -> Result<bool, Fault> {
+        let limit = self.ledger.limits.bytes;
         let (mut before, mut after) = (0, 0);
         for (key, value) in rows {
             after += row_bytes(key, value);
-            if self.ledger.bytes + after > MAX_STATE_BYTES {
+            if self.ledger.bytes + after > limit {
                 before += self.tables.state.get(key.as_slice())?.map_or(0, |old| row_bytes(key, old.value()));
             }
         }
-        Ok(self.ledger.bytes + after - before <= MAX_STATE_BYTES || after <= before)
+        Ok(self.ledger.bytes + after - before <= limit || after <= before)
     }
 
     fn put_row(&mut self, key: &[u8], value: &[u8]) -> Result<(), Fault> {

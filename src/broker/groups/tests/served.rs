@@ -83,6 +83,7 @@ impl Broker {
             connection,
             gone: AtomicBool::new(false),
             session: 20_000,
+            rebalance: 60_000,
             instance: None,
             member: Membership::default(),
         }
@@ -92,6 +93,10 @@ impl Broker {
         let request = DescribeGroupsRequest::default().with_groups(vec![GroupId(text(group))]);
         let described = self.client(0).call(5, describe_groups::answer, request);
         described.groups[0].group_state.to_string()
+    }
+
+    fn members(&self) -> usize {
+        self.groups.describe(GROUP).map_or(0, |group| group.members.len())
     }
 
     fn wait_for_state(&self, state: &str) {
@@ -117,6 +122,7 @@ struct Client<'b> {
     connection: u64,
     gone: AtomicBool,
     session: i32,
+    rebalance: i32,
     instance: Option<&'static str>,
     member: Membership,
 }
@@ -151,7 +157,7 @@ impl Client<'_> {
         let request = JoinGroupRequest::default()
             .with_group_id(GroupId(text(GROUP)))
             .with_session_timeout_ms(self.session)
-            .with_rebalance_timeout_ms(60_000)
+            .with_rebalance_timeout_ms(self.rebalance)
             .with_member_id(text(&self.member.id))
             .with_group_instance_id(self.instance.map(text))
             .with_protocol_type(text("consumer"))
@@ -218,7 +224,8 @@ impl Client<'_> {
 
     /// Keeps its place: heartbeats, and joins again when asked to, until `done`.
     fn stay_until(&mut self, done: &AtomicBool) {
-        while !done.load(Ordering::SeqCst) {
+        let deadline = Instant::now() + DEADLINE;
+        while !done.load(Ordering::SeqCst) && Instant::now() < deadline {
             if !self.heartbeat().is_ok() {
                 self.become_member();
             }
@@ -407,7 +414,10 @@ fn a_member_whose_connection_is_gone_gives_way_long_before_its_session_ends() {
         two.become_member();
         broker.wait_for_state("Stable");
         broker.groups.connection_closed(2);
-        broker.wait_for_state("PreparingRebalance");
+        let deadline = Instant::now() + DEADLINE;
+        while broker.members() == 2 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         broker.wait_for_state("Stable");
         stop.store(true, Ordering::SeqCst);
         assert_eq!(survivor.join().unwrap(), 1);
@@ -446,8 +456,9 @@ fn a_silent_member_is_out_without_anybody_asking() {
 #[test]
 fn a_commit_of_who_lost_its_partitions_never_follows_one_of_the_next_owner() {
     let broker = Broker::new();
-    for round in 0..30_i64 {
+    for round in 0..20_i64 {
         let mut old = broker.client(1);
+        old.rebalance = 100;
         old.become_member();
         scope(|threads| {
             // Commits as fast as it can, without a look at heartbeats.
@@ -455,13 +466,12 @@ fn a_commit_of_who_lost_its_partitions_never_follows_one_of_the_next_owner() {
             let zombie = threads
                 .spawn(move || (0..).find(|offset| !old.commit(0, round * 1_000_000 + offset).is_ok()));
             let mut new = broker.client(2);
+            new.rebalance = 100;
             let next = threads.spawn(move || {
                 new.become_member();
                 assert_eq!(new.commit(0, round * 1_000_000 + 500_000), ErrorCode::NONE);
                 new
             });
-            broker.wait_for_state("PreparingRebalance");
-            broker.groups.connection_closed(1);
             let new = next.join().unwrap();
             zombie.join().unwrap();
             assert_eq!(new.committed(0), round * 1_000_000 + 500_000);
@@ -474,11 +484,11 @@ fn a_commit_of_who_lost_its_partitions_never_follows_one_of_the_next_owner() {
 fn a_crowd_that_comes_and_goes_ends_in_order() {
     let broker = Broker::new();
     scope(|threads| {
-        for connection in 1..=8 {
+        for connection in 1..=6 {
             let broker = &broker;
             threads.spawn(move || {
                 let mut random = Random::new(connection);
-                for _ in 0..10 {
+                for _ in 0..5 {
                     let mut client = broker.client(connection);
                     client.become_member();
                     for _ in 0..random.below(20) {
@@ -658,7 +668,7 @@ fn the_coordinator_is_where_the_client_is_connected_and_there_are_no_transaction
     for version in 1..=3 {
         let request = FindCoordinatorRequest::default().with_key(text("tx")).with_key_type(1);
         let answer = client.call(version, find_coordinator::answer, request);
-        assert_eq!(ErrorCode(answer.error_code), ErrorCode::INVALID_REQUEST);
+        assert_eq!(ErrorCode(answer.error_code), ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
         assert!(answer.error_message.unwrap().contains("no transactions"));
     }
 }
@@ -678,6 +688,7 @@ fn joins_outside_of_the_limits_are_refused() {
         let request = JoinGroupRequest::default()
             .with_group_id(GroupId(text(group)))
             .with_session_timeout_ms(10_000)
+            .with_rebalance_timeout_ms(60_000)
             .with_protocol_type(text("consumer"))
             .with_protocols(vec![protocol]);
         ErrorCode(client.call(3, join_group::answer, request).error_code)

@@ -1,13 +1,17 @@
 //! Offsets, groups, times, retention, and the file itself.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::super::{Bounds, OpenError, Retention, Store};
+use super::super::ledger::Limits;
+use super::super::{Bounds, Committed, OpenError, Retention, Store};
 use super::support::{Folder, Standing, append, at, batch, committed, numbered, refusal, values};
 use crate::protocol::error_code::ErrorCode;
+use crate::protocol::records::Batches;
+use crate::protocol::testing::Random;
 
 #[test]
 fn committed_offsets_and_groups_are_kept_in_the_order_they_came() {
@@ -90,12 +94,12 @@ fn old_batches_go_and_the_end_of_the_log_stays() {
     }
     standing.upkeep();
     assert_eq!(store.bounds("t", 0), Some(Bounds { log_start: 0, end: 8 }));
-    standing.now.store(1400, std::sync::atomic::Ordering::Relaxed);
+    standing.now.store(1400, Ordering::Relaxed);
     standing.upkeep();
     assert_eq!(store.bounds("t", 0), Some(Bounds { log_start: 2, end: 8 }));
     assert_eq!(store.read("t", 0, 1, 1, true), Err(ErrorCode::OFFSET_OUT_OF_RANGE));
     assert_eq!(values(store, "t", 0, 2).unwrap().len(), 6);
-    standing.now.store(5000, std::sync::atomic::Ordering::Relaxed);
+    standing.now.store(5000, Ordering::Relaxed);
     standing.upkeep();
     assert_eq!(store.bounds("t", 0), Some(Bounds { log_start: 8, end: 8 }));
     store.close();
@@ -130,7 +134,7 @@ fn producers_that_are_silent_for_a_day_are_forgotten() {
     let standing = Standing::open(&folder, Retention::default(), 0);
     standing.store.create_topic("t", 1).wait().unwrap();
     append(&standing.store, "t", 0, numbered(&["a"], 1, 5, 0, 0)).unwrap();
-    standing.now.store(24 * 3600 * 1000 + 1, std::sync::atomic::Ordering::Relaxed);
+    standing.now.store(24 * 3600 * 1000 + 1, Ordering::Relaxed);
     append(&standing.store, "t", 0, numbered(&["a"], 1, 6, 0, 0)).unwrap();
     standing.upkeep();
     assert_eq!(append(&standing.store, "t", 0, numbered(&["b"], 1, 5, 0, 33)).unwrap().base_offset, 2);
@@ -207,7 +211,7 @@ fn folder_and_file_are_their_owners_alone_and_a_shared_folder_is_refused() {
 fn a_file_that_is_no_database_is_refused_and_kept() {
     let folder = Folder::new();
     folder.open().close();
-    for bytes in [&b"something else"[..], &[b'x'; 9000], &[0, 1]] {
+    for bytes in [&b"something else"[..], &[b'x'; 9000], &[0, 1], &[0, 0, 0, 0, 7]] {
         std::fs::write(folder.file(), bytes).unwrap();
         assert!(matches!(refusal(&folder), OpenError::Damaged(_)));
         assert_eq!(std::fs::read(folder.file()).unwrap(), bytes);
@@ -215,4 +219,108 @@ fn a_file_that_is_no_database_is_refused_and_kept() {
     // What a crash right after the file was made leaves.
     std::fs::write(folder.file(), [0; 8192]).unwrap();
     folder.open().create_topic("t", 1).wait().unwrap();
+}
+
+#[test]
+fn offsets_and_groups_take_no_more_memory_than_allowed_and_what_is_there_can_be_changed() {
+    let folder = Folder::new();
+    let limits = || Limits { bytes: 100_000, producers: 10 };
+    let standing = Standing::with_limits(&folder, Retention::default(), 0, limits());
+    let store = &standing.store;
+    store.create_topic("t", 1).wait().unwrap();
+    let save = |store: &Store, group: &str, bytes| store.save_group(group, vec![1; bytes].into()).wait();
+    for group in 0..9 {
+        save(store, &group.to_string(), 10_000).unwrap();
+    }
+    assert_eq!(save(store, "another", 10_000), Err(ErrorCode::POLICY_VIOLATION));
+    save(store, "3", 10_000).unwrap();
+    assert_eq!(save(store, "3", 20_000), Err(ErrorCode::POLICY_VIOLATION));
+    save(store, "3", 5000).unwrap();
+    save(store, "another", 5000).unwrap();
+    let long = Committed { metadata: "x".repeat(10_000).into(), ..committed(1) };
+    let offsets = vec![("t".into(), 0, long)];
+    assert_eq!(store.commit_offsets("g", offsets.clone()).wait(), Err(ErrorCode::POLICY_VIOLATION));
+    assert_eq!(store.committed("g", "t", 0), None);
+    store.delete_group("5").wait().unwrap();
+    store.commit_offsets("g", offsets.clone()).wait().unwrap();
+    standing.store.close();
+    let standing = Standing::with_limits(&folder, Retention::default(), 0, limits());
+    assert_eq!(save(&standing.store, "5", 10_000), Err(ErrorCode::POLICY_VIOLATION));
+    standing.store.delete_topic("t").wait().unwrap();
+    standing.upkeep();
+    save(&standing.store, "5", 10_000).unwrap();
+}
+
+#[test]
+fn too_many_producers_make_the_one_that_was_silent_longest_forgotten() {
+    let folder = Folder::new();
+    let limits = Limits { producers: 10, ..Limits::default() };
+    let standing = Standing::with_limits(&folder, Retention::default(), 0, limits);
+    standing.store.create_topic("t", 1).wait().unwrap();
+    let send = |store: &Store, producer, sequence| {
+        append(store, "t", 0, numbered(&["x"], 1, producer, 0, sequence)).map(|appended| appended.base_offset)
+    };
+    for producer in 0..10 {
+        standing.now.store(producer, Ordering::Relaxed);
+        send(&standing.store, producer, 0).unwrap();
+    }
+    standing.now.store(100, Ordering::Relaxed);
+    assert_eq!(send(&standing.store, 0, 1), Ok(10));
+    assert_eq!(send(&standing.store, 10, 0), Ok(11));
+    // It was forgotten: any sequence will do. The others are known.
+    assert_eq!(send(&standing.store, 1, 7), Ok(12));
+    standing.store.close();
+    let store = folder.open();
+    assert_eq!(send(&store, 0, 1), Ok(10));
+    assert_eq!(send(&store, 1, 7), Ok(12));
+    assert_eq!(send(&store, 2, 7), Ok(13));
+    assert_eq!(send(&store, 3, 7), Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER));
+}
+
+#[test]
+fn readers_beside_retention_and_deletion_get_what_was_stored_or_an_error_code() {
+    let folder = Folder::new();
+    let retention = Retention { age: None, bytes: Some(2000) };
+    let standing = Standing::open(&folder, retention, 0);
+    let store = &standing.store;
+    store.create_topic("t", 1).wait().unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for reader in 0..3 {
+            let done = &done;
+            scope.spawn(move || {
+                let mut random = Random::new(reader);
+                while !done.load(Ordering::Relaxed) {
+                    let Some(bounds) = store.bounds("t", 0) else { continue };
+                    let offset = bounds.log_start + random.below(20) as i64;
+                    match store.read("t", 0, offset, 1000, true) {
+                        Ok((bytes, _)) => {
+                            for batch in Batches::new(&bytes) {
+                                let header = batch.unwrap().header;
+                                assert_eq!(header.max_timestamp, header.base_offset);
+                            }
+                        }
+                        Err(ErrorCode::OFFSET_OUT_OF_RANGE | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => {}
+                        Err(code) => panic!("{code} at {offset}"),
+                    }
+                    match store.offset_for_timestamp("t", 0, offset) {
+                        Ok(_) | Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => {}
+                        Err(code) => panic!("{code} at the time {offset}"),
+                    }
+                }
+            });
+        }
+        for number in 0..300 {
+            let offset = store.bounds("t", 0).unwrap().end;
+            append(store, "t", 0, batch(&["some value"], offset)).unwrap();
+            if number % 7 == 0 {
+                store.upkeep_now().wait().unwrap();
+            }
+            if number % 100 == 99 {
+                store.delete_topic("t").wait().unwrap();
+                store.create_topic("t", 1).wait().unwrap();
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use bytes::Bytes;
 
+use super::super::ledger::Limits;
 use super::super::{Append, Appended, Committed, OpenError, Retention, Store, open};
 use crate::protocol::compression::Compression;
 use crate::protocol::error_code::ErrorCode;
@@ -51,7 +52,12 @@ pub struct Standing {
 
 impl Standing {
     pub fn open(folder: &Folder, retention: Retention, now: i64) -> Standing {
-        let (opened, file) = open::open_folder(folder.path()).unwrap();
+        Standing::with_limits(folder, retention, now, Limits::default())
+    }
+
+    pub fn with_limits(folder: &Folder, retention: Retention, now: i64, limits: Limits) -> Standing {
+        let (mut opened, file) = open::open_folder(folder.path()).unwrap();
+        opened.ledger.limits = limits;
         let now = Arc::new(AtomicI64::new(now));
         let clock = now.clone();
         let clock = Arc::new(move || clock.load(Ordering::Relaxed));
