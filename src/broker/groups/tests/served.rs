@@ -668,7 +668,7 @@ fn the_coordinator_is_where_the_client_is_connected_and_there_are_no_transaction
     for version in 1..=3 {
         let request = FindCoordinatorRequest::default().with_key(text("tx")).with_key_type(1);
         let answer = client.call(version, find_coordinator::answer, request);
-        assert_eq!(ErrorCode(answer.error_code), ErrorCode::INVALID_REQUEST);
+        assert_eq!(ErrorCode(answer.error_code), ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
         assert!(answer.error_message.unwrap().contains("no transactions"));
     }
 }
