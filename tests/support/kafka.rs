@@ -24,6 +24,7 @@ impl Kafka {
         let kafka = Kafka::stopped(version, nodes);
         for node in &kafka.nodes {
             node.launch();
+            // The first to come is the one that serves.
             if version == EMBEDDED {
                 kafka.wait_ready();
             }
@@ -82,6 +83,17 @@ impl Kafka {
     pub fn start_node(&self, index: usize) {
         self.nodes[index].launch();
         self.wait_ready();
+    }
+
+    /// As [`Kafka::start_node`], by a shell script (see [`Node::launch_by`]).
+    pub fn start_node_by(&self, index: usize, script: &str) {
+        self.nodes[index].launch_by(script);
+        self.wait_ready();
+    }
+
+    /// Node `index`.
+    pub fn node(&self, index: usize) -> &Node {
+        &self.nodes[index]
     }
 
     /// Stops node `index` in an orderly way: it hands its partitions over first, if there is anybody to take them.

@@ -7,7 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use super::eventually;
 use super::http::Connection;
+use super::kafka::Kafka;
+use super::program::{Program, received_by};
+
+/// A broker that comes back after a kill needs up to half a minute until it takes messages again.
+pub const RECOVERY: Duration = Duration::from_secs(150);
 
 /// What the answers said about each message, by its number.
 #[derive(Debug, Default, Clone)]
@@ -44,6 +50,38 @@ impl Book {
         let mut seen = BTreeSet::new();
         let again: Vec<_> = consumed.iter().filter(|n| !seen.insert(**n)).collect();
         assert!(again.len() <= repeats, "{} consumed again, {repeats} allowed: {again:?}", again.len());
+    }
+
+    /// Reads the topic with Java's client and checks the answers against what is really stored, duplicates included.
+    pub fn check_topic(&self, kafka: &Kafka, topic: &str) {
+        let records = kafka.assistant().read(topic, false);
+        let values: Vec<String> = records
+            .iter()
+            .map(|r| String::from_utf8_lossy(r.value.as_deref().unwrap_or_default()).into_owned())
+            .collect();
+        let mut places: BTreeMap<u64, Vec<(i32, i64)>> = BTreeMap::new();
+        for (record, number) in records.iter().zip(numbers_of(&values)) {
+            places.entry(number).or_default().push((record.partition, record.offset));
+        }
+        let doubled: Vec<_> = places.iter().filter(|(_, places)| places.len() > 1).take(20).collect();
+        assert!(doubled.is_empty(), "stored more than once (number, places): {doubled:?}");
+        self.check(&numbers_of(&values), 0);
+        for (record, number) in records.iter().zip(numbers_of(&values)) {
+            if let Some(place) = self.stored.get(&number) {
+                let found = (record.partition, record.offset);
+                assert_eq!(*place, found, "message {number} is not where the answer says");
+            }
+        }
+    }
+
+    /// Waits until the consumers have printed every stored message, and checks that each of them printed so many again
+    /// at most: an outage of a cluster may cost it one, that in hand, whose commit the outage swallowed.
+    pub fn check_consumers(&self, consumers: &[&Program], repeats: usize) {
+        eventually("all that is stored is printed", RECOVERY, || {
+            let printed: BTreeSet<u64> = numbers_of(received_by(consumers)).into_iter().collect();
+            self.stored.keys().all(|number| printed.contains(number)).then_some(())
+        });
+        self.check(&numbers_of(received_by(consumers)), repeats * consumers.len());
     }
 }
 
@@ -89,6 +127,13 @@ impl Load {
     /// How many messages were stored so far.
     pub fn stored(&self) -> usize {
         self.book.lock().unwrap_or_else(PoisonError::into_inner).stored.len()
+    }
+
+    /// Waits until `count` more messages are stored: the channel works (again).
+    pub fn wait_for_progress(&self, count: usize) {
+        let goal = self.stored() + count;
+        let enough = || (self.stored() >= goal).then_some(());
+        eventually(&format!("{count} more messages are stored"), RECOVERY, enough);
     }
 
     /// Waits until all messages have their answers.

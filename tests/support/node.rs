@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub struct Node {
     folder: PathBuf,
     command: Box<dyn Fn() -> Command + Send + Sync>,
     process: Mutex<Option<Guarded>>,
+    /// How long the log was when it was started last.
+    logged: AtomicUsize,
 }
 
 impl Node {
@@ -31,14 +34,49 @@ impl Node {
         command: impl Fn() -> Command + Send + Sync + 'static,
     ) -> Node {
         fs::create_dir_all(folder).expect("a folder for a node");
-        Node { id, port, folder: folder.to_owned(), command: Box::new(command), process: Mutex::new(None) }
+        Node {
+            id,
+            port,
+            folder: folder.to_owned(),
+            command: Box::new(command),
+            process: Mutex::new(None),
+            logged: AtomicUsize::new(0),
+        }
     }
 
     /// Starts it.
     pub fn launch(&self) {
+        self.launch_as((self.command)());
+    }
+
+    /// Starts it by a shell that does something first, like setting a limit: `exec "$@"` stands for the node.
+    pub fn launch_by(&self, script: &str) {
+        let own = (self.command)();
+        let mut command = Command::new("sh");
+        command.args(["-c", script, "sh"]).arg(own.get_program()).args(own.get_args());
+        own.get_current_dir().into_iter().for_each(|folder| _ = command.current_dir(folder));
+        self.launch_as(command);
+    }
+
+    fn launch_as(&self, command: Command) {
         let mut process = self.process();
         assert!(process.is_none(), "node {} runs already", self.id);
-        *process = Some(self.spawn((self.command)()));
+        self.logged.store(self.log().len(), Ordering::Relaxed);
+        *process = Some(self.spawn(command));
+    }
+
+    /// Waits for a line with all of these words in what it has printed since it was started.
+    pub fn wait_for_log(&self, words: &[&str]) -> String {
+        eventually(&format!("node {} logs {words:?}", self.id), PATIENCE, || {
+            let log = self.log();
+            let mut new = log.get(self.logged.load(Ordering::Relaxed)..)?.lines();
+            new.find(|line| words.iter().all(|word| line.contains(word))).map(str::to_owned)
+        })
+    }
+
+    /// Whether it answers a request, at once.
+    pub fn answers(&self) -> bool {
+        self.known_brokers().is_ok()
     }
 
     /// Starts any command that prints into this node's log.
