@@ -81,30 +81,16 @@ class Process:
         return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
 
 
-class Kafka:
-    """One real broker with Kafka's default settings."""
+class Broker:
+    """A broker as a process, and what the measurements ask of it; its kinds say how it is started."""
 
-    def __init__(self, folder):
-        self.port, controller = free_port(), free_port()
-        self.bootstrap = f"127.0.0.1:{self.port}"
-        properties = folder / "server.properties"
-        properties.write_text(
-            "process.roles=broker,controller\nnode.id=1\ncontroller.listener.names=CONTROLLER\n"
-            f"controller.quorum.voters=1@127.0.0.1:{controller}\n"
-            f"listeners=PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{controller}\n"
-            f"log.dirs={folder / 'data'}\noffsets.topic.replication.factor=1\n"
-            "transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n"
-            "group.initial.rebalance.delay.ms=0\nauto.create.topics.enable=false\n"
-        )
-        self.log = open(folder / "kafka.log", "wb")
-        java = ["java", "-Xmx1g", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", JARS]
-        format_command = [*java, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", properties]
-        subprocess.run([str(w) for w in format_command], check=True, stdout=self.log, stderr=self.log)
-        self.process = Process([*java, "kafka.Kafka", properties], stdout=self.log, stderr=self.log)
+    def __init__(self, port, process):
+        self.port, self.process = port, process
+        self.bootstrap = f"127.0.0.1:{port}"
 
     def __enter__(self):
-        wait_for("Kafka listens", 60, lambda: accepts(self.port))
-        self.admin = wait_for("Kafka answers", 60, self._try_admin)
+        wait_for("the broker listens", 60, lambda: accepts(self.port))
+        self.admin = wait_for("the broker answers", 60, self._try_admin)
         return self
 
     def _try_admin(self):
@@ -113,7 +99,6 @@ class Kafka:
 
     def __exit__(self, *problem):
         self.process.__exit__(*problem)
-        self.log.close()
 
     def create_topic(self, name):
         self.admin.create_topics([NewTopic(name, PARTITIONS, 1)])
@@ -140,6 +125,42 @@ class Kafka:
             producer.send(topic, BODY, partition=number % PARTITIONS)
         producer.flush()
         producer.close()
+
+
+class Kafka(Broker):
+    """One real broker with Kafka's default settings."""
+
+    name = "Kafka 4.3.1"
+
+    def __init__(self, folder):
+        port, controller = free_port(), free_port()
+        properties = folder / "server.properties"
+        properties.write_text(
+            "process.roles=broker,controller\nnode.id=1\ncontroller.listener.names=CONTROLLER\n"
+            f"controller.quorum.voters=1@127.0.0.1:{controller}\n"
+            f"listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n"
+            f"log.dirs={folder / 'data'}\noffsets.topic.replication.factor=1\n"
+            "transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n"
+            "group.initial.rebalance.delay.ms=0\nauto.create.topics.enable=false\n"
+        )
+        java = ["java", "-Xmx1g", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", JARS]
+        format_command = [*java, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", properties]
+        with open(folder / "kafka.log", "wb") as log:
+            subprocess.run([str(w) for w in format_command], check=True, stdout=log, stderr=log)
+            super().__init__(port, Process([*java, "kafka.Kafka", properties], stdout=log, stderr=log))
+
+
+class Embedded(Broker):
+    """The embedded broker, in a process that does nothing else."""
+
+    name = "the embedded broker"
+
+    def __init__(self, folder, programs):
+        port = free_port()
+        settings = ("kafka.bootstrap_servers=[]", f"embedded.listen=127.0.0.1:{port}", "embedded.data_dir=data",
+                    f"adapter.listen=127.0.0.1:{free_port()}", "log.file=", "log.level=warn")
+        command = [programs / "adapter", *(word for setting in settings for word in ("--set", setting))]
+        super().__init__(port, Process(command, cwd=folder))
 
 
 class Ours:
@@ -235,13 +256,15 @@ def main():
     parser.add_argument("--seconds", type=int, default=8)
     parser.add_argument("--messages", type=int, default=20_000)
     parser.add_argument("--only", choices=("ours", "seed"))
+    parser.add_argument("--broker", choices=("kafka", "embedded"), default="kafka")
     options = parser.parse_args()
     contestants = {"ours": (Ours(options.programs), options.messages), "seed": (Seed(), options.messages // 4)}
     chosen = [contestants[options.only]] if options.only else list(contestants.values())
     folder = pathlib.Path(tempfile.mkdtemp(prefix="point-to-point-bench-"))
     try:
-        with Kafka(folder) as kafka:
-            print("HTTP -> stored (acks=all)\n"
+        broker = Embedded(folder, pathlib.Path(options.programs)) if options.broker == "embedded" else Kafka(folder)
+        with broker as kafka:
+            print(f"on {broker.name}\n\nHTTP -> stored (acks=all)\n"
                   f"{'':28} {'connections':>11} {'req/s':>9} {'p50 ms':>8} {'p99 ms':>8} {'CPU s/1000':>11} "
                   f"{'MiB':>7}   end offsets = 200s")
             for contestant, _ in chosen:
@@ -251,6 +274,8 @@ def main():
                   f"{'':28} {'messages/s':>11} {'CPU s/1000':>11} {'MiB':>7}   committed = printed")
             for contestant, count in chosen:
                 measure_consuming(kafka, contestant, count, folder)
+            print(f"\n{broker.name} itself: {broker.process.cpu_seconds():.0f} CPU seconds, "
+                  f"{broker.process.peak_mib():.0f} MiB")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

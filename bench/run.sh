@@ -5,6 +5,7 @@
 #   --seconds N    length of each HTTP measurement (8)
 #   --messages N   messages for each consumer (20000 for ours, a quarter of that for the seed)
 #   --only NAME    ours or seed
+#   --broker NAME  kafka (as above) or embedded: the same on the embedded broker
 set -eu
 cd "$(dirname "$0")/.."
 

@@ -12,12 +12,13 @@ compile_error!(
 use std::fs::DirBuilder;
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use tiny_http::{Header, Request, Response, Server};
 
@@ -156,10 +157,18 @@ pub(super) fn random_word() -> Result<String> {
 /// A directory for this user alone, removed in the end.
 struct PrivateDirectory(PathBuf);
 
+/// What the names of these directories begin with.
+const DIRECTORY_PREFIX: &str = "point-to-point-";
+
+/// A directory younger than this may not have its socket yet.
+const SETTLED: Duration = Duration::from_secs(60);
+
 impl PrivateDirectory {
     /// In the system's directory for temporary files.
     fn create() -> Result<PrivateDirectory> {
-        let path = std::env::temp_dir().join(format!("point-to-point-{}", random_word()?));
+        let temporary = std::env::temp_dir();
+        remove_left_behind(&temporary);
+        let path = temporary.join(format!("{DIRECTORY_PREFIX}{}", random_word()?));
         DirBuilder::new().mode(0o700).create(&path).map_err(|error| {
             Error::new(format!("cannot create {} for the HTTP handlers' socket", path.display()))
                 .caused_by(error)
@@ -168,7 +177,27 @@ impl PrivateDirectory {
     }
 
     fn socket(&self) -> PathBuf {
-        Path::new(&self.0).join("http")
+        socket_in(&self.0)
+    }
+}
+
+fn socket_in(directory: &Path) -> PathBuf {
+    directory.join("http")
+}
+
+/// Removes the directories of endpoints that were killed: those on whose socket nobody listens any more.
+fn remove_left_behind(temporary: &Path) {
+    for entry in std::fs::read_dir(temporary).into_iter().flatten().flatten() {
+        let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(DIRECTORY_PREFIX));
+        let age = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
+        if !ours || age().is_none_or(|age| age < SETTLED) {
+            continue;
+        }
+        let knocked = UnixStream::connect(socket_in(&entry.path()));
+        if knocked.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+            // Another endpoint may be faster.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
 }
 
@@ -177,5 +206,33 @@ impl Drop for PrivateDirectory {
         if let Err(error) = std::fs::remove_dir_all(&self.0) {
             log::warn!("cannot remove {}: {error}", self.0.display());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File, FileTimes};
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn what_a_killed_endpoint_left_behind_is_removed_and_what_is_in_use_is_not() {
+        let temporary = PrivateDirectory::create().unwrap();
+        let long_ago = FileTimes::new().set_modified(SystemTime::now() - 2 * SETTLED);
+        let endpoint = |name: &str| {
+            let path = temporary.0.join(name);
+            fs::create_dir(&path).unwrap();
+            let listener = UnixListener::bind(socket_in(&path)).unwrap();
+            File::open(&path).unwrap().set_times(long_ago).unwrap();
+            (path, listener)
+        };
+        let (running, _listener) = endpoint("point-to-point-running");
+        let (other, listener) = endpoint("another-program");
+        drop(listener);
+        let (killed, listener) = endpoint("point-to-point-killed");
+        drop(listener);
+        remove_left_behind(&temporary.0);
+        assert!(running.exists() && other.exists() && !killed.exists());
     }
 }

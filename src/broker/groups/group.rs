@@ -1,9 +1,9 @@
 //! The state of one group, and how it gets from one generation to the next.
 //!
-//! Kafka's classic protocol, as its `GroupCoordinator` has it (KIP-62, KIP-345, KIP-394): members join, one of them leads,
-//! gets everybody's metadata and brings the assignment, everybody gets its own part. Nothing here does I/O, waits or
-//! asks for the time: the caller does, and gives the answers of [`Group::take_joined`] and [`Group::take_synced`] to
-//! those who wait for them.
+//! Kafka's classic protocol, as its `GroupCoordinator` has it (KIP-62, KIP-345, KIP-394): members join, one
+//! of them leads, gets everybody's metadata and brings the assignment, everybody gets its own part. Nothing
+//! here does I/O, waits or asks for the time: the caller does, and gives the answers of
+//! [`Group::take_joined`] and [`Group::take_synced`] to those who wait for them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -256,8 +256,8 @@ impl Group {
         if let Some(instance) = instance {
             let current = self.instances.get(instance).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
             if **current != *member_id {
-                // The id that a member got just before a hand-over may not have been stored. Then it is asked to take its
-                // place again; nobody is told to end for good on the word of an old record.
+                // The id that a member got just before a hand-over may not have been stored. Then it is asked
+                // to take its place again; nobody is told to end for good on the word of an old record.
                 let heard = self.members.get(current).is_some_and(|member| member.heard);
                 return Err(if heard { ErrorCode::FENCED_INSTANCE_ID } else { ErrorCode::UNKNOWN_MEMBER_ID });
             }
@@ -305,8 +305,8 @@ impl Group {
         self.members.values().map(|member| member.rebalance_timeout).max().unwrap_or_default()
     }
 
-    /// Starts a rebalance where there is none yet, and completes it if nobody is missing. The first member of a group
-    /// does not wait for others.
+    /// Starts a rebalance where there is none yet, and completes it if nobody is missing. The first member of
+    /// a group does not wait for others.
     pub(super) fn rebalance(&mut self, now: Instant, why: &str) {
         match self.state {
             State::Empty => {
@@ -356,7 +356,8 @@ impl Group {
         }
     }
 
-    /// Ends the joining with whoever is there: dynamic members that have not come are out, static ones keep their place.
+    /// Ends the joining with whoever is there: dynamic members that have not come are out, static ones keep
+    /// their place.
     pub(super) fn complete(&mut self, now: Instant) {
         let missing = |member: &Member| member.joining.is_none() && member.instance.is_none();
         let late: Vec<Arc<str>> =

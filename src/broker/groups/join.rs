@@ -147,7 +147,8 @@ impl Group {
         Step::Wait(ticket)
     }
 
-    /// A process that has started anew takes the place of its predecessor; who still acts for that one is fenced.
+    /// A process that has started anew takes the place of its predecessor; who still acts for that one is
+    /// fenced.
     fn replace(&mut self, old: &Arc<str>, join: Join, now: Instant) -> Step<JoinAnswer> {
         let id = join.fresh_id.clone();
         let leader = self.leader.clone().unwrap_or_default();
@@ -171,7 +172,8 @@ impl Group {
             if let Some(member) = self.members.get_mut(&id) {
                 member.joining = None;
             }
-            // It hears the leader's id of before, so that it makes no assignment: that would not be asked of it now.
+            // It hears the leader's id of before, so that it makes no assignment: that would not be asked of
+            // it now.
             return Step::Done(JoinAnswer { leader, members: Vec::new(), ..self.joined_answer(&id) });
         }
         self.rebalance(now, "a static member takes its place again");

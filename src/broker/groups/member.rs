@@ -19,7 +19,8 @@ pub enum Link {
     Lost(Instant),
 }
 
-/// One of the ways of assigning partitions that a member can do: name and metadata (for consumers the subscription).
+/// One of the ways of assigning partitions that a member can do: name and metadata (for consumers the
+/// subscription).
 pub type Protocol = (Arc<str>, Bytes);
 
 /// A member of a group.
@@ -60,8 +61,8 @@ impl Member {
         self.stay(now);
     }
 
-    /// Heard of in a commit, for which some clients have a connection of their own: the connection of its heartbeats
-    /// counts as long as it stands.
+    /// Heard of in a commit, for which some clients have a connection of their own: the connection of its
+    /// heartbeats counts as long as it stands.
     pub fn hear_commit(&mut self, connection: u64, now: Instant) {
         if matches!(self.link, Link::Lost(_)) {
             self.link = Link::Connected(connection);

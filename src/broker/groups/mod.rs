@@ -1,14 +1,15 @@
 //! The coordinator of consumer groups: members, generations, committed offsets.
 //!
-//! - [`group`]: the state of one group, without I/O, in [`join`], [`sync`] and [`presence`]; [`member`]: its members
+//! - [`group`]: the state of one group, without I/O, with [`join`], [`sync`] and [`presence`]
+//! - [`member`]: its members
 //! - [`record`]: a group as it is stored
 //! - [`waiting`]: JoinGroup and SyncGroup, which wait; [`offsets`], [`overview`]: the other requests
 //! - `timer`: the thread that sees to timeouts
 //! - [`limits`]: what groups may hold
 //!
-//! A group has one lock. What has to be stored is handed to the store under it, so that it is stored in the order in
-//! which it happened: the commit of a member that has been fenced never comes after one of its successor. Waiting for
-//! the disk happens outside of the lock, and before the answer.
+//! A group has one lock. What has to be stored is handed to the store under it, so that it is stored in the
+//! order in which it happened: the commit of a member that has been fenced never comes after one of its
+//! successor. Waiting for the disk happens outside of the lock, and before the answer.
 
 pub mod group;
 pub mod join;
@@ -96,8 +97,8 @@ struct Acted<T> {
 }
 
 impl Groups {
-    /// Loads the groups of `store`, and starts the thread that sees to their timeouts. Members go on as they were, with
-    /// their whole session timeout from now.
+    /// Loads the groups of `store`, and starts the thread that sees to their timeouts. Members go on as they
+    /// were, with their whole session timeout from now.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -128,8 +129,8 @@ impl Groups {
         Ok(Groups { shared, timer: Mutex::new(Some(thread)) })
     }
 
-    /// A client's connection is gone: its dynamic members go after a short grace, unless they are heard of over
-    /// another one.
+    /// A client's connection is gone: its dynamic members go after a short grace, unless they are heard of
+    /// over another one.
     pub fn connection_closed(&self, connection: u64) {
         let now = Instant::now();
         for slot in self.shared.all() {
@@ -143,8 +144,9 @@ impl Groups {
         }
     }
 
-    /// Stops: waiting requests and all later ones get NOT_COORDINATOR, so that clients look for the next holder, and no
-    /// member is removed any more. To be called before connections are closed, as the next holder needs the members.
+    /// Stops: waiting requests and all later ones get NOT_COORDINATOR, so that clients look for the next
+    /// holder, and no member is removed any more. To be called before connections are closed, as the next
+    /// holder needs the members.
     pub fn stop(&self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
         self.shared.timer.stop();
@@ -199,11 +201,12 @@ impl Shared {
         Ok(Some(slot))
     }
 
-    /// Does something to a group under its lock, and hands what is to be stored to the store. `None`: there is no such
-    /// group, and none was to be created.
+    /// Does something to a group under its lock, and hands what is to be stored to the store. `None`: there
+    /// is no such group, and none was to be created.
     ///
     /// # Errors
-    /// NOT_COORDINATOR once the broker stops; INVALID_GROUP_ID and POLICY_VIOLATION (too many groups) from creating.
+    /// NOT_COORDINATOR once the broker stops; INVALID_GROUP_ID and POLICY_VIOLATION (too many groups) from
+    /// creating.
     fn act<T>(
         &self,
         name: &str,
@@ -268,8 +271,9 @@ impl Shared {
     }
 }
 
-/// What a client is told when the store refuses. That the database has failed is the coordinator's trouble: clients look
-/// for it and try again, each time after a pause. A refusal of the store for its own reasons stays what it is.
+/// What a client is told when the store refuses. That the database has failed is the coordinator's trouble:
+/// clients look for it and try again, each time after a pause. A refusal of the store for its own reasons
+/// stays what it is.
 fn store_error(code: ErrorCode) -> ErrorCode {
     match code {
         ErrorCode::KAFKA_STORAGE_ERROR | ErrorCode::REQUEST_TIMED_OUT => ErrorCode::COORDINATOR_NOT_AVAILABLE,

@@ -90,7 +90,8 @@ impl Groups {
     /// OffsetDelete: the result for each partition, in order.
     ///
     /// # Errors
-    /// GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP for a group with members that are no consumers; what the store says.
+    /// GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP for a group with members that are no consumers; what the store
+    /// says.
     pub fn delete_offsets(&self, group: &str, partitions: &[Partition]) -> Result<Vec<ErrorCode>, ErrorCode> {
         let store = &self.shared.store;
         let delete = |group: &mut Group, _| -> Result<(Vec<ErrorCode>, Option<Pending<()>>), ErrorCode> {

@@ -90,8 +90,8 @@ impl Groups {
     /// DeleteGroups, for one group: its state and its committed offsets.
     ///
     /// # Errors
-    /// GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP; COORDINATOR_NOT_AVAILABLE if it could not be stored, NOT_COORDINATOR once the
-    /// broker stops.
+    /// GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP; COORDINATOR_NOT_AVAILABLE if it could not be stored,
+    /// NOT_COORDINATOR once the broker stops.
     pub fn delete(&self, group: &str) -> Result<(), ErrorCode> {
         let shared = &self.shared;
         let delete = |group: &mut Group, _| {

@@ -42,11 +42,12 @@ impl Group {
         }
     }
 
-    /// Whether a commit may be stored now. A generation below 0 is that of a client which is no member: it may commit
-    /// to a group without members.
+    /// Whether a commit may be stored now. A generation below 0 is that of a client which is no member: it
+    /// may commit to a group without members.
     ///
     /// # Errors
-    /// UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID, ILLEGAL_GENERATION; REBALANCE_IN_PROGRESS between joining and assignment.
+    /// UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID, ILLEGAL_GENERATION; REBALANCE_IN_PROGRESS between joining and
+    /// assignment.
     pub fn commit(
         &mut self,
         who: &Identity,
@@ -90,8 +91,8 @@ impl Group {
         Ok(())
     }
 
-    /// A connection is gone: dynamic members that were last heard of over it have a moment to come back. Tells whether
-    /// there were any.
+    /// A connection is gone: dynamic members that were last heard of over it have a moment to come back.
+    /// Tells whether there were any.
     pub fn connection_closed(&mut self, connection: u64, now: Instant) -> bool {
         let mut lost = false;
         for member in self.members.values_mut().filter(|m| m.link == Link::Connected(connection)) {
@@ -155,7 +156,8 @@ impl Group {
         members.chain(pending).chain(self.rebalance_deadline).chain(sync).chain(idle).min()
     }
 
-    /// Whether the group has had no members and no commits for so long that it may be forgotten if it has no offsets.
+    /// Whether the group has had no members and no commits for so long that it may be forgotten if it has no
+    /// offsets.
     pub fn is_idle(&self, now: Instant) -> bool {
         self.state == State::Empty && self.pending.is_empty() && self.idle_since + IDLE <= now
     }

@@ -1,8 +1,8 @@
 //! A group as it is stored, so that its members and its generation outlive the process that serves it.
 //!
-//! A format of our own: a version byte, the fields in the protocol's primitive types (`protocol::wire`), and the
-//! CRC-32C of all before it. What may be null has a byte before it that says whether it is there. Stored is a group
-//! that is stable or empty; which of the two, its members say.
+//! A format of our own: a version byte, the fields in the protocol's primitive types (`protocol::wire`), and
+//! the CRC-32C of all before it. What may be null has a byte before it that says whether it is there. Stored
+//! is a group that is stable or empty; which of the two, its members say.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -53,7 +53,8 @@ pub fn encode(group: &Group) -> Bytes {
     Bytes::from(writer.into_vec())
 }
 
-/// The group that `bytes` were stored for. Its members have their whole session timeout from `now`, and no connection.
+/// The group that `bytes` were stored for. Its members have their whole session timeout from `now`, and no
+/// connection.
 ///
 /// # Errors
 /// [`Damaged`] for anything that [`encode`] does not write.

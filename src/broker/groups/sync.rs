@@ -80,7 +80,8 @@ impl Group {
         self.save = Some(Save::Assignment(self.generation));
     }
 
-    /// The assignment of `generation` is stored, or why it could not be. Says nothing to a group that has gone on since.
+    /// The assignment of `generation` is stored, or why it could not be. Says nothing to a group that has
+    /// gone on since.
     pub fn stored(&mut self, generation: i32, stored: Result<(), ErrorCode>, now: Instant) {
         if self.state != State::CompletingRebalance || self.generation != generation || !self.storing {
             return;

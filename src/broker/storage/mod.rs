@@ -1,6 +1,6 @@
 //! The store of the embedded broker: one database, in which everything that was acknowledged survives a crash.
 //!
-//! - `open`: the folder, the lock, what is read into memory
+//! - `open`, `load`: the folder, the lock, what is read into memory
 //! - `checked_file`: checksums below the database, so that it never believes a byte that it did not write
 //! - `rows`: tables, keys and values
 //! - `queue`, `writer`, `transaction`: changes, in order, on one thread; all that wait share a transaction and its sync
@@ -15,6 +15,7 @@
 mod checked_file;
 mod fault;
 mod ledger;
+mod load;
 mod open;
 mod pending;
 mod producers;

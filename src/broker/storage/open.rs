@@ -1,6 +1,5 @@
 //! Opening the database: the folder, the lock, what has to be in memory.
 
-use std::collections::{BTreeSet, HashMap};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Bound;
@@ -8,18 +7,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use redb::backends::FileBackend;
-use redb::{
-    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend,
-};
+use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageBackend};
 
+use super::OpenError;
 use super::checked_file::CheckedFile;
 use super::fault::{Fault, guarded};
-use super::ledger::{Ledger, LedgerTopic, Limits, Producers};
-use super::rows::{META_KEY, Meta, PartitionRow, Row, STATE, TopicRow};
-use super::state::{GroupState, State, TopicState};
-use super::transaction::row_bytes;
+use super::ledger::Ledger;
+use super::load::load;
+use super::rows::{META_KEY, Meta};
+use super::state::State;
 use super::writer::commit_durably;
-use super::{Bounds, Committed, MAX_PARTITIONS, OpenError, Topic};
 
 /// The database's file in its folder.
 const FILE_NAME: &str = "point-to-point.redb";
@@ -140,102 +137,6 @@ fn create_tables(database: &Database) -> Result<(), Fault> {
         tables.state.insert(META_KEY, meta.to_bytes().as_slice())?;
         Ok(())
     })
-}
-
-/// Rows as they are found, to be put together.
-#[derive(Default)]
-struct Loaded {
-    meta: Option<Meta>,
-    topics: HashMap<u32, TopicRow>,
-    partitions: HashMap<(u32, i32), PartitionRow>,
-    producers: Producers,
-    emptied: BTreeSet<u32>,
-    groups: Vec<(Arc<str>, bytes::Bytes)>,
-    offsets: Vec<(Arc<str>, u32, i32, Committed)>,
-    bytes: usize,
-}
-
-fn load(database: &Database) -> Result<(Ledger, State), Fault> {
-    let transaction = database.begin_read()?;
-    let table = transaction.open_table(STATE)?;
-    let (mut loaded, mut count) = (Loaded::default(), 0);
-    for row in table.iter()? {
-        let (key, value) = row?;
-        count += 1;
-        let bytes = row_bytes(key.value(), value.value());
-        match Row::read(key.value(), value.value())? {
-            Row::Meta(meta) => loaded.meta = Some(meta),
-            Row::Topic(number, topic) => {
-                loaded.topics.insert(number, topic);
-            }
-            Row::Partition(number, partition, row) => {
-                loaded.partitions.insert((number, partition), row);
-            }
-            Row::Producer(number, partition, id, producer) => {
-                loaded.producers.put((number, partition, id), producer);
-            }
-            Row::Emptied(number) => {
-                loaded.emptied.insert(number);
-            }
-            Row::Offset(group, number, partition, committed) => {
-                loaded.bytes += bytes;
-                loaded.offsets.push((group, number, partition, committed));
-            }
-            Row::Group(group, state) => {
-                loaded.bytes += bytes;
-                loaded.groups.push((group, state));
-            }
-        }
-    }
-    if count != table.len()? {
-        return Err(Fault::Damaged(format!("{count} rows where {} were stored", table.len()?)));
-    }
-    loaded.put_together()
-}
-
-impl Loaded {
-    fn put_together(mut self) -> Result<(Ledger, State), Fault> {
-        let meta = self.meta.ok_or_else(|| Fault::Damaged("its first row is missing".to_owned()))?;
-        for number in &self.emptied {
-            self.producers.forget_topic(*number);
-        }
-        let mut ledger = Ledger {
-            meta,
-            topics: HashMap::new(),
-            partitions: self.partitions.len(),
-            producers: self.producers,
-            emptied: self.emptied,
-            bytes: self.bytes,
-            limits: Limits::default(),
-        };
-        let mut state = State::default();
-        for (number, row) in self.topics {
-            let mut logs = Vec::new();
-            for partition in 0..row.partitions.min(i32::try_from(MAX_PARTITIONS).unwrap_or(i32::MAX)) {
-                let log = self.partitions.remove(&(number, partition));
-                let missing = || Fault::Damaged(format!("topic {} has lost a partition", row.name));
-                logs.push(log.ok_or_else(missing)?);
-            }
-            let bounds = logs.iter().map(|log| Bounds { log_start: log.log_start, end: log.end }).collect();
-            let topic = Topic { name: row.name.clone(), id: row.id, partitions: row.partitions };
-            state.names.insert(number, row.name.clone());
-            state.topics.insert(row.name.clone(), TopicState { topic, number, bounds });
-            ledger.topics.insert(row.name, LedgerTopic { number, logs });
-        }
-        if !self.partitions.is_empty() {
-            return Err(Fault::Damaged("it has partitions of no topic".to_owned()));
-        }
-        for (group, bytes) in self.groups {
-            state.groups.entry(group).or_insert_with(GroupState::default).state = Some(bytes);
-        }
-        for (group, number, partition, committed) in self.offsets {
-            // Offsets of a topic that was deleted are on their way out.
-            if state.names.contains_key(&number) {
-                state.groups.entry(group).or_default().offsets.insert((number, partition), committed);
-            }
-        }
-        Ok((ledger, state))
-    }
 }
 
 /// Creates the folder for its owner alone. One that others may enter is narrowed if it holds nothing else, and refused

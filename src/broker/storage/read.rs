@@ -137,7 +137,8 @@ impl LogReader {
             let Ok(entry) = entry else { break };
             let bytes = entry.row.size as usize;
             let fits = size + bytes <= max_bytes && chosen.len() < MAX_BATCHES;
-            if !fits && !(chosen.is_empty() && at_least_one) {
+            let is_due = at_least_one && chosen.is_empty();
+            if !fits && !is_due {
                 break;
             }
             size += bytes;

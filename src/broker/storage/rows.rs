@@ -128,15 +128,15 @@ impl PartitionRow {
 
 /// One row of [`STATE`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Row {
+pub(super) enum Row<'r> {
     Meta(Meta),
     Topic(u32, TopicRow),
     Partition(u32, i32, PartitionRow),
     Producer(u32, i32, i64, Producer),
     /// The number of a deleted topic some of whose rows are still there.
     Emptied(u32),
-    Offset(Arc<str>, u32, i32, Committed),
-    Group(Arc<str>, Bytes),
+    Offset(&'r str, u32, i32, Committed),
+    Group(&'r str, Bytes),
 }
 
 /// The key of the one [`Meta`].
@@ -273,12 +273,12 @@ impl Committed {
     }
 }
 
-impl Row {
+impl<'r> Row<'r> {
     /// A row as it stands in the table.
     ///
     /// # Errors
     /// It is none that this version writes.
-    pub(super) fn read(key: &[u8], value: &[u8]) -> Result<Row, Malformed> {
+    pub(super) fn read(key: &'r [u8], value: &'r [u8]) -> Result<Row<'r>, Malformed> {
         let (mut key, mut value) = (Reader::new(key), Reader::new(value));
         let kind = u8::from_be_bytes(key.i8()?.to_be_bytes());
         let row = match kind {
@@ -292,8 +292,7 @@ impl Row {
             PRODUCER => Row::Producer(key.u32()?, key.i32()?, key.i64()?, Producer::read(&mut value)?),
             EMPTIED => Row::Emptied(key.u32()?),
             OFFSET => {
-                let mut group = Reader::new(key.bytes()?);
-                let group = text(&mut group)?;
+                let group = text(&mut Reader::new(key.bytes()?))?;
                 Row::Offset(group, key.u32()?, key.i32()?, read_committed(&mut value)?)
             }
             GROUP => {
@@ -325,15 +324,15 @@ fn read_topic(value: &mut Reader<'_>) -> Result<TopicRow, Malformed> {
     if partitions < 1 {
         return Err(value.malformed("a topic without partitions"));
     }
-    Ok(TopicRow { name: text(value)?, id: u128::from_be_bytes(id), partitions })
+    Ok(TopicRow { name: text(value)?.into(), id: u128::from_be_bytes(id), partitions })
 }
 
 fn read_committed(value: &mut Reader<'_>) -> Result<Committed, Malformed> {
-    Ok(Committed { offset: value.i64()?, leader_epoch: value.i32()?, metadata: text(value)? })
+    Ok(Committed { offset: value.i64()?, leader_epoch: value.i32()?, metadata: text(value)?.into() })
 }
 
 /// The rest, as text.
-fn text(reader: &mut Reader<'_>) -> Result<Arc<str>, Malformed> {
+fn text<'r>(reader: &mut Reader<'r>) -> Result<&'r str, Malformed> {
     let bytes = reader.take(reader.remaining())?;
-    std::str::from_utf8(bytes).map(Arc::from).map_err(|_| reader.malformed("text that is not UTF-8"))
+    std::str::from_utf8(bytes).map_err(|_| reader.malformed("text that is not UTF-8"))
 }

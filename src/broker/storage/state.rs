@@ -53,6 +53,14 @@ impl State {
         Some((topic.number, *bounds))
     }
 
+    /// Changes a group, which is made if it is not there.
+    pub(super) fn change_group(&mut self, name: &str, change: impl FnOnce(&mut GroupState)) {
+        match self.groups.get_mut(name) {
+            Some(group) => change(group),
+            None => change(self.groups.entry(name.into()).or_default()),
+        }
+    }
+
     /// Makes a change visible.
     pub(super) fn apply(&mut self, effect: Effect) {
         match effect {

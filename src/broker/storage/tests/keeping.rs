@@ -8,7 +8,9 @@ use bytes::Bytes;
 
 use super::super::ledger::Limits;
 use super::super::{Bounds, Committed, OpenError, Retention, Store};
-use super::support::{Folder, Standing, append, at, batch, committed, numbered, refusal, values};
+use super::support::{
+    Folder, Standing, append, at, batch, batch_of_times, committed, numbered, refusal, values,
+};
 use crate::protocol::error_code::ErrorCode;
 use crate::protocol::records::Batches;
 use crate::protocol::testing::Random;
@@ -173,6 +175,21 @@ fn records_are_found_by_their_timestamps() {
     assert_eq!(find(55), Some((10, 60)));
     assert_eq!(find(61), None);
     assert_eq!(store.offset_of_max_timestamp("t", 0), Ok(Some((10, 60))));
+}
+
+#[test]
+fn a_record_inside_a_batch_is_found_by_its_own_timestamp() {
+    let folder = Folder::new();
+    let store = folder.open();
+    store.create_topic("t", 1).wait().unwrap();
+    append(&store, "t", 0, batch(&["x"], 40)).unwrap();
+    append(&store, "t", 0, batch_of_times(&[50, 90, 70, 90])).unwrap();
+    append(&store, "t", 0, batch(&["y"], 80)).unwrap();
+    let find = |timestamp| store.offset_for_timestamp("t", 0, timestamp).unwrap();
+    assert_eq!(find(41), Some((1, 50)));
+    assert_eq!(find(60), Some((2, 90)));
+    assert_eq!(find(91), None);
+    assert_eq!(store.offset_of_max_timestamp("t", 0), Ok(Some((2, 90))));
 }
 
 #[test]

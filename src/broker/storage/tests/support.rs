@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::records as other;
 
 use super::super::ledger::Limits;
 use super::super::{Append, Appended, Committed, OpenError, Retention, Store, open};
@@ -84,6 +85,30 @@ pub fn batch(values: &[&str], timestamp: i64) -> Bytes {
 pub fn numbered(values: &[&str], timestamp: i64, producer: i64, epoch: i16, sequence: i32) -> Bytes {
     let records = values.iter().map(|value| (None, Some(value.as_bytes())));
     encode_batch(records, timestamp, producer, epoch, sequence, Compression::None).unwrap().into()
+}
+
+/// A batch of one record for each timestamp, which an encoder of others made.
+pub fn batch_of_times(times: &[i64]) -> Bytes {
+    let record = |(index, timestamp): (usize, &i64)| other::Record {
+        transactional: false,
+        control: false,
+        delete_horizon: false,
+        partition_leader_epoch: -1,
+        producer_id: -1,
+        producer_epoch: -1,
+        timestamp_type: other::TimestampType::Creation,
+        offset: index as i64,
+        sequence: index as i32,
+        timestamp: *timestamp,
+        key: None,
+        value: None,
+        headers: Default::default(),
+    };
+    let records: Vec<_> = times.iter().enumerate().map(record).collect();
+    let mut bytes = BytesMut::new();
+    let options = other::RecordEncodeOptions { version: 2, compression: other::Compression::None };
+    other::RecordBatchEncoder::encode(&mut bytes, &records, &options).unwrap();
+    bytes.freeze()
 }
 
 pub fn append(store: &Store, topic: &str, partition: i32, batch: Bytes) -> Result<Appended, ErrorCode> {
