@@ -35,6 +35,7 @@ run_on! {
         the_partitions_of_a_killed_consumer_move_within_a_second,
         a_consumer_frozen_for_longer_than_max_processing_ms_is_taken_out_of_the_group_until_it_thaws,
         a_child_that_cannot_work_with_its_settings_ends_everything_with_2,
+        a_second_one_with_the_same_addresses_ends_with_1_and_leaves_the_first_alone,
         a_closed_standard_output_ends_everything_with_1,
         a_blocked_standard_output_holds_up_the_consumers_alone_and_no_stop,
         status_shows_topics_members_and_lag,
@@ -228,6 +229,22 @@ fn an_endpoint_that_cannot_listen_ends_everything_with_1() {
     let lines = program.lines();
     let why = |line: &&String| line.starts_with("producer_api | ") && line.contains(&address);
     assert!(lines.iter().any(|line| why(&line)), "{lines:?}");
+}
+
+fn a_second_one_with_the_same_addresses_ends_with_1_and_leaves_the_first_alone(version: &'static str) {
+    let channel = Channel::start(version);
+    channel.place.wait_for_members(&[("consumer1", "2"), ("consumer2", "2")]);
+    let start = channel.place.program(Start::program("point-to-point"));
+    let mut second = start.set("producer_api.listen", &channel.program.address().to_string()).start();
+    assert_eq!(second.wait(PATIENCE), Some(1));
+    second.wait_for_outputs();
+    let lines = second.lines();
+    assert!(lines.iter().any(|line| line.contains("Address already in use")), "{lines:?}");
+    assert!(!lines.iter().any(|line| line.starts_with("consumer")), "no consumer was started: {lines:?}");
+    channel.post("k", 1);
+    channel.printer(1);
+    let moved = channel.program.lines().into_iter().find(|line| line.contains("rebalances"));
+    assert_eq!(moved, None, "the first one's partitions stay where they are");
 }
 
 fn a_closed_standard_output_ends_everything_with_1(version: &'static str) {
