@@ -8,6 +8,7 @@ mod support;
 use std::fs;
 use std::net::TcpListener;
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use channel::{CONSUMERS, Channel, Place, children, ids_of, is_gone, signal, status, wait_until_gone};
@@ -300,6 +301,24 @@ fn status_shows_topics_members_and_lag(version: &'static str) {
         assert!(rows.iter().any(|found| found == row), "no {row:?} in {printed}");
     }
     assert!(!printed.contains("__consumer_offsets"), "internal topics are not shown");
+}
+
+#[test]
+fn status_looks_again_when_the_holder_ends_meanwhile() {
+    let _turn = my_turn();
+    let place = Place::new(EMBEDDED);
+    let mut producer = Program::producer_with(place.program(Start::program("producer_api")));
+    assert_eq!(producer.post("/enviar", "1").status, 200);
+    producer.stop();
+    // A holder that takes a question and is gone before it answers: the first connection is only a knock.
+    let holder = TcpListener::bind(place.broker_address()).expect("the broker's address");
+    let ending = thread::spawn(move || {
+        let _knock = holder.accept().expect("a knock");
+        let _question = holder.accept().expect("a connection for the question");
+    });
+    let (rows, printed) = place.status();
+    assert!(rows.iter().any(|row| row[0] == place.topic), "{printed}");
+    ending.join().expect("both came");
 }
 
 #[test]
