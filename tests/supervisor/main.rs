@@ -104,6 +104,8 @@ fn ctrl_c_and_sigterm_stop_all_of_it_cleanly(version: &'static str) {
         assert_eq!(ids.len(), 3);
         let mut receivers = vec![channel.program.id()];
         receivers.extend(ids.iter().filter(|_| everybody));
+        // An impatient user asks twice.
+        receivers.push(channel.program.id());
         signal(name, &receivers);
         assert_eq!(channel.program.wait(PATIENCE), Some(0), "SIG{name} to {receivers:?}");
         assert!(ids.iter().all(|id| is_gone(*id)), "it waits for its children");
@@ -114,6 +116,8 @@ fn ctrl_c_and_sigterm_stop_all_of_it_cleanly(version: &'static str) {
         let restarts =
             channel.program.lines().iter().filter(|line| line.contains("starting it again")).count();
         assert_eq!(restarts, 0, "{:?}", channel.program.lines());
+        let told = |line: &&String| line.starts_with("point-to-point | ") && line.ends_with("stopping");
+        assert_eq!(channel.program.lines().iter().filter(told).count(), 1, "it is told once");
     }
 }
 
