@@ -96,7 +96,9 @@ impl<'s> Connection<'s> {
     }
 
     fn run(&mut self) {
-        loop {
+        // What a client has sent without waiting can be read even after the end of reading: it must not keep
+        // the broker from stopping.
+        while !self.shared.stopping() {
             match self.one_request() {
                 Ok(()) => {}
                 Err(End::Usual(why)) => {

@@ -19,8 +19,8 @@ pub type Answer<'n> = (Bytes, Option<Room<'n>>);
 pub type Refused = String;
 
 /// A request whose header is read: everything its handler is given, and its bytes.
-struct Call<'c> {
-    node: &'c Node,
+struct Call<'n, 'c> {
+    node: &'n Node,
     caller: &'c Caller<'c>,
     correlation_id: i32,
     body: Bytes,
@@ -44,7 +44,8 @@ pub fn answer<'n>(
     };
     if !versions::is_served(api_key, version) {
         if kind == ApiKey::ApiVersions && version > 0 {
-            return respond(&api_versions::unsupported_version(), correlation_id, 0).map(whole);
+            let table = respond(&api_versions::unsupported_version(), correlation_id, 0)?;
+            return Ok(Some((table, None)));
         }
         return Err(format!("{kind:?} {version} is not served"));
     }
@@ -53,7 +54,7 @@ pub fn answer<'n>(
     let call = Call { node, caller, correlation_id, body };
     match kind {
         ApiKey::Produce => call.produce(),
-        ApiKey::Fetch => call.fetch(node),
+        ApiKey::Fetch => call.fetch(),
         ApiKey::ListOffsets => call.answer(list_offsets::answer),
         ApiKey::Metadata => call.answer(metadata::answer),
         ApiKey::ApiVersions => call.answer(api_versions::answer),
@@ -77,29 +78,29 @@ pub fn answer<'n>(
     }
 }
 
-impl<'c> Call<'c> {
-    fn answer<'n, R: Request>(
+impl<'n> Call<'n, '_> {
+    fn answer<R: Request>(
         self,
         handler: impl FnOnce(&Node, &Caller<'_>, R) -> R::Response,
     ) -> Result<Option<Answer<'n>>, Refused> {
         let response = handler(self.node, self.caller, self.decode::<R>()?);
-        self.encode(&response).map(whole)
+        self.finish(&response)
     }
 
-    fn of_groups<'n, R: Request>(
+    fn of_groups<R: Request>(
         self,
         handler: impl FnOnce(&Groups, &Caller<'_>, R) -> R::Response,
     ) -> Result<Option<Answer<'n>>, Refused> {
         let response = handler(&self.node.groups, self.caller, self.decode::<R>()?);
-        self.encode(&response).map(whole)
+        self.finish(&response)
     }
 
-    fn produce<'n>(self) -> Result<Option<Answer<'n>>, Refused> {
+    fn produce(self) -> Result<Option<Answer<'n>>, Refused> {
         let request: ProduceRequest = self.decode()?;
         let wants_answer = request.acks != 0;
         let response = produce::answer(self.node, self.caller, request);
         if wants_answer {
-            return self.encode(&response).map(whole);
+            return self.finish(&response);
         }
         match produce::failure(&response) {
             Some(code) => Err(format!("Produce with acks=0 failed: {code}")),
@@ -107,9 +108,9 @@ impl<'c> Call<'c> {
         }
     }
 
-    fn fetch<'n>(self, node: &'n Node) -> Result<Option<Answer<'n>>, Refused> {
+    fn fetch(self) -> Result<Option<Answer<'n>>, Refused> {
         let request: FetchRequest = self.decode()?;
-        let (response, room) = fetch::answer(node, self.caller, request);
+        let (response, room) = fetch::answer(self.node, self.caller, request);
         Ok(Some((self.encode(&response)?, room)))
     }
 
@@ -118,13 +119,18 @@ impl<'c> Call<'c> {
         R::decode(&mut body, self.caller.version).map_err(|error| format!("a malformed request: {error}"))
     }
 
+    /// The answer without records, once there is room for it.
+    fn finish<R: Encodable + HeaderVersion>(&self, response: &R) -> Result<Option<Answer<'n>>, Refused> {
+        // What cannot be encoded is reported where it is tried.
+        let size = response.compute_size(self.caller.version).unwrap_or_default();
+        let room = self.node.room_to_answer(size, self.caller);
+        let room = room.ok_or_else(|| format!("no room for its answer of {size} bytes in time"))?;
+        Ok(Some((self.encode(response)?, room)))
+    }
+
     fn encode<R: Encodable + HeaderVersion>(&self, response: &R) -> Result<Bytes, Refused> {
         respond(response, self.correlation_id, self.caller.version)
     }
-}
-
-fn whole<'n>(frame: Bytes) -> Option<Answer<'n>> {
-    Some((frame, None))
 }
 
 /// The frame of a response.

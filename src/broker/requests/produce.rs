@@ -2,7 +2,6 @@
 //! durable.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kafka_protocol::messages::produce_request::PartitionProduceData;
@@ -22,9 +21,6 @@ use crate::protocol::records::{self, Refused};
 const ZSTD: u8 = 4;
 /// ... and the first version in which it may come (KIP-110).
 const ZSTD_SINCE: i16 = 7;
-
-/// How long a batch waits for its turn to be unpacked.
-const UNPACK_WAIT: Duration = Duration::from_secs(10);
 
 fn refuse<T>(code: ErrorCode, message: impl Into<String>) -> Result<T, Refused> {
     Err(Refused { code, message: message.into() })
@@ -120,11 +116,8 @@ fn codec(batch: &Bytes) -> u8 {
     batch.get(22).map_or(0, |attributes| attributes & 0x07)
 }
 
-/// A small batch may unpack to very much: only so many are unpacked at once as there is memory for.
 fn room_to_unpack<'n>(node: &'n Node, caller: &Caller<'_>) -> Result<Room<'n>, Refused> {
-    let deadline = Instant::now() + UNPACK_WAIT;
-    let room = node.unpacking.take(records::MAX_UNPACKED_BYTES, deadline, &|| !(caller.gone)());
-    room.ok_or_else(|| Refused {
+    node.room_to_unpack(caller).ok_or_else(|| Refused {
         code: ErrorCode::LEADER_NOT_AVAILABLE,
         message: "no room to unpack the record batch in time".to_owned(),
     })
