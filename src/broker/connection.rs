@@ -78,6 +78,12 @@ struct Connection<'s> {
     shared: &'s Shared,
 }
 
+/// An IPv4 address as one, also on a socket that serves both (`[::]`): clients without IPv6 are told where to
+/// connect.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
 /// Why a connection ends.
 enum End {
     /// In the way connections do.
@@ -91,7 +97,7 @@ impl<'s> Connection<'s> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(READ_SLICE))?;
         stream.set_write_timeout(Some(READ_SLICE))?;
-        let (peer, local) = (stream.peer_addr()?, stream.local_addr()?);
+        let (peer, local) = (canonical(stream.peer_addr()?), canonical(stream.local_addr()?));
         Ok(Connection { id, stream, peer, local, reader: FrameReader::default(), shared })
     }
 
