@@ -6,14 +6,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kafka_protocol::messages::produce_request::PartitionProduceData;
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
-use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
+use kafka_protocol::messages::{ProduceRequest, ProduceResponse, TopicName};
 
 use super::{brief, message};
 use crate::broker::MAX_BATCH_BYTES;
 use crate::broker::budget::Room;
 use crate::broker::caller::Caller;
 use crate::broker::node::Node;
-use crate::broker::storage::{Append, Appended};
+use crate::broker::storage::{Append, Appended, Pending};
 use crate::protocol::error_code::ErrorCode;
 use crate::protocol::records::{self, Refused};
 
@@ -26,8 +26,16 @@ fn refuse<T>(code: ErrorCode, message: impl Into<String>) -> Result<T, Refused> 
     Err(Refused { code, message: message.into() })
 }
 
-/// Stores the records; each partition's are durable if its response has no error.
-pub fn answer(node: &Node, caller: &Caller<'_>, request: ProduceRequest) -> ProduceResponse {
+/// A request whose records are checked and on their way to the disk.
+pub struct Begun {
+    /// What was checked: topics, and of each the partitions in the order of the request.
+    checked: Vec<(TopicName, Vec<(i32, Result<(), Refused>)>)>,
+    /// One for each partition without a refusal.
+    appended: Vec<Pending<Appended>>,
+}
+
+/// Checks the records and hands them to the store, in the order of these calls.
+pub fn begin(node: &Node, caller: &Caller<'_>, request: ProduceRequest) -> Begun {
     let acceptable = check_request(&request);
     if let Err(refused) = &acceptable {
         log::warn!("{}: a Produce request is refused: {}", caller.peer, brief(&refused.message));
@@ -46,18 +54,25 @@ pub fn answer(node: &Node, caller: &Caller<'_>, request: ProduceRequest) -> Prod
         checked.push((topic.name, partitions));
     }
     let appended = if appends.is_empty() { Vec::new() } else { node.store.append(appends) };
-    let mut appended = appended.into_iter();
-    let responses = checked.into_iter().map(|(name, partitions)| {
-        let partitions = partitions.into_iter().map(|(index, begun)| {
-            let stored = begun.and_then(|()| match appended.next().map(|pending| pending.wait()) {
-                Some(stored) => stored.or_else(|code| refuse(code, refused_by_store(code))),
-                None => refuse(ErrorCode::UNKNOWN_SERVER_ERROR, "the store gave no answer"),
+    Begun { checked, appended }
+}
+
+impl Begun {
+    /// Waits for the disk; each partition's records are durable if its response has no error.
+    pub fn finish(self, caller: &Caller<'_>) -> ProduceResponse {
+        let mut appended = self.appended.into_iter();
+        let responses = self.checked.into_iter().map(|(name, partitions)| {
+            let partitions = partitions.into_iter().map(|(index, begun)| {
+                let stored = begun.and_then(|()| match appended.next().map(Pending::wait) {
+                    Some(stored) => stored.or_else(|code| refuse(code, refused_by_store(code))),
+                    None => refuse(ErrorCode::UNKNOWN_SERVER_ERROR, "the store gave no answer"),
+                });
+                described(caller, index, stored)
             });
-            described(caller, index, stored)
+            TopicProduceResponse::default().with_name(name).with_partition_responses(partitions.collect())
         });
-        TopicProduceResponse::default().with_name(name).with_partition_responses(partitions.collect())
-    });
-    ProduceResponse::default().with_responses(responses.collect())
+        ProduceResponse::default().with_responses(responses.collect())
+    }
 }
 
 /// The first error of an answer; one to `acks=0` is not sent, its client learns of errors by a closed

@@ -15,7 +15,7 @@ use kafka_protocol::messages::{
 use super::client::{Client, batch_of, frame, long_fetch, produce, text, topic_name};
 use super::{Fixture, Folder, PATIENCE, settings, start};
 use crate::broker::caller::Caller;
-use crate::broker::dispatch;
+use crate::broker::dispatch::{self, Reply};
 use crate::broker::node::Node;
 use crate::broker::storage::{Retention, Store};
 use crate::protocol::compression::Compression;
@@ -95,7 +95,10 @@ impl Unconnected {
         let address = "127.0.0.1:1".parse().unwrap();
         let caller =
             Caller { connection: 1, version, client_id: "", peer: address, local: address, gone: &|| true };
-        let answer = dispatch::answer(&self.node, &caller, &header, &frame)?;
+        let answer = match dispatch::answer(&self.node, &caller, &header, &frame)? {
+            Reply::Now(answer) => answer,
+            Reply::Later(later) => dispatch::finish(&self.node, &caller, later)?,
+        };
         Ok(answer.map_or(0, |(bytes, _)| bytes.len()))
     }
 }
