@@ -70,7 +70,7 @@ impl Shared {
 }
 
 /// Serves connection number `id` until either side closes it.
-pub fn serve(id: u64, stream: TcpStream, shared: &Arc<Shared>) {
+pub fn serve(id: u64, stream: Arc<TcpStream>, shared: &Arc<Shared>) {
     match Connection::new(id, stream, shared) {
         Ok(mut connection) => connection.run(),
         Err(error) => log::debug!("broker: a connection that is gone at once: {error}"),
@@ -80,7 +80,7 @@ pub fn serve(id: u64, stream: TcpStream, shared: &Arc<Shared>) {
 
 struct Connection<'s> {
     id: u64,
-    stream: TcpStream,
+    stream: Arc<TcpStream>,
     peer: SocketAddr,
     local: SocketAddr,
     reader: FrameReader,
@@ -104,7 +104,7 @@ enum End {
 }
 
 impl<'s> Connection<'s> {
-    fn new(id: u64, stream: TcpStream, shared: &'s Shared) -> io::Result<Connection<'s>> {
+    fn new(id: u64, stream: Arc<TcpStream>, shared: &'s Shared) -> io::Result<Connection<'s>> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(READ_SLICE))?;
         stream.set_write_timeout(Some(READ_SLICE))?;
@@ -241,7 +241,7 @@ impl<'s> Connection<'s> {
         let mut end = Instant::now() + UNTAKEN;
         let mut stop_end = None;
         while !bytes.is_empty() {
-            match (&self.stream).write(bytes) {
+            match (&*self.stream).write(bytes) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     bytes = bytes.get(written..).unwrap_or_default();

@@ -26,10 +26,13 @@ fn refuse<T>(code: ErrorCode, message: impl Into<String>) -> Result<T, Refused> 
     Err(Refused { code, message: message.into() })
 }
 
+/// A partition's number, and whether its records may be stored.
+type Checked = (i32, Result<(), Refused>);
+
 /// A request whose records are checked and on their way to the disk.
 pub struct Begun {
     /// What was checked: topics, and of each the partitions in the order of the request.
-    checked: Vec<(TopicName, Vec<(i32, Result<(), Refused>)>)>,
+    checked: Vec<(TopicName, Vec<Checked>)>,
     /// One for each partition without a refusal.
     appended: Vec<Pending<Appended>>,
 }

@@ -137,7 +137,7 @@ impl LogReader {
             let Ok(entry) = entry else { break };
             let bytes = entry.row.size as usize;
             let fits = size + bytes <= max_bytes && chosen.len() < MAX_BATCHES;
-            if !fits && !(chosen.is_empty() && at_least_one) {
+            if !(fits || chosen.is_empty() && at_least_one) {
                 break;
             }
             size += bytes;

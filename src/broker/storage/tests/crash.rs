@@ -104,7 +104,7 @@ pub fn send_again(store: &Store, model: &mut Model, unknown: &[Op]) {
         }
         let Op::Append { topic, partition, producer, sequence, .. } = op else { continue };
         if deleted.contains(topic)
-            || !model.topics.get(topic).is_some_and(|logs| logs.len() > *partition as usize)
+            || model.topics.get(topic).is_none_or(|logs| logs.len() <= *partition as usize)
         {
             continue;
         }
