@@ -67,6 +67,14 @@ pub fn answer<'n>(
     }
     let body = frame.slice(header.body.min(frame.len())..);
     layout::check_request(api_key, version, &body).map_err(|error| format!("{kind:?} {version}: {error}"))?;
+    let _room = match kind {
+        // Its records stay in the frame.
+        ApiKey::Produce => None,
+        _ => {
+            let room = node.room_to_decode(body.len(), caller);
+            room.ok_or_else(|| format!("no room for its {kind:?} of {} bytes in time", body.len()))?
+        }
+    };
     let call = Call { node, caller, correlation_id, body };
     let answered = match kind {
         ApiKey::Produce => return call.produce().map(Reply::Later),

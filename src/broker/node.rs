@@ -28,6 +28,12 @@ const SMALL: usize = 64 * 1024;
 /// Bytes of records that are unpacked to be looked at, over all connections.
 const UNPACKED_BYTES: usize = 256 * 1024 * 1024;
 
+/// Bytes of large requests without records that are taken apart, over all connections.
+const DECODED_BYTES: usize = 256 * 1024 * 1024;
+
+/// What a request may take taken apart, measured in its own size.
+const DECODED_TIMES: usize = 16;
+
 /// How long a request waits for its turn to take a large piece of memory.
 const TURN: Duration = Duration::from_secs(10);
 
@@ -43,6 +49,8 @@ pub struct Node {
     pub answers: Budget,
     /// Memory for all other answers.
     pub descriptions: Budget,
+    /// Memory for requests without records, taken apart.
+    pub decoded: Budget,
     /// Memory for unpacked records.
     pub unpacking: Budget,
 }
@@ -60,6 +68,7 @@ impl Node {
             groups,
             answers: Budget::new(ANSWER_BYTES),
             descriptions: Budget::new(DESCRIPTION_BYTES),
+            decoded: Budget::new(DECODED_BYTES),
             unpacking: Budget::new(UNPACKED_BYTES),
         })
     }
@@ -68,6 +77,17 @@ impl Node {
     /// there is memory for. `None` if there is none in time, or nobody waits for it.
     pub fn room_to_unpack(&self, caller: &Caller<'_>) -> Option<Room<'_>> {
         self.unpacking.take(records::MAX_UNPACKED_BYTES, Instant::now() + TURN, &|| !(caller.gone)())
+    }
+
+    /// Room for a request of `bytes` without records, whose elements are far larger in memory than on the wire; it may
+    /// wait for long with all of them. Nothing is taken for a small one. `None` if there is none in time, or nobody
+    /// waits for it.
+    pub fn room_to_decode(&self, bytes: usize, caller: &Caller<'_>) -> Option<Option<Room<'_>>> {
+        if bytes <= SMALL {
+            return Some(None);
+        }
+        let bytes = bytes.saturating_mul(DECODED_TIMES);
+        self.decoded.take(bytes, Instant::now() + TURN, &|| !(caller.gone)()).map(Some)
     }
 
     /// Room for an answer of `bytes` that holds no records, as long as its client takes to read it; nothing is

@@ -12,7 +12,7 @@ use kafka_protocol::messages::{
     OffsetFetchRequest,
 };
 
-use super::client::{Client, batch_of, frame, long_fetch, produce, text, topic_name};
+use super::client::{Client, batch_of, fetch, frame, long_fetch, produce, text, topic_name};
 use super::{Fixture, Folder, PATIENCE, settings, start};
 use crate::broker::caller::Caller;
 use crate::broker::dispatch::{self, Reply};
@@ -139,4 +139,18 @@ fn a_look_up_by_time_waits_for_room_to_unpack() {
     let rooms: Vec<_> = std::iter::from_fn(|| node.room_to_unpack(&caller)).collect();
     assert_eq!(rooms.len() * MAX_UNPACKED_BYTES, 256 * 1024 * 1024);
     assert_eq!(code(), ErrorCode::LEADER_NOT_AVAILABLE);
+}
+
+#[test]
+fn a_large_request_waits_for_room_to_be_taken_apart_and_a_small_one_does_not() {
+    let unconnected = Unconnected::new();
+    let soon = Instant::now() + Duration::from_secs(1);
+    let large = fetch(&vec![("t", 0, 0); 5000]);
+    assert!(unconnected.ask(4, &large).is_ok());
+    let taken = unconnected.node.decoded.take(usize::MAX, soon, &|| true).unwrap();
+    let refused = unconnected.ask(4, &large).unwrap_err();
+    assert!(refused.contains("no room for its Fetch"), "{refused}");
+    assert!(unconnected.ask(4, &fetch(&[("t", 0, 0)])).is_ok());
+    drop(taken);
+    assert!(unconnected.ask(4, &large).is_ok());
 }
