@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use super::receiver::{Handler, Received};
 use crate::error::{Error, Result, Stored};
-use crate::logging::{escaped, escaped_whole};
+use crate::logging::{Value, escaped_whole};
 use crate::message::Message;
 
 /// Prints messages, a line each, and each line at once.
@@ -33,15 +33,17 @@ impl<W: Write> Handler for Printer<W> {
             .map_err(|e| Error::new("standard output is broken").caused_by(e))
     }
 
-    /// Prints the message's JSON. What is no JSON is logged as an error and printed escaped, marked as such.
+    /// Prints the message's JSON. What is no JSON is logged as an error and printed escaped, marked as such; a null
+    /// value is printed as an empty one.
     fn handle(&mut self, message: &Received<'_>) -> Result<()> {
         let Received { topic, partition, offset, value, .. } = *message;
-        let line = match Message::from_json(value) {
+        let bytes = value.unwrap_or_default();
+        let line = match Message::from_json(bytes) {
             Ok(json) => format!("Mensaje recibido: {}\n", without_controls(&json.one_line())),
             Err(error) => {
-                let shown = escaped(value);
+                let shown = Value(value);
                 log::error!("{error}: topic={topic} partition={partition} offset={offset} value={shown}");
-                format!("Mensaje recibido (no es JSON): {}\n", escaped_whole(value))
+                format!("Mensaje recibido (no es JSON): {}\n", escaped_whole(bytes))
             }
         };
         self.print(&line).map_err(|e| {
@@ -73,9 +75,15 @@ fn without_controls(json: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::channel::receiver::Headers;
 
     fn received(value: &[u8]) -> Received<'_> {
-        Received { topic: "t", partition: 1, offset: 2, key: None, value }
+        of(Some(value))
+    }
+
+    fn of(value: Option<&[u8]>) -> Received<'_> {
+        let headers = Headers::default();
+        Received { topic: "t", partition: 1, offset: 2, key: None, value, timestamp: None, headers }
     }
 
     #[test]
@@ -84,9 +92,13 @@ mod tests {
         printer.joined().unwrap();
         printer.handle(&received(b"{\n  \"id\": 1,\n  \"contenido\": \"Hola desde Kafka\"\n}")).unwrap();
         printer.handle(&received(b"\x1b[2J\nhola")).unwrap();
+        printer.handle(&received(b"")).unwrap();
+        printer.handle(&of(None)).unwrap();
         let lines = "Esperando mensajes...\n\
                      Mensaje recibido: {\"id\":1,\"contenido\":\"Hola desde Kafka\"}\n\
-                     Mensaje recibido (no es JSON): \\u{1b}[2J\\nhola\n";
+                     Mensaje recibido (no es JSON): \\u{1b}[2J\\nhola\n\
+                     Mensaje recibido (no es JSON): \n\
+                     Mensaje recibido (no es JSON): \n";
         assert_eq!(String::from_utf8(printer.out).unwrap(), lines);
     }
 

@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use kafka::client::{FetchOffset, GroupOffsetStorage, KafkaClient};
+use kafka::client::{FetchOffset, GroupOffsetStorage, KafkaClient, fetch};
 use kafka::consumer::{Consumer, MessageSets};
 use kafka::error::{Error as KafkaError, KafkaCode};
 
@@ -17,7 +17,11 @@ use super::code_of;
 use crate::adapter::Endpoint;
 use crate::config::{ConsumerSettings, Settings};
 use crate::error::{Error, Result, Stored};
-use crate::logging::{Key, escaped};
+use crate::logging::{Key, Value};
+use crate::protocol::envelope;
+use crate::protocol::records::Content;
+pub use crate::protocol::records::Headers;
+use crate::protocol::wire::Malformed;
 use crate::stop::Stop;
 
 /// Pause before a consumer is built anew; doubles with each failure in a row.
@@ -41,10 +45,26 @@ pub struct Received<'a> {
     pub partition: i32,
     /// The offset.
     pub offset: i64,
-    /// The key; an empty one cannot be told from none.
+    /// The key, if there is one; it may be empty.
     pub key: Option<&'a [u8]>,
-    /// The bytes stored; empty for a null value.
-    pub value: &'a [u8],
+    /// The bytes stored, or null.
+    pub value: Option<&'a [u8]>,
+    /// When it was made or appended, as the topic is configured, in ms since 1970.
+    pub timestamp: Option<i64>,
+    /// Its headers, in their order.
+    pub headers: Headers<'a>,
+}
+
+impl<'a> Received<'a> {
+    /// The message in an envelope.
+    fn unwrap(
+        topic: &'a str,
+        partition: i32,
+        message: &fetch::Message<'a>,
+    ) -> Result<Received<'a>, Malformed> {
+        let Content { timestamp, key, value, headers } = envelope::read(message.value)?;
+        Ok(Received { topic, partition, offset: message.offset, key, value, timestamp, headers })
+    }
 }
 
 /// What is done with messages.
@@ -203,12 +223,9 @@ impl Receiver {
                 if self.stop.is_asked() {
                     return Ok(Some(End::Stopped));
                 }
-                let received = Received {
-                    topic: set.topic(),
-                    partition: set.partition(),
-                    offset: message.offset,
-                    key: Some(message.key).filter(|key| !key.is_empty()),
-                    value: message.value,
+                let received = match Received::unwrap(set.topic(), set.partition(), message) {
+                    Ok(received) => received,
+                    Err(malformed) => return Ok(Some(no_envelope(message.offset, malformed))),
                 };
                 self.log(&received);
                 handler.handle(&received)?;
@@ -224,8 +241,8 @@ impl Receiver {
     }
 
     fn log(&self, received: &Received<'_>) {
-        let Received { topic, partition, offset, key, value } = received;
-        let (key, value, name) = (Key(*key), escaped(value), &self.name);
+        let Received { topic, partition, offset, key, value, .. } = *received;
+        let (key, value, name) = (Key(key), Value(value), &self.name);
         log::info!(
             "received topic={topic} partition={partition} offset={offset} key={key} name={name} value={value}"
         );
@@ -312,6 +329,11 @@ fn fetch_failed(error: &KafkaError) -> End {
         }
         _ => End::Failed(format!("fetch: {}", shown(error))),
     }
+}
+
+/// An adapter of another version may serve what is not understood here; the message waits for one that does not.
+fn no_envelope(offset: i64, malformed: Malformed) -> End {
+    End::Failed(format!("the adapter's message at offset {offset} is not understood: {malformed}"))
 }
 
 /// How a failed commit ends its consumer. What follows in the polled set is left alone: it comes again, here

@@ -301,6 +301,11 @@ impl KafkaSettings {
         Duration::from_millis(self.request_timeout_ms)
     }
 
+    /// Where messages of the topic go whose handling failed for good.
+    pub fn dead_letter_topic(&self) -> String {
+        format!("{}-dlt", self.topic)
+    }
+
     /// `delivery_timeout_ms`.
     pub fn delivery_timeout(&self) -> Duration {
         Duration::from_millis(self.delivery_timeout_ms)

@@ -74,6 +74,8 @@ pub struct Role {
     pub topics: BTreeSet<String>,
     /// Whose consumer it serves.
     pub program: Program,
+    /// Whether that gets [envelopes](crate::protocol::envelope): records are translated before it asks for them.
+    pub envelope: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,13 +19,33 @@ use set::{Finished, Set, SetOutcome};
 
 /// A message to be stored.
 pub struct Outgoing {
-    /// Chooses the partition as every Kafka client would (murmur2); messages with one key keep their order.
-    /// `None` and an empty key are the same: any partition will do.
+    /// Chooses the partition as Java's client does (murmur2), also when it is empty; messages with one key keep their
+    /// order. With `None`, any partition will do.
     pub key: Option<Vec<u8>>,
-    /// The bytes to store.
-    pub value: Vec<u8>,
+    /// The bytes to store, or null.
+    pub value: Option<Vec<u8>>,
+    /// In this order; a name may come more than once.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    /// Its time, ms since 1970; `None` or a negative one: when it is sent to the cluster.
+    pub timestamp: Option<i64>,
+    /// The partition, whatever the key; where the topic does not have it, it is as if none were given.
+    pub partition: Option<i32>,
     /// When its [`Done`] is called at the latest.
     pub deadline: Instant,
+}
+
+impl Outgoing {
+    /// A message without headers, for the partition that its key chooses, with the time at which it is sent.
+    pub fn new(key: Option<Vec<u8>>, value: Vec<u8>, deadline: Instant) -> Outgoing {
+        Outgoing { key, value: Some(value), headers: Vec::new(), timestamp: None, partition: None, deadline }
+    }
+
+    /// What it weighs against [`MAX_MESSAGE_BYTES`].
+    fn bytes(&self) -> usize {
+        let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        let header = |(name, value): &(String, Option<Vec<u8>>)| HEADER_OVERHEAD + name.len() + length(value);
+        length(&self.key) + length(&self.value) + self.headers.iter().map(header).sum::<usize>()
+    }
 }
 
 /// What became of a message.
@@ -66,9 +86,9 @@ pub enum SubmitError {
     QueueFull,
     /// The sender is closing.
     Closed,
-    /// Key and value together are longer than `limit` bytes.
+    /// Key, value and headers together are longer than `limit` bytes.
     TooLarge {
-        /// The most that key and value may weigh together, in bytes.
+        /// The most that they may weigh together, in bytes; each header counts ten bytes more than it has.
         limit: usize,
     },
 }
@@ -79,13 +99,16 @@ impl fmt::Display for SubmitError {
             SubmitError::QueueFull => f.write_str("too many messages are waiting to be stored"),
             SubmitError::Closed => f.write_str("the sender is closing"),
             SubmitError::TooLarge { limit } => {
-                write!(f, "key and body together are longer than {limit} bytes")
+                write!(f, "key, body and headers together are longer than {limit} bytes")
             }
         }
     }
 }
 
 impl std::error::Error for SubmitError {}
+
+/// The lengths of a header's name and value take ten bytes at most.
+const HEADER_OVERHEAD: usize = 10;
 
 /// The client id's name, which the log shows too.
 const NAME: &str = "producer_api";
@@ -145,13 +168,12 @@ struct State {
 }
 
 impl Sender {
-    /// Starts the sender's threads for `kafka.topic` behind the adapter at `endpoint`. No broker needs to be
-    /// there yet.
+    /// Starts the sender's threads for `topic` behind the adapter at `endpoint`. No broker needs to be there yet.
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub fn start(settings: &Settings, endpoint: Endpoint) -> Result<Sender> {
-        let topic: Arc<str> = settings.kafka.topic.as_str().into();
+    pub fn start(settings: &Settings, topic: &str, endpoint: Endpoint) -> Result<Sender> {
+        let topic: Arc<str> = topic.into();
         let api = &settings.producer_api;
         let ack_timeout = (api.answer_timeout() / 4).min(LONGEST_ACK_TIMEOUT);
         let definite_after = ack_timeout + REACH;
@@ -189,13 +211,12 @@ impl Sender {
         Ok(sender)
     }
 
-    /// Takes a message. `done` is called exactly once if and only if this returns `Ok`. The kafka crate sends
-    /// an empty value as a null one.
+    /// Takes a message. `done` is called exactly once if and only if this returns `Ok`.
     ///
     /// # Errors
     /// See [`SubmitError`]; the message is then certainly not stored.
     pub fn submit(&self, message: Outgoing, done: Done) -> Result<(), SubmitError> {
-        if message.key.as_ref().map_or(0, Vec::len) + message.value.len() > MAX_MESSAGE_BYTES {
+        if message.bytes() > MAX_MESSAGE_BYTES {
             return Err(SubmitError::TooLarge { limit: MAX_MESSAGE_BYTES });
         }
         let shared = &self.shared;

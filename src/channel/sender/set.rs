@@ -5,11 +5,10 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Delivery, Done};
-
-/// What a message weighs in a set besides key and value: the head of a format 0 message, more than a batch's
-/// record.
-const MESSAGE_OVERHEAD: usize = 26;
+use super::{Delivery, Done, Outgoing};
+use crate::protocol::envelope;
+use crate::protocol::legacy::message_set::ENTRY_OVERHEAD;
+use crate::protocol::records::{Content, OwnHeaders};
 
 /// A message that reached its fate, and whom to tell.
 pub(super) type Finished = (Done, Delivery);
@@ -24,10 +23,14 @@ pub(super) struct Waiting {
     pub(super) done: Done,
 }
 
-/// A message's bytes; an empty key is none.
+/// What a message says, and what became of it so far.
 pub(super) struct Payload {
-    pub(super) key: Vec<u8>,
-    pub(super) value: Vec<u8>,
+    pub(super) key: Option<Vec<u8>>,
+    pub(super) value: Option<Vec<u8>>,
+    headers: OwnHeaders,
+    timestamp: Option<i64>,
+    /// The partition that its sender chose.
+    pub(super) partition: Option<i32>,
     /// Its sender was told 'unknown' before the outcome came.
     pub(super) late: bool,
     /// The most messages that its set may have: fewer and fewer after its sets were refused.
@@ -35,14 +38,31 @@ pub(super) struct Payload {
 }
 
 impl Payload {
-    /// What it counts against the queue's limit.
-    pub(super) fn bytes(&self) -> usize {
-        self.key.len() + self.value.len()
+    pub(super) fn new(message: Outgoing) -> Payload {
+        let Outgoing { key, value, headers, timestamp, partition, deadline: _ } = message;
+        let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
+        let headers = OwnHeaders::new(headers);
+        Payload { key, value, headers, timestamp, partition, late: false, company: usize::MAX }
     }
 
-    /// What it adds to its set.
+    pub(super) fn content(&self) -> Content<'_> {
+        Content {
+            timestamp: self.timestamp,
+            key: self.key.as_deref(),
+            value: self.value.as_deref(),
+            headers: self.headers.borrowed(),
+        }
+    }
+
+    /// What it counts against the queue's limit.
+    pub(super) fn bytes(&self) -> usize {
+        let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        length(&self.key) + length(&self.value) + self.headers.bytes()
+    }
+
+    /// What it adds to its set: an envelope in a format 0 message, which is more than a record in a batch.
     pub(super) fn weight(&self) -> usize {
-        self.bytes() + MESSAGE_OVERHEAD
+        ENTRY_OVERHEAD + envelope::len(&self.content())
     }
 }
 

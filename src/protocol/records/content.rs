@@ -118,6 +118,11 @@ impl OwnHeaders {
         OwnHeaders { bytes: out.into_vec(), count }
     }
 
+    /// Bytes that they take in a record.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The headers, to be read or put into a [`Content`].
     pub fn borrowed(&self) -> Headers<'_> {
         Headers { bytes: &self.bytes, count: self.count }
