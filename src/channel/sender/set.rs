@@ -202,3 +202,46 @@ pub(super) fn give_up(
 pub(super) fn unknown(reason: &str) -> Delivery {
     Delivery::Unknown { reason: reason.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::compression::Compression;
+    use crate::protocol::legacy::message_set;
+    use crate::protocol::records::encode_batch;
+
+    /// Bytes of a batch before its records.
+    const BATCH_HEAD: usize = 61;
+
+    #[test]
+    fn a_set_weighs_what_goes_to_the_adapter_and_no_less_than_its_batch() {
+        let fields = [None, Some(Vec::new()), Some(vec![7; 100]), Some(vec![7; 20_000])];
+        let header = |value: &Option<Vec<u8>>| ("h".repeat(70), value.clone());
+        let mut set = Set::new(0);
+        let mut line = VecDeque::new();
+        for (index, key) in fields.iter().enumerate() {
+            for value in &fields {
+                let headers = fields.iter().map(header).take(index).collect();
+                let message = Outgoing {
+                    key: key.clone(),
+                    timestamp: [None, Some(0), Some(i64::MAX)][index % 3],
+                    headers,
+                    ..Outgoing::new(None, value.clone().unwrap_or_default(), Instant::now())
+                };
+                let deadline = message.deadline;
+                line.push_back(Waiting { payload: Payload::new(message), deadline, done: Box::new(|_| ()) });
+            }
+        }
+        let count = line.len();
+        set.fill(&mut line, usize::MAX, &mut Vec::new());
+        assert_eq!(set.messages.len(), count);
+        let mut wire = Vec::new();
+        for message in &set.messages {
+            message_set::append_envelope(&mut wire, 0, &message.content());
+        }
+        assert_eq!(set.bytes, wire.len());
+        let contents = set.messages.iter().map(Payload::content);
+        let batch = encode_batch(contents, 1, 1, 1, 1, Compression::None).unwrap();
+        assert!(batch.len() - BATCH_HEAD <= set.bytes, "{} and {}", batch.len(), set.bytes);
+    }
+}

@@ -149,6 +149,44 @@ fn a_key_chooses_its_partition_and_messages_without_take_turns_call_by_call() {
 }
 
 #[test]
+fn a_given_partition_goes_before_the_key_if_the_topic_has_it() {
+    let mut bench = Bench::new(0);
+    let key = key_for(1, 2);
+    let message = |bench: &Bench, key: &str, partition| {
+        let key = Some(key.as_bytes().to_vec()).filter(|key| !key.is_empty());
+        Outgoing { partition, ..Outgoing::new(key, b"x".to_vec(), bench.now + 10 * SECOND) }
+    };
+    for (key, partition) in [("", Some(0)), (&key, Some(0)), (&key, Some(2)), (&key, Some(-1))] {
+        let message = message(&bench, key, partition);
+        assert!(bench.push_this(message, "x"));
+    }
+    bench.queue.set_partitions(2);
+    let counts =
+        |sets: &[Set]| -> Vec<_> { sets.iter().map(|set| (set.partition, set.messages.len())).collect() };
+    let sets = bench.take(0);
+    assert_eq!(counts(&sets), [(0, 2), (1, 2)]);
+    bench.settle(0, sets, |partition| if partition == 0 { leaderless() } else { stored(0) });
+    bench.pass(SICK_PAUSE);
+    let sets = bench.take(0);
+    assert_eq!(counts(&sets), [(0, 2)], "sent again where they were sent before");
+    bench.settle(0, sets, |_| stored(0));
+    let stray = message(&bench, "", Some(7));
+    assert!(bench.push_this(stray, "x"));
+    assert_eq!(bench.take(0).len(), 1, "to any partition");
+}
+
+#[test]
+fn an_empty_key_is_a_key() {
+    let mut bench = Bench::new(4);
+    for _ in 0..4 {
+        bench.push_this(Outgoing::new(Some(Vec::new()), Vec::new(), bench.now + SECOND), "x");
+        let sets = bench.take(0);
+        assert_eq!(sets[0].partition, partition_for_key(b"", 4));
+        bench.settle(0, sets, |_| stored(0));
+    }
+}
+
+#[test]
 fn every_partition_has_its_turn_whatever_calls_come_between() {
     let mut bench = Bench::new(2);
     let mut partitions = Vec::new();
