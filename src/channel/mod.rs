@@ -1,8 +1,11 @@
-//! The Point-to-Point Channel over the `kafka` crate: a [`sender`] that batches what many clients post, and a
-//! [`receiver`], one of the group's Competing Consumers.
+//! The Point-to-Point Channel over the `kafka` crate: a [`sender`] that batches what many clients post, and the group's
+//! Competing Consumers: a [`puller`], whose messages are asked for one by one, and on it the [`receiver`], which hands
+//! them to a handler.
 
 pub mod print;
+pub mod puller;
 pub mod receiver;
+pub mod running;
 pub mod sender;
 
 use kafka::error::{Error, KafkaCode};

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-use super::receiver::{Handler, Received};
+use super::puller::Received;
+use super::receiver::Handler;
 use crate::error::{Error, Result, Stored};
 use crate::logging::{escaped, escaped_whole};
 use crate::message::Message;
