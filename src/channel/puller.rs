@@ -108,9 +108,9 @@ impl Puller {
         &self.name
     }
 
-    /// How long a fetch may wait (`consumer.fetch_max_wait_ms`): a good timeout for [`Puller::next`].
-    pub fn fetch_max_wait(&self) -> Duration {
-        self.settings.fetch_max_wait()
+    /// Its settings; `fetch_max_wait` is a good timeout for [`Puller::next`].
+    pub fn settings(&self) -> &ConsumerSettings {
+        &self.settings
     }
 
     /// The wish that ends every wait here.
@@ -167,6 +167,11 @@ impl Puller {
             let _ = live.consumer.consume_message(&self.topic, partition, offset);
             live.marked = Some((partition, offset));
         }
+    }
+
+    /// Whether anything is marked and not committed.
+    pub fn has_marked(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| live.marked.is_some())
     }
 
     /// Commits what is marked, and waits until Kafka has it.
@@ -242,7 +247,7 @@ impl Puller {
         }
         Consumer::from_client(client)
             .with_topic(self.topic.clone())
-            .with_group(settings.group.clone())
+            .with_group(settings.group().to_owned())
             // Where a partition starts is the adapter's decision; this is never asked.
             .with_fallback_offset(FetchOffset::Earliest)
             .with_offset_storage(Some(GroupOffsetStorage::Kafka))
@@ -255,10 +260,11 @@ impl Puller {
     /// Polls once; tells whether something came.
     fn poll(&mut self, deadline: Instant) -> bool {
         let Some(live) = &mut self.live else { return false };
-        let mut wait = deadline.saturating_duration_since(Instant::now()).min(self.settings.fetch_max_wait());
+        let mut wait = self.settings.fetch_max_wait();
         if live.marked.is_some() {
             wait = wait.min(MARKED_WAIT);
         }
+        let wait = wait.min(deadline.saturating_duration_since(Instant::now()));
         live.given = None;
         self.busy.store(live.marked.is_some(), Ordering::Release);
         let client = live.consumer.client_mut();
@@ -309,7 +315,7 @@ impl Puller {
         }
         match end {
             End::Rebalance => {
-                log::debug!("the partitions of group {} change, joining again", self.settings.group);
+                log::debug!("the partitions of group {} change, joining again", self.settings.group());
                 // However the answers come, this is no busy loop.
                 self.join_at = began + FIRST_PAUSE;
             }

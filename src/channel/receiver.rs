@@ -50,7 +50,7 @@ fn receive(puller: &mut Puller, handler: &mut impl Handler) -> Result<()> {
     if puller.join() {
         handler.joined()?;
     }
-    let wait = puller.fetch_max_wait();
+    let wait = puller.settings().fetch_max_wait();
     while !puller.stop().is_asked() {
         let Some(received) = puller.next(wait) else { continue };
         handler.handle(&received)?;

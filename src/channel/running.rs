@@ -38,7 +38,7 @@ impl Running {
         body: impl FnOnce(&mut Puller) -> Result<()> + Send + 'static,
     ) -> Result<Running> {
         let (stop, busy) = (puller.stop().clone(), puller.busy().clone());
-        let idle_grace = idle_grace(puller.fetch_max_wait());
+        let idle_grace = idle_grace(puller.settings().fetch_max_wait());
         let (tell, ended) = mpsc::channel();
         let asked = stop.clone();
         let body = move || {
