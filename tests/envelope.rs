@@ -11,7 +11,8 @@ use kafka::consumer::{Consumer, GroupOffsetStorage};
 use kafka::error::KafkaCode;
 use point_to_point::adapter::{Adapter, AdapterSettings};
 use point_to_point::broker::{Broker, BrokerSettings};
-use point_to_point::channel::receiver::{Handler, Received, Receiver};
+use point_to_point::channel::puller::Received;
+use point_to_point::channel::receiver::{Handler, Receiver};
 use point_to_point::channel::sender::{Delivery, Outgoing, Sender, SubmitError};
 use point_to_point::cluster::fetching::{self, Position};
 use point_to_point::cluster::producing::{Batch, Outcome, Producer};
@@ -121,7 +122,7 @@ impl Stage {
     }
 
     fn sender(&self, topic: &str) -> Sender {
-        Sender::start(&self.settings, topic, self.adapter().endpoint()).unwrap()
+        Sender::start(&self.settings, topic, self.adapter().endpoint(), "test").unwrap()
     }
 
     /// A client of the crate with this client id.
@@ -181,7 +182,7 @@ impl Stage {
         let seen = Arc::default();
         let collector = Collector { seen: Arc::clone(&seen), count, stop: stop.clone() };
         let mut settings = self.settings.clone();
-        settings.consumer.group = unique("grupo");
+        settings.consumer.group = Some(unique("grupo"));
         let receiver = Receiver::new(&settings, self.adapter().endpoint(), "consumer1", stop.clone());
         let running = receiver.unwrap().start(collector).unwrap();
         assert!(stop.wait_for(PATIENCE), "only {:?}", seen.lock().unwrap());
@@ -487,7 +488,7 @@ fn dead_letters_get_a_topic_with_as_many_partitions_once_somebody_asks_for_it(ve
     // Another adapter, whose settings have another number.
     stage.settings.kafka.partitions = 5;
     let other = Adapter::start(AdapterSettings::in_process(&stage.settings)).unwrap();
-    let sender = Sender::start(&stage.settings, &dead_letters, other.endpoint()).unwrap();
+    let sender = Sender::start(&stage.settings, &dead_letters, other.endpoint(), "test").unwrap();
     let to = |partition| Outgoing { key: Some(b"k".to_vec()), partition, ..outgoing() };
     let deliveries = send(&sender, vec![to(Some(0)), to(Some(1)), to(Some(2)), to(Some(3)), to(None)]);
     let partitions: Vec<i32> = deliveries.iter().map(|delivery| place(delivery).0).collect();
@@ -503,7 +504,7 @@ fn without_create_topic_no_topic_for_dead_letters_is_made(version: &'static str)
     stage.settings.kafka.create_topic = false;
     let other = Adapter::start(AdapterSettings::in_process(&stage.settings)).unwrap();
     let dead_letters = stage.settings.kafka.dead_letter_topic();
-    let sender = Sender::start(&stage.settings, &dead_letters, other.endpoint()).unwrap();
+    let sender = Sender::start(&stage.settings, &dead_letters, other.endpoint(), "test").unwrap();
     let message = Outgoing { deadline: Instant::now() + Duration::from_secs(1), ..outgoing() };
     let deliveries = send(&sender, vec![message]);
     assert!(matches!(deliveries[0], Delivery::NotStored { retry: true, .. }), "{deliveries:?}");

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-use super::receiver::{Handler, Received};
+use super::puller::Received;
+use super::receiver::Handler;
 use crate::error::{Error, Result, Stored};
 use crate::logging::{Value, escaped_whole};
 use crate::message::Message;
@@ -75,7 +76,7 @@ fn without_controls(json: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::receiver::Headers;
+    use crate::channel::puller::Headers;
 
     fn received(value: &[u8]) -> Received<'_> {
         of(Some(value))

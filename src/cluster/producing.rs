@@ -23,8 +23,8 @@ use crate::protocol::records::{self, Content};
 /// Reaching a broker that was not reached yet may take this long even when a caller's patience is over.
 const MIN_REACH: Duration = Duration::from_secs(1);
 
-/// In a call whose other batches are stored, a batch in doubt is given up after this time: its partition holds up its own
-/// messages, not the others'.
+/// So long after the first batch of a call was stored, one in doubt is given up: its partition holds up its own messages,
+/// not the others'.
 const MIXED: Duration = Duration::from_secs(3);
 
 /// The records of one call for one partition. They become exactly one record batch, so record `i` gets the batch's
@@ -102,10 +102,12 @@ impl Producer {
             .map(|index| Pending { index, in_doubt: false, trouble: ErrorCode::LEADER_NOT_AVAILABLE })
             .collect();
         let mut backoff = Backoff::default();
+        let mut in_doubt_until = delivery;
         loop {
             self.attempt(batches, &mut pending, &mut outcomes, patience, delivery);
-            let stored = outcomes.iter().any(|o| matches!(o, Some(Outcome::Stored(_))));
-            let in_doubt_until = if stored { delivery.min(start + MIXED) } else { delivery };
+            if outcomes.iter().any(|o| matches!(o, Some(Outcome::Stored(_)))) {
+                in_doubt_until = in_doubt_until.min(Instant::now() + MIXED);
+            }
             for p in &pending {
                 let late = Instant::now() >= if p.in_doubt { in_doubt_until } else { patience };
                 if late || self.cluster.stopping() {

@@ -67,7 +67,7 @@ pub(super) const KEYS: &[(&str, Put)] = &[
         put(&mut s.producer_api.queue_messages, number(v, 1..=10_000_000))
     }),
     ("producer_api.queue_bytes", |s, v| put(&mut s.producer_api.queue_bytes, number(v, 1_024..=1 << 40))),
-    ("consumer.group", |s, v| put(&mut s.consumer.group, group(v))),
+    ("consumer.group", |s, v| put(&mut s.consumer.group, group(v).map(Some))),
     ("consumer.auto_offset_reset", |s, v| put(&mut s.consumer.auto_offset_reset, choice(v, RESETS))),
     ("consumer.session_timeout_ms", |s, v| {
         put(&mut s.consumer.session_timeout_ms, number(v, 1_000..=30 * MINUTE))
@@ -84,6 +84,9 @@ pub(super) const KEYS: &[(&str, Put)] = &[
         put(&mut s.consumer.fetch_max_bytes_per_partition, number(v, 1_024..=64 << 20))
     }),
     ("consumer.commit", |s, v| put(&mut s.consumer.commit, choice(v, COMMITS))),
+    ("consumer.auto_commit_interval_ms", |s, v| {
+        put(&mut s.consumer.auto_commit_interval_ms, number(v, 1..=24 * 60 * MINUTE))
+    }),
     ("adapter.listen", |s, v| put(&mut s.adapter.listen, listen(v))),
     ("adapter.token", |s, v| put(&mut s.adapter.token, token(v).map(Some))),
     ("log.level", |s, v| put(&mut s.log.level, choice(v, LEVELS))),

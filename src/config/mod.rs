@@ -101,8 +101,8 @@ pub struct ProducerApiSettings {
 /// `[consumer]`: the group and its members.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConsumerSettings {
-    /// The group whose members share the messages.
-    pub group: String,
+    /// The group whose members share the messages; unset: each program's own default, see [`ConsumerSettings::group`].
+    pub group: Option<String>,
     /// Where a partition starts for which the group has committed nothing.
     pub auto_offset_reset: AutoOffsetReset,
     /// Silence after which the coordinator takes a member for dead.
@@ -119,6 +119,8 @@ pub struct ConsumerSettings {
     pub fetch_max_bytes_per_partition: i32,
     /// When offsets are committed.
     pub commit: Commit,
+    /// How often a consumer that commits automatically does so.
+    pub auto_commit_interval_ms: u64,
 }
 
 /// Where a partition starts for which the group has committed nothing.
@@ -224,7 +226,7 @@ impl Default for ProducerApiSettings {
 impl Default for ConsumerSettings {
     fn default() -> Self {
         ConsumerSettings {
-            group: "grupo-consumidores".to_owned(),
+            group: None,
             auto_offset_reset: AutoOffsetReset::Earliest,
             session_timeout_ms: 10_000,
             heartbeat_interval_ms: None,
@@ -233,6 +235,7 @@ impl Default for ConsumerSettings {
             fetch_max_wait_ms: 500,
             fetch_max_bytes_per_partition: 1_048_576,
             commit: Commit::Message,
+            auto_commit_interval_ms: 5_000,
         }
     }
 }
@@ -335,6 +338,14 @@ impl ProducerApiSettings {
 }
 
 impl ConsumerSettings {
+    /// The group where none is set.
+    pub const DEFAULT_GROUP: &str = "grupo-consumidores";
+
+    /// `group`, or [`ConsumerSettings::DEFAULT_GROUP`].
+    pub fn group(&self) -> &str {
+        self.group.as_deref().unwrap_or(ConsumerSettings::DEFAULT_GROUP)
+    }
+
     /// `session_timeout_ms`.
     pub fn session_timeout(&self) -> Duration {
         Duration::from_millis(self.session_timeout_ms)
@@ -354,5 +365,11 @@ impl ConsumerSettings {
     /// `fetch_max_wait_ms`.
     pub fn fetch_max_wait(&self) -> Duration {
         Duration::from_millis(self.fetch_max_wait_ms)
+    }
+
+    /// `auto_commit_interval_ms`; at most half of `max_processing_ms`, as a consumer that handles one message after the
+    /// other is heard of by its commits.
+    pub fn auto_commit_interval(&self) -> Duration {
+        Duration::from_millis(self.auto_commit_interval_ms).min(self.max_processing() / 2)
     }
 }

@@ -4,6 +4,7 @@ use super::base::Footing;
 use crate::channel::print::Printer;
 use crate::channel::receiver::Receiver;
 use crate::cli::{Given, Program, ProgramOption};
+use crate::config::Settings;
 use crate::error::Result;
 
 /// `consumer1`, `consumer2` or the subcommand `consumer`: the same, each with a name of its own.
@@ -14,6 +15,13 @@ pub const fn named(name: &'static str) -> Program {
         options: &[ProgramOption::Name, ProgramOption::Supervised],
         run,
     }
+}
+
+/// The settings, with a program's own group where none is set.
+pub(super) fn in_group(given: &Given, group: &str) -> Settings {
+    let mut settings = given.settings.clone();
+    settings.consumer.group.get_or_insert_with(|| group.to_owned());
+    settings
 }
 
 fn run(given: &Given) -> Result<()> {

@@ -8,8 +8,8 @@ use kafka::client::KafkaClient;
 use kafka::error::{Error as KafkaError, KafkaCode};
 use kafka::producer::{ProduceConfirm, Producer, Record, RequiredAcks};
 
+use super::Shared;
 use super::set::{Set, SetOutcome};
-use super::{NAME, Shared};
 use crate::channel::code_of;
 use crate::logging::{BURST, Key, Value};
 use crate::protocol::envelope;
@@ -63,7 +63,7 @@ impl Ready {
 fn connect(shared: &Shared) -> Option<Ready> {
     let built = guarded(|| {
         let mut client = KafkaClient::new(vec![shared.endpoint.address()]);
-        client.set_client_id(shared.endpoint.producer_client_id(NAME));
+        client.set_client_id(shared.endpoint.producer_client_id(&shared.name));
         client.load_metadata(&[&*shared.topic])?;
         let builder = Producer::from_client(client).with_required_acks(RequiredAcks::All);
         builder.with_ack_timeout(shared.ack_timeout).create()
@@ -115,7 +115,7 @@ fn carry(shared: &Arc<Shared>, lane: usize, mut sets: Vec<Set>, ready: &mut Read
     };
     shared.settle(lane, &mut sets, &outcomes);
     for (set, outcome) in sets.iter().zip(&outcomes) {
-        log_outcome(&shared.topic, set, outcome);
+        log_outcome(shared, set, outcome);
     }
     log::logger().flush();
     usable
@@ -189,7 +189,8 @@ fn refusal(partition: i32, code: KafkaCode) -> String {
 }
 
 /// Every message sent, and every set that was not, has its line.
-fn log_outcome(topic: &str, set: &Set, outcome: &SetOutcome) {
+fn log_outcome(shared: &Shared, set: &Set, outcome: &SetOutcome) {
+    let (topic, name) = (&shared.topic, &shared.name);
     let (partition, count) = (set.partition, set.messages.len());
     match outcome {
         SetOutcome::Stored { base } => {
@@ -202,7 +203,7 @@ fn log_outcome(topic: &str, set: &Set, outcome: &SetOutcome) {
                 };
                 log::info!(
                     target: BURST,
-                    "sent topic={topic} partition={partition} offset={offset} key={key} name={NAME} \
+                    "sent topic={topic} partition={partition} offset={offset} key={key} name={name} \
                      value={value}{late}"
                 );
             }

@@ -76,7 +76,8 @@ pub enum Delivery {
     },
 }
 
-/// Is called exactly once with the message's fate, from a thread of the sender; must be quick.
+/// The delivery report's callback: is called exactly once with the message's fate, from a thread of the sender; must be
+/// quick.
 pub type Done = Box<dyn FnOnce(Delivery) + Send>;
 
 /// Why a message was not taken; its [`Done`] will not be called.
@@ -110,9 +111,6 @@ impl std::error::Error for SubmitError {}
 /// The lengths of a header's name and value take ten bytes at most.
 const HEADER_OVERHEAD: usize = 10;
 
-/// The client id's name, which the log shows too.
-const NAME: &str = "producer_api";
-
 /// While messages are open, flights and deadlines are looked at this often.
 const TICK: Duration = Duration::from_millis(25);
 
@@ -138,6 +136,8 @@ pub struct Sender {
 
 /// What the threads share. `state` is the only lock; no [`Done`] is called under it.
 struct Shared {
+    /// The client id's name, which the log shows too.
+    name: String,
     topic: Arc<str>,
     endpoint: Endpoint,
     ack_timeout: Duration,
@@ -168,11 +168,12 @@ struct State {
 }
 
 impl Sender {
-    /// Starts the sender's threads for `topic` behind the adapter at `endpoint`. No broker needs to be there yet.
+    /// Starts the sender's threads for `topic` behind the adapter at `endpoint`. `name` is what Kafka's tools show.
+    /// No broker needs to be there yet. The queue's limits are `producer_api.queue_messages` and `.queue_bytes`.
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub fn start(settings: &Settings, topic: &str, endpoint: Endpoint) -> Result<Sender> {
+    pub fn start(settings: &Settings, topic: &str, endpoint: Endpoint, name: &str) -> Result<Sender> {
         let topic: Arc<str> = topic.into();
         let api = &settings.producer_api;
         let ack_timeout = (api.answer_timeout() / 4).min(LONGEST_ACK_TIMEOUT);
@@ -190,6 +191,7 @@ impl Sender {
             no_thread: false,
         };
         let shared = Arc::new(Shared {
+            name: name.to_owned(),
             topic,
             endpoint,
             ack_timeout,

@@ -65,7 +65,7 @@ fn the_environment_wins_over_the_file_and_the_command_line_over_both() {
     let variables =
         [("POINT_TO_POINT__KAFKA__TOPIC", "b"), ("POINT_TO_POINT__KAFKA__PARTITIONS", "2"), ("HOME", "/")];
     let settings = read(file, &variables, &["kafka.partitions=3"]).unwrap();
-    assert_eq!(settings.consumer.group, "a");
+    assert_eq!(settings.consumer.group(), "a");
     assert_eq!(settings.kafka.topic, "b");
     assert_eq!(settings.kafka.partitions, 3);
 }
