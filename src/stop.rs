@@ -23,8 +23,10 @@ impl Stop {
         let stop = Stop::new();
         let asked = stop.clone();
         ctrlc::set_handler(move || {
-            asked.ask();
-            log::info!("stopping");
+            if !asked.is_asked() {
+                asked.ask();
+                log::info!("stopping");
+            }
         })
         .map_err(|e| Error::new("signals cannot be handled").caused_by(e))?;
         Ok(stop)

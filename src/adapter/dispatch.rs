@@ -20,7 +20,7 @@ use crate::protocol::legacy::response;
 const MAX_REQUEST: usize = 64 * 1024 * 1024;
 
 /// Serves connection number `id` until either side closes it.
-pub fn serve(id: u64, stream: TcpStream, shared: &Arc<Shared>) {
+pub fn serve(id: u64, stream: Arc<TcpStream>, shared: &Arc<Shared>) {
     let mut session = match Session::new(id, stream, shared.clone()) {
         Ok(session) => session,
         Err(error) => return log::warn!("adapter: a connection: {error}"),
@@ -37,7 +37,7 @@ pub fn serve(id: u64, stream: TcpStream, shared: &Arc<Shared>) {
         };
         match answer(&mut session, &frame) {
             Ok(Some(answer)) => {
-                if let Err(error) = session.stream.write_all(&answer) {
+                if let Err(error) = (&*session.stream).write_all(&answer) {
                     log::debug!("adapter: {} takes no answer: {error}", session.client.shown());
                     return;
                 }

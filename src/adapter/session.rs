@@ -28,7 +28,7 @@ pub(super) struct Bound {
 /// One connection.
 pub struct Session {
     pub(super) id: u64,
-    pub(super) stream: TcpStream,
+    pub(super) stream: Arc<TcpStream>,
     pub(super) local: SocketAddr,
     pub(super) shared: Arc<Shared>,
     pub(super) client: ClientId,
@@ -45,7 +45,7 @@ impl Session {
     ///
     /// # Errors
     /// The socket refuses its options.
-    pub fn new(id: u64, stream: TcpStream, shared: Arc<Shared>) -> io::Result<Session> {
+    pub fn new(id: u64, stream: Arc<TcpStream>, shared: Arc<Shared>) -> io::Result<Session> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(READ_SLICE))?;
         stream.set_write_timeout(Some(STALL))?;

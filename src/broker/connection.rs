@@ -1,5 +1,10 @@
 //! One connection: its requests are answered one after another, each answer in one write.
+//!
+//! Produce requests that a client sends without waiting for answers share the disk's time: all that have arrived
+//! are handed to the store, in order, before the first of them is waited for. Any other request begins when all
+//! before it are answered.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,11 +13,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use kafka_protocol::messages::ApiKey;
 
 use super::MAX_REQUEST_BYTES;
 use super::budget::{Budget, Room};
 use super::caller::Caller;
-use super::dispatch::{self, Refused};
+use super::dispatch::{self, Later, Refused, Reply};
 use super::node::Node;
 use crate::net::frame::{FrameError, FrameReader, READ_SLICE};
 use crate::net::gone;
@@ -35,6 +41,9 @@ const REQUEST_BYTES: usize = 256 * 1024 * 1024;
 
 /// ... of which those up to this size are not counted.
 const SMALL: usize = 64 * 1024;
+
+/// Produce requests of one connection that may be on their way to the disk at once.
+const IN_HAND: usize = 16;
 
 /// What all connections share.
 pub struct Shared {
@@ -61,7 +70,7 @@ impl Shared {
 }
 
 /// Serves connection number `id` until either side closes it.
-pub fn serve(id: u64, stream: TcpStream, shared: &Arc<Shared>) {
+pub fn serve(id: u64, stream: Arc<TcpStream>, shared: &Arc<Shared>) {
     match Connection::new(id, stream, shared) {
         Ok(mut connection) => connection.run(),
         Err(error) => log::debug!("broker: a connection that is gone at once: {error}"),
@@ -71,11 +80,19 @@ pub fn serve(id: u64, stream: TcpStream, shared: &Arc<Shared>) {
 
 struct Connection<'s> {
     id: u64,
-    stream: TcpStream,
+    stream: Arc<TcpStream>,
     peer: SocketAddr,
     local: SocketAddr,
     reader: FrameReader,
+    /// Requests on their way to the disk, the oldest first, and the room of their frames.
+    in_hand: VecDeque<(Later, Option<Room<'s>>)>,
     shared: &'s Shared,
+}
+
+/// An IPv4 address as one, also on a socket that serves both (`[::]`): clients without IPv6 are told where to
+/// connect.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// Why a connection ends.
@@ -87,35 +104,77 @@ enum End {
 }
 
 impl<'s> Connection<'s> {
-    fn new(id: u64, stream: TcpStream, shared: &'s Shared) -> io::Result<Connection<'s>> {
+    fn new(id: u64, stream: Arc<TcpStream>, shared: &'s Shared) -> io::Result<Connection<'s>> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(READ_SLICE))?;
         stream.set_write_timeout(Some(READ_SLICE))?;
-        let (peer, local) = (stream.peer_addr()?, stream.local_addr()?);
-        Ok(Connection { id, stream, peer, local, reader: FrameReader::default(), shared })
+        let (peer, local) = (canonical(stream.peer_addr()?), canonical(stream.local_addr()?));
+        Ok(Connection {
+            id,
+            stream,
+            peer,
+            local,
+            reader: FrameReader::default(),
+            in_hand: VecDeque::new(),
+            shared,
+        })
     }
 
     fn run(&mut self) {
-        loop {
-            match self.one_request() {
-                Ok(()) => {}
-                Err(End::Usual(why)) => {
-                    log::debug!("broker: {} is gone: {why}", self.peer);
-                    break;
-                }
-                Err(End::Closed(why)) => {
-                    log::warn!("broker: {}: {why}; its connection is closed", self.peer);
-                    break;
-                }
-            }
+        let mut end = Ok(());
+        // What a client has sent without waiting can be read even after the end of reading: it must not keep
+        // the broker from stopping.
+        while end.is_ok() && !self.shared.stopping() {
+            end = self.one_request();
+        }
+        // What came before the end has its answer.
+        match self.finish(0).and(end) {
+            Ok(()) => log::debug!("broker: {} is left, as the broker stops", self.peer),
+            Err(End::Usual(why)) => log::debug!("broker: {} is gone: {why}", self.peer),
+            Err(End::Closed(why)) => log::warn!("broker: {}: {why}; its connection is closed", self.peer),
         }
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 
+    /// Begins the next request, if it is there or nothing else is to be done; else finishes the oldest in hand.
     fn one_request(&mut self) -> Result<(), End> {
-        let (frame, _room) = self.next_frame()?;
-        let Some((answer, _room)) = self.handle(&frame).map_err(End::Closed)? else { return Ok(()) };
-        self.write(&answer).map_err(|error| End::Usual(format!("it takes no answer: {error}")))
+        if !self.in_hand.is_empty() && !self.another_has_arrived()? {
+            return self.finish(self.in_hand.len() - 1);
+        }
+        let (frame, room) = self.next_frame()?;
+        let header = RequestHeader::read(&frame);
+        let header = header.map_err(|error| End::Closed(format!("a malformed request: {error}")))?;
+        if header.api_key != ApiKey::Produce as i16 {
+            self.finish(0)?;
+        }
+        match self.handle(&header, &frame)? {
+            Reply::Now(answer) => self.write(answer),
+            Reply::Later(later) => {
+                self.in_hand.push_back((later, room));
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether one more request can be begun without waiting for its bytes. For a large one there is to be room,
+    /// which those in hand may have.
+    fn another_has_arrived(&mut self) -> Result<bool, End> {
+        if self.in_hand.len() >= IN_HAND {
+            return Ok(false);
+        }
+        let arrived = self.reader.has_arrived(&self.stream, MAX_REQUEST_BYTES, SMALL);
+        arrived.map_err(end)
+    }
+
+    /// Answers the requests in hand, the oldest first, until `left` are left.
+    fn finish(&mut self, left: usize) -> Result<(), End> {
+        while self.in_hand.len() > left {
+            let Some((later, _room)) = self.in_hand.pop_front() else { break };
+            let answer = self
+                .guarded(ApiKey::Produce as i16, "", |node, caller| dispatch::finish(node, caller, later))?;
+            self.write(answer)?;
+        }
+        Ok(())
     }
 
     /// The next request, and the room that it takes.
@@ -144,38 +203,45 @@ impl<'s> Connection<'s> {
             Err(FrameError::Stopped) if stalled => {
                 Err(End::Closed(format!("its request was not whole within {STALL:?}")))
             }
-            Err(error @ FrameError::BadSize { .. }) => Err(End::Closed(format!("{error}: no Kafka client?"))),
-            Err(FrameError::Stopped) => Err(End::Usual("idle, or the broker stops".to_owned())),
-            Err(error) => Err(End::Usual(error.to_string())),
+            Err(error) => Err(end(error)),
         }
     }
 
-    /// The answer to a request; a handler that panics costs this connection and nothing more.
-    fn handle(&self, frame: &Bytes) -> Result<Option<dispatch::Answer<'s>>, Refused> {
-        let header = RequestHeader::read(frame).map_err(|error| format!("a malformed request: {error}"))?;
-        let gone = || self.shared.stopping() || gone(&self.stream);
-        let caller = Caller {
-            connection: self.id,
-            version: header.version,
-            client_id: header.client_id,
-            peer: self.peer,
-            local: self.local,
-            gone: &gone,
-        };
-        let answered =
-            catch_unwind(AssertUnwindSafe(|| dispatch::answer(&self.shared.node, &caller, &header, frame)));
-        answered.unwrap_or_else(|_| {
-            let (api_key, version) = (header.api_key, header.version);
-            log::error!("broker: request {api_key} {version} of {} made its handler panic", self.peer);
-            Err("an error of the embedded broker itself".to_owned())
+    fn handle(&self, header: &RequestHeader<'_>, frame: &Bytes) -> Result<Reply<'s>, End> {
+        self.guarded(header.api_key, header.client_id, |node, caller| {
+            let caller = Caller { version: header.version, ..*caller };
+            dispatch::answer(node, &caller, header, frame)
         })
     }
 
-    fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
+    /// Does a part of a request's work; a handler that panics costs this connection and nothing more.
+    fn guarded<T>(
+        &self,
+        api_key: i16,
+        client_id: &str,
+        work: impl FnOnce(&'s Node, &Caller<'_>) -> Result<T, Refused>,
+    ) -> Result<T, End> {
+        let gone = || self.shared.stopping() || gone(&self.stream);
+        let (connection, peer, local) = (self.id, self.peer, self.local);
+        let caller = Caller { connection, version: 0, client_id, peer, local, gone: &gone };
+        let node = &self.shared.node;
+        let done = catch_unwind(AssertUnwindSafe(|| work(node, &caller))).unwrap_or_else(|_| {
+            log::error!("broker: a request of kind {api_key} of {peer} made its handler panic");
+            Err("an error of the embedded broker itself".to_owned())
+        });
+        done.map_err(End::Closed)
+    }
+
+    fn write(&self, answer: Option<dispatch::Answer<'s>>) -> Result<(), End> {
+        let Some((bytes, _room)) = answer else { return Ok(()) };
+        self.write_all(&bytes).map_err(|error| End::Usual(format!("it takes no answer: {error}")))
+    }
+
+    fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         let mut end = Instant::now() + UNTAKEN;
         let mut stop_end = None;
         while !bytes.is_empty() {
-            match (&self.stream).write(bytes) {
+            match (&*self.stream).write(bytes) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     bytes = bytes.get(written..).unwrap_or_default();
@@ -193,5 +259,13 @@ impl<'s> Connection<'s> {
             }
         }
         Ok(())
+    }
+}
+
+fn end(error: FrameError) -> End {
+    match error {
+        FrameError::BadSize { .. } => End::Closed(format!("{error}: no Kafka client?")),
+        FrameError::Stopped => End::Usual("idle, or the broker stops".to_owned()),
+        error => End::Usual(error.to_string()),
     }
 }

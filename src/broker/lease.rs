@@ -93,7 +93,7 @@ impl Lease {
     fn bind(&self, port_lingers: Duration) -> io::Result<TcpListener> {
         let deadline = Instant::now() + port_lingers;
         loop {
-            match TcpListener::bind(self.addresses.as_slice()) {
+            match listen(&self.addresses) {
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
                     if self.stop.wait_for(TRY_EVERY) {
                         return Err(error);
@@ -212,10 +212,39 @@ impl Lease {
     }
 }
 
+/// Listens on the first address that this machine has. One that is taken is not passed over for the next, of
+/// `localhost` for example: those who know it would go on to whoever has it.
+fn listen(addresses: &[SocketAddr]) -> io::Result<TcpListener> {
+    let mut refused = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in addresses {
+        match TcpListener::bind(address) {
+            Err(error) if error.kind() != io::ErrorKind::AddrInUse => refused = error,
+            bound => return bound,
+        }
+    }
+    Err(refused)
+}
+
 /// Whether somebody accepts connections there. A socket may have been connected to itself, which proves
 /// nothing.
 fn answers(address: &SocketAddr) -> bool {
     let connected = TcpStream::connect_timeout(address, KNOCK);
     connected
         .is_ok_and(|stream| matches!((stream.local_addr(), stream.peer_addr()), (Ok(a), Ok(b)) if a != b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_taken_is_not_passed_over_and_one_that_is_not_ours_is() {
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = other.local_addr().unwrap();
+        let free: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let foreign: SocketAddr = "192.0.2.1:0".parse().unwrap();
+        assert_eq!(listen(&[taken, free]).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert!(listen(&[foreign, free]).is_ok());
+        assert_eq!(listen(&[foreign]).unwrap_err().kind(), io::ErrorKind::AddrNotAvailable);
+    }
 }

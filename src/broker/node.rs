@@ -1,11 +1,14 @@
 //! What every request is answered from: the node that serves.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::BrokerSettings;
-use super::budget::Budget;
+use super::budget::{Budget, Room};
+use super::caller::Caller;
 use super::groups::{Groups, StartError};
 use super::storage::Store;
+use crate::protocol::records;
 
 /// The id of the one node of this cluster, which is also its controller and leads every partition.
 pub const NODE_ID: i32 = 1;
@@ -16,8 +19,23 @@ pub const LEADER_EPOCH: i32 = 0;
 /// Bytes of records on their way to consumers, over all connections.
 const ANSWER_BYTES: usize = 256 * 1024 * 1024;
 
-/// Bytes of records that are unpacked to be checked, over all connections.
+/// Bytes of answers without records, over all connections, ...
+const DESCRIPTION_BYTES: usize = 256 * 1024 * 1024;
+
+/// ... of which those up to this size are not counted.
+const SMALL: usize = 64 * 1024;
+
+/// Bytes of records that are unpacked to be looked at, over all connections.
 const UNPACKED_BYTES: usize = 256 * 1024 * 1024;
+
+/// Bytes of large requests without records that are taken apart, over all connections.
+const DECODED_BYTES: usize = 256 * 1024 * 1024;
+
+/// What a request may take taken apart, measured in its own size.
+const DECODED_TIMES: usize = 16;
+
+/// How long a request waits for its turn to take a large piece of memory.
+const TURN: Duration = Duration::from_secs(10);
 
 /// The node.
 pub struct Node {
@@ -29,7 +47,11 @@ pub struct Node {
     pub groups: Groups,
     /// Memory for the records in answers.
     pub answers: Budget,
-    /// Memory for the records in requests, unpacked.
+    /// Memory for all other answers.
+    pub descriptions: Budget,
+    /// Memory for requests without records, taken apart.
+    pub decoded: Budget,
+    /// Memory for unpacked records.
     pub unpacking: Budget,
 }
 
@@ -40,7 +62,40 @@ impl Node {
     /// See [`StartError`].
     pub fn new(settings: BrokerSettings, store: Arc<Store>) -> Result<Node, StartError> {
         let groups = Groups::start(store.clone())?;
-        let (answers, unpacking) = (Budget::new(ANSWER_BYTES), Budget::new(UNPACKED_BYTES));
-        Ok(Node { settings, store, groups, answers, unpacking })
+        Ok(Node {
+            settings,
+            store,
+            groups,
+            answers: Budget::new(ANSWER_BYTES),
+            descriptions: Budget::new(DESCRIPTION_BYTES),
+            decoded: Budget::new(DECODED_BYTES),
+            unpacking: Budget::new(UNPACKED_BYTES),
+        })
+    }
+
+    /// Room for one batch that is unpacked: a small one may hold very much, so only so many are unpacked at once as
+    /// there is memory for. `None` if there is none in time, or nobody waits for it.
+    pub fn room_to_unpack(&self, caller: &Caller<'_>) -> Option<Room<'_>> {
+        self.unpacking.take(records::MAX_UNPACKED_BYTES, Instant::now() + TURN, &|| !(caller.gone)())
+    }
+
+    /// Room for a request of `bytes` without records, whose elements are far larger in memory than on the wire; it may
+    /// wait for long with all of them. Nothing is taken for a small one. `None` if there is none in time, or nobody
+    /// waits for it.
+    pub fn room_to_decode(&self, bytes: usize, caller: &Caller<'_>) -> Option<Option<Room<'_>>> {
+        if bytes <= SMALL {
+            return Some(None);
+        }
+        let bytes = bytes.saturating_mul(DECODED_TIMES);
+        self.decoded.take(bytes, Instant::now() + TURN, &|| !(caller.gone)()).map(Some)
+    }
+
+    /// Room for an answer of `bytes` that holds no records, as long as its client takes to read it; nothing is
+    /// taken for a small one. `None` if there is none in time, or nobody waits for it.
+    pub fn room_to_answer(&self, bytes: usize, caller: &Caller<'_>) -> Option<Option<Room<'_>>> {
+        if bytes <= SMALL {
+            return Some(None);
+        }
+        self.descriptions.take(bytes, Instant::now() + TURN, &|| !(caller.gone)()).map(Some)
     }
 }

@@ -15,6 +15,7 @@ use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, Str
 
 use super::error::{Error, Result};
 use crate::net::frame::{FrameError, FrameReader, READ_SLICE};
+use crate::net::own::Own;
 use crate::protocol::layout;
 
 /// The largest answer accepted, in bytes: a fetch of our largest size plus one largest record batch.
@@ -53,6 +54,7 @@ fn version_of(api_key: i16) -> i16 {
 /// A connection to one broker. After any error it is of no more use: drop it and open another.
 #[derive(Debug)]
 pub struct Connection {
+    _own: Own,
     stream: TcpStream,
     reader: FrameReader,
     address: String,
@@ -77,6 +79,7 @@ impl Connection {
         };
         prepare().map_err(|e| unreachable(e.to_string()))?;
         let mut connection = Connection {
+            _own: Own::note(&stream),
             stream,
             reader: FrameReader::default(),
             address: address.to_owned(),

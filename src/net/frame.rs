@@ -111,6 +111,27 @@ impl FrameReader {
         Ok(frame)
     }
 
+    /// Whether the next frame has arrived, whole and with at most `most` bytes, so that [`FrameReader::next`] need
+    /// not wait for it. Does not wait itself.
+    ///
+    /// # Errors
+    /// As [`FrameReader::next`].
+    pub fn has_arrived(&mut self, stream: &TcpStream, limit: usize, most: usize) -> Result<bool, FrameError> {
+        stream.set_nonblocking(true).map_err(FrameError::Io)?;
+        let size = self.size(stream, limit, &mut |_| false);
+        let arrived = size.and_then(|size| {
+            if size <= most {
+                self.fill(stream, 4 + size, &mut |_| false)?;
+            }
+            Ok(size <= most)
+        });
+        stream.set_nonblocking(false).map_err(FrameError::Io)?;
+        match arrived {
+            Err(FrameError::Stopped) => Ok(false),
+            arrived => arrived,
+        }
+    }
+
     fn fill(
         &mut self,
         stream: &TcpStream,
@@ -122,15 +143,18 @@ impl FrameReader {
             self.inbox.resize(have + missing.min(AT_ONCE), 0);
             let read = (&mut &*stream).read(&mut self.inbox[have..]);
             self.inbox.truncate(have + *read.as_ref().unwrap_or(&0));
+            let mut ask = self.asked.elapsed() >= READ_SLICE;
             match read {
                 Ok(0) if have == 0 => return Err(FrameError::Closed),
                 Ok(0) => return Err(FrameError::Cut),
                 Ok(_) => {}
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+                Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                    ask = true
+                }
                 Err(e) => return Err(FrameError::Io(e)),
             }
-            if self.asked.elapsed() >= READ_SLICE && self.inbox.len() < wanted {
+            if ask && self.inbox.len() < wanted {
                 self.asked = Instant::now();
                 if !proceed(!self.inbox.is_empty()) {
                     return Err(FrameError::Stopped);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -15,10 +15,13 @@ const MAX_CONNECTIONS: usize = 1024;
 /// The wait after a failed accept, for example with no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// A connection's socket and its thread.
+type Connection = (Arc<TcpStream>, JoinHandle<()>);
+
 /// The open connections and their threads.
 #[derive(Default)]
 struct Open {
-    connections: Mutex<HashMap<u64, (TcpStream, JoinHandle<()>)>>,
+    connections: Mutex<HashMap<u64, Connection>>,
     /// Ids of connections that have ended and whose threads are to be joined.
     ended: Mutex<Vec<u64>>,
 }
@@ -41,7 +44,7 @@ impl Listener {
     pub fn start(
         name: &'static str,
         socket: TcpListener,
-        serve: impl Fn(u64, TcpStream) + Send + Sync + 'static,
+        serve: impl Fn(u64, Arc<TcpStream>) + Send + Sync + 'static,
     ) -> io::Result<Listener> {
         let address = socket.local_addr()?;
         let stopping = Arc::new(AtomicBool::new(false));
@@ -64,7 +67,10 @@ impl Listener {
         // A connection of our own wakes the acceptor.
         let mut wake = self.address;
         if wake.ip().is_unspecified() {
-            wake.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+            wake.set_ip(match wake {
+                SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            });
         }
         let woken = TcpStream::connect_timeout(&wake, Duration::from_secs(1));
         let accepting = woken.is_err() || self.acceptor.join().is_err();
@@ -90,7 +96,7 @@ struct Acceptor<Serve> {
     serve: Arc<Serve>,
 }
 
-impl<Serve: Fn(u64, TcpStream) + Send + Sync + 'static> Acceptor<Serve> {
+impl<Serve: Fn(u64, Arc<TcpStream>) + Send + Sync + 'static> Acceptor<Serve> {
     fn run(self) {
         let mut next_id = 0;
         loop {
@@ -119,7 +125,9 @@ impl<Serve: Fn(u64, TcpStream) + Send + Sync + 'static> Acceptor<Serve> {
         if connections.len() >= MAX_CONNECTIONS {
             return Err(io::Error::other(format!("closed: {MAX_CONNECTIONS} connections are open already")));
         }
-        let ours = stream.try_clone()?;
+        // Shared, not cloned: a connection costs the process one descriptor.
+        let stream = Arc::new(stream);
+        let ours = stream.clone();
         let (serve, open) = (self.serve.clone(), self.open.clone());
         let thread = std::thread::Builder::new().name(format!("{}-{id}", self.name)).spawn(move || {
             let _ended = Ended { id, open };
@@ -149,5 +157,30 @@ fn reap(open: &Open) {
         if let Some((_, thread)) = ended {
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::sync::Weak;
+
+    #[test]
+    fn a_connection_has_one_descriptor_which_goes_with_it() {
+        let seen: Arc<Mutex<Vec<Weak<TcpStream>>>> = Arc::default();
+        let noted = seen.clone();
+        let serve = move |_, stream: Arc<TcpStream>| {
+            lock(&noted).push(Arc::downgrade(&stream));
+            let _ = (&*stream).write_all(b"x");
+            let _ = (&*stream).read(&mut [0]);
+        };
+        let listener = Listener::start("test", TcpListener::bind("127.0.0.1:0").unwrap(), serve).unwrap();
+        let mut client = TcpStream::connect(listener.address()).unwrap();
+        client.read_exact(&mut [0]).unwrap();
+        let held = lock(&seen)[0].strong_count();
+        assert_eq!(held, 2, "its thread has it, and the listener");
+        listener.stop();
+        assert_eq!(lock(&seen)[0].strong_count(), 0);
     }
 }

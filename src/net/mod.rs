@@ -2,9 +2,11 @@
 //!
 //! - [`frame`]: frames on a blocking socket
 //! - [`listener`]: a listening socket with a thread for each connection
+//! - [`own`]: the connections that this process has made itself
 
 pub mod frame;
 pub mod listener;
+pub mod own;
 
 use std::io;
 use std::net::TcpStream;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::base::start_broker;
@@ -30,18 +31,34 @@ const FIRST_ANSWER: Duration = Duration::from_secs(5);
 const ALL_ANSWERS: Duration = Duration::from_secs(20);
 /// How long the embedded broker's address is knocked at.
 const KNOCK: Duration = Duration::from_secs(1);
+/// How long nobody may serve it between two holders.
+const HAND_OVER: Duration = Duration::from_secs(2);
+/// The wait before another look.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 fn run(given: &Given) -> Result<()> {
     let settings = &given.settings;
     // Its answer is on standard output; a log would only stand between.
     let level = settings.log.level.min(log::LevelFilter::Error);
     logging::start(&LogSettings { level, file: String::new() })?;
-    let broker = serve_if_nobody_does(settings)?;
-    let text = look(settings).map(|view| view.text());
-    broker.into_iter().for_each(Broker::stop);
+    let text = find(settings)?.text();
     // Whoever has seen enough may close the pipe.
-    let _ = io::stdout().write_all(text?.as_bytes());
+    let _ = io::stdout().write_all(text.as_bytes());
     Ok(())
+}
+
+/// Looks, and looks again where the holder of the embedded broker may just have ended.
+fn find(settings: &Settings) -> Result<View> {
+    let deadline = Instant::now() + HAND_OVER;
+    loop {
+        let broker = serve_if_nobody_does(settings)?;
+        let view = look(settings);
+        broker.into_iter().for_each(Broker::stop);
+        if view.is_ok() || settings.embedded_broker().is_none() || Instant::now() >= deadline {
+            return view;
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
 }
 
 /// The embedded broker, if it is the one to ask and no other process serves it.

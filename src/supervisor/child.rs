@@ -20,7 +20,7 @@ pub struct Role {
     pub name: &'static str,
     /// Its command line, without the options for settings.
     pub arguments: Vec<OsString>,
-    /// Whether it says when it is ready. Until it was so once, its failure is not tried again.
+    /// Whether it is a server, which says when it is ready. Until it was so once, its failure is not tried again.
     pub says_ready: bool,
 }
 
@@ -59,8 +59,10 @@ impl Running {
         let source = output.source(role.name, index + 1);
         spawn(format!("{}-log", role.name), move || show_log(&source, log))?;
         let (source, events) = (output.source(role.name, index + 1), events.clone());
+        let is_server = role.says_ready;
         spawn(format!("{}-output", role.name), move || {
-            let ended = show(&source, out, &mut |address| drop(events.send(Event::Ready(index, address))));
+            let mut ready = |address| drop(events.send(Event::Ready(index, address)));
+            let ended = show(&source, out, is_server.then_some(&mut ready));
             drop(source);
             if ended {
                 // Only its end closes its output.
@@ -111,11 +113,12 @@ fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread::Builder::new().name(name).spawn(body).map(drop)
 }
 
-/// Shows its messages; tells whether it has ended. What was cut off was not committed, and comes again whole.
-fn show(source: &Source, out: impl io::Read, ready: &mut dyn FnMut(SocketAddr)) -> bool {
+/// Shows its messages, and tells a server's address to `ready`; tells whether it has ended. What was cut off was not
+/// committed, and comes again whole.
+fn show(source: &Source, out: impl io::Read, mut ready: Option<&mut dyn FnMut(SocketAddr)>) -> bool {
     lines::each(out, |line| match line {
-        Line::Whole(line) => match address_of(line) {
-            Some(address) => {
+        Line::Whole(line) => match ready.as_mut().zip(address_of(line)) {
+            Some((ready, address)) => {
                 ready(address);
                 true
             }
@@ -141,11 +144,25 @@ fn address_of(line: &[u8]) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stop::Stop;
 
     #[test]
     fn a_server_that_is_ready_says_where() {
         assert_eq!(address_of(b"ready 127.0.0.1:5000"), Some(SocketAddr::from(([127, 0, 0, 1], 5000))));
         assert_eq!(address_of(b"ready to go"), None);
         assert_eq!(address_of(b"Mensaje recibido: 1"), None);
+    }
+
+    #[test]
+    fn nobody_but_a_server_is_believed_to_be_ready() {
+        let output = Output::start(io::sink(), false, Stop::new()).unwrap();
+        let said = |is_server: bool| {
+            let mut told = Vec::new();
+            let mut ready = |address| told.push(address);
+            let lines = &b"ready 127.0.0.1:5000\n"[..];
+            show(&output.source("a", 1), lines, is_server.then_some(&mut ready));
+            told.len()
+        };
+        assert_eq!((said(true), said(false)), (1, 0));
     }
 }

@@ -55,7 +55,7 @@ pub enum Event {
 pub struct Plan {
     /// The program that plays all the roles.
     pub program: PathBuf,
-    /// The roles, in the order in which they are started.
+    /// The roles, in the order in which they are started; those that say when they are ready go first.
     pub roles: Vec<Role>,
     /// Options for each of them.
     pub options: Vec<OsString>,
@@ -143,16 +143,25 @@ impl Supervisor<'_> {
     /// Until the next child is to be started, at most [`LOOK`].
     fn next_due(&self) -> Duration {
         let now = Instant::now();
-        let wait = |child: &Child| match &child.life {
-            Life::Waiting(until) => until.saturating_duration_since(now),
-            Life::Running(_) => LOOK,
+        let no_server_yet = self.waits_for_a_server();
+        let wait = |(child, role): (&Child, &Role)| match &child.life {
+            Life::Waiting(until) if role.says_ready || !no_server_yet => until.saturating_duration_since(now),
+            _ => LOOK,
         };
-        self.children.iter().map(wait).min().unwrap_or(LOOK).min(LOOK)
+        self.children.iter().zip(&self.plan.roles).map(wait).min().unwrap_or(LOOK).min(LOOK)
+    }
+
+    /// Whether a server has still to be ready for the first time. Until then the others are not started: where it
+    /// cannot work, as beside another supervisor with its address, they would only disturb those that do.
+    fn waits_for_a_server(&self) -> bool {
+        self.children.iter().zip(&self.plan.roles).any(|(child, role)| role.says_ready && !child.worked)
     }
 
     fn start_due(&mut self) {
+        let no_server_yet = self.waits_for_a_server();
         for (index, (child, role)) in self.children.iter_mut().zip(&self.plan.roles).enumerate() {
-            if !matches!(&child.life, Life::Waiting(until) if *until <= Instant::now()) {
+            let due = matches!(&child.life, Life::Waiting(until) if *until <= Instant::now());
+            if !due || no_server_yet && !role.says_ready {
                 continue;
             }
             let program = (self.plan.program.as_path(), self.plan.options.as_slice());

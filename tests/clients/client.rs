@@ -111,8 +111,7 @@ impl Client {
         let (mut command, mut prefix) = (self.command("produce", kafka), String::new());
         match self {
             Kcat => {
-                // Without -E the first lost connection ends it.
-                command.args(["-P", "-E", "-t", topic]);
+                command.args(["-P", "-t", topic]);
                 command.args(extras.key.into_iter().flat_map(|key| ["-k", key]));
                 for (name, value) in extras.headers {
                     command.arg("-H").arg(assignment(name, *value));
@@ -200,7 +199,8 @@ impl Client {
         match self {
             Kcat => {
                 let mut command = Command::new("kcat");
-                command.args(["-b", &kafka.bootstrap()]);
+                // Without -E the first lost connection ends it.
+                command.args(["-E", "-b", &kafka.bootstrap()]);
                 command
             }
             Java(version) => {

@@ -69,19 +69,31 @@ pub fn what_any_client_writes_any_client_reads_unchanged(version: &'static str) 
 }
 
 /// Without these, Java's console producer gives up early.
-const PERSISTENT: Settings =
-    &[("enable.idempotence", "true"), ("retries", "2147483647"), ("request.timeout.ms", "30000")];
+const PERSISTENT: Settings = &[
+    ("enable.idempotence", "true"),
+    ("retries", "2147483647"),
+    ("request.timeout.ms", "30000"),
+    ("reconnect.backoff.max.ms", "500"),
+];
 
 pub fn idempotent_producers_store_each_message_once_and_in_order_while_the_broker_dies(
     version: &'static str,
 ) {
-    let kafka = Kafka::start(version, 1);
+    idempotent_producers(&Kafka::start(version, 1), 2);
+}
+
+pub fn idempotent_producers_store_each_message_once_and_in_order_while_holders_die(version: &'static str) {
+    idempotent_producers(&Kafka::start(version, 2), 6);
+}
+
+/// The nodes are killed in turns, in the order in which they serve.
+fn idempotent_producers(kafka: &Kafka, rounds: usize) {
     let topic_of = |client: Client| format!("idempotent-{}", client.name());
     let mut producers: Vec<_> = CLIENTS
         .iter()
         .map(|client| {
             kafka.assistant().create_topic(&topic_of(*client), 1, 1, &[]);
-            client.producer(&kafka, &topic_of(*client), Extras::default(), PERSISTENT)
+            client.producer(kafka, &topic_of(*client), Extras::default(), PERSISTENT)
         })
         .collect();
     let mut sent = 0;
@@ -92,17 +104,17 @@ pub fn idempotent_producers_store_each_message_once_and_in_order_while_the_broke
         sent += count;
         sent
     };
-    for _ in 0..2 {
-        let before = send(0);
+    for round in 0..rounds {
+        let (before, node) = (send(0), round % kafka.nodes());
         send(500);
         // Each is in the middle of its work, or just past it.
         eventually("each producer has stored something", PATIENCE, || {
             let end = |client: &Client| Some(kafka.assistant().end_offsets(&topic_of(*client))?[&0]);
             CLIENTS.iter().all(|client| end(client).is_some_and(|end| end > before as i64)).then_some(())
         });
-        kafka.kill_node(0);
+        kafka.kill_node(node);
         send(200);
-        kafka.start_node(0);
+        kafka.start_node(node);
     }
     let sent = send(300);
     producers.into_iter().for_each(|producer| producer.finish());

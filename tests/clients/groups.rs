@@ -3,7 +3,7 @@
 use crate::client::{CLIENTS, Client, Record, Settings, wait_for_all};
 use crate::support::kafka::Kafka;
 use crate::support::program::Program;
-use crate::support::{PATIENCE, eventually, unique};
+use crate::support::{NEWEST, PATIENCE, eventually, unique};
 
 /// A real broker notices a dead member when its session is over, for which it takes 6 s at least. The embedded one goes
 /// by the connection: there the session is longer than any test waits.
@@ -25,6 +25,7 @@ fn member(
         ("heartbeat.interval.ms", "500"),
         ("auto.commit.interval.ms", "200"),
         ("metadata.max.age.ms", "500"),
+        ("reconnect.backoff.max.ms", "500"),
     ];
     settings.extend(more);
     client.consumer(kafka, topic, group, &settings)
@@ -67,36 +68,57 @@ pub fn a_group_of_two_gets_each_message_once_and_outlives_a_member_that_dies(ver
     }
 }
 
-/// One member of each kind; then one leaves and one dies.
+/// A topic of ten partitions, and a group with one member of each kind that has read and committed 500 messages.
+struct Motley {
+    topic: String,
+    group: String,
+    members: Vec<(Client, Program)>,
+}
+
+impl Motley {
+    fn start(kafka: &Kafka, settings: Settings) -> Motley {
+        let (topic, group) = (unique("todos"), unique("grupo"));
+        kafka.assistant().create_topic(&topic, 10, 1, &[]);
+        let start =
+            |client: &Client| (*client, member(*client, kafka, (&topic, &group), &client.name(), settings));
+        let members = CLIENTS.iter().map(start).collect();
+        let motley = Motley { topic, group, members };
+        motley.wait_for_members(kafka, &[]);
+        kafka.assistant().produce(&motley.topic, "none", -1, "%d", 500);
+        motley.assert_each_once(500);
+        for (client, program) in &motley.members {
+            assert_eq!(program.lines().len(), 100, "{client:?}: two partitions of ten");
+        }
+        kafka.assistant().wait_for_commits(&motley.group, &motley.topic);
+        motley
+    }
+
+    fn wait_for_members(&self, kafka: &Kafka, without: &[&str]) {
+        let names: Vec<String> = CLIENTS.iter().map(|client| client.name()).collect();
+        let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+        names.retain(|name| !without.contains(name));
+        kafka.assistant().wait_for_members(&self.group, &names, 2);
+    }
+
+    fn assert_each_once(&self, count: usize) {
+        let all: Vec<_> = self.members.iter().map(|(client, program)| (*client, program)).collect();
+        assert_each_once(&wait_for_all(&all, count), count, "all together");
+    }
+}
+
+/// One leaves and one dies.
 fn a_motley_group(version: &'static str, settings: Settings) {
     let kafka = Kafka::shared(version);
-    let assistant = kafka.assistant();
-    let (topic, group) = (unique("todos"), unique("grupo"));
-    assistant.create_topic(&topic, 10, 1, &[]);
-    let members: Vec<(Client, Program)> = CLIENTS
-        .iter()
-        .map(|client| (*client, member(*client, kafka, (&topic, &group), &client.name(), settings)))
-        .collect();
-    let everyone: Vec<(Client, &Program)> =
-        members.iter().map(|(client, program)| (*client, program)).collect();
-    let names: Vec<String> = CLIENTS.iter().map(|client| client.name()).collect();
-    let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
-    assistant.wait_for_members(&group, &names, 2);
-    assistant.produce(&topic, "none", -1, "%d", 500);
-    assert_each_once(&wait_for_all(&everyone, 500), 500, "all five");
-    for (client, program) in &everyone {
-        assert_eq!(program.lines().len(), 100, "{client:?}: two partitions of ten");
-    }
-    assistant.wait_for_commits(&group, &topic);
-
-    for (signal, gone) in [("TERM", "confluent-kafka"), ("KILL", "java-4.3.1")] {
-        let (_, program) = everyone.iter().find(|(client, _)| client.name() == gone).expect("a member");
+    let motley = Motley::start(kafka, settings);
+    let mut gone = Vec::new();
+    for (signal, name) in [("TERM", "confluent-kafka"), ("KILL", "java-4.3.1")] {
+        let (_, program) = motley.members.iter().find(|(client, _)| client.name() == name).expect("a member");
         program.signal(signal);
-        names.retain(|name| *name != gone);
-        assistant.wait_for_members(&group, &names, 2);
+        gone.push(name);
+        motley.wait_for_members(kafka, &gone);
     }
-    assistant.produce(&topic, "none", -1, "%d", 500);
-    assert_each_once(&wait_for_all(&everyone, 1_000), 1_000, "the three that are left");
+    kafka.assistant().produce(&motley.topic, "none", -1, "%d", 500);
+    motley.assert_each_once(1_000);
 }
 
 pub fn clients_of_all_kinds_share_one_group(version: &'static str) {
@@ -105,6 +127,30 @@ pub fn clients_of_all_kinds_share_one_group(version: &'static str) {
 
 pub fn clients_of_all_kinds_share_one_group_that_rebalances_cooperatively(version: &'static str) {
     a_motley_group(version, &[("partition.assignment.strategy", "cooperative-sticky")]);
+}
+
+/// Members and generation outlive the broker that dies, so that nobody has to begin anew.
+pub fn clients_of_all_kinds_live_through_hand_overs_without_a_duplicate(version: &'static str) {
+    let kafka = Kafka::start(version, 2);
+    let motley = Motley::start(&kafka, &[]);
+    for round in 0..6 {
+        kafka.kill_node(round % 2);
+        kafka.assistant().produce(&motley.topic, "none", -1, "%d", 100);
+        motley.assert_each_once(600 + 100 * round);
+        motley.wait_for_members(&kafka, &[]);
+        kafka.start_node(round % 2);
+    }
+}
+
+/// The embedded broker has the group protocol that all clients know, not the one of KIP-848.
+pub fn a_member_of_the_new_group_protocol_is_told_to_use_the_classic_one(version: &'static str) {
+    let kafka = Kafka::shared(version);
+    let (topic, group) = (unique("nuevo"), unique("grupo"));
+    kafka.assistant().create_topic(&topic, 1, 1, &[]);
+    let settings = [("group.protocol", "consumer")];
+    let mut consumer = Client::Java(NEWEST).consumer(kafka, &topic, &group, &settings);
+    consumer.wait(PATIENCE);
+    consumer.wait_for_log(&["group.protocol=classic"], PATIENCE);
 }
 
 /// The partitions of a topic that a consumer says were taken from it, each as often as it says so.

@@ -38,6 +38,12 @@ impl Place {
         Place { settings, topic, group, _folder: folder }
     }
 
+    /// Where its embedded broker listens.
+    pub fn broker_address(&self) -> &str {
+        let setting = self.settings.iter().find(|(key, _)| *key == "embedded.listen");
+        setting.map(|(_, address)| address.as_str()).expect("an embedded broker")
+    }
+
     /// A program that works there.
     pub fn program(&self, start: Start) -> Start {
         self.settings.iter().fold(start, |start, (key, value)| start.set(key, value))

@@ -8,6 +8,7 @@ mod support;
 use std::fs;
 use std::net::TcpListener;
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use channel::{CONSUMERS, Channel, Place, children, ids_of, is_gone, signal, status, wait_until_gone};
@@ -35,6 +36,7 @@ run_on! {
         the_partitions_of_a_killed_consumer_move_within_a_second,
         a_consumer_frozen_for_longer_than_max_processing_ms_is_taken_out_of_the_group_until_it_thaws,
         a_child_that_cannot_work_with_its_settings_ends_everything_with_2,
+        a_second_one_with_the_same_addresses_ends_with_1_and_leaves_the_first_alone,
         a_closed_standard_output_ends_everything_with_1,
         a_blocked_standard_output_holds_up_the_consumers_alone_and_no_stop,
         status_shows_topics_members_and_lag,
@@ -102,6 +104,8 @@ fn ctrl_c_and_sigterm_stop_all_of_it_cleanly(version: &'static str) {
         assert_eq!(ids.len(), 3);
         let mut receivers = vec![channel.program.id()];
         receivers.extend(ids.iter().filter(|_| everybody));
+        // An impatient user asks twice.
+        receivers.push(channel.program.id());
         signal(name, &receivers);
         assert_eq!(channel.program.wait(PATIENCE), Some(0), "SIG{name} to {receivers:?}");
         assert!(ids.iter().all(|id| is_gone(*id)), "it waits for its children");
@@ -112,6 +116,8 @@ fn ctrl_c_and_sigterm_stop_all_of_it_cleanly(version: &'static str) {
         let restarts =
             channel.program.lines().iter().filter(|line| line.contains("starting it again")).count();
         assert_eq!(restarts, 0, "{:?}", channel.program.lines());
+        let told = |line: &&String| line.starts_with("point-to-point | ") && line.ends_with("stopping");
+        assert_eq!(channel.program.lines().iter().filter(told).count(), 1, "it is told once");
     }
 }
 
@@ -230,6 +236,22 @@ fn an_endpoint_that_cannot_listen_ends_everything_with_1() {
     assert!(lines.iter().any(|line| why(&line)), "{lines:?}");
 }
 
+fn a_second_one_with_the_same_addresses_ends_with_1_and_leaves_the_first_alone(version: &'static str) {
+    let channel = Channel::start(version);
+    channel.place.wait_for_members(&[("consumer1", "2"), ("consumer2", "2")]);
+    let start = channel.place.program(Start::program("point-to-point"));
+    let mut second = start.set("producer_api.listen", &channel.program.address().to_string()).start();
+    assert_eq!(second.wait(PATIENCE), Some(1));
+    second.wait_for_outputs();
+    let lines = second.lines();
+    assert!(lines.iter().any(|line| line.contains("Address already in use")), "{lines:?}");
+    assert!(!lines.iter().any(|line| line.starts_with("consumer")), "no consumer was started: {lines:?}");
+    channel.post("k", 1);
+    channel.printer(1);
+    let moved = channel.program.lines().into_iter().find(|line| line.contains("rebalances"));
+    assert_eq!(moved, None, "the first one's partitions stay where they are");
+}
+
 fn a_closed_standard_output_ends_everything_with_1(version: &'static str) {
     let address = format!("127.0.0.1:{}", free_port());
     let place = Place::new(version);
@@ -283,6 +305,24 @@ fn status_shows_topics_members_and_lag(version: &'static str) {
         assert!(rows.iter().any(|found| found == row), "no {row:?} in {printed}");
     }
     assert!(!printed.contains("__consumer_offsets"), "internal topics are not shown");
+}
+
+#[test]
+fn status_looks_again_when_the_holder_ends_meanwhile() {
+    let _turn = my_turn();
+    let place = Place::new(EMBEDDED);
+    let mut producer = Program::producer_with(place.program(Start::program("producer_api")));
+    assert_eq!(producer.post("/enviar", "1").status, 200);
+    producer.stop();
+    // A holder that takes a question and is gone before it answers: the first connection is only a knock.
+    let holder = TcpListener::bind(place.broker_address()).expect("the broker's address");
+    let ending = thread::spawn(move || {
+        let _knock = holder.accept().expect("a knock");
+        let _question = holder.accept().expect("a connection for the question");
+    });
+    let (rows, printed) = place.status();
+    assert!(rows.iter().any(|row| row[0] == place.topic), "{printed}");
+    ending.join().expect("both came");
 }
 
 #[test]

@@ -22,14 +22,13 @@ impl Kafka {
     /// share one folder and one address: the first serves, the others stand by.
     pub fn start(version: &'static str, nodes: usize) -> Kafka {
         let kafka = Kafka::stopped(version, nodes);
-        for node in &kafka.nodes {
-            node.launch();
+        if version == EMBEDDED {
             // The first to come is the one that serves.
-            if version == EMBEDDED {
-                kafka.wait_ready();
-            }
+            (0..nodes).for_each(|node| kafka.start_node(node));
+        } else {
+            kafka.nodes.iter().for_each(Node::launch);
+            kafka.wait_ready();
         }
-        kafka.wait_ready();
         kafka
     }
 
@@ -79,16 +78,25 @@ impl Kafka {
         self.assistant.get_or_init(|| Assistant::start(self.javas_version(), &self.bootstrap()))
     }
 
-    /// Starts node `index` (from 0) again and waits until all running nodes know each other.
+    /// Starts node `index` (from 0) again and waits until all running nodes know each other; one of [`EMBEDDED`], until
+    /// it serves or stands by.
     pub fn start_node(&self, index: usize) {
         self.nodes[index].launch();
         self.wait_ready();
+        if self.is_embedded() {
+            self.nodes[index].wait_for_log(&["broker: "]);
+        }
     }
 
     /// As [`Kafka::start_node`], by a shell script (see [`Node::launch_by`]).
     pub fn start_node_by(&self, index: usize, script: &str) {
         self.nodes[index].launch_by(script);
         self.wait_ready();
+    }
+
+    /// How many nodes it has, running or not.
+    pub fn nodes(&self) -> usize {
+        self.nodes.len()
     }
 
     /// Node `index`.

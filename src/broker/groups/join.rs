@@ -23,6 +23,8 @@ pub struct Join {
     pub client_id: Arc<str>,
     /// The client's address, as Kafka shows it.
     pub host: Arc<str>,
+    /// The process that serves, if the member lives in it.
+    pub home: Option<u64>,
     /// How long it may be silent.
     pub session_timeout: Duration,
     /// How long a rebalance waits for it.
@@ -43,6 +45,7 @@ impl Join {
             instance: self.instance,
             client_id: self.client_id,
             host: self.host,
+            home: self.home,
             session_timeout: self.session_timeout,
             rebalance_timeout: self.rebalance_timeout,
             protocols: self.protocols,

@@ -32,6 +32,8 @@ pub struct Member {
     pub client_id: Arc<str>,
     /// Its address, as Kafka shows it: `/127.0.0.1`.
     pub host: Arc<str>,
+    /// The process that serves (`net::own::process`), if the member lives in it.
+    pub home: Option<u64>,
     /// How long it may be silent.
     pub session_timeout: Duration,
     /// How long a rebalance waits for it.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::group::{Group, State};
+use super::group::{Group, Save, State};
 use super::limits::{GRACE, IDLE};
 use super::member::{Link, Member};
 use crate::protocol::error_code::ErrorCode;
@@ -39,6 +39,18 @@ impl Group {
             State::Stable | State::CompletingRebalance => Ok(()),
             State::PreparingRebalance => Err(ErrorCode::REBALANCE_IN_PROGRESS),
             State::Empty | State::Dead => Err(ErrorCode::UNKNOWN_MEMBER_ID),
+        }
+    }
+
+    /// Notes the process in which a member lives, if it is the one that serves: another than before after a
+    /// hand-over.
+    pub fn lives_in(&mut self, member_id: &str, home: Option<u64>) {
+        let member = self.members.get_mut(member_id).filter(|member| member.home != home);
+        if self.state == State::Stable
+            && let Some(member) = member
+        {
+            member.home = home;
+            self.save = Some(Save::State);
         }
     }
 

@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::group::{Group, State};
-use super::limits::{MAX_BYTES, MAX_MEMBERS, SESSION_TIMEOUTS};
+use super::limits::{GRACE, MAX_BYTES, MAX_MEMBERS, SESSION_TIMEOUTS};
 use super::member::{Link, Member, Protocol};
+use crate::net::own;
 use crate::protocol::wire::{Malformed, Reader, Writer};
 
 const VERSION: i8 = 1;
@@ -54,7 +55,7 @@ pub fn encode(group: &Group) -> Bytes {
 }
 
 /// The group that `bytes` were stored for. Its members have their whole session timeout from `now`, and no
-/// connection.
+/// connection; those that lived in the process that served have a moment, should they not be dead after all.
 ///
 /// # Errors
 /// [`Damaged`] for anything that [`encode`] does not write.
@@ -129,6 +130,7 @@ fn put_member(writer: &mut Writer, member: &Member) {
     put_optional(writer, member.instance.as_deref());
     writer.put_string(&member.client_id);
     writer.put_string(&member.host);
+    put_optional(writer, member.home.map(|home| format!("{home:016x}")).as_deref());
     writer.put_i64(millis(member.session_timeout));
     writer.put_i64(millis(member.rebalance_timeout));
     writer.put_array_len(member.protocols.len());
@@ -143,6 +145,7 @@ fn member(reader: &mut Reader<'_>, now: Instant) -> Result<Member, Malformed> {
     let instance = optional(reader)?;
     let client_id = reader.string()?.into();
     let host = reader.string()?.into();
+    let home = home(reader)?;
     let session_timeout = duration(reader)?;
     let rebalance_timeout = duration(reader)?;
     let mut protocols: Vec<Protocol> = Vec::new();
@@ -150,21 +153,31 @@ fn member(reader: &mut Reader<'_>, now: Instant) -> Result<Member, Malformed> {
         protocols.push((reader.string()?.into(), Bytes::copy_from_slice(reader.bytes()?)));
     }
     let assignment = Bytes::copy_from_slice(reader.bytes()?);
+    // A member that lived in the process that served before has died with it.
+    let died = instance.is_none() && home.is_some_and(|home| home != own::process());
+    let link = if died { Link::Lost(now + GRACE) } else { Link::Unknown };
     Ok(Member {
         instance,
         client_id,
         host,
+        home,
         session_timeout,
         rebalance_timeout,
         protocols,
         assignment,
-        link: Link::Unknown,
+        link,
         heard: false,
         expires: now + session_timeout,
         joining: None,
         syncing: None,
         synced: true,
     })
+}
+
+fn home(reader: &mut Reader<'_>) -> Result<Option<u64>, Malformed> {
+    let Some(text) = optional(reader)? else { return Ok(None) };
+    let number = u64::from_str_radix(&text, 16);
+    number.map(Some).map_err(|_| reader.malformed("a process that is no number"))
 }
 
 fn put_optional(writer: &mut Writer, text: Option<&str>) {

@@ -13,6 +13,7 @@ use super::sync::Sync;
 use super::{Groups, Shared, Slot};
 use crate::broker::caller::Caller;
 use crate::net::lock;
+use crate::net::own;
 use crate::protocol::error_code::ErrorCode;
 
 /// A rebalance waits at least this long for a member, whatever it asks for.
@@ -75,7 +76,12 @@ impl Groups {
     ) -> Result<(), ErrorCode> {
         check_name(group)?;
         let connection = caller.connection;
-        let beat = |group: &mut Group, now| group.heartbeat(who, generation, connection, now);
+        let home = own::is_ours(&caller.peer).then(own::process);
+        let beat = |group: &mut Group, now| {
+            group.heartbeat(who, generation, connection, now)?;
+            group.lives_in(&who.member_id, home);
+            Ok(())
+        };
         self.shared.act(group, false, beat)?.ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?.result
     }
 

@@ -7,7 +7,7 @@ use kafka_protocol::messages::describe_configs_response::{
 use kafka_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use kafka_protocol::protocol::StrBytes;
 
-use super::{message, text};
+use super::{message, once, text};
 use crate::broker::caller::Caller;
 use crate::broker::node::{NODE_ID, Node};
 use crate::broker::topic_config::{self, Entry};
@@ -18,10 +18,12 @@ use crate::protocol::error_code::ErrorCode;
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 
-/// Describes each resource.
+/// Describes each resource, once.
 pub fn answer(node: &Node, _caller: &Caller<'_>, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
     let synonyms = request.include_synonyms;
-    let results = request.resources.into_iter().map(|resource| {
+    let identity =
+        |resource: &DescribeConfigsResource| (resource.resource_type, resource.resource_name.clone());
+    let results = once(request.resources, identity).into_iter().map(|resource| {
         let result = DescribeConfigsResult::default()
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name.clone());

@@ -3,7 +3,7 @@
 use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
 use kafka_protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse, GroupId};
 
-use super::{NO_OPERATIONS, text};
+use super::{NO_OPERATIONS, once, text};
 use crate::broker::caller::Caller;
 use crate::broker::groups::Groups;
 use crate::broker::groups::overview::{Described, DescribedMember};
@@ -14,7 +14,7 @@ const OPERATIONS: i16 = 3;
 /// `AclOperation`.
 const ALL_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8;
 
-/// Describes groups; one that there is not is Dead.
+/// Describes groups, each once; one that there is not is Dead.
 pub fn answer(
     groups: &Groups,
     caller: &Caller<'_>,
@@ -30,7 +30,8 @@ pub fn answer(
         };
         group.with_group_id(id)
     };
-    DescribeGroupsResponse::default().with_groups(request.groups.into_iter().map(describe).collect())
+    let groups = once(request.groups, GroupId::clone);
+    DescribeGroupsResponse::default().with_groups(groups.into_iter().map(describe).collect())
 }
 
 fn filled(group: DescribedGroup, described: Described) -> DescribedGroup {

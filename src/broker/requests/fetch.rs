@@ -1,6 +1,7 @@
 //! Fetch without sessions: record batches as they were stored, awaited where there are not enough yet (long
 //! polling).
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use crate::broker::MAX_BATCH_BYTES;
 use crate::broker::budget::Room;
 use crate::broker::caller::Caller;
 use crate::broker::node::Node;
-use crate::broker::storage::Bounds;
+use crate::broker::storage::{Bounds, Watch};
 use crate::protocol::error_code::ErrorCode;
 
 /// The most bytes of records in one answer, whatever is asked for: Kafka's `fetch.max.bytes`, 55 MiB.
@@ -39,25 +40,38 @@ pub fn answer<'n>(
     }
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(MAX_WAIT);
     let deadline = Instant::now() + wait;
+    let (mut watch, mut over) = (None, wait.is_zero());
     loop {
-        // Taken before the read: what is appended after it ends the wait.
-        let version = node.store.log_version();
         let reading = Reading::all(node, &request);
-        if reading.is_enough(&request) || Instant::now() >= deadline || (caller.gone)() {
+        if reading.is_enough(&request) || over {
             return reading.response(request.topics);
         }
         drop(reading);
-        await_change(node, caller, version, deadline);
+        match &watch {
+            // What was appended before the watch is seen by another look.
+            None => watch = Some(node.store.watch(logs(&request))),
+            Some(watch) => over = !await_change(watch, caller, deadline),
+        }
     }
 }
 
-/// Waits until a log has changed since `version`, or the deadline, or nobody waits for the answer any more.
-fn await_change(node: &Node, caller: &Caller<'_>, version: u64, deadline: Instant) {
+/// The logs that a request asks for.
+fn logs(request: &FetchRequest) -> Vec<(Arc<str>, i32)> {
+    let of_topic = |topic: &FetchTopic| {
+        let name: Arc<str> = topic.topic.as_str().into();
+        topic.partitions.iter().map(|asked| (name.clone(), asked.partition)).collect::<Vec<_>>()
+    };
+    request.topics.iter().flat_map(of_topic).collect()
+}
+
+/// Waits until one of the logs has changed; `false` at the deadline, or if nobody waits for the answer any more.
+fn await_change(watch: &Watch<'_>, caller: &Caller<'_>, deadline: Instant) -> bool {
     while Instant::now() < deadline && !(caller.gone)() {
-        if node.store.wait_for_log(version, deadline.min(Instant::now() + SLICE)) != version {
-            return;
+        if watch.wait(deadline.min(Instant::now() + SLICE)) {
+            return true;
         }
     }
+    false
 }
 
 /// One pass over the partitions of a request.

@@ -15,6 +15,7 @@ use crate::broker::groups::group::{JoinAnswer, JoinedMember};
 use crate::broker::groups::join::Join;
 use crate::broker::groups::limits::MAX_CLIENT_ID;
 use crate::broker::groups::member::Protocol;
+use crate::net::own;
 use crate::protocol::error_code::ErrorCode;
 
 /// The first version in which a dynamic member has to come again with the id it gets (KIP-394).
@@ -39,6 +40,7 @@ pub fn answer(groups: &Groups, caller: &Caller<'_>, request: JoinGroupRequest) -
         instance: instance.map(shared),
         client_id: client_id.into(),
         host: format!("/{}", caller.peer.ip()).into(),
+        home: own::is_ours(&caller.peer).then(own::process),
         session_timeout,
         rebalance_timeout: match caller.version {
             0 => session_timeout,

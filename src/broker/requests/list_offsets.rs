@@ -24,7 +24,7 @@ pub fn answer(node: &Node, caller: &Caller<'_>, request: ListOffsetsRequest) -> 
         let partitions = topic.partitions.iter().map(|partition| {
             let answered =
                 ListOffsetsPartitionResponse::default().with_partition_index(partition.partition_index);
-            match look_up(node, &topic.name, partition) {
+            match look_up(node, caller, &topic.name, partition) {
                 Ok((offset, timestamp)) => {
                     // The encoder refuses an epoch in versions that have none.
                     let known = offset >= 0 && caller.version >= 4;
@@ -44,17 +44,25 @@ pub fn answer(node: &Node, caller: &Caller<'_>, request: ListOffsetsRequest) -> 
 }
 
 /// The offset and its record's timestamp; -1 for what there is not.
-fn look_up(node: &Node, topic: &str, asked: &ListOffsetsPartition) -> Result<(i64, i64), ErrorCode> {
+fn look_up(
+    node: &Node,
+    caller: &Caller<'_>,
+    topic: &str,
+    asked: &ListOffsetsPartition,
+) -> Result<(i64, i64), ErrorCode> {
     let partition = asked.partition_index;
     let bounds = node.store.bounds(topic, partition).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
     check_leader_epoch(asked.current_leader_epoch)?;
     match asked.timestamp {
-        LATEST => Ok((bounds.end, -1)),
-        EARLIEST => Ok((bounds.log_start, -1)),
-        MAX_TIMESTAMP => Ok(node.store.offset_of_max_timestamp(topic, partition)?.unwrap_or((-1, -1))),
-        timestamp if timestamp >= 0 => {
-            Ok(node.store.offset_for_timestamp(topic, partition, timestamp)?.unwrap_or((-1, -1)))
-        }
-        _ => Err(ErrorCode::UNSUPPORTED_VERSION),
+        LATEST => return Ok((bounds.end, -1)),
+        EARLIEST => return Ok((bounds.log_start, -1)),
+        MAX_TIMESTAMP | 0.. => {}
+        _ => return Err(ErrorCode::UNSUPPORTED_VERSION),
     }
+    let _room = node.room_to_unpack(caller).ok_or(ErrorCode::LEADER_NOT_AVAILABLE)?;
+    let found = match asked.timestamp {
+        MAX_TIMESTAMP => node.store.offset_of_max_timestamp(topic, partition),
+        timestamp => node.store.offset_for_timestamp(topic, partition, timestamp),
+    };
+    Ok(found?.unwrap_or((-1, -1)))
 }

@@ -5,14 +5,14 @@ use kafka_protocol::messages::metadata_response::{
 };
 use kafka_protocol::messages::{BrokerId, MetadataRequest, MetadataResponse, TopicName};
 
-use super::text;
+use super::{once, text};
 use crate::broker::caller::Caller;
 use crate::broker::node::{LEADER_EPOCH, NODE_ID, Node};
 use crate::broker::storage::{Pending, Topic};
 use crate::broker::topic_name;
 use crate::protocol::error_code::ErrorCode;
 
-/// Describes the topics that are asked for, or all of them. A topic that is created here is durable, with a
+/// Describes the topics that are asked for, each once, or all of them. A topic that is created here is durable, with a
 /// leader for every partition, when this returns.
 pub fn answer(node: &Node, caller: &Caller<'_>, request: MetadataRequest) -> MetadataResponse {
     let create =
@@ -21,7 +21,7 @@ pub fn answer(node: &Node, caller: &Caller<'_>, request: MetadataRequest) -> Met
     let topics = match names {
         None => all(node, caller),
         Some(names) if Vec::is_empty(&names) && caller.version == 0 => all(node, caller),
-        Some(names) => some(node, caller, names, create),
+        Some(names) => some(node, caller, once(names, TopicName::clone), create),
     };
     let broker = MetadataResponseBroker::default()
         .with_node_id(BrokerId(NODE_ID))

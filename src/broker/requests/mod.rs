@@ -22,6 +22,9 @@ pub mod offset_fetch;
 pub mod produce;
 pub mod sync_group;
 
+use std::collections::HashSet;
+use std::hash::Hash;
+
 use kafka_protocol::protocol::StrBytes;
 
 use super::node::LEADER_EPOCH;
@@ -32,6 +35,13 @@ const NO_OPERATIONS: i32 = i32::MIN;
 
 /// The most characters of a message to a client, or of a client's own word in a log line.
 const BRIEF: usize = 500;
+
+/// What is asked for, each thing once: the size of an answer is bounded by what there is, not by how often a
+/// request names it.
+fn once<T, K: Eq + Hash>(asked: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
+    let mut seen = HashSet::new();
+    asked.into_iter().filter(|one| seen.insert(key(one))).collect()
+}
 
 /// A message to a client, which may hold names of any length that the client gave.
 fn message(why: &str) -> StrBytes {

@@ -1,6 +1,6 @@
 //! OffsetFetch: what a group has committed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use kafka_protocol::messages::offset_fetch_response::{
@@ -17,20 +17,24 @@ use crate::protocol::error_code::ErrorCode;
 /// The first version that has an error of the whole request.
 const TOP_LEVEL_ERROR: i16 = 2;
 
-/// Answers with -1 where nothing is committed. No topics (null) are all topics.
+/// Answers with -1 where nothing is committed, once for each partition. No topics (null) are all topics.
 pub fn answer(groups: &Groups, caller: &Caller<'_>, request: OffsetFetchRequest) -> OffsetFetchResponse {
     let code = groups.check_serving().err().unwrap_or(ErrorCode::NONE);
     let group = &*request.group_id;
+    // What a group notes with an offset may be a thousand times the size of the question.
+    let mut seen = HashSet::new();
     let topics = match request.topics {
         Some(topics) => topics
             .into_iter()
             .map(|topic| {
+                let mut asked = topic.partition_indexes;
+                asked.retain(|index| seen.insert((topic.name.clone(), *index)));
                 let partition = |&index: &i32| {
                     let offset =
                         if code.is_ok() { groups.committed(group, &topic.name, index) } else { None };
                     partition(index, offset, code)
                 };
-                let partitions = topic.partition_indexes.iter().map(partition).collect();
+                let partitions = asked.iter().map(partition).collect();
                 OffsetFetchResponseTopic::default().with_name(topic.name).with_partitions(partitions)
             })
             .collect(),

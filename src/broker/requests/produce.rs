@@ -2,19 +2,18 @@
 //! durable.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kafka_protocol::messages::produce_request::PartitionProduceData;
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
-use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
+use kafka_protocol::messages::{ProduceRequest, ProduceResponse, TopicName};
 
 use super::{brief, message};
 use crate::broker::MAX_BATCH_BYTES;
 use crate::broker::budget::Room;
 use crate::broker::caller::Caller;
 use crate::broker::node::Node;
-use crate::broker::storage::{Append, Appended};
+use crate::broker::storage::{Append, Appended, Pending};
 use crate::protocol::error_code::ErrorCode;
 use crate::protocol::records::{self, Refused};
 
@@ -23,15 +22,23 @@ const ZSTD: u8 = 4;
 /// ... and the first version in which it may come (KIP-110).
 const ZSTD_SINCE: i16 = 7;
 
-/// How long a batch waits for its turn to be unpacked.
-const UNPACK_WAIT: Duration = Duration::from_secs(10);
-
 fn refuse<T>(code: ErrorCode, message: impl Into<String>) -> Result<T, Refused> {
     Err(Refused { code, message: message.into() })
 }
 
-/// Stores the records; each partition's are durable if its response has no error.
-pub fn answer(node: &Node, caller: &Caller<'_>, request: ProduceRequest) -> ProduceResponse {
+/// A partition's number, and whether its records may be stored.
+type Checked = (i32, Result<(), Refused>);
+
+/// A request whose records are checked and on their way to the disk.
+pub struct Begun {
+    /// What was checked: topics, and of each the partitions in the order of the request.
+    checked: Vec<(TopicName, Vec<Checked>)>,
+    /// One for each partition without a refusal.
+    appended: Vec<Pending<Appended>>,
+}
+
+/// Checks the records and hands them to the store, in the order of these calls.
+pub fn begin(node: &Node, caller: &Caller<'_>, request: ProduceRequest) -> Begun {
     let acceptable = check_request(&request);
     if let Err(refused) = &acceptable {
         log::warn!("{}: a Produce request is refused: {}", caller.peer, brief(&refused.message));
@@ -50,18 +57,25 @@ pub fn answer(node: &Node, caller: &Caller<'_>, request: ProduceRequest) -> Prod
         checked.push((topic.name, partitions));
     }
     let appended = if appends.is_empty() { Vec::new() } else { node.store.append(appends) };
-    let mut appended = appended.into_iter();
-    let responses = checked.into_iter().map(|(name, partitions)| {
-        let partitions = partitions.into_iter().map(|(index, begun)| {
-            let stored = begun.and_then(|()| match appended.next().map(|pending| pending.wait()) {
-                Some(stored) => stored.or_else(|code| refuse(code, refused_by_store(code))),
-                None => refuse(ErrorCode::UNKNOWN_SERVER_ERROR, "the store gave no answer"),
+    Begun { checked, appended }
+}
+
+impl Begun {
+    /// Waits for the disk; each partition's records are durable if its response has no error.
+    pub fn finish(self, caller: &Caller<'_>) -> ProduceResponse {
+        let mut appended = self.appended.into_iter();
+        let responses = self.checked.into_iter().map(|(name, partitions)| {
+            let partitions = partitions.into_iter().map(|(index, begun)| {
+                let stored = begun.and_then(|()| match appended.next().map(Pending::wait) {
+                    Some(stored) => stored.or_else(|code| refuse(code, refused_by_store(code))),
+                    None => refuse(ErrorCode::UNKNOWN_SERVER_ERROR, "the store gave no answer"),
+                });
+                described(caller, index, stored)
             });
-            described(caller, index, stored)
+            TopicProduceResponse::default().with_name(name).with_partition_responses(partitions.collect())
         });
-        TopicProduceResponse::default().with_name(name).with_partition_responses(partitions.collect())
-    });
-    ProduceResponse::default().with_responses(responses.collect())
+        ProduceResponse::default().with_responses(responses.collect())
+    }
 }
 
 /// The first error of an answer; one to `acks=0` is not sent, its client learns of errors by a closed
@@ -120,11 +134,8 @@ fn codec(batch: &Bytes) -> u8 {
     batch.get(22).map_or(0, |attributes| attributes & 0x07)
 }
 
-/// A small batch may unpack to very much: only so many are unpacked at once as there is memory for.
 fn room_to_unpack<'n>(node: &'n Node, caller: &Caller<'_>) -> Result<Room<'n>, Refused> {
-    let deadline = Instant::now() + UNPACK_WAIT;
-    let room = node.unpacking.take(records::MAX_UNPACKED_BYTES, deadline, &|| !(caller.gone)());
-    room.ok_or_else(|| Refused {
+    node.room_to_unpack(caller).ok_or_else(|| Refused {
         code: ErrorCode::LEADER_NOT_AVAILABLE,
         message: "no room to unpack the record batch in time".to_owned(),
     })

@@ -7,6 +7,7 @@
 //! - `ledger`, `producers`: what the writer knows, and whether a batch follows its producer's last
 //! - `state`, `shared`: what everyone may read from memory, as of the last durable transaction
 //! - `read`, `times`: record batches, read on the callers' threads as of one moment
+//! - `watch`: waiting for logs to change
 //! - `upkeep`: what goes away by itself
 //!
 //! The database has one file and its exclusive lock is the only one there is: who holds it serves. A crash needs no
@@ -29,13 +30,14 @@ mod tests;
 mod times;
 mod transaction;
 mod upkeep;
+mod watch;
 mod writer;
 
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
@@ -47,6 +49,7 @@ use self::producers::Numbered;
 use self::queue::{Batch, Change};
 use self::read::LogReader;
 use self::shared::Shared;
+pub use self::watch::Watch;
 use self::writer::Writer;
 use crate::net::lock;
 use crate::protocol::error_code::ErrorCode;
@@ -282,14 +285,9 @@ impl Store {
         self.look(topic, partition, -1, LogReader::at_max_time)
     }
 
-    /// A number that grows with every transaction that changed a log.
-    pub fn log_version(&self) -> u64 {
-        self.shared.log_version()
-    }
-
-    /// Waits until [`Store::log_version`] is above `seen`, or `deadline`, or the store stops or fails; gives the version.
-    pub fn wait_for_log(&self, seen: u64, deadline: Instant) -> u64 {
-        self.shared.wait_for_log(seen, deadline)
+    /// Watches logs from now on; see [`Watch::wait`].
+    pub fn watch(&self, logs: Vec<(Arc<str>, i32)>) -> Watch<'_> {
+        self.shared.watchers.watch(logs)
     }
 
     /// A producer id that no other producer ever had; its epoch is 0.
@@ -355,7 +353,7 @@ impl Store {
     /// Stops: what was submitted is answered, waits end, the database is closed and its lock free when this returns.
     pub fn close(&self) {
         self.shared.queue.close();
-        self.shared.stop_waiting();
+        self.shared.watchers.ring_all();
         let mut writer = lock(&self.writer);
         if let Some(writer) = writer.take()
             && writer.join().is_err()

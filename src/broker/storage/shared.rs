@@ -2,25 +2,18 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, RwLockReadGuard};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use redb::Database;
 
 use super::fault::Fault;
 use super::queue::Queue;
 use super::state::{Effect, State};
+use super::watch::Watchers;
 use crate::net::lock;
 
 /// Damaged places that get a line of their own in the log.
 const REPORTED: usize = 1000;
-
-/// The number that grows with every transaction that changed a log.
-#[derive(Default)]
-struct LogVersion {
-    version: u64,
-    stopped: bool,
-}
 
 /// See the module's documentation.
 pub(super) struct Shared {
@@ -31,8 +24,7 @@ pub(super) struct Shared {
     /// `None` once it is closed.
     database: RwLock<Option<Database>>,
     state: RwLock<State>,
-    log_version: Mutex<LogVersion>,
-    log_changed: Condvar,
+    pub watchers: Watchers,
     failed: AtomicBool,
     /// Where damage was found: topic number, partition, offset.
     reported: Mutex<HashSet<(u32, i32, i64)>>,
@@ -46,8 +38,7 @@ impl Shared {
             queue: Queue::default(),
             database: RwLock::new(Some(database)),
             state: RwLock::new(state),
-            log_version: Mutex::default(),
-            log_changed: Condvar::new(),
+            watchers: Watchers::default(),
             failed: AtomicBool::new(false),
             reported: Mutex::default(),
         }
@@ -76,34 +67,12 @@ impl Shared {
     }
 
     /// Makes a durable transaction visible.
-    pub(super) fn publish(&self, effects: Vec<Effect>, logs_changed: bool) {
+    pub(super) fn publish(&self, effects: Vec<Effect>) {
+        let changed: Vec<(Arc<str>, Option<i32>)> = effects.iter().filter_map(Effect::changed_logs).collect();
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         effects.into_iter().for_each(|effect| state.apply(effect));
         drop(state);
-        if logs_changed {
-            lock(&self.log_version).version += 1;
-            self.log_changed.notify_all();
-        }
-    }
-
-    pub(super) fn log_version(&self) -> u64 {
-        lock(&self.log_version).version
-    }
-
-    /// Waits until the version is above `seen`, the store stops or fails, or until `deadline`.
-    pub(super) fn wait_for_log(&self, seen: u64, deadline: Instant) -> u64 {
-        let mut log = lock(&self.log_version);
-        while log.version <= seen && !log.stopped {
-            let Some(left) = deadline.checked_duration_since(Instant::now()) else { break };
-            log = self.log_changed.wait_timeout(log, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        log.version
-    }
-
-    /// Ends all waits for the log.
-    pub(super) fn stop_waiting(&self) {
-        lock(&self.log_version).stopped = true;
-        self.log_changed.notify_all();
+        changed.iter().for_each(|(topic, partition)| self.watchers.ring(topic, *partition));
     }
 
     pub(super) fn has_failed(&self) -> bool {
@@ -120,7 +89,7 @@ impl Shared {
                 self.file
             );
         }
-        self.stop_waiting();
+        self.watchers.ring_all();
     }
 
     /// Reports damage found in a log, each place once.

@@ -45,6 +45,17 @@ pub(super) enum Effect {
     GroupDeleted(Arc<str>),
 }
 
+impl Effect {
+    /// The logs that it changes: that of a partition, or with `None` all those of a topic.
+    pub(super) fn changed_logs(&self) -> Option<(Arc<str>, Option<i32>)> {
+        match self {
+            Effect::Bounds(topic, partition, _) => Some((topic.clone(), Some(*partition))),
+            Effect::TopicDeleted(topic) => Some((topic.clone(), None)),
+            _ => None,
+        }
+    }
+}
+
 impl State {
     /// The topic's number and the ends of a partition's log.
     pub(super) fn partition(&self, topic: &str, partition: i32) -> Option<(u32, Bounds)> {

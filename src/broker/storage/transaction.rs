@@ -47,8 +47,6 @@ pub(super) struct Outcome {
     pub answers: Vec<Answer>,
     /// Whether there is anything to commit.
     pub changed: bool,
-    /// Whether a log got longer, or went away.
-    pub logs_changed: bool,
 }
 
 /// Changes on their way into the tables.
@@ -161,7 +159,6 @@ impl<'l, 't> Changes<'l, 't> {
             self.forget_surplus_producers();
         }
         self.outcome.changed = true;
-        self.outcome.logs_changed = true;
         Ok(Ok(Appended { base_offset: log.end, log_start: log.log_start }))
     }
 
@@ -242,7 +239,6 @@ impl<'l, 't> Changes<'l, 't> {
         self.producers.retain(|(number, _, _)| *number != topic.number);
         self.outcome.effects.push(Effect::TopicDeleted(name));
         self.outcome.changed = true;
-        self.outcome.logs_changed = true;
         Ok(Ok(()))
     }
 

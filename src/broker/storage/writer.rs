@@ -9,7 +9,6 @@ use super::fault::{Fault, guarded};
 use super::ledger::Ledger;
 use super::queue::Change;
 use super::shared::Shared;
-use super::state::Effect;
 use super::transaction::{Changes, Outcome, Tables};
 use super::upkeep::Upkeep;
 use super::{Clock, Retention};
@@ -66,7 +65,7 @@ impl Writer {
         let done = shared.with_database(|database| guarded(|| transact(database, ledger, changes, now)));
         match done {
             Ok(outcome) => {
-                self.shared.publish(outcome.effects, outcome.logs_changed);
+                self.shared.publish(outcome.effects);
                 outcome.answers.into_iter().for_each(|answer| answer());
             }
             Err(fault) => self.shared.fail(&fault),
@@ -81,8 +80,7 @@ impl Writer {
             shared.with_database(|database| guarded(|| upkeep.slice(database, ledger, retention, now)));
         match done {
             Ok(slice) => {
-                let logs_changed = slice.effects.iter().any(|effect| matches!(effect, Effect::Bounds(..)));
-                self.shared.publish(slice.effects, logs_changed);
+                self.shared.publish(slice.effects);
                 Some(slice.more)
             }
             Err(fault @ Fault::Failed(_)) => {

@@ -2,6 +2,7 @@
 
 mod client;
 mod fetching;
+mod limits;
 mod malformed;
 #[path = "../../../tests/support/ports.rs"]
 mod ports;

@@ -1,10 +1,15 @@
 //! Produce: what is stored, what is refused, and what the client is told.
 
+use std::io::Write;
+
 use bytes::Bytes;
-use kafka_protocol::messages::{InitProducerIdRequest, ProducerId, TransactionalId};
+use kafka_protocol::messages::{
+    FetchRequest, InitProducerIdRequest, ProduceResponse, ProducerId, TransactionalId,
+};
+use kafka_protocol::protocol::Decodable;
 
 use super::Fixture;
-use super::client::{Client, batch, batch_of, produce, text, values};
+use super::client::{Client, batch, batch_of, fetch, produce, text, values};
 use crate::broker::MAX_BATCH_BYTES;
 use crate::protocol::compression::Compression;
 use crate::protocol::error_code::ErrorCode;
@@ -145,4 +150,55 @@ fn transactions_are_refused_clearly() {
     let partition = &answer.responses[0].partition_responses[0];
     assert_eq!(ErrorCode(partition.error_code), ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
     assert!(partition.error_message.as_ref().unwrap().contains("no transactions"));
+}
+
+/// The answer to one of several requests that were sent ahead: code and base offset.
+fn outcome(client: &mut Client) -> (ErrorCode, i64) {
+    let mut frame = client.frame().unwrap().slice(5..);
+    let answer = ProduceResponse::decode(&mut frame, 9).unwrap();
+    let partition = &answer.responses[0].partition_responses[0];
+    (ErrorCode(partition.error_code), partition.base_offset)
+}
+
+#[test]
+fn requests_sent_ahead_are_stored_in_their_order_and_answered_each_for_itself() {
+    let broker = Fixture::new();
+    let mut client = broker.client();
+    client.create_topic("t");
+    let id = client.call(4, &new_producer()).producer_id.0;
+    let numbered = |sequence, value: &str| Some(batch_of(&[value], id, sequence, Compression::None));
+    client.send(9, &produce(-1, "t", 0, numbered(0, "a")));
+    client.send(9, &produce(-1, "none", 0, numbered(0, "b")));
+    client.send(9, &produce(0, "t", 0, numbered(1, "b")));
+    client.send(9, &produce(1, "t", 0, numbered(3, "too early")));
+    client.send(9, &produce(-1, "t", 0, numbered(0, "a")));
+    client.send(9, &produce(-1, "t", 0, Some(batch(&[&"x".repeat(500_000)]))));
+    for sequence in 2..40 {
+        client.send(9, &produce(-1, "t", 0, numbered(sequence, "c")));
+    }
+    // Whoever asks after them is told of them.
+    client.send(12, &fetch(&[("t", 0, 39)]));
+    assert_eq!(outcome(&mut client), (ErrorCode::NONE, 0));
+    assert_eq!(outcome(&mut client), (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, -1));
+    assert_eq!(outcome(&mut client), (ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, -1));
+    assert_eq!(outcome(&mut client), (ErrorCode::NONE, 0));
+    for offset in 2..41 {
+        assert_eq!(outcome(&mut client), (ErrorCode::NONE, offset));
+    }
+    let fetched = client.receive::<FetchRequest>(12);
+    assert_eq!(fetched.responses[0].partitions[0].high_watermark, 41);
+}
+
+#[test]
+fn requests_before_one_that_is_none_are_answered_before_the_connection_closes() {
+    let broker = Fixture::new();
+    let mut client = broker.client();
+    client.create_topic("t");
+    for value in ["a", "b"] {
+        client.send(9, &produce(-1, "t", 0, Some(batch(&[value]))));
+    }
+    client.stream.write_all(&(-1_i32).to_be_bytes()).unwrap();
+    assert_eq!(outcome(&mut client), (ErrorCode::NONE, 0));
+    assert_eq!(outcome(&mut client), (ErrorCode::NONE, 1));
+    client.expect_closed();
 }

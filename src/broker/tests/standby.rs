@@ -1,7 +1,9 @@
 //! Several processes on one database: one serves, the others take over.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
+
+use kafka_protocol::messages::MetadataRequest;
 
 use super::client::{Client, batch_of, long_fetch, values};
 use super::producing::new_producer;
@@ -82,6 +84,23 @@ fn a_port_that_is_taken_is_an_error_that_names_it_and_the_setting() {
     assert!(words.contains("embedded.listen") && words.contains(&listen), "{words}");
     // The database is free for another try.
     start(&folder, "127.0.0.1:0").unwrap().stop();
+}
+
+#[test]
+fn a_client_is_told_an_address_of_the_family_that_it_used() {
+    let folder = Folder::new();
+    // Where there is no IPv6 there is nothing to tell apart.
+    if TcpListener::bind("[::1]:0").is_err() {
+        return;
+    }
+    let broker = start(&folder, "[::]:0").unwrap();
+    let port = broker.address().port();
+    for ip in ["127.0.0.1", "::1"] {
+        let mut client = Client::connect(SocketAddr::new(ip.parse().unwrap(), port));
+        let answer = client.call(9, &MetadataRequest::default().with_topics(Some(Vec::new())));
+        assert_eq!((answer.brokers[0].host.as_str(), answer.brokers[0].port), (ip, i32::from(port)));
+    }
+    broker.stop();
 }
 
 #[test]

@@ -82,8 +82,9 @@ const OFFSET_COMMIT: &[Field] = &[
     TAGS,
 ];
 
-/// Group; topics (name, partitions); whether the offsets must be stable.
-const OFFSET_FETCH: &[Field] = &[Text, Array(&[Text, Numbers(4), TAGS]), Since(7, &[Fixed(1)]), TAGS];
+/// Group; topics (name), partitions; whether the offsets must be stable. A partition counts as an element: its
+/// part of the answer is far larger than its number.
+const OFFSET_FETCH: &[Field] = &[Text, Array(&[Text, Array(&[Fixed(4)]), TAGS]), Since(7, &[Fixed(1)]), TAGS];
 
 /// Key and what it is of.
 const FIND_COORDINATOR: &[Field] = &[Text, Since(1, &[Fixed(1)]), TAGS];

@@ -42,6 +42,7 @@ fn joining(member_id: &str, metadata: &str) -> Join {
         instance: None,
         client_id: "test".into(),
         host: "/127.0.0.1".into(),
+        home: None,
         session_timeout: SESSION,
         rebalance_timeout: SESSION * 3,
         protocol_type: "consumer".into(),

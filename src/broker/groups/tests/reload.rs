@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::broker::groups::group::State;
+use crate::broker::groups::limits::GRACE;
 use crate::broker::groups::record::Damaged;
+use crate::net::own;
 use crate::protocol::testing::Random;
 
 #[test]
@@ -31,6 +33,34 @@ fn members_have_their_whole_session_after_a_hand_over_whatever_connections_close
     sim.reload();
     sim.pass(SESSION);
     assert_eq!(sim.group.state(), State::Empty);
+}
+
+#[test]
+fn a_member_that_lived_in_the_process_that_served_goes_soon_after_its_death() {
+    let (mut sim, one, two, generation) = Sim::with_two();
+    sim.group.lives_in(&one, Some(own::process()));
+    sim.group.lives_in(&two, Some(!own::process()));
+    sim.store(true);
+    sim.reload();
+    sim.pass(GRACE);
+    assert_eq!(sim.heartbeat(&one, generation), ErrorCode::REBALANCE_IN_PROGRESS);
+    assert_eq!(sim.heartbeat(&two, generation), ErrorCode::UNKNOWN_MEMBER_ID);
+}
+
+#[test]
+fn a_member_that_lives_on_in_another_process_stays() {
+    let (mut sim, one, two, generation) = Sim::with_two();
+    sim.group.lives_in(&two, Some(!own::process()));
+    sim.store(true);
+    sim.reload();
+    assert_eq!(sim.heartbeat(&two, generation), ErrorCode::NONE);
+    sim.group.lives_in(&two, None);
+    sim.store(true);
+    sim.reload();
+    sim.pass(GRACE);
+    for id in [&one, &two] {
+        assert_eq!(sim.heartbeat(id, generation), ErrorCode::NONE);
+    }
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! Topics, batches and producers.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::{Append, Bounds, MAX_PARTITIONS, Store};
@@ -152,21 +151,21 @@ fn topics_are_limited_and_a_name_used_again_is_a_new_topic() {
 #[test]
 fn a_wait_for_the_log_ends_with_an_append_and_with_the_store() {
     let folder = Folder::new();
-    let store = Arc::new(folder.open());
+    let store = folder.open();
     store.create_topic("t", 1).wait().unwrap();
     let far = Instant::now() + Duration::from_secs(60);
-    let waiter = |seen| {
-        let store = store.clone();
-        std::thread::spawn(move || store.wait_for_log(seen, far))
-    };
-    let seen = store.log_version();
-    assert_eq!(store.wait_for_log(seen, Instant::now()), seen);
-    let waiting = waiter(seen);
-    append(&store, "t", 0, batch(&["x"], 1)).unwrap();
-    assert!(waiting.join().unwrap() > seen);
-    let waiting = waiter(store.log_version());
-    store.close();
-    waiting.join().unwrap();
+    let logs = || vec![("t".into(), 0)];
+    std::thread::scope(|scope| {
+        let watch = store.watch(logs());
+        assert!(!watch.wait(Instant::now()));
+        let waiting = scope.spawn(move || watch.wait(far));
+        append(&store, "t", 0, batch(&["x"], 1)).unwrap();
+        assert!(waiting.join().unwrap());
+        let watch = store.watch(logs());
+        let waiting = scope.spawn(move || watch.wait(far));
+        store.close();
+        assert!(waiting.join().unwrap());
+    });
     assert_eq!(append(&store, "t", 0, batch(&["x"], 1)), Err(ErrorCode::KAFKA_STORAGE_ERROR));
     assert_eq!(store.read("t", 0, 0, 1, true), Err(ErrorCode::KAFKA_STORAGE_ERROR));
 }
