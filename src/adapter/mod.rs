@@ -229,8 +229,9 @@ impl Endpoint {
         ClientId { name: name.to_owned(), token, envelope: true, ..ClientId::default() }.text()
     }
 
-    /// The client id of one of our own consumers: a member from its look-up of offsets on, which gets envelopes. `session` stays the same
-    /// over the consumers that one receiver builds one after the other, and belongs to no other receiver.
+    /// The client id of one of our own consumers: a member from its look-up of offsets on, which gets envelopes.
+    /// `session` stays the same over the consumers that one receiver builds one after the other, and belongs to no
+    /// other receiver.
     pub fn consumer_client_id(&self, name: &str, session: &str) -> String {
         let token = self.token.clone();
         let (name, session) = (name.to_owned(), session.to_owned());

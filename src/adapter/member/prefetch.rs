@@ -263,8 +263,9 @@ pub(super) fn look_for_leaders(member: &Member) {
     }
 }
 
-/// Translates record batches into format 0 messages, from `from` on, as `envelope` says with whole records for values;
-/// control batches and other gaps are stepped over. Ends after a batch that makes the chunk larger than [`CHUNK_BYTES`], or before one that is damaged.
+/// Translates record batches into format 0 messages, from `from` on, with `envelope` each record in one; control batches
+/// and other gaps are stepped over. Ends after a batch that makes the chunk larger than [`CHUNK_BYTES`], or before one
+/// that is damaged.
 ///
 /// # Errors
 /// The first batch is damaged, or larger than [`MAX_UNPACKED`] when unpacked.
