@@ -1,9 +1,9 @@
-//! What a record says, key, headers, timestamp and null included, comes through our own sender and receiver as it is,
+//! What a record says, key, headers, timestamp and null included, comes through our own sender and puller as it is,
 //! while a program that knows nothing of envelopes sees plain messages.
 
 mod support;
 
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use kafka::client::{FetchGroupOffset, FetchPartition, KafkaClient, ProduceMessage, RequiredAcks};
@@ -11,8 +11,7 @@ use kafka::consumer::{Consumer, GroupOffsetStorage};
 use kafka::error::KafkaCode;
 use point_to_point::adapter::{Adapter, AdapterSettings};
 use point_to_point::broker::{Broker, BrokerSettings};
-use point_to_point::channel::puller::Received;
-use point_to_point::channel::receiver::{Handler, Receiver};
+use point_to_point::channel::puller::{Puller, Received};
 use point_to_point::channel::sender::{Delivery, Outgoing, Sender, SubmitError};
 use point_to_point::cluster::fetching::{self, Position};
 use point_to_point::cluster::producing::{Batch, Outcome, Producer};
@@ -178,16 +177,19 @@ impl Stage {
 
     /// What a consumer of ours gets until it has `count` messages, in the order of their places.
     fn received(&self, count: usize) -> Vec<Said> {
-        let stop = Stop::new();
-        let seen = Arc::default();
-        let collector = Collector { seen: Arc::clone(&seen), count, stop: stop.clone() };
         let mut settings = self.settings.clone();
         settings.consumer.group = Some(unique("grupo"));
-        let receiver = Receiver::new(&settings, self.adapter().endpoint(), "consumer1", stop.clone());
-        let running = receiver.unwrap().start(collector).unwrap();
-        assert!(stop.wait_for(PATIENCE), "only {:?}", seen.lock().unwrap());
-        running.wait().unwrap();
-        let mut seen = std::mem::take(&mut *seen.lock().unwrap());
+        let endpoint = self.adapter().endpoint();
+        let mut puller = Puller::new(&settings, endpoint, "consumer1", Stop::new()).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        let mut seen = Vec::new();
+        while seen.len() < count {
+            assert!(Instant::now() < deadline, "only {seen:?}");
+            let Some(message) = puller.next(Duration::from_millis(500)) else { continue };
+            let Received { partition, offset, key, value, timestamp, headers, .. } = message;
+            seen.push(Said::new(partition, offset, Content { timestamp, key, value, headers }));
+            puller.commit().unwrap();
+        }
         seen.sort_by_key(|said: &Said| said.place);
         seen
     }
@@ -197,28 +199,6 @@ impl Drop for Stage {
     fn drop(&mut self) {
         self.adapter.take().into_iter().for_each(Adapter::stop);
         self.broker.take().into_iter().for_each(Broker::stop);
-    }
-}
-
-struct Collector {
-    seen: Arc<Mutex<Vec<Said>>>,
-    count: usize,
-    stop: Stop,
-}
-
-impl Handler for Collector {
-    fn joined(&mut self) -> point_to_point::error::Result<()> {
-        Ok(())
-    }
-
-    fn handle(&mut self, message: &Received<'_>) -> point_to_point::error::Result<()> {
-        let Received { partition, offset, key, value, timestamp, headers, .. } = *message;
-        let mut seen = self.seen.lock().unwrap();
-        seen.push(Said::new(partition, offset, Content { timestamp, key, value, headers }));
-        if seen.len() == self.count {
-            self.stop.ask();
-        }
-        Ok(())
     }
 }
 

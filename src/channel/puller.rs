@@ -1,6 +1,7 @@
 //! Messages pulled by hand, one at a time, by one of the group's Competing Consumers. The puller builds the crate's
 //! `Consumer` on the adapter; when the group's partitions change, it builds the next one.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -45,6 +46,15 @@ pub struct Received<'a> {
     pub timestamp: Option<i64>,
     /// Its headers, in their order.
     pub headers: Headers<'a>,
+    /// Which attempt at handling it this is, from 1 on. It begins anew when the message comes again.
+    pub attempt: u32,
+}
+
+/// Its place, for a log line.
+impl fmt::Display for Received<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "topic={} partition={} offset={}", self.topic, self.partition, self.offset)
+    }
 }
 
 impl<'a> Received<'a> {
@@ -55,7 +65,8 @@ impl<'a> Received<'a> {
         message: &fetch::Message<'a>,
     ) -> Result<Received<'a>, Malformed> {
         let Content { timestamp, key, value, headers } = envelope::read(message.value)?;
-        Ok(Received { topic, partition, offset: message.offset, key, value, timestamp, headers })
+        let offset = message.offset;
+        Ok(Received { topic, partition, offset, key, value, timestamp, headers, attempt: 1 })
     }
 }
 
@@ -238,6 +249,18 @@ impl Puller {
         self.commit_marked()
     }
 
+    /// Gives back the message given last, and what was polled with it: it comes again after a pause, here or elsewhere.
+    /// What is marked is committed before.
+    pub fn give_back(&mut self) {
+        if self.stop.is_asked() {
+            return;
+        }
+        if let Err(error) = self.commit_marked() {
+            log::warn!("{error}; it may come again");
+        }
+        self.end(End::Failed("a message could not be handled".to_owned()));
+    }
+
     /// Makes this a member of the group, unless it is one; false if it is none at `deadline`, or when stop is asked.
     fn join_until(&mut self, deadline: Instant) -> bool {
         while self.live.is_none() {
@@ -395,11 +418,8 @@ fn no_envelope(offset: i64, malformed: Malformed) -> End {
 }
 
 fn log_received(name: &str, received: &Received<'_>) {
-    let Received { topic, partition, offset, key, value, .. } = *received;
-    let (key, value) = (Key(key), Value(value));
-    log::info!(
-        "received topic={topic} partition={partition} offset={offset} key={key} name={name} value={value}"
-    );
+    let (key, value) = (Key(received.key), Value(received.value));
+    log::info!("received {received} key={key} name={name} value={value}");
 }
 
 fn shown(error: &KafkaError) -> String {

@@ -1,17 +1,22 @@
-//! Messages pushed to a function, one after the other, and committed automatically.
+//! Messages pushed to a handler, one after the other, and committed automatically.
 
 use std::time::Instant;
 
-use super::puller::{Puller, Received};
+use super::handler::Handler;
+use super::puller::Puller;
+use super::worker::{Worked, Worker};
 use crate::error::Result;
 
-/// Calls `handle` for every message until stop is asked. What was handled is committed each
+/// Has every message handled until stop is asked. What was handled is committed each
 /// `consumer.auto_commit_interval_ms`, when stop is asked, and before partitions go to another consumer: after a crash
 /// what was handled since the last commit comes again, and nothing is committed that was not handled.
 ///
 /// # Errors
-/// Those of `handle`, after a commit of what was handled before.
-pub fn push(puller: &mut Puller, mut handle: impl FnMut(&Received<'_>) -> Result<()>) -> Result<()> {
+/// When the handler is of no more use, after a commit of what was handled before.
+pub fn push(puller: &mut Puller, worker: &mut Worker<impl Handler>) -> Result<()> {
+    if puller.join() {
+        worker.joined()?;
+    }
     let (interval, wait) = (puller.settings().auto_commit_interval(), puller.settings().fetch_max_wait());
     let mut due = Instant::now() + interval;
     let outcome = loop {
@@ -20,8 +25,9 @@ pub fn push(puller: &mut Puller, mut handle: impl FnMut(&Received<'_>) -> Result
         }
         let left = due.saturating_duration_since(Instant::now());
         if let Some(received) = puller.next(if puller.has_marked() { wait.min(left) } else { wait }) {
-            match handle(&received) {
-                Ok(()) => puller.mark(),
+            match worker.work(&received) {
+                Ok(Worked::Done) => puller.mark(),
+                Ok(Worked::Left) => puller.give_back(),
                 Err(error) => break Err(error),
             }
         }

@@ -1,30 +1,19 @@
 //! The receiver: hands each message to a handler and commits it before the next.
 
-use super::puller::{Puller, Received};
+use super::handler::Handler;
+use super::puller::Puller;
 use super::running::Running;
+use super::worker::{Worked, Worker};
 use crate::adapter::Endpoint;
 use crate::config::Settings;
 use crate::error::Result;
 use crate::stop::Stop;
 
-/// What is done with messages.
-pub trait Handler {
-    /// Called once, when the receiver is a member of the group for the first time.
-    ///
-    /// # Errors
-    /// An error ends the receiver.
-    fn joined(&mut self) -> Result<()>;
-
-    /// Handles one message, which is committed afterwards.
-    ///
-    /// # Errors
-    /// An error ends the receiver; the message is not committed.
-    fn handle(&mut self, message: &Received<'_>) -> Result<()>;
-}
-
 /// A consumer of the group.
 pub struct Receiver {
     puller: Puller,
+    settings: Settings,
+    endpoint: Endpoint,
 }
 
 impl Receiver {
@@ -33,28 +22,36 @@ impl Receiver {
     /// # Errors
     /// When the system has no random numbers to name the session with.
     pub fn new(settings: &Settings, endpoint: Endpoint, name: &str, stop: Stop) -> Result<Receiver> {
-        Puller::new(settings, endpoint, name, stop).map(|puller| Receiver { puller })
+        let puller = Puller::new(settings, endpoint.clone(), name, stop)?;
+        Ok(Receiver { puller, settings: settings.clone(), endpoint })
     }
 
     /// Receives on a thread of its own until stop is asked: waits for brokers that are not there, follows the group's
-    /// changes. An error of `handler` ends it.
+    /// changes. What `handler` cannot handle is tried again and then stored as a dead letter, as `[retry]` says.
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn start(self, mut handler: impl Handler + Send + 'static) -> Result<Running> {
-        Running::start(self.puller, move |puller| receive(puller, &mut handler))
+    pub fn start(self, handler: impl Handler + Send + 'static) -> Result<Running> {
+        let Receiver { puller, settings, endpoint } = self;
+        let mut worker = Worker::new(&settings, endpoint, puller.name(), puller.stop().clone(), handler);
+        Running::start(puller, move |puller| receive(puller, &mut worker))
     }
 }
 
-fn receive(puller: &mut Puller, handler: &mut impl Handler) -> Result<()> {
+/// Pulls messages one by one and commits each when it is handled, until stop is asked.
+///
+/// # Errors
+/// When the handler is of no more use.
+pub fn receive(puller: &mut Puller, worker: &mut Worker<impl Handler>) -> Result<()> {
     if puller.join() {
-        handler.joined()?;
+        worker.joined()?;
     }
     let wait = puller.settings().fetch_max_wait();
     while !puller.stop().is_asked() {
         let Some(received) = puller.next(wait) else { continue };
-        handler.handle(&received)?;
-        if let Err(error) = puller.commit() {
+        if worker.work(&received)? == Worked::Left {
+            puller.give_back();
+        } else if let Err(error) = puller.commit() {
             log::warn!("{error}; it may come again");
         }
     }

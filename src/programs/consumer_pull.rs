@@ -1,11 +1,8 @@
 //! Polls by hand, one message at a time, and commits each.
 
-use super::base::Footing;
-use super::consumer;
-use crate::channel::print::Printer;
+use super::consumer::{Chosen, run_in_group};
 use crate::channel::puller::Puller;
-use crate::channel::receiver::Handler;
-use crate::channel::running::Running;
+use crate::channel::worker::{Worked, Worker};
 use crate::cli::{Given, Program, ProgramOption};
 use crate::error::Result;
 
@@ -21,24 +18,19 @@ pub const PROGRAM: Program = Program {
 const GROUP: &str = "grupo-pull";
 
 fn run(given: &Given) -> Result<()> {
-    let stop = given.begin()?;
-    let footing = Footing::find(given, &stop)?;
-    let puller = Puller::new(&consumer::in_group(given, GROUP), footing.endpoint(), &given.name, stop);
-    let outcome = puller.and_then(|puller| Running::start(puller, pull)).and_then(Running::wait);
-    footing.stop();
-    outcome
+    run_in_group(given, GROUP, pull)
 }
 
-fn pull(puller: &mut Puller) -> Result<()> {
-    let mut printer = Printer::on_stdout();
+fn pull(puller: &mut Puller, worker: &mut Worker<Chosen>) -> Result<()> {
     if puller.join() {
-        printer.joined()?;
+        worker.joined()?;
     }
     let timeout = puller.settings().fetch_max_wait();
     while !puller.stop().is_asked() {
         if let Some(message) = puller.next(timeout) {
-            printer.handle(&message)?;
-            if let Err(error) = puller.commit() {
+            if worker.work(&message)? == Worked::Left {
+                puller.give_back();
+            } else if let Err(error) = puller.commit() {
                 log::warn!("{error}; it may come again");
             }
         }

@@ -25,7 +25,21 @@ pub struct Record {
     pub key: Option<Vec<u8>>,
     /// Its value, `None` for null.
     pub value: Option<Vec<u8>>,
+    /// Its time, ms since 1970.
+    pub timestamp: i64,
+    /// Its headers, in their order.
+    pub headers: Vec<Header>,
 }
+
+impl Record {
+    /// The value of the last header of this name.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.headers.iter().rev().find(|(found, _)| found == name)?.1.as_deref()
+    }
+}
+
+/// A header's name and value, `None` for null.
+pub type Header = (String, Option<Vec<u8>>);
 
 /// One member as the group coordinator lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,7 +190,29 @@ impl Assistant {
 
     /// Sends one record as it is; gives its partition and offset.
     pub fn put(&self, topic: &str, partition: i32, key: Option<&[u8]>, value: Option<&[u8]>) -> (i32, i64) {
-        let lines = self.ask(&["put", topic, &partition.to_string(), &hexadecimal(key), &hexadecimal(value)]);
+        self.put_with(topic, partition, key, value, &[])
+    }
+
+    /// Sends one record with headers; gives its partition and offset.
+    pub fn put_with(
+        &self,
+        topic: &str,
+        partition: i32,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[Header],
+    ) -> (i32, i64) {
+        let mut words = vec![
+            "put".to_owned(),
+            topic.to_owned(),
+            partition.to_string(),
+            hexadecimal(key),
+            hexadecimal(value),
+        ];
+        for (name, value) in headers {
+            words.extend([name.clone(), hexadecimal(value.as_deref())]);
+        }
+        let lines = self.ask(&words.iter().map(String::as_str).collect::<Vec<_>>());
         (number(&lines[0][0]) as i32, number(&lines[0][1]))
     }
 
@@ -196,6 +232,8 @@ impl Assistant {
                 offset: number(&words[1]),
                 key: bytes(&words[2]),
                 value: bytes(&words[3]),
+                timestamp: number(&words[4]),
+                headers: words[5..].chunks_exact(2).map(|pair| (pair[0].clone(), bytes(&pair[1]))).collect(),
             })
             .collect();
         records.sort_by_key(|record| (record.partition, record.offset));

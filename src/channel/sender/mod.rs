@@ -87,7 +87,7 @@ pub enum SubmitError {
     QueueFull,
     /// The sender is closing.
     Closed,
-    /// Key, value and headers together are longer than `limit` bytes.
+    /// Key, value and headers together are longer than `limit` bytes, in a sender with limits.
     TooLarge {
         /// The most that they may weigh together, in bytes; each header counts ten bytes more than it has.
         limit: usize,
@@ -140,6 +140,8 @@ struct Shared {
     name: String,
     topic: Arc<str>,
     endpoint: Endpoint,
+    /// The most that a message may weigh.
+    largest: usize,
     ack_timeout: Duration,
     state: Mutex<State>,
     /// Lanes wait here for messages.
@@ -150,6 +152,13 @@ struct Shared {
     progress: Condvar,
     /// Asked when the threads shall end.
     end: Stop,
+}
+
+/// What a sender takes: messages and bytes open at a time, and bytes of each.
+struct Most {
+    messages: usize,
+    bytes: usize,
+    each: usize,
 }
 
 struct State {
@@ -174,11 +183,33 @@ impl Sender {
     /// # Errors
     /// When a thread cannot be started.
     pub fn start(settings: &Settings, topic: &str, endpoint: Endpoint, name: &str) -> Result<Sender> {
+        let api = &settings.producer_api;
+        let most = Most { messages: api.queue_messages, bytes: api.queue_bytes, each: MAX_MESSAGE_BYTES };
+        Sender::start_with(settings, topic, endpoint, name, most)
+    }
+
+    /// As [`Sender::start`], but without limits of its own: for one who has few messages open at a time, which may be
+    /// as large as Kafka takes them.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn unlimited(settings: &Settings, topic: &str, endpoint: Endpoint, name: &str) -> Result<Sender> {
+        let most = Most { messages: usize::MAX, bytes: usize::MAX, each: usize::MAX };
+        Sender::start_with(settings, topic, endpoint, name, most)
+    }
+
+    fn start_with(
+        settings: &Settings,
+        topic: &str,
+        endpoint: Endpoint,
+        name: &str,
+        most: Most,
+    ) -> Result<Sender> {
         let topic: Arc<str> = topic.into();
         let api = &settings.producer_api;
         let ack_timeout = (api.answer_timeout() / 4).min(LONGEST_ACK_TIMEOUT);
         let definite_after = ack_timeout + REACH;
-        let limits = Limits { messages: api.queue_messages, bytes: api.queue_bytes, definite_after };
+        let limits = Limits { messages: most.messages, bytes: most.bytes, definite_after };
         let state = State {
             queue: Queue::new(topic.clone(), limits),
             closing: false,
@@ -194,6 +225,7 @@ impl Sender {
             name: name.to_owned(),
             topic,
             endpoint,
+            largest: most.each,
             ack_timeout,
             state: Mutex::new(state),
             work: Condvar::new(),
@@ -218,10 +250,10 @@ impl Sender {
     /// # Errors
     /// See [`SubmitError`]; the message is then certainly not stored.
     pub fn submit(&self, message: Outgoing, done: Done) -> Result<(), SubmitError> {
-        if message.bytes() > MAX_MESSAGE_BYTES {
-            return Err(SubmitError::TooLarge { limit: MAX_MESSAGE_BYTES });
-        }
         let shared = &self.shared;
+        if message.bytes() > shared.largest {
+            return Err(SubmitError::TooLarge { limit: shared.largest });
+        }
         let mut state = shared.lock();
         if state.closing {
             return Err(SubmitError::Closed);

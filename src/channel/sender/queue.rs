@@ -114,7 +114,7 @@ impl Queue {
         let deadline = message.deadline;
         let payload = Payload::new(message);
         let bytes = payload.bytes();
-        if self.messages >= self.limits.messages || self.bytes + bytes > self.limits.bytes {
+        if self.messages >= self.limits.messages || self.bytes.saturating_add(bytes) > self.limits.bytes {
             return false;
         }
         self.messages += 1;
