@@ -39,6 +39,8 @@ const SHORTEST_TRY: Duration = Duration::from_secs(5);
 const MARGIN: Duration = Duration::from_secs(5);
 /// When stop is asked, a try has so long left.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
+/// A try that takes longer than this is told.
+const SILENCE: Duration = Duration::from_secs(2);
 /// It is looked so often meanwhile whether stop is asked.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -108,17 +110,25 @@ impl DeadLetters {
         if let Err(refused) = sender.submit(letter, Box::new(move |delivery| drop(tell.send(delivery)))) {
             return Ok(not_stored(refused.to_string()));
         }
-        let mut end = None;
+        Ok(self.outcome(message, &told))
+    }
+
+    /// Waits for what becomes of a message; the sender says so by its deadline.
+    fn outcome(&self, message: &Received<'_>, told: &mpsc::Receiver<Delivery>) -> Delivery {
+        let began = Instant::now();
+        let (mut said, mut end) = (false, None);
         loop {
             match told.recv_timeout(LOOK) {
-                Ok(delivery) => return Ok(delivery),
+                Ok(delivery) => return delivery,
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Ok(unknown("the sender is gone")),
+                Err(RecvTimeoutError::Disconnected) => return unknown("the sender is gone"),
             }
-            if self.stop.is_asked()
-                && Instant::now() >= *end.get_or_insert_with(|| Instant::now() + STOP_PATIENCE)
-            {
-                return Ok(unknown("the program is stopping"));
+            let now = Instant::now();
+            if self.stop.is_asked() && now >= *end.get_or_insert(now + STOP_PATIENCE) {
+                return unknown("the program is stopping");
+            }
+            if now - began >= SILENCE && !std::mem::replace(&mut said, true) {
+                log::warn!("no dead letter yet: {message} waits for {}", self.topic);
             }
         }
     }
