@@ -1,6 +1,7 @@
-//! The Point-to-Point Channel over the `kafka` crate: a [`sender`] that batches what many clients post, an [`outbox`] that
-//! sends at least once, and the group's Competing Consumers: a [`puller`], whose messages are asked for one by one, and on it the [`receiver`], which hands
-//! them to a handler and commits each, and [`push`](push::push), which commits at intervals.
+//! The Point-to-Point Channel over the `kafka` crate: a [`sender`] that batches what many clients post, an
+//! [`outbox`] that sends at least once, and the group's Competing Consumers: a [`puller`], whose messages are
+//! asked for one by one, and on it the [`receiver`], which hands them to a handler and commits each, and
+//! [`push`](push::push), which commits at intervals.
 
 pub mod lines;
 pub mod outbox;

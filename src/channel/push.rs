@@ -6,8 +6,9 @@ use super::puller::{Puller, Received};
 use crate::error::Result;
 
 /// Calls `handle` for every message until stop is asked. What was handled is committed each
-/// `consumer.auto_commit_interval_ms`, when stop is asked, and before partitions go to another consumer: after a crash
-/// what was handled since the last commit comes again, and nothing is committed that was not handled.
+/// `consumer.auto_commit_interval_ms`, when stop is asked, and before partitions go to another consumer:
+/// after a crash what was handled since the last commit comes again, and nothing is committed that was not
+/// handled.
 ///
 /// # Errors
 /// Those of `handle`, after a commit of what was handled before.

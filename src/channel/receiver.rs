@@ -36,8 +36,8 @@ impl Receiver {
         Puller::new(settings, endpoint, name, stop).map(|puller| Receiver { puller })
     }
 
-    /// Receives on a thread of its own until stop is asked: waits for brokers that are not there, follows the group's
-    /// changes. An error of `handler` ends it.
+    /// Receives on a thread of its own until stop is asked: waits for brokers that are not there, follows the
+    /// group's changes. An error of `handler` ends it.
     ///
     /// # Errors
     /// When the thread cannot be started.
