@@ -235,9 +235,15 @@ fn a_closed_standard_output_ends_everything_with_1(version: &'static str) {
     let place = Place::new(version);
     let start = place.program(Start::program("point-to-point"));
     let mut program = start.set("producer_api.listen", &address).held().start();
+    let address = address.parse().expect("an address");
     let running = || Some(ids_of(&children(program.id()))).filter(|ids| ids.len() == 3);
     let ids = eventually("the children run", PATIENCE, running);
     program.close_output();
+    // What it prints next tells it; all that it prints by itself may have been printed before.
+    eventually("it ends", PATIENCE, || {
+        let _ = support::http::post(address, "/enviar", b"1");
+        program.exit_status()
+    });
     assert_eq!(program.wait(PATIENCE), Some(1));
     wait_until_gone(&ids);
     program.wait_for_log(&["standard output is broken"], PATIENCE);
