@@ -1,4 +1,5 @@
-//! The program `producer`: every line that it reads has one report, and the reports are true, also through outages.
+//! The program `producer`: every line that it reads has one report, and the reports are true, also through
+//! outages.
 
 mod support;
 
@@ -80,8 +81,8 @@ impl Reports {
         reports
     }
 
-    /// Reads the topic with Java's client: each delivered line is where its report says and nowhere else, none is there
-    /// that is reported as not stored. `value` is what a line holds.
+    /// Reads the topic with Java's client: each delivered line is where its report says and nowhere else,
+    /// none is there that is reported as not stored. `value` is what a line holds.
     fn check(&self, kafka: &Kafka, topic: &str, value: impl Fn(u64) -> String) {
         let mut places: BTreeMap<Vec<u8>, Vec<(i32, i64)>> = BTreeMap::new();
         for record in kafka.assistant().read(topic, false) {

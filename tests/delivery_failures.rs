@@ -1,5 +1,5 @@
-//! Handlers, retries and dead letters: what a handler is given, what becomes of a message that it cannot handle, and that
-//! a dead letter is stored before its source offset is committed, whatever dies when.
+//! Handlers, retries and dead letters: what a handler is given, what becomes of a message that it cannot
+//! handle, and that a dead letter is stored before its source offset is committed, whatever dies when.
 
 mod support;
 
@@ -341,7 +341,8 @@ fn a_stop_waits_for_the_handler_at_work(version: &'static str) {
     let scene = Scene::new(Kafka::shared(version), 1);
     scene.put(0, "1");
     scene.put(0, "2");
-    let script = "echo begun >> $1/tried; while test -d $1 -a ! -e $1/go; do sleep 0.05; done; echo done >> $1/tried";
+    let script =
+        "echo begun >> $1/tried; while test -d $1 -a ! -e $1/go; do sleep 0.05; done; echo done >> $1/tried";
     let mut consumer = scene.consumer(script).start();
     scene.wait_for_lines("tried", 1);
     consumer.signal("TERM");
@@ -371,8 +372,7 @@ fn without_a_broker_a_dead_letter_waits_and_is_stored_when_it_is_back(version: &
     let scene = Scene::new(&kafka, 1);
     scene.put(0, "1");
     scene.put(0, "2");
-    let script =
-        "echo $POINT_TO_POINT_OFFSET >> $1/tried; while test -d $1 -a ! -e $1/go; do sleep 0.05; done; exit 1";
+    let script = "echo $POINT_TO_POINT_OFFSET >> $1/tried; while test -d $1 -a ! -e $1/go; do sleep 0.05; done; exit 1";
     let consumer = scene.consumer(script).set("retry.max_attempts", "1").start();
     scene.wait_for_lines("tried", 1);
     kafka.kill_node(0);

@@ -1,5 +1,5 @@
-//! What a record says, key, headers, timestamp and null included, comes through our own sender and puller as it is,
-//! while a program that knows nothing of envelopes sees plain messages.
+//! What a record says, key, headers, timestamp and null included, comes through our own sender and puller as
+//! it is, while a program that knows nothing of envelopes sees plain messages.
 
 mod support;
 
@@ -80,7 +80,8 @@ impl Said {
     }
 }
 
-/// A topic, and an adapter in this process that lets everybody in; the embedded broker is in this process, too.
+/// A topic, and an adapter in this process that lets everybody in; the embedded broker is in this process,
+/// too.
 struct Stage {
     topic: String,
     settings: Settings,

@@ -1,4 +1,5 @@
-//! The programs' outer manners, for which no Kafka is needed: help, settings and where they come from, exit codes.
+//! The programs' outer manners, for which no Kafka is needed: help, settings and where they come from, exit
+//! codes.
 
 mod support;
 

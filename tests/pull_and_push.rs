@@ -1,5 +1,6 @@
 //! The programs `consumer_pull` and `consumer_push`: each group gets every message, goes on where it was, and
-//! `consumer_push` commits at its interval, when it stops and before its partitions go, never what it has not handled.
+//! `consumer_push` commits at its interval, when it stops and before its partitions go, never what it has not
+//! handled.
 
 mod support;
 

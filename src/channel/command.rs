@@ -1,5 +1,5 @@
-//! A program as the handler: it is run for each message, reads it on its standard input, and says by its exit status
-//! whether it is done.
+//! A program as the handler: it is run for each message, reads it on its standard input, and says by its exit
+//! status whether it is done.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -40,8 +40,8 @@ pub const TIMESTAMP: &str = "POINT_TO_POINT_TIMESTAMP";
 pub const KEY: &str = "POINT_TO_POINT_KEY";
 /// Its key in base64 (RFC 4648, with padding), if it has one that is no text.
 pub const KEY_BASE64: &str = "POINT_TO_POINT_KEY_BASE64";
-/// Its headers in their order, a JSON list of objects: `{"name":"a","value":"text"}`, with `"base64"` instead of
-/// `"value"` where the value is not UTF-8; a null value is null.
+/// Its headers in their order, a JSON list of objects: `{"name":"a","value":"text"}`, with `"base64"` instead
+/// of `"value"` where the value is not UTF-8; a null value is null.
 pub const HEADERS: &str = "POINT_TO_POINT_HEADERS";
 
 /// When stop is asked, a program that runs has until so long before the end of the consumer's own grace.

@@ -1,5 +1,6 @@
-//! The Dead Letter Channel: messages that could not be handled, stored in a topic of their own with what went wrong in
-//! headers after Spring Kafka's convention (its `KafkaHeaders`, the constants that begin with `DLT_`).
+//! The Dead Letter Channel: messages that could not be handled, stored in a topic of their own with what went
+//! wrong in headers after Spring Kafka's convention (its `KafkaHeaders`, the constants that begin with
+//! `DLT_`).
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -56,8 +57,8 @@ pub struct DeadLetters {
 }
 
 impl DeadLetters {
-    /// Those of the topic in `settings`. Their topic is made with the first of them, if it is to be made at all
-    /// (`kafka.create_topic`). `name` is what Kafka's tools show.
+    /// Those of the topic in `settings`. Their topic is made with the first of them, if it is to be made at
+    /// all (`kafka.create_topic`). `name` is what Kafka's tools show.
     pub fn new(settings: &Settings, endpoint: Endpoint, name: &str, stop: Stop) -> DeadLetters {
         DeadLetters {
             topic: settings.kafka.dead_letter_topic(),
@@ -69,9 +70,9 @@ impl DeadLetters {
         }
     }
 
-    /// Stores a message as a dead letter: tries until it is acknowledged by all in-sync replicas, `deadline` has come or
-    /// stop is asked; a last try may take a few seconds more. True only if it is stored. After a try without an answer
-    /// it may be stored twice.
+    /// Stores a message as a dead letter: tries until it is acknowledged by all in-sync replicas, `deadline`
+    /// has come or stop is asked; a last try may take a few seconds more. True only if it is stored. After a
+    /// try without an answer it may be stored twice.
     pub fn store(&mut self, message: &Received<'_>, cause: &Cause, deadline: Instant) -> bool {
         let mut pause = FIRST_PAUSE;
         loop {
@@ -141,8 +142,8 @@ impl DeadLetters {
         Ok(self.sender.insert(sender).clone())
     }
 
-    /// The message with its own key, value and headers, and those that say what happened. It goes to the partition with
-    /// the same number; where there is none, its key decides.
+    /// The message with its own key, value and headers, and those that say what happened. It goes to the
+    /// partition with the same number; where there is none, its key decides.
     fn letter(&self, message: &Received<'_>, cause: &Cause, deadline: Instant) -> Outgoing {
         let own = message.headers.iter();
         let mut headers: Vec<_> =

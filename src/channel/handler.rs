@@ -6,9 +6,10 @@ use std::fmt::{self, Display};
 use super::puller::Received;
 use crate::error::{Error, Result};
 
-/// What is done with each message. Any function that takes a [`Received`] and may fail with something that can be shown
-/// is one: `FnMut(&Received<'_>) -> Result<(), E>`. A message is handed to it until it is handled or has failed as often
-/// as `[retry]` says; all of that has to take less than `consumer.max_processing_ms`.
+/// What is done with each message. Any function that takes a [`Received`] and may fail with something that
+/// can be shown is one: `FnMut(&Received<'_>) -> Result<(), E>`. A message is handed to it until it is
+/// handled or has failed as often as `[retry]` says; all of that has to take less than
+/// `consumer.max_processing_ms`.
 pub trait Handler {
     /// Called once, when the consumer is a member of the group for the first time.
     ///

@@ -25,8 +25,8 @@ impl<R: BufRead> Lines<R> {
         Lines { input, limit, number: 0 }
     }
 
-    /// Adds what there is of the line to `text`, which it empties for good when there is too much; tells whether the
-    /// line goes on, and `None` at the end of the input.
+    /// Adds what there is of the line to `text`, which it empties for good when there is too much; tells
+    /// whether the line goes on, and `None` at the end of the input.
     fn read_part(&mut self, text: &mut Option<Vec<u8>>) -> io::Result<Option<bool>> {
         let available = loop {
             match self.input.fill_buf() {

@@ -1,4 +1,5 @@
-//! Sending at least once: what the sender gives back for now is submitted again, until it is stored or its time is up.
+//! Sending at least once: what the sender gives back for now is submitted again, until it is stored or its
+//! time is up.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -12,12 +13,12 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// With less left than this a message is not tried again: the sender would give it up at once.
 const LAST_TRY: Duration = Duration::from_millis(2_500);
 
-/// Is called from a thread of the sender with a message's number and what became of one try; must be quick, and see to
-/// it that [`Outbox::settle`] hears of it.
+/// Is called from a thread of the sender with a message's number and what became of one try; must be quick,
+/// and see to it that [`Outbox::settle`] hears of it.
 pub type Told = Arc<dyn Fn(u64, Delivery) + Send + Sync>;
 
-/// Messages on their way, each with a number of the caller's. One whose fate is unknown is sent again as well: it may
-/// then be stored twice.
+/// Messages on their way, each with a number of the caller's. One whose fate is unknown is sent again as
+/// well: it may then be stored twice.
 pub struct Outbox {
     sender: Sender,
     told: Told,

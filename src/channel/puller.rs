@@ -1,5 +1,5 @@
-//! Messages pulled by hand, one at a time, by one of the group's Competing Consumers. The puller builds the crate's
-//! `Consumer` on the adapter; when the group's partitions change, it builds the next one.
+//! Messages pulled by hand, one at a time, by one of the group's Competing Consumers. The puller builds the
+//! crate's `Consumer` on the adapter; when the group's partitions change, it builds the next one.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,8 +25,8 @@ use crate::stop::Stop;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// While something is marked and not committed no fetch waits for longer, so that a stop, which has to commit it, does
-/// not wait either.
+/// While something is marked and not committed no fetch waits for longer, so that a stop, which has to commit
+/// it, does not wait either.
 const MARKED_WAIT: Duration = Duration::from_secs(1);
 
 /// A message as it came, and its place.
@@ -111,8 +111,8 @@ enum End {
 }
 
 impl Puller {
-    /// A puller called `name` of the group and topic in `settings`, behind the adapter at `endpoint`. It joins the group
-    /// with the first message asked for.
+    /// A puller called `name` of the group and topic in `settings`, behind the adapter at `endpoint`. It
+    /// joins the group with the first message asked for.
     ///
     /// # Errors
     /// When the system has no random numbers to name the session with.
@@ -154,7 +154,8 @@ impl Puller {
         &self.busy
     }
 
-    /// Waits until this is a member of the group, also for a broker that is not there yet; false when stop is asked.
+    /// Waits until this is a member of the group, also for a broker that is not there yet; false when stop is
+    /// asked.
     pub fn join(&mut self) -> bool {
         while !self.stop.is_asked() {
             if self.join_until(Instant::now() + LONGEST_PAUSE) {
@@ -165,10 +166,11 @@ impl Puller {
     }
 
     /// The next message; `None` when there is none within `timeout`, or stop is asked. A timeout below
-    /// `fetch_max_wait` shortens the wait for `fetch_min_bytes`. Joining the group, at first and when its partitions
-    /// change, may take longer, up to 20 s a try.
+    /// `fetch_max_wait` shortens the wait for `fetch_min_bytes`. Joining the group, at first and when its
+    /// partitions change, may take longer, up to 20 s a try.
     ///
-    /// What was given before and neither committed nor marked comes again only after a restart or a rebalance.
+    /// What was given before and is not committed comes again only after a restart or a rebalance, and not
+    /// if a later message of its partition is committed.
     pub fn next(&mut self, timeout: Duration) -> Option<Received<'_>> {
         let deadline = Instant::now() + timeout;
         loop {
@@ -192,8 +194,8 @@ impl Puller {
         Some(received)
     }
 
-    /// Says that the message given last is handled: [`Puller::commit_marked`] commits it, and with it all that came
-    /// before it in its partition.
+    /// Says that the message given last is handled: [`Puller::commit_marked`] commits it, and with it all
+    /// that came before it in its partition.
     pub fn mark(&mut self) {
         let Some(live) = &mut self.live else { return };
         if let Some((partition, offset)) = live.given.take() {
@@ -211,8 +213,8 @@ impl Puller {
     /// Commits what is marked, and waits until Kafka has it.
     ///
     /// # Errors
-    /// When the partition belongs to another by now, or when it is unknown whether the commit arrived. Either way it
-    /// may come again, here or elsewhere, and [`Puller::next`] goes on with what is next.
+    /// When the partition belongs to another by now, or when it is unknown whether the commit arrived. Either
+    /// way it may come again, here or elsewhere, and [`Puller::next`] goes on with what is next.
     pub fn commit_marked(&mut self) -> Result<()> {
         let Some(live) = &mut self.live else { return Ok(()) };
         let Some(place) = live.marked else { return Ok(()) };
@@ -249,8 +251,8 @@ impl Puller {
         self.commit_marked()
     }
 
-    /// Gives back the message given last, and what was polled with it: it comes again after a pause, here or elsewhere.
-    /// What is marked is committed before.
+    /// Gives back the message given last, and what was polled with it: it comes again after a pause, here or
+    /// elsewhere. What is marked is committed before.
     pub fn give_back(&mut self) {
         if self.stop.is_asked() {
             return;
@@ -261,7 +263,8 @@ impl Puller {
         self.end(End::Failed("a message could not be handled".to_owned()));
     }
 
-    /// Makes this a member of the group, unless it is one; false if it is none at `deadline`, or when stop is asked.
+    /// Makes this a member of the group, unless it is one; false if it is none at `deadline`, or when stop is
+    /// asked.
     fn join_until(&mut self, deadline: Instant) -> bool {
         while self.live.is_none() {
             let wait = self.join_at.min(deadline).saturating_duration_since(Instant::now());
@@ -326,8 +329,8 @@ impl Puller {
         }
     }
 
-    /// Ends a consumer whose fetch failed. What is marked is committed before its partitions go: the adapter waits for
-    /// that where it can.
+    /// Ends a consumer whose fetch failed. What is marked is committed before its partitions go: the adapter
+    /// waits for that where it can.
     fn fetch_failed(&mut self, error: &KafkaError) {
         let code = code_of(error);
         let end = match code {
@@ -412,7 +415,8 @@ impl Live {
     }
 }
 
-/// An adapter of another version may serve what is not understood here; the message waits for one that does not.
+/// An adapter of another version may serve what is not understood here; the message waits for one that does
+/// not.
 fn no_envelope(offset: i64, malformed: Malformed) -> End {
     End::Failed(format!("the adapter's message at offset {offset} is not understood: {malformed}"))
 }

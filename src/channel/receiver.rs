@@ -26,8 +26,9 @@ impl Receiver {
         Ok(Receiver { puller, settings: settings.clone(), endpoint })
     }
 
-    /// Receives on a thread of its own until stop is asked: waits for brokers that are not there, follows the group's
-    /// changes. What `handler` cannot handle is tried again and then stored as a dead letter, as `[retry]` says.
+    /// Receives on a thread of its own until stop is asked: waits for brokers that are not there, follows the
+    /// group's changes. What `handler` cannot handle is tried again and then stored as a dead letter, as
+    /// `[retry]` says.
     ///
     /// # Errors
     /// When the thread cannot be started.

@@ -55,8 +55,9 @@ impl Running {
         Ok(Running { stop, busy, idle_grace, ended, thread })
     }
 
-    /// Waits until the consumer ends. Asked to stop, it has a limited time to finish the message in hand and commit
-    /// what it has handled; one that only waits for Kafka is not waited for: it ends when its adapter does.
+    /// Waits until the consumer ends. Asked to stop, it has a limited time to finish the message in hand and
+    /// commit what it has handled; one that only waits for Kafka is not waited for: it ends when its adapter
+    /// does.
     ///
     /// # Errors
     /// Those of its body, and when it panicked.

@@ -1,5 +1,5 @@
-//! The work on one message: handed to the handler until that has done it, tried again after a wait where it has not, and
-//! put to the dead letters at last. It waits in place, so that the messages keep their order.
+//! The work on one message: handed to the handler until that has done it, tried again after a wait where it
+//! has not, and put to the dead letters at last. It waits in place, so that the messages keep their order.
 
 use std::time::{Duration, Instant};
 
@@ -28,8 +28,8 @@ pub struct Worker<H> {
 pub enum Worked {
     /// It is handled, or stored as a dead letter: its offset may be committed.
     Done,
-    /// Neither, as stop was asked or the dead letter could not be stored: its offset must not be committed, and it has
-    /// to come again.
+    /// Neither, as stop was asked or the dead letter could not be stored: its offset must not be committed,
+    /// and it has to come again.
     Left,
 }
 
@@ -41,8 +41,8 @@ enum Attempts {
 }
 
 impl<H: Handler> Worker<H> {
-    /// A worker for the topic in `settings`, whose dead letters go through the adapter at `endpoint`. `name` is what
-    /// Kafka's tools show; `stop` ends its waits.
+    /// A worker for the topic in `settings`, whose dead letters go through the adapter at `endpoint`. `name`
+    /// is what Kafka's tools show; `stop` ends its waits.
     pub fn new(settings: &Settings, endpoint: Endpoint, name: &str, stop: Stop, handler: H) -> Worker<H> {
         Worker {
             handler,

@@ -157,8 +157,8 @@ pub(super) fn check_together(settings: &Settings) -> Result<(), Contradiction> {
     check_handler(settings)
 }
 
-/// All attempts at a message end before its consumer is taken for frozen, and the rest of that time is enough to store
-/// a dead letter.
+/// All attempts at a message end before its consumer is taken for frozen, and the rest of that time is enough
+/// to store a dead letter.
 fn check_handler(settings: &Settings) -> Result<(), Contradiction> {
     let (consumer, retry) = (&settings.consumer, &settings.retry);
     if consumer.handler.is_empty() {
@@ -347,7 +347,8 @@ fn servers(given: &Given) -> Result<Vec<String>, String> {
     Ok(texts)
 }
 
-/// A list with commas; a port alone is on the host before it, so that `localhost:9094,9095` names two brokers.
+/// A list with commas; a port alone is on the host before it, so that `localhost:9094,9095` names two
+/// brokers.
 fn spelled_out(list: &str) -> Vec<String> {
     let mut servers: Vec<String> = Vec::new();
     for server in list.split(',').map(str::trim) {

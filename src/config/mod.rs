@@ -41,7 +41,8 @@ pub struct Settings {
 /// `[kafka]`: the cluster and the topic.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KafkaSettings {
-    /// Addresses (`host:port`) of brokers to ask first; any one that answers will do. None: the embedded broker.
+    /// Addresses (`host:port`) of brokers to ask first; any one that answers will do. None: the embedded
+    /// broker.
     pub bootstrap_servers: Vec<String>,
     /// The topic that carries the messages.
     pub topic: String,
@@ -103,7 +104,8 @@ pub struct ProducerApiSettings {
 /// `[consumer]`: the group and its members.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConsumerSettings {
-    /// The group whose members share the messages; unset: each program's own default, see [`ConsumerSettings::group`].
+    /// The group whose members share the messages; unset: each program's own default, see
+    /// [`ConsumerSettings::group`].
     pub group: Option<String>,
     /// Where a partition starts for which the group has committed nothing.
     pub auto_offset_reset: AutoOffsetReset,
@@ -322,8 +324,8 @@ impl EmbeddedSettings {
     }
 }
 
-/// Where a program on this machine connects to reach what listens on `address`: an address that stands for all of the
-/// machine's own is loopback then.
+/// Where a program on this machine connects to reach what listens on `address`: an address that stands for
+/// all of the machine's own is loopback then.
 pub fn connectable(mut address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
@@ -402,8 +404,8 @@ impl ConsumerSettings {
         Duration::from_millis(self.fetch_max_wait_ms)
     }
 
-    /// `auto_commit_interval_ms`; at most a quarter of `max_processing_ms`, as a consumer that handles one message after
-    /// the other is heard of by its commits.
+    /// `auto_commit_interval_ms`; at most a quarter of `max_processing_ms`, as a consumer that handles one
+    /// message after the other is heard of by its commits.
     pub fn auto_commit_interval(&self) -> Duration {
         Duration::from_millis(self.auto_commit_interval_ms).min(self.max_processing() / 4)
     }
@@ -415,7 +417,8 @@ impl ConsumerSettings {
 }
 
 impl RetrySettings {
-    /// The wait after attempt number `attempt`, from 1 on; `chance`, from 0 to 1, chooses it within the jitter.
+    /// The wait after attempt number `attempt`, from 1 on; `chance`, from 0 to 1, chooses it within the
+    /// jitter.
     pub fn wait_after(&self, attempt: u32, chance: f64) -> Duration {
         let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
         let [initial, most] = [self.initial_backoff_ms, self.max_backoff_ms].map(Duration::from_millis);

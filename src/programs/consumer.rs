@@ -1,4 +1,5 @@
-//! A consumer of the group: handles each message, which is printing it unless a handler is set, and then commits it.
+//! A consumer of the group: handles each message, which is printing it unless a handler is set, and then
+//! commits it.
 
 use super::base::Footing;
 use crate::channel::command::CommandHandler;

@@ -1,5 +1,5 @@
-//! Java's own clients in one long-lived virtual machine (tests/kafka/Assistant.java): the second opinion on what our
-//! programs wrote, and the source of what they cannot write themselves.
+//! Java's own clients in one long-lived virtual machine (tests/kafka/Assistant.java): the second opinion on
+//! what our programs wrote, and the source of what they cannot write themselves.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -176,8 +176,8 @@ impl Assistant {
         usize::try_from(number(&lines[0][0])).ok()
     }
 
-    /// Sends `count` values, the template with `%d` replaced by 0, 1, ..., compressed with `codec`; partition -1
-    /// spreads them evenly over all partitions.
+    /// Sends `count` values, the template with `%d` replaced by 0, 1, ..., compressed with `codec`; partition
+    /// -1 spreads them evenly over all partitions.
     pub fn produce(&self, topic: &str, codec: &str, partition: i32, template: &str, count: usize) {
         self.ask(&["produce", topic, codec, &partition.to_string(), template, &count.to_string()]);
     }

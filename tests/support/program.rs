@@ -129,8 +129,8 @@ impl Start {
         self.set("kafka.bootstrap_servers", &kafka.bootstrap())
     }
 
-    /// Reads nothing from its standard output until [`Program::release`]: it stands still as soon as it has printed
-    /// more than a pipe holds (64 KiB on Linux).
+    /// Reads nothing from its standard output until [`Program::release`]: it stands still as soon as it has
+    /// printed more than a pipe holds (64 KiB on Linux).
     pub fn held(mut self) -> Start {
         self.hold = true;
         self

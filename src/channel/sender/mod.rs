@@ -19,8 +19,8 @@ use set::{Finished, Set, SetOutcome};
 
 /// A message to be stored.
 pub struct Outgoing {
-    /// Chooses the partition as Java's client does (murmur2), also when it is empty; messages with one key keep their
-    /// order. With `None`, any partition will do.
+    /// Chooses the partition as Java's client does (murmur2), also when it is empty; messages with one key
+    /// keep their order. With `None`, any partition will do.
     pub key: Option<Vec<u8>>,
     /// The bytes to store, or null.
     pub value: Option<Vec<u8>>,
@@ -76,8 +76,8 @@ pub enum Delivery {
     },
 }
 
-/// The delivery report's callback: is called exactly once with the message's fate, from a thread of the sender; must be
-/// quick.
+/// The delivery report's callback: is called exactly once with the message's fate, from a thread of the
+/// sender; must be quick.
 pub type Done = Box<dyn FnOnce(Delivery) + Send>;
 
 /// Why a message was not taken; its [`Done`] will not be called.
@@ -177,8 +177,9 @@ struct State {
 }
 
 impl Sender {
-    /// Starts the sender's threads for `topic` behind the adapter at `endpoint`. `name` is what Kafka's tools show.
-    /// No broker needs to be there yet. The queue's limits are `producer_api.queue_messages` and `.queue_bytes`.
+    /// Starts the sender's threads for `topic` behind the adapter at `endpoint`. `name` is what Kafka's tools
+    /// show. No broker needs to be there yet. The queue's limits are `producer_api.queue_messages` and
+    /// `.queue_bytes`.
     ///
     /// # Errors
     /// When a thread cannot be started.
@@ -188,8 +189,8 @@ impl Sender {
         Sender::start_with(settings, topic, endpoint, name, most)
     }
 
-    /// As [`Sender::start`], but without limits of its own: for one who has few messages open at a time, which may be
-    /// as large as Kafka takes them.
+    /// As [`Sender::start`], but without limits of its own: for one who has few messages open at a time,
+    /// which may be as large as Kafka takes them.
     ///
     /// # Errors
     /// When a thread cannot be started.

@@ -1,5 +1,5 @@
-//! What the producer sends: the lines of a file or of standard input, or generated messages; read ahead no further than
-//! the sender's queue may hold.
+//! What the producer sends: the lines of a file or of standard input, or generated messages; read ahead no
+//! further than the sender's queue may hold.
 
 use std::fs::File;
 use std::io::{self, BufReader, IsTerminal};
@@ -50,8 +50,8 @@ impl Source {
         }
     }
 
-    /// Reads on a thread of its own, and tells of each line that is not blank, and of the end. A read that waits for
-    /// input when stop is asked is not waited for: it ends with the process.
+    /// Reads on a thread of its own, and tells of each line that is not blank, and of the end. A read that
+    /// waits for input when stop is asked is not waited for: it ends with the process.
     ///
     /// # Errors
     /// The thread cannot be started.

@@ -201,9 +201,9 @@ impl Sending {
         let quiet = now - self.quiet_since;
         if quiet >= QUIET && self.said_quiet.is_none_or(|at| now - at >= SAID_EACH) {
             self.said_quiet = Some(now);
-            let (quiet, timeout) = (quiet.as_secs(), self.timeout.as_secs_f32());
+            let (quiet, tried) = (quiet.as_secs(), self.timeout.as_secs_f32());
             log::warn!(
-                "nothing was delivered for {quiet} s: {open} messages wait, each is tried for {timeout} s; {counts}"
+                "nothing was delivered for {quiet} s: {open} messages wait, each is tried for {tried} s; {counts}"
             );
         }
         let (said, reported) = self.said_progress;
