@@ -78,8 +78,8 @@ impl Given {
     }
 }
 
-/// Reads the command line of this process and the settings, and runs what it asks for: one of `subcommands`,
-/// or `program` itself.
+/// Reads the command line of this process and the settings, and runs what it asks for: one of `subcommands`, or
+/// `program` itself.
 pub fn main(program: Program, subcommands: &[Program]) -> ExitCode {
     let matches = match parse(command(program, subcommands), std::env::args_os()) {
         Ok(matches) => matches,

@@ -1,5 +1,4 @@
-//! The programs' outer manners, for which no Kafka is needed: help, settings and where they come from, exit
-//! codes.
+//! The programs' outer manners, for which no Kafka is needed: help, settings and where they come from, exit codes.
 
 mod support;
 

@@ -1,7 +1,7 @@
 //! What a connection wants, as its client id says it: `name?token=…&member=1&session=…&envelope=1`.
 //!
-//! The client id is the one thing that the `kafka` crate sends with every request and lets a program choose.
-//! Kafka and its tools are shown the name alone.
+//! The client id is the one thing that the `kafka` crate sends with every request and lets a program choose. Kafka
+//! and its tools are shown the name alone.
 
 /// The name of clients that give none.
 const NAMELESS: &str = "kafka-rust";
@@ -13,8 +13,7 @@ pub struct ClientId {
     pub name: String,
     /// The proof that the caller may act with the adapter's rights.
     pub token: Option<String>,
-    /// Whether the client is one of our own consumers: a member from its offset look-up on, told of
-    /// rebalances.
+    /// Whether the client is one of our own consumers: a member from its offset look-up on, told of rebalances.
     pub member: bool,
     /// What stays the same over the connections of one of our own consumers.
     pub session: String,
@@ -23,8 +22,8 @@ pub struct ClientId {
 }
 
 impl ClientId {
-    /// Takes a client id apart; control characters in the name are escaped, as it goes into logs. Options
-    /// that are not known are passed over.
+    /// Takes a client id apart; control characters in the name are escaped, as it goes into logs. Options that are not
+    /// known are passed over.
     pub fn parse(text: &str) -> ClientId {
         let (name, options) = text.split_once('?').unwrap_or((text, ""));
         let mut id = ClientId { name: name.escape_debug().to_string(), ..ClientId::default() };

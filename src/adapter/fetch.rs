@@ -87,8 +87,7 @@ fn take_up(session: &mut Session, asks: &[Ask]) -> Result<(), ErrorCode> {
     let asked: Vec<_> = asks.iter().map(|a| (a.topic.clone(), a.partition, a.offset)).collect();
     if let Some(bound) = &session.bound {
         let (member, role) = (&bound.member, bound.member.role());
-        // A look-up for another group alone makes no other consumer; one that is not followed by its topics
-        // neither.
+        // A look-up for another group alone makes no other consumer; one that is not followed by its topics neither.
         let anew = session.looked_up.as_ref().filter(|looked_up| looked_up.covers(&topics));
         let group = anew.map_or(&role.group, |looked_up| &looked_up.group);
         let same = role.group == *group && (topics.is_subset(&role.topics) || anew.is_none());

@@ -12,8 +12,8 @@ use crate::protocol::legacy::response::{self, Broker, PartitionMetadata, TopicMe
 /// The longest wait for the cluster's metadata.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// Answers Metadata: the topics' real partitions, all led by the adapter. A topic whose leader is away is
-/// listed too: the crate would never fetch a partition that it once saw without a leader.
+/// Answers Metadata: the topics' real partitions, all led by the adapter. A topic whose leader is away is listed
+/// too: the crate would never fetch a partition that it once saw without a leader.
 pub fn metadata(session: &Session, id: i32, names: &[String]) -> Vec<u8> {
     let cluster = &session.shared.cluster;
     let deadline = Instant::now() + WAIT;

@@ -1,5 +1,5 @@
-//! The adapter (a Channel Adapter): looks like a small old Kafka to the `kafka` crate, and is a modern client
-//! of the real cluster, with real consumer groups.
+//! The adapter (a Channel Adapter): looks like a small old Kafka to the `kafka` crate, and is a modern client of the
+//! real cluster, with real consumer groups.
 //!
 //! - [`dispatch`]: a connection's requests, answered one by one; [`session`]: what is known of the connection
 //! - [`client_id`]: what a connection wants
@@ -7,8 +7,8 @@
 //! - [`member`]: the group member behind a consumer; [`plain`]: fetching without a group
 //! - [`members`], [`look_ups`]: who is there, and who comes back over a new connection
 //!
-//! The wire is the only interface between a program and the adapter, so it makes no difference whether the
-//! adapter runs in the program's process or in another.
+//! The wire is the only interface between a program and the adapter, so it makes no difference whether the adapter
+//! runs in the program's process or in another.
 
 pub mod client_id;
 mod commit;
@@ -154,8 +154,7 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    /// Listens and starts serving. No broker is needed for that: while there is none, requests get error
-    /// codes.
+    /// Listens and starts serving. No broker is needed for that: while there is none, requests get error codes.
     ///
     /// # Errors
     /// The address cannot be listened on, or the system gives no random bytes or threads.
@@ -230,9 +229,9 @@ impl Endpoint {
         ClientId { name: name.to_owned(), token, envelope: true, ..ClientId::default() }.text()
     }
 
-    /// The client id of one of our own consumers: a member from its look-up of offsets on, which gets
-    /// envelopes. `session` stays the same over the consumers that one receiver builds one after the other,
-    /// and belongs to no other receiver.
+    /// The client id of one of our own consumers: a member from its look-up of offsets on, which gets envelopes.
+    /// `session` stays the same over the consumers that one receiver builds one after the other, and belongs to no
+    /// other receiver.
     pub fn consumer_client_id(&self, name: &str, session: &str) -> String {
         let token = self.token.clone();
         let (name, session) = (name.to_owned(), session.to_owned());

@@ -59,10 +59,9 @@ pub fn list(session: &mut Session, id: i32, topics: &Topics<ListOffsetsPartition
 
 /// One offset as the crate should see it.
 ///
-/// The crate takes a committed offset that equals the earliest one for none at all, or one that has fallen
-/// out of the log, and then follows its fallback, which may skip messages. Just after a look-up of committed
-/// offsets the earliest offset is therefore shown as lying before the committed one; the member steps forward
-/// to what is there.
+/// The crate takes a committed offset that equals the earliest one for none at all, or one that has fallen out of the
+/// log, and then follows its fallback, which may skip messages. Just after a look-up of committed offsets the
+/// earliest offset is therefore shown as lying before the committed one; the member steps forward to what is there.
 fn listed(
     looked_up: Option<&LookUp>,
     found: &Offsets,
@@ -100,8 +99,8 @@ fn list_answer(
     response::list_offsets(id, &answers)
 }
 
-/// Answers OffsetFetch. For one of our own consumers this is the joining of the group: the answer comes when
-/// it has its partitions, and names no offset, so that the crate takes its start from [`list`].
+/// Answers OffsetFetch. For one of our own consumers this is the joining of the group: the answer comes when it has
+/// its partitions, and names no offset, so that the crate takes its start from [`list`].
 pub fn committed(session: &mut Session, id: i32, group: &str, topics: &Topics<i32>) -> Vec<u8> {
     if session.client.member {
         let code = begin(session, group, topics).err().unwrap_or(ErrorCode::NONE);
@@ -124,8 +123,7 @@ pub fn committed(session: &mut Session, id: i32, group: &str, topics: &Topics<i3
         }
         Err(error) => {
             log::warn!("committed offsets for {}: {error}", session.client.shown());
-            // The crate would try again on the codes for a coordinator that moves; that was done here
-            // already.
+            // The crate would try again on the codes for a coordinator that moves; that was done here already.
             let code = error.code().filter(|code| !code.is_retriable());
             committed_refused(id, topics, code.unwrap_or(ErrorCode::REQUEST_TIMED_OUT))
         }

@@ -58,8 +58,7 @@ impl PlainFetcher {
         }
     }
 
-    /// One request to each leader, all out before the first answer is awaited; tells whether one was in
-    /// trouble.
+    /// One request to each leader, all out before the first answer is awaited; tells whether one was in trouble.
     fn round(
         &mut self,
         cluster: &Cluster,

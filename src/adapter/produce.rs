@@ -1,5 +1,5 @@
-//! Produce: the crate's messages, or the records in their envelopes, become one record batch a partition,
-//! stored idempotently with `acks=all`.
+//! Produce: the crate's messages, or the records in their envelopes, become one record batch a partition, stored
+//! idempotently with `acks=all`.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -21,8 +21,8 @@ const MAX_PATIENCE: Duration = Duration::from_secs(30);
 const LAST_KNOWN: i16 = 35;
 
 /// Answers Produce. The codes tell the crate's user what is true of the messages: LEADER_NOT_AVAILABLE,
-/// BROKER_NOT_AVAILABLE and UNKNOWN_TOPIC_OR_PARTITION mean never written, REQUEST_TIMED_OUT that their fate
-/// is unknown, every other code that they were refused.
+/// BROKER_NOT_AVAILABLE and UNKNOWN_TOPIC_OR_PARTITION mean never written, REQUEST_TIMED_OUT that their fate is
+/// unknown, every other code that they were refused.
 pub fn produce(
     session: &mut Session,
     id: i32,

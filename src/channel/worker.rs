@@ -92,8 +92,8 @@ impl<H: Handler> Worker<H> {
             if late {
                 let limit = self.max_processing.as_millis();
                 log::warn!(
-                    "the handler took longer than max_processing_ms ({limit} ms), so that others may have the message \
-                     by now: {message}"
+                    "the handler took longer than max_processing_ms ({limit} ms), others may have the message by \
+                     now: {message}"
                 );
             }
             let cause = match outcome {

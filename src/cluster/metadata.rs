@@ -48,8 +48,8 @@ pub struct TopicCreation {
     pub name: String,
     /// The number of its partitions, ...
     pub partitions: i32,
-    /// ... unless this other topic exists: then it has as many as that one. Such a topic is created only for
-    /// who asks for it by its name.
+    /// ... unless this other topic exists: then it has as many as that one. Such a topic is created only for who asks
+    /// for it by its name.
     pub beside: Option<String>,
     /// Its replication factor; -1 takes the broker's default.
     pub replication_factor: i16,
@@ -109,8 +109,8 @@ impl Cluster {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// The topic as it is known now, looked up where it is unknown or known for long; `None` if it does not
-    /// exist. What is known for long is better than nothing.
+    /// The topic as it is known now, looked up where it is unknown or known for long; `None` if it does not exist.
+    /// What is known for long is better than nothing.
     ///
     /// # Errors
     /// No broker answers until `deadline`.
@@ -275,8 +275,7 @@ impl Cluster {
         candidates
     }
 
-    /// When a call that starts now must have ended: after the request timeout, or at `limit` if that is
-    /// earlier.
+    /// When a call that starts now must have ended: after the request timeout, or at `limit` if that is earlier.
     pub fn deadline(&self, limit: Instant) -> Instant {
         limit.min(Instant::now() + self.settings.request_timeout)
     }

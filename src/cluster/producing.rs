@@ -1,8 +1,8 @@
 //! Idempotent producing with `acks=all` (KIP-98): every batch is stored once however often it has to be sent.
 //!
-//! A [`Producer`] has one producer id and at most one batch of each partition under way, so a sequence number
-//! moves on only when its batch is stored. When the fate of a batch stays unknown at the end of its time, the
-//! id is given up with it: a later batch never takes a sequence number that the lost one may have used.
+//! A [`Producer`] has one producer id and at most one batch of each partition under way, so a sequence number moves
+//! on only when its batch is stored. When the fate of a batch stays unknown at the end of its time, the id is given
+//! up with it: a later batch never takes a sequence number that the lost one may have used.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -23,12 +23,12 @@ use crate::protocol::records::{self, Content};
 /// Reaching a broker that was not reached yet may take this long even when a caller's patience is over.
 const MIN_REACH: Duration = Duration::from_secs(1);
 
-/// So long after the first batch of a call was stored, one in doubt is given up: its partition holds up its
-/// own messages, not the others'.
+/// So long after the first batch of a call was stored, one in doubt is given up: its partition holds up its own messages,
+/// not the others'.
 const MIXED: Duration = Duration::from_secs(3);
 
-/// The records of one call for one partition. They become exactly one record batch, so record `i` gets the
-/// batch's base offset plus `i`.
+/// The records of one call for one partition. They become exactly one record batch, so record `i` gets the batch's
+/// base offset plus `i`.
 #[derive(Debug)]
 pub struct Batch<'a> {
     /// The topic's name.
@@ -42,8 +42,8 @@ pub struct Batch<'a> {
 /// What became of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// Stored by all in-sync replicas. The offset of the first record, -1 in the rare case that the broker
-    /// knows the batch as stored but no longer where.
+    /// Stored by all in-sync replicas. The offset of the first record, -1 in the rare case that the broker knows the
+    /// batch as stored but no longer where.
     Stored(i64),
     /// No byte of it was left with a broker that could have stored it; the code says what stood in the way.
     NotWritten(ErrorCode),
@@ -126,8 +126,7 @@ impl Producer {
         outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(unsettled)).collect()
     }
 
-    /// One round: to each leader its batches in one request, all requests out before the first answer is
-    /// awaited.
+    /// One round: to each leader its batches in one request, all requests out before the first answer is awaited.
     fn attempt(
         &mut self,
         batches: &[Batch<'_>],
@@ -321,8 +320,7 @@ impl Producer {
                 p.in_doubt = true;
                 None
             }
-            // The broker no longer knows the id, or not these numbers: a new id, unless the batch may be
-            // stored.
+            // The broker no longer knows the id, or not these numbers: a new id, unless the batch may be stored.
             ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER
             | ErrorCode::UNKNOWN_PRODUCER_ID
             | ErrorCode::INVALID_PRODUCER_EPOCH
@@ -340,8 +338,8 @@ impl Producer {
         }
     }
 
-    /// Once a batch is given up in doubt, what comes needs a new producer id; and what may be stored under an
-    /// id that is gone cannot be tried again.
+    /// Once a batch is given up in doubt, what comes needs a new producer id; and what may be stored under an id
+    /// that is gone cannot be tried again.
     fn settle_identity(&mut self, pending: &[Pending], outcomes: &mut [Option<Outcome>]) {
         if pending.iter().any(|p| matches!(outcomes[p.index], Some(Outcome::Unknown(_)))) {
             self.identity = None;

@@ -1,5 +1,4 @@
-//! What is in the cluster: topics and their ends, groups and their members, and what they have still to
-//! handle.
+//! What is in the cluster: topics and their ends, groups and their members, and what they have still to handle.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};

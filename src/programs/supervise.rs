@@ -1,5 +1,5 @@
-//! The default program: the endpoint and two consumers as child processes, on the adapter (and the embedded
-//! broker) of this one. The adapter hears of a consumer's end at once, so that its partitions move at once.
+//! The default program: the endpoint and two consumers as child processes, on the adapter (and the embedded broker)
+//! of this one. The adapter hears of a consumer's end at once, so that its partitions move at once.
 
 use std::cell::Cell;
 use std::io::{self, IsTerminal};

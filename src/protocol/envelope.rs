@@ -1,5 +1,5 @@
-//! The envelope: a whole record as the value of a format 0 message, which has no headers, no timestamp and,
-//! in the `kafka` crate, no difference between null and empty. Only our own programs ask for it.
+//! The envelope: a whole record as the value of a format 0 message, which has no headers, no timestamp and, in the
+//! `kafka` crate, no difference between null and empty. Only our own programs ask for it.
 //!
 //! | bytes | |
 //! |---|---|
@@ -9,8 +9,8 @@
 //! | 1–5 and n | value, likewise |
 //! | 1–5 | number of headers; then each one's key and value, likewise, but no key is null |
 //!
-//! From the key on these are the bytes of a record (KIP-98), so that an envelope is no larger than its record
-//! but for the nine bytes at its head.
+//! From the key on these are the bytes of a record (KIP-98), so that an envelope is no larger than its record but
+//! for the nine bytes at its head.
 
 use super::records::Content;
 use super::wire::{Malformed, Reader, Writer};

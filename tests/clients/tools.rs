@@ -1,5 +1,4 @@
-//! Kafka's command-line tools of two versions: what they print of topics, offsets and groups, and what they
-//! change.
+//! Kafka's command-line tools of two versions: what they print of topics, offsets and groups, and what they change.
 
 use crate::client::{Client, Extras};
 use crate::support::kafka::Kafka;

@@ -1,9 +1,9 @@
-//! The group member behind a consumer: it joins, heartbeats and fetches ahead while the program handles
-//! messages, and decides what is served and what may be committed.
+//! The group member behind a consumer: it joins, heartbeats and fetches ahead while the program handles messages,
+//! and decides what is served and what may be committed.
 //!
-//! Threads: one [`membership`] thread, one [`prefetch`] thread for each leader, and the thread of the
-//! program's connection, which calls the methods here. All meet in [`Member::state`]; none does I/O while it
-//! holds that lock. Lock order: `committer` before `state`.
+//! Threads: one [`membership`] thread, one [`prefetch`] thread for each leader, and the thread of the program's
+//! connection, which calls the methods here. All meet in [`Member::state`]; none does I/O while it holds that lock.
+//! Lock order: `committer` before `state`.
 
 mod commit;
 mod membership;
@@ -48,8 +48,7 @@ pub struct GroupSettings {
     pub session_timeout: Duration,
     /// The time between two heartbeats.
     pub heartbeat_interval: Duration,
-    /// A program that asks for nothing for this long is taken for frozen, and a rebalance waits this long for
-    /// it.
+    /// A program that asks for nothing for this long is taken for frozen, and a rebalance waits this long for it.
     pub max_processing: Duration,
     /// Where a partition without a committed offset starts.
     pub offset_reset: OffsetReset,
@@ -75,8 +74,7 @@ pub struct Role {
     pub topics: BTreeSet<String>,
     /// Whose consumer it serves.
     pub program: Program,
-    /// Whether that gets [envelopes](crate::protocol::envelope): records are translated before it asks for
-    /// them.
+    /// Whether that gets [envelopes](crate::protocol::envelope): records are translated before it asks for them.
     pub envelope: bool,
 }
 
@@ -111,8 +109,8 @@ struct State {
     in_hand: bool,
     /// Something was served since positions were last set to what is committed.
     moved: bool,
-    /// No heartbeat came through for the session timeout: others may own the partitions by now, so nothing is
-    /// served until the coordinator has confirmed the membership.
+    /// No heartbeat came through for the session timeout: others may own the partitions by now, so nothing is served
+    /// until the coordinator has confirmed the membership.
     cut_off: bool,
     /// Heartbeat now rather than at the next interval.
     poked: bool,
@@ -142,8 +140,7 @@ pub struct Member {
 }
 
 impl Member {
-    /// A member for the program at the end of connection `attached`. Its threads are started by
-    /// [`Member::run`].
+    /// A member for the program at the end of connection `attached`. Its threads are started by [`Member::run`].
     pub fn new(role: Role, settings: GroupSettings, cluster: Arc<Cluster>, attached: u64) -> Arc<Member> {
         let now = Instant::now();
         let state = State {
@@ -178,8 +175,8 @@ impl Member {
         })
     }
 
-    /// Runs the member until it has left its group, which `left` hears at once; returns when all its threads
-    /// have ended.
+    /// Runs the member until it has left its group, which `left` hears at once; returns when all its threads have
+    /// ended.
     pub fn run(self: &Arc<Member>, left: &dyn Fn()) {
         membership::run(self, left);
     }
@@ -239,8 +236,8 @@ impl Member {
         state.attached.is_none() && !matches!(state.phase, Phase::Ended(_))
     }
 
-    /// Whether a program whose connection is new and which asks for these offsets can be the one that this
-    /// member served before.
+    /// Whether a program whose connection is new and which asks for these offsets can be the one that this member
+    /// served before.
     pub fn fits(&self, name: &str, asked: &[(String, i32, i64)]) -> bool {
         let topics: BTreeSet<&str> = asked.iter().map(|(topic, _, _)| topic.as_str()).collect();
         let same_topics = self.role.topics.iter().map(String::as_str).eq(topics);
@@ -271,12 +268,11 @@ impl Member {
         })
     }
 
-    /// Makes the member ready for an own program that begins anew: waits until the assignment is there, sets
-    /// every position to what is committed, and gives the epoch.
+    /// Makes the member ready for an own program that begins anew: waits until the assignment is there, sets every
+    /// position to what is committed, and gives the epoch.
     ///
     /// # Errors
-    /// The code for the program: what joining fails of at `deadline`, REQUEST_TIMED_OUT, or why the member
-    /// ended.
+    /// The code for the program: what joining fails of at `deadline`, REQUEST_TIMED_OUT, or why the member ended.
     pub fn begin(&self, deadline: Instant) -> Result<u64, ErrorCode> {
         loop {
             let (epoch, rewind) = self.wait_stable(deadline)?;

@@ -116,8 +116,7 @@ pub(super) fn run(member: &Member, leader: i32) {
     }
 }
 
-/// What to fetch; empty after a wait in which there was nothing, `None` when the thread is not needed any
-/// more.
+/// What to fetch; empty after a wait in which there was nothing, `None` when the thread is not needed any more.
 fn next_round(member: &Member, leader: i32) -> Option<Round> {
     let mut state = member.state();
     let led: Vec<&(String, i32)> =
@@ -225,9 +224,8 @@ fn rest(member: &Member, position: &Position, reason: &str) {
     }
 }
 
-/// The log no longer has, or does not have yet, what comes next: goes on where the records begin, or by the
-/// reset policy when the log has become shorter than what was consumed. False if the offsets cannot be had
-/// now.
+/// The log no longer has, or does not have yet, what comes next: goes on where the records begin, or by the reset
+/// policy when the log has become shorter than what was consumed. False if the offsets cannot be had now.
 fn out_of_range(member: &Member, position: &Position, version: u64) -> bool {
     let key = (position.topic.clone(), position.partition);
     let deadline = member.cluster.deadline(Instant::now() + Duration::from_secs(5));
@@ -265,9 +263,9 @@ pub(super) fn look_for_leaders(member: &Member) {
     }
 }
 
-/// Translates record batches into format 0 messages, from `from` on, with `envelope` each record in one;
-/// control batches and other gaps are stepped over. Ends after a batch that makes the chunk larger than
-/// [`CHUNK_BYTES`], or before one that is damaged.
+/// Translates record batches into format 0 messages, from `from` on, with `envelope` each record in one; control batches
+/// and other gaps are stepped over. Ends after a batch that makes the chunk larger than [`CHUNK_BYTES`], or before one
+/// that is damaged.
 ///
 /// # Errors
 /// The first batch is damaged, or larger than [`MAX_UNPACKED`] when unpacked.

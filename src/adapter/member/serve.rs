@@ -27,8 +27,7 @@ pub struct Ask {
 pub struct Served {
     /// Format 0 messages.
     pub messages: Vec<u8>,
-    /// The high watermark; for an empty set never above the offset asked for, which the crate takes for an
-    /// error.
+    /// The high watermark; for an empty set never above the offset asked for, which the crate takes for an error.
     pub high_watermark: i64,
     /// The code of a partition that cannot be served.
     pub error: ErrorCode,
@@ -42,12 +41,12 @@ impl Served {
 }
 
 impl Member {
-    /// Answers a fetch: waits up to `wait` until `min_bytes` are there. `epoch` is where an own program
-    /// began; `gone` says whether the program has closed its connection.
+    /// Answers a fetch: waits up to `wait` until `min_bytes` are there. `epoch` is where an own program began;
+    /// `gone` says whether the program has closed its connection.
     ///
     /// # Errors
-    /// One code for all partitions: REBALANCE_IN_PROGRESS for an own program that has to begin anew, or why
-    /// the member has ended.
+    /// One code for all partitions: REBALANCE_IN_PROGRESS for an own program that has to begin anew, or why the
+    /// member has ended.
     pub fn serve(
         &self,
         epoch: u64,
@@ -59,8 +58,8 @@ impl Member {
         let deadline = Instant::now() + wait;
         let mut state = self.state();
         state.busy = true;
-        // Its next fetch says that a program is through with what it had. An own one may still commit that,
-        // so a rebalance waits: it is told of it, and commits or begins anew.
+        // Its next fetch says that a program is through with what it had. An own one may still commit that, so a
+        // rebalance waits: it is told of it, and commits or begins anew.
         let own = matches!(self.role.program, Program::Own(_));
         let in_hand = own && state.awaits_commits();
         if std::mem::replace(&mut state.in_hand, in_hand) && !in_hand && state.phase != Phase::Stable {
@@ -128,9 +127,9 @@ impl Member {
         Err(ErrorCode::REBALANCE_IN_PROGRESS)
     }
 
-    /// Makes the start that a program chose for a partition without a committed offset the group's: whoever
-    /// gets the partition next goes on there, instead of at what is the latest offset by then. What Kafka did
-    /// not take is undecided again; tells whether it took all.
+    /// Makes the start that a program chose for a partition without a committed offset the group's: whoever gets the
+    /// partition next goes on there, instead of at what is the latest offset by then. What Kafka did not take is
+    /// undecided again; tells whether it took all.
     fn commit_starts(&self, starts: Vec<Commit>) -> bool {
         let deadline = Instant::now() + self.settings.heartbeat_interval.max(Duration::from_secs(2));
         let results = self.commit_as_member(&starts, deadline);
@@ -236,8 +235,7 @@ impl State {
     }
 }
 
-/// One partition's error, and nothing for the others: the crate would move past data that comes beside an
-/// error.
+/// One partition's error, and nothing for the others: the crate would move past data that comes beside an error.
 fn refused(asks: &[Ask], failed: usize, code: ErrorCode) -> Vec<Served> {
     let mut answers: Vec<Served> = asks.iter().map(Served::nothing).collect();
     answers[failed].error = code;

@@ -1,5 +1,5 @@
-//! One partition in the hands of one member, from getting it to losing it: what was served, what may be
-//! committed, and the records fetched ahead.
+//! One partition in the hands of one member, from getting it to losing it: what was served, what may be committed,
+//! and the records fetched ahead.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,8 +28,8 @@ struct Open {
 /// An ownership span: unbroken over rebalances in which the member kept the partition.
 #[derive(Debug)]
 pub struct Span {
-    /// The lowest offset that may be committed: where the span began, then the last commit. `None` while it
-    /// is not decided where a partition without a committed offset starts; nothing is served then.
+    /// The lowest offset that may be committed: where the span began, then the last commit. `None` while it is not
+    /// decided where a partition without a committed offset starts; nothing is served then.
     pub floor: Option<i64>,
     /// An undecided start is the reset policy's affair, not the program's.
     pub by_policy: bool,
@@ -75,8 +75,7 @@ impl Span {
         })
     }
 
-    /// Sets the position anew and forgets what was fetched ahead. The program's next question sets what it
-    /// expects.
+    /// Sets the position anew and forgets what was fetched ahead. The program's next question sets what it expects.
     pub fn seek(&mut self, offset: i64) {
         self.ahead.clear();
         self.buffered = 0;
@@ -85,9 +84,8 @@ impl Span {
         self.version = next_version();
     }
 
-    /// The log has become shorter than what was consumed: it now reaches from `earliest` to `latest`. A
-    /// program of its own mind goes on where it asks for; if that is past the end, it is told so, as whatever
-    /// lies before `earliest` is.
+    /// The log has become shorter than what was consumed: it now reaches from `earliest` to `latest`. A program of its own
+    /// mind goes on where it asks for; if that is past the end, it is told so, as whatever lies before `earliest` is.
     pub fn fall_back(&mut self, earliest: i64, latest: i64) {
         match self.expected {
             _ if self.by_policy => self.undecide(),
@@ -120,8 +118,8 @@ impl Span {
     /// Takes note that the program asks for `asked`, and seeks where that is not what comes next.
     ///
     /// # Errors
-    /// OFFSET_OUT_OF_RANGE when the program remembers an offset past the span's start: it would drop what
-    /// lies between without a word.
+    /// OFFSET_OUT_OF_RANGE when the program remembers an offset past the span's start: it would drop what lies
+    /// between without a word.
     pub fn ask(&mut self, asked: i64) -> Result<(), ErrorCode> {
         match (self.expected, self.floor) {
             (Some(expected), _) if expected == asked => {}
@@ -148,8 +146,7 @@ impl Span {
         }
     }
 
-    /// Moves messages into `out`, at most `limit` bytes of them but at least one; tells whether there was
-    /// one.
+    /// Moves messages into `out`, at most `limit` bytes of them but at least one; tells whether there was one.
     pub fn serve(&mut self, limit: usize, out: &mut Vec<u8>) -> bool {
         let mut last = None;
         while let Some(open) = self.ahead.front_mut() {
@@ -193,8 +190,8 @@ impl Span {
         }
     }
 
-    /// Whether `asked` is what the program of this span would ask for next. Of a span that it has not asked
-    /// for yet, as after a rebalance between two connections, that is all that would not be refused.
+    /// Whether `asked` is what the program of this span would ask for next. Of a span that it has not asked for yet, as
+    /// after a rebalance between two connections, that is all that would not be refused.
     pub fn may_be_asked(&self, asked: i64) -> bool {
         match self.expected {
             Some(expected) => expected == asked,
@@ -208,8 +205,7 @@ impl Span {
     }
 }
 
-/// Versions are never used twice, so that what was fetched for a span that was lost cannot be taken for
-/// another's.
+/// Versions are never used twice, so that what was fetched for a span that was lost cannot be taken for another's.
 fn next_version() -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
     LAST.fetch_add(1, Ordering::Relaxed)

@@ -1,5 +1,5 @@
-//! What a producer makes of a broker's answers, with a broker that answers as it is told: no real one can be
-//! made to lose its office between an append and its answer just when a test wants it.
+//! What a producer makes of a broker's answers, with a broker that answers as it is told: no real one can be made to
+//! lose its office between an append and its answer just when a test wants it.
 
 use std::collections::VecDeque;
 use std::io::Write;

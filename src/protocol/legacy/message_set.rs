@@ -36,8 +36,7 @@ pub fn append(out: &mut Vec<u8>, offset: i64, key: Option<&[u8]>, value: Option<
     });
 }
 
-/// Appends one entry of format 0 without a key, whose value is the [envelope](crate::protocol::envelope) of
-/// `content`.
+/// Appends one entry of format 0 without a key, whose value is the [envelope](crate::protocol::envelope) of `content`.
 pub fn append_envelope(out: &mut Vec<u8>, offset: i64, content: &Content<'_>) {
     let length = envelope::len(content);
     append_entry(out, offset, length, |entry| {
@@ -47,8 +46,7 @@ pub fn append_envelope(out: &mut Vec<u8>, offset: i64, content: &Content<'_>) {
     });
 }
 
-/// `lengths` are those of key and value together; what is served comes out of record batches, which stay
-/// below 2 GiB.
+/// `lengths` are those of key and value together; what is served comes out of record batches, which stay below 2 GiB.
 #[inline]
 fn append_entry(out: &mut Vec<u8>, offset: i64, lengths: usize, key_and_value: impl FnOnce(&mut Writer)) {
     out.reserve(ENTRY_OVERHEAD + lengths);

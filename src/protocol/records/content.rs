@@ -1,6 +1,5 @@
-//! What a record says, all but its place, as it stands in a record: key, value and headers with
-//! variable-length lengths, of which -1 is null. An [`envelope`](crate::protocol::envelope) holds the same
-//! bytes.
+//! What a record says, all but its place, as it stands in a record: key, value and headers with variable-length
+//! lengths, of which -1 is null. An [`envelope`](crate::protocol::envelope) holds the same bytes.
 
 use std::borrow::Cow;
 
@@ -92,8 +91,7 @@ impl<'a> Headers<'a> {
         self.count == 0
     }
 
-    /// Keys and values. What is not UTF-8 in a key, as some clients write it, is shown as U+FFFD, as Java
-    /// does.
+    /// Keys and values. What is not UTF-8 in a key, as some clients write it, is shown as U+FFFD, as Java does.
     pub fn iter(&self) -> impl Iterator<Item = (Cow<'a, str>, Option<&'a [u8]>)> + use<'a> {
         let mut reader = Reader::new(self.bytes);
         let headers = (0..self.count).map_while(move |_| header(&mut reader).ok());

@@ -347,8 +347,8 @@ impl<'a> Iterator for RecordIter<'a> {
     }
 }
 
-/// The first record in `batches` whose timestamp is not before `timestamp` (ms since 1970): its offset and
-/// its timestamp. With the `max_timestamp` of a batch, that is the first record that has it.
+/// The first record in `batches` whose timestamp is not before `timestamp` (ms since 1970): its offset and its
+/// timestamp. With the `max_timestamp` of a batch, that is the first record that has it.
 ///
 /// # Errors
 /// What [`Batches`], [`Batch::unpack`] into [`MAX_UNPACKED_BYTES`] and [`RecordIter`] say of damaged bytes.

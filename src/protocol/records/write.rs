@@ -35,9 +35,9 @@ impl From<CompressionError> for EncodeError {
     }
 }
 
-/// Makes one batch of `records`, numbered from 0 as a producer sends them: the broker sets the offsets.
-/// Records without a timestamp of their own get `timestamp` (ms since 1970). `producer_id`, `producer_epoch`
-/// and `base_sequence` make it idempotent, or are all -1.
+/// Makes one batch of `records`, numbered from 0 as a producer sends them: the broker sets the offsets. Records
+/// without a timestamp of their own get `timestamp` (ms since 1970). `producer_id`, `producer_epoch` and
+/// `base_sequence` make it idempotent, or are all -1.
 ///
 /// # Errors
 /// See [`EncodeError`].
