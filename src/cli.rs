@@ -21,6 +21,8 @@ pub const USAGE: u8 = 2;
 const FAILURE: u8 = 1;
 
 const NAME: &str = "name";
+const FILE: &str = "file";
+const COUNT: &str = "count";
 const SUPERVISED: &str = "supervised";
 const CONFIG: &str = "config";
 const SET: &str = "set";
@@ -43,6 +45,8 @@ pub struct Program {
 pub enum ProgramOption {
     /// `--name`: the consumer's name.
     Name,
+    /// A file, or `--count`: what to send.
+    Input,
     /// `--supervised`: another program started this one and speaks to it over standard input.
     Supervised,
 }
@@ -53,6 +57,10 @@ pub struct Given {
     pub settings: Settings,
     /// The program's name, or the consumer's.
     pub name: String,
+    /// The file to send, if one is named.
+    pub file: Option<PathBuf>,
+    /// How many messages to generate, if that is asked for.
+    pub count: Option<u64>,
     /// Whether a supervisor started it.
     pub supervised: bool,
     /// The options for settings as they were given, for programs that this one starts.
@@ -140,6 +148,8 @@ impl Matches<'_> {
         Ok(Given {
             settings: config::load(file.map(PathBuf::as_path), &sets)?,
             name: name.map_or(program.name, String::as_str).to_owned(),
+            file: if has(ProgramOption::Input) { own.get_one(FILE).cloned() } else { None },
+            count: if has(ProgramOption::Input) { own.get_one(COUNT).copied() } else { None },
             supervised: has(ProgramOption::Supervised) && own.get_flag(SUPERVISED),
             options,
         })
@@ -163,21 +173,39 @@ fn alone(program: Program) -> Command {
         .value_name("SECTION.KEY=VALUE")
         .action(ArgAction::Append)
         .help("One setting, over file and environment; what is no TOML is text (repeatable)");
-    let further = program.options.iter().map(|option| match option {
-        ProgramOption::Name => Arg::new(NAME)
-            .long(NAME)
-            .value_name("NAME")
-            .value_parser(|name: &str| config::check_consumer_name(name).map(|()| name.to_owned()))
-            .help("The consumer's name, which Kafka's tools show as its client id"),
-        ProgramOption::Supervised => {
-            Arg::new(SUPERVISED).long(SUPERVISED).action(ArgAction::SetTrue).hide(true)
-        }
-    });
+    let further = program.options.iter().flat_map(|option| arguments(*option));
     Command::new(program.name)
         .about(program.about)
         .after_help("Any setting can also come from the environment as POINT_TO_POINT__SECTION__KEY.")
         .args([config, set])
         .args(further)
+}
+
+fn arguments(option: ProgramOption) -> Vec<Arg> {
+    match option {
+        ProgramOption::Name => vec![
+            Arg::new(NAME)
+                .long(NAME)
+                .value_name("NAME")
+                .value_parser(|name: &str| config::check_consumer_name(name).map(|()| name.to_owned()))
+                .help("The consumer's name, which Kafka's tools show as its client id"),
+        ],
+        ProgramOption::Input => vec![
+            Arg::new(FILE)
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("The file to send, one JSON a line [default: standard input]"),
+            Arg::new(COUNT)
+                .long(COUNT)
+                .value_name("N")
+                .value_parser(value_parser!(u64).range(1..))
+                .conflicts_with(FILE)
+                .help("Sends N generated messages instead [default on a terminal: 10]"),
+        ],
+        ProgramOption::Supervised => {
+            vec![Arg::new(SUPERVISED).long(SUPERVISED).action(ArgAction::SetTrue).hide(true)]
+        }
+    }
 }
 
 /// Why a command line does not lead to a running program.
@@ -244,7 +272,7 @@ mod tests {
         ]);
         let settings = &given.settings;
         assert_eq!((settings.kafka.topic.as_str(), settings.kafka.partitions), ("b", 2));
-        assert_eq!(settings.consumer.group, "g");
+        assert_eq!(settings.consumer.group(), "g");
         let sets = ["kafka.topic=a", "kafka.partitions=2", "kafka.topic=b", "consumer.group=g"];
         assert_eq!(given.options, sets.map(|set| ["--set", set]).concat(), "and go to those it starts");
     }

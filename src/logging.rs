@@ -172,6 +172,19 @@ impl fmt::Display for Key<'_> {
     }
 }
 
+/// Shows a message's value in a log line: escaped, or `none`.
+#[derive(Debug, Clone, Copy)]
+pub struct Value<'a>(pub Option<&'a [u8]>);
+
+impl fmt::Display for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(bytes) => escaped(bytes).fmt(f),
+            None => f.write_str("none"),
+        }
+    }
+}
+
 /// See [`escaped`].
 #[derive(Debug, Clone, Copy)]
 pub struct Escaped<'a> {

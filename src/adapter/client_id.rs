@@ -1,4 +1,4 @@
-//! What a connection wants, as its client id says it: `name?token=…&member=1&session=…`.
+//! What a connection wants, as its client id says it: `name?token=…&member=1&session=…&envelope=1`.
 //!
 //! The client id is the one thing that the `kafka` crate sends with every request and lets a program choose. Kafka
 //! and its tools are shown the name alone.
@@ -17,6 +17,8 @@ pub struct ClientId {
     pub member: bool,
     /// What stays the same over the connections of one of our own consumers.
     pub session: String,
+    /// Whether messages are [envelopes](crate::protocol::envelope), in both directions.
+    pub envelope: bool,
 }
 
 impl ClientId {
@@ -30,6 +32,7 @@ impl ClientId {
                 Some(("token", value)) => id.token = Some(value.to_owned()),
                 Some(("member", value)) => id.member = value == "1",
                 Some(("session", value)) => id.session = value.to_owned(),
+                Some(("envelope", value)) => id.envelope = value == "1",
                 _ => {}
             }
         }
@@ -45,14 +48,19 @@ impl ClientId {
     pub fn text(&self) -> String {
         let mut text = self.name.clone();
         let mut separator = '?';
-        let member = self.member.then(|| "1".to_owned());
-        let session = Some(self.session.clone()).filter(|session| !session.is_empty());
-        for (key, value) in [("token", self.token.clone()), ("member", member), ("session", session)] {
+        let yes = |wish: bool| wish.then_some("1");
+        let options = [
+            ("token", self.token.as_deref()),
+            ("member", yes(self.member)),
+            ("session", Some(self.session.as_str()).filter(|session| !session.is_empty())),
+            ("envelope", yes(self.envelope)),
+        ];
+        for (key, value) in options {
             if let Some(value) = value {
                 text.push(separator);
                 text.push_str(key);
                 text.push('=');
-                text.push_str(&value);
+                text.push_str(value);
                 separator = '&';
             }
         }
@@ -66,6 +74,7 @@ impl std::fmt::Debug for ClientId {
             .field("name", &self.name)
             .field("member", &self.member)
             .field("session", &self.session)
+            .field("envelope", &self.envelope)
             .finish_non_exhaustive()
     }
 }
@@ -81,8 +90,9 @@ mod tests {
             token: Some("abc".to_owned()),
             member: true,
             session: "s1".to_owned(),
+            envelope: true,
         };
-        assert_eq!(id.text(), "consumer1?token=abc&member=1&session=s1");
+        assert_eq!(id.text(), "consumer1?token=abc&member=1&session=s1&envelope=1");
         assert_eq!(ClientId::parse(&id.text()), id);
     }
 

@@ -37,11 +37,15 @@ pub fn fetch(
     // Who could not be told stays so: a consumer must not be taken for a client without a group.
     session.fresh &= taken_up.is_err();
     let served = taken_up.and_then(|()| match &session.bound {
+        // Its records are translated already: what was not asked for would be misread.
+        Some(bound) if bound.member.role().envelope != session.client.envelope => {
+            Err(ErrorCode::UNKNOWN_MEMBER_ID)
+        }
         Some(bound) => {
             let stream = &session.stream;
             bound.member.serve(bound.epoch, &asks, min_bytes, wait, &mut || gone(stream))
         }
-        None => Ok(session.plain.fetch(&session.shared.cluster, session.client.shown(), &asks, wait)),
+        None => Ok(session.plain.fetch(&session.shared.cluster, &session.client, &asks, wait)),
     });
     match served {
         Ok(served) => answer(id, topics, served.into_iter()),
@@ -110,7 +114,8 @@ fn take_up(session: &mut Session, asks: &[Ask]) -> Result<(), ErrorCode> {
     match session.looked_up.as_ref().filter(|looked_up| looked_up.covers(&topics)) {
         Some(looked_up) => {
             let (name, group) = (session.client.shown().to_owned(), looked_up.group.clone());
-            session.start_member(Role { name, group, topics, program: Program::Foreign })
+            let envelope = session.client.envelope;
+            session.start_member(Role { name, group, topics, program: Program::Foreign, envelope })
         }
         None => Ok(()),
     }

@@ -17,11 +17,11 @@ const WAIT: Duration = Duration::from_secs(5);
 pub fn metadata(session: &Session, id: i32, names: &[String]) -> Vec<u8> {
     let cluster = &session.shared.cluster;
     let deadline = Instant::now() + WAIT;
-    let configured = cluster.settings().create.as_ref().map(|create| create.name.as_str());
-    if (names.is_empty() || names.iter().any(|name| Some(name.as_str()) == configured))
-        && let Err(error) = cluster.create_missing(deadline)
-    {
-        log::debug!("topic {}: {error}", configured.unwrap_or_default());
+    for create in &cluster.settings().create {
+        let wanted = if names.is_empty() { create.beside.is_none() } else { names.contains(&create.name) };
+        if wanted && let Err(error) = cluster.create_missing(create, deadline) {
+            log::debug!("topic {}: {error}", create.name);
+        }
     }
     let all = if names.is_empty() { cluster.all_topics(deadline) } else { Ok(Vec::new()) };
     let all = all.unwrap_or_else(|error| {

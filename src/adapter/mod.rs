@@ -109,17 +109,20 @@ impl AdapterSettings {
 
 fn cluster_settings(settings: &config::Settings) -> ClusterSettings {
     let kafka = &settings.kafka;
-    let create = TopicCreation {
+    let topic = TopicCreation {
         name: kafka.topic.clone(),
         partitions: kafka.partitions,
+        beside: None,
         replication_factor: kafka.replication_factor,
     };
+    let dead_letters =
+        TopicCreation { name: kafka.dead_letter_topic(), beside: Some(kafka.topic.clone()), ..topic.clone() };
     ClusterSettings {
         bootstrap_servers: settings.brokers(),
         request_timeout: kafka.request_timeout(),
         delivery_timeout: kafka.delivery_timeout().min(MAX_DELIVERY),
         compression: kafka.compression,
-        create: kafka.create_topic.then_some(create),
+        create: if kafka.create_topic { vec![topic, dead_letters] } else { Vec::new() },
     }
 }
 
@@ -220,16 +223,19 @@ impl Endpoint {
         Some(Endpoint { address: address.parse().ok()?, token })
     }
 
-    /// The client id of a plain client such as a producer.
-    pub fn client_id(&self, name: &str) -> String {
-        ClientId { name: name.to_owned(), token: self.token.clone(), ..ClientId::default() }.text()
+    /// The client id of one of our own producers: its messages are envelopes.
+    pub fn producer_client_id(&self, name: &str) -> String {
+        let token = self.token.clone();
+        ClientId { name: name.to_owned(), token, envelope: true, ..ClientId::default() }.text()
     }
 
-    /// The client id of one of our own consumers: a member from its look-up of offsets on. `session` stays the same
-    /// over the consumers that one receiver builds one after the other, and belongs to no other receiver.
+    /// The client id of one of our own consumers: a member from its look-up of offsets on, which gets envelopes.
+    /// `session` stays the same over the consumers that one receiver builds one after the other, and belongs to no
+    /// other receiver.
     pub fn consumer_client_id(&self, name: &str, session: &str) -> String {
         let token = self.token.clone();
-        ClientId { name: name.to_owned(), token, member: true, session: session.to_owned() }.text()
+        let (name, session) = (name.to_owned(), session.to_owned());
+        ClientId { name, token, member: true, session, envelope: true }.text()
     }
 }
 

@@ -172,6 +172,7 @@ fn begin(session: &mut Session, group: &str, topics: &Topics<i32>) -> Result<(),
             group: group.to_owned(),
             topics: topics.iter().map(|(topic, _)| topic.clone()).collect(),
             program: Program::Own(session.client.session.clone()),
+            envelope: session.client.envelope,
         };
         session.start_member(role)?;
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
+use super::client_id::ClientId;
 use super::member::{Ask, Served, convert};
 use crate::cluster::connection::Connection;
 use crate::cluster::fetching::{self, Position};
@@ -19,7 +20,13 @@ pub struct PlainFetcher {
 
 impl PlainFetcher {
     /// Asks the leaders until a message comes or `wait` is over.
-    pub fn fetch(&mut self, cluster: &Cluster, name: &str, asks: &[Ask], wait: Duration) -> Vec<Served> {
+    pub fn fetch(
+        &mut self,
+        cluster: &Cluster,
+        client: &ClientId,
+        asks: &[Ask],
+        wait: Duration,
+    ) -> Vec<Served> {
         if asks.is_empty() {
             return Vec::new();
         }
@@ -28,7 +35,7 @@ impl PlainFetcher {
         let mut hold = Duration::ZERO;
         loop {
             let mut served: Vec<Served> = asks.iter().map(Served::nothing).collect();
-            let troubled = self.round(cluster, name, asks, hold, &mut served);
+            let troubled = self.round(cluster, client, asks, hold, &mut served);
             if let Some(failed) = served.iter().position(|s| !s.error.is_ok()) {
                 // The crate would move past data that comes beside an error.
                 let code = served[failed].error;
@@ -44,7 +51,7 @@ impl PlainFetcher {
                 std::thread::sleep(backoff.wait().min(deadline - now));
                 let topics: Vec<&str> = asks.iter().map(|ask| ask.topic.as_str()).collect();
                 if let Err(error) = cluster.refresh(&topics, cluster.deadline(deadline)) {
-                    log::debug!("{name}: {error}");
+                    log::debug!("{}: {error}", client.shown());
                 }
             }
             hold = deadline.saturating_duration_since(Instant::now());
@@ -55,11 +62,12 @@ impl PlainFetcher {
     fn round(
         &mut self,
         cluster: &Cluster,
-        name: &str,
+        client: &ClientId,
         asks: &[Ask],
         hold: Duration,
         served: &mut [Served],
     ) -> bool {
+        let name = client.shown();
         let limit = cluster.deadline(Instant::now() + Duration::from_secs(30));
         let mut troubled = false;
         let mut by_leader: BTreeMap<i32, Vec<Position>> = BTreeMap::new();
@@ -91,7 +99,7 @@ impl PlainFetcher {
                 Ok(fetched) => {
                     self.connections.insert(leader, connection);
                     for partition in fetched {
-                        troubled |= self.take(asks, &positions, partition, served);
+                        troubled |= self.take(asks, &positions, partition, client.envelope, served);
                     }
                 }
                 Err(error) => {
@@ -137,6 +145,7 @@ impl PlainFetcher {
         asks: &[Ask],
         positions: &[Position],
         partition: fetching::Fetched,
+        envelope: bool,
         served: &mut [Served],
     ) -> bool {
         let is_it = |topic: &str, number: i32| topic == partition.topic && number == partition.partition;
@@ -144,7 +153,7 @@ impl PlainFetcher {
         let Some(position) = positions.iter().find(|p| is_it(&p.topic, p.partition)) else { return false };
         let (ask, served) = (&asks[index], &mut served[index]);
         match partition.error {
-            ErrorCode::NONE => match convert(&partition.records, position.offset) {
+            ErrorCode::NONE => match convert(&partition.records, position.offset, envelope) {
                 Ok(chunk) if chunk.messages.is_empty() => {
                     if chunk.next_offset > position.offset {
                         let key = (ask.topic.clone(), ask.partition);

@@ -1,14 +1,18 @@
-//! Produce: the crate's messages become one record batch a partition, stored idempotently with `acks=all`.
+//! Produce: the crate's messages, or the records in their envelopes, become one record batch a partition, stored
+//! idempotently with `acks=all`.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use super::session::Session;
 use crate::cluster::producing::{Batch, Outcome, Producer};
+use crate::protocol::envelope;
 use crate::protocol::error_code::ErrorCode;
-use crate::protocol::legacy::message_set;
+use crate::protocol::legacy::message_set::{self, LegacyMessage};
 use crate::protocol::legacy::request::{ProducePartition, Topics};
 use crate::protocol::legacy::response::{self, Produced};
+use crate::protocol::records::Content;
+use crate::protocol::wire::Malformed;
 
 /// The longest time that a request may ask to look for a leader.
 const MAX_PATIENCE: Duration = Duration::from_secs(30);
@@ -26,27 +30,28 @@ pub fn produce(
     topics: &Topics<ProducePartition<'_>>,
 ) -> Vec<u8> {
     let patience = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0)).min(MAX_PATIENCE);
+    let name = session.client.shown().to_owned();
+    let partitions = || topics.iter().flat_map(|(topic, list)| list.iter().map(move |p| (topic, p)));
+    // The records borrow from these.
+    let sets: Vec<_> = partitions().map(|(_, p)| message_set::decode(p.message_set)).collect();
     let mut batches = Vec::new();
     let mut seen = HashSet::new();
     // Per partition of the request: the batch that it became, or why it became none.
     let mut places: Vec<Result<usize, ErrorCode>> = Vec::new();
-    for (topic, partition) in topics.iter().flat_map(|(topic, list)| list.iter().map(move |p| (topic, p))) {
-        let place = match message_set::decode(partition.message_set) {
-            Ok(_) if !seen.insert((topic, partition.partition)) => Err(ErrorCode::CORRUPT_MESSAGE),
-            Ok(messages) if messages.is_empty() => Err(ErrorCode::CORRUPT_MESSAGE),
-            Ok(messages) => {
-                let records = messages.into_iter().map(|message| (message.key, message.value)).collect();
-                batches.push(Batch { topic, partition: partition.partition, records });
+    for ((topic, partition), set) in partitions().zip(&sets) {
+        let partition = partition.partition;
+        places.push(match records(set, session.client.envelope) {
+            Ok(records) if !records.is_empty() && seen.insert((topic, partition)) => {
+                batches.push(Batch { topic, partition, records });
                 Ok(batches.len() - 1)
             }
-            Err(malformed) => {
-                log::warn!("{}: messages for {topic}: {malformed}", session.client.shown());
+            Ok(_) => Err(ErrorCode::CORRUPT_MESSAGE),
+            Err(reason) => {
+                log::warn!("{name}: messages for {topic}-{partition}: {reason}");
                 Err(ErrorCode::CORRUPT_MESSAGE)
             }
-        };
-        places.push(place);
+        });
     }
-    let name = session.client.shown().to_owned();
     let cluster = &session.shared.cluster;
     let producer = session.producer.get_or_insert_with(|| Producer::new(cluster.clone(), &name));
     let outcomes = producer.produce(&batches, patience);
@@ -59,6 +64,22 @@ pub fn produce(
         Some(Err(code)) => (code, -1),
         None => (ErrorCode::REQUEST_TIMED_OUT, -1),
     })
+}
+
+/// The records that a set's messages stand for; as `envelope` says, each is inside of its message's value.
+fn records<'a>(
+    set: &'a Result<Vec<LegacyMessage<'_>>, Malformed>,
+    envelope: bool,
+) -> Result<Vec<Content<'a>>, String> {
+    let messages = set.as_ref().map_err(ToString::to_string)?;
+    let record = |(index, message): (usize, &'a LegacyMessage<'_>)| {
+        let (key, value) = (message.key.as_deref(), message.value.as_deref());
+        if !envelope {
+            return Ok(Content::from((key, value)));
+        }
+        envelope::read(value.unwrap_or_default()).map_err(|error| format!("envelope {index}: {error}"))
+    };
+    messages.iter().enumerate().map(record).collect()
 }
 
 /// Answers Produce with one code for every partition.

@@ -1,11 +1,12 @@
-//! The handler of `consumer1` and `consumer2`: each message becomes one line.
+//! Printing as the handler, where no other is set: each message becomes one line.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-use super::receiver::{Handler, Received};
+use super::handler::{Cause, Failure, Handler};
+use super::puller::Received;
 use crate::error::{Error, Result, Stored};
-use crate::logging::{escaped, escaped_whole};
+use crate::logging::escaped_whole;
 use crate::message::Message;
 
 /// Prints messages, a line each, and each line at once.
@@ -25,6 +26,13 @@ impl<W: Write> Printer<W> {
         self.out.write_all(line.as_bytes())?;
         self.out.flush()
     }
+
+    fn print_message(&mut self, message: &Received<'_>, line: &str) -> Result<()> {
+        self.print(line).map_err(|e| {
+            let error = Error::new("standard output is broken, the message is not committed").caused_by(e);
+            error.at(message.topic, Some(message.partition), Some(message.offset)).stored(Stored::Yes)
+        })
+    }
 }
 
 impl<W: Write> Handler for Printer<W> {
@@ -33,21 +41,18 @@ impl<W: Write> Handler for Printer<W> {
             .map_err(|e| Error::new("standard output is broken").caused_by(e))
     }
 
-    /// Prints the message's JSON. What is no JSON is logged as an error and printed escaped, marked as such.
-    fn handle(&mut self, message: &Received<'_>) -> Result<()> {
-        let Received { topic, partition, offset, value, .. } = *message;
-        let line = match Message::from_json(value) {
-            Ok(json) => format!("Mensaje recibido: {}\n", without_controls(&json.one_line())),
-            Err(error) => {
-                let shown = escaped(value);
-                log::error!("{error}: topic={topic} partition={partition} offset={offset} value={shown}");
-                format!("Mensaje recibido (no es JSON): {}\n", escaped_whole(value))
-            }
-        };
-        self.print(&line).map_err(|e| {
-            let error = Error::new("standard output is broken, the message is not committed").caused_by(e);
-            error.at(topic, Some(partition), Some(offset)).stored(Stored::Yes)
-        })
+    /// Prints the message's JSON.
+    fn handle(&mut self, message: &Received<'_>) -> Result<(), Failure> {
+        let json = Message::from_json(message.value.unwrap_or_default())
+            .map_err(|error| Failure::Failed(Cause::of(&error)))?;
+        let line = format!("Mensaje recibido: {}\n", without_controls(&json.one_line()));
+        self.print_message(message, &line).map_err(Failure::Broken)
+    }
+
+    /// Prints it escaped and marked as what it is; a null value is printed as an empty one.
+    fn not_json(&mut self, message: &Received<'_>) -> Result<()> {
+        let value = escaped_whole(message.value.unwrap_or_default());
+        self.print_message(message, &format!("Mensaje recibido (no es JSON): {value}\n"))
     }
 }
 
@@ -73,9 +78,16 @@ fn without_controls(json: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::channel::puller::Headers;
 
     fn received(value: &[u8]) -> Received<'_> {
-        Received { topic: "t", partition: 1, offset: 2, key: None, value }
+        of(Some(value))
+    }
+
+    fn of(value: Option<&[u8]>) -> Received<'_> {
+        let headers = Headers::default();
+        let (topic, partition, offset, attempt) = ("t", 1, 2, 1);
+        Received { topic, partition, offset, key: None, value, timestamp: None, headers, attempt }
     }
 
     #[test]
@@ -83,10 +95,14 @@ mod tests {
         let mut printer = Printer { out: Vec::new() };
         printer.joined().unwrap();
         printer.handle(&received(b"{\n  \"id\": 1,\n  \"contenido\": \"Hola desde Kafka\"\n}")).unwrap();
-        printer.handle(&received(b"\x1b[2J\nhola")).unwrap();
+        printer.not_json(&received(b"\x1b[2J\nhola")).unwrap();
+        printer.not_json(&received(b"")).unwrap();
+        printer.not_json(&of(None)).unwrap();
         let lines = "Esperando mensajes...\n\
                      Mensaje recibido: {\"id\":1,\"contenido\":\"Hola desde Kafka\"}\n\
-                     Mensaje recibido (no es JSON): \\u{1b}[2J\\nhola\n";
+                     Mensaje recibido (no es JSON): \\u{1b}[2J\\nhola\n\
+                     Mensaje recibido (no es JSON): \n\
+                     Mensaje recibido (no es JSON): \n";
         assert_eq!(String::from_utf8(printer.out).unwrap(), lines);
     }
 
@@ -113,7 +129,10 @@ mod tests {
                 Ok(())
             }
         }
-        let error = Printer { out: Broken }.handle(&received(b"1")).unwrap_err().to_string();
+        let Err(Failure::Broken(error)) = Printer { out: Broken }.handle(&received(b"1")) else {
+            panic!("it must fail for good");
+        };
+        let error = error.to_string();
         assert!(error.contains("not committed (topic t, partition 1, offset 2)"), "{error}");
     }
 }

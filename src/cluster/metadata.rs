@@ -37,8 +37,8 @@ pub struct ClusterSettings {
     pub delivery_timeout: Duration,
     /// The codec of the batches that are produced.
     pub compression: Compression,
-    /// The topic that is created when it is missing.
-    pub create: Option<TopicCreation>,
+    /// The topics that are created when they are missing.
+    pub create: Vec<TopicCreation>,
 }
 
 /// A topic to create when it does not exist.
@@ -46,8 +46,11 @@ pub struct ClusterSettings {
 pub struct TopicCreation {
     /// The topic's name.
     pub name: String,
-    /// The number of its partitions.
+    /// The number of its partitions, ...
     pub partitions: i32,
+    /// ... unless this other topic exists: then it has as many as that one. Such a topic is created only for who asks
+    /// for it by its name.
+    pub beside: Option<String>,
     /// Its replication factor; -1 takes the broker's default.
     pub replication_factor: i16,
 }
@@ -179,20 +182,25 @@ impl Cluster {
         self.ask(&mut link, Some(topics), deadline).map(drop)
     }
 
-    /// Creates the topic of [`ClusterSettings::create`] if the cluster does not have it.
+    /// Creates a topic, such as those of [`ClusterSettings::create`], if the cluster does not have it.
     ///
     /// # Errors
     /// No broker answers until `deadline`, or the cluster refuses (its code says why).
-    pub fn create_missing(&self, deadline: Instant) -> Result<()> {
-        let Some(create) = &self.settings.create else { return Ok(()) };
+    pub fn create_missing(&self, create: &TopicCreation, deadline: Instant) -> Result<()> {
         if self.cached(&create.name).is_some() || self.topic(&create.name, deadline)?.is_some() {
             return Ok(());
         }
+        let beside = match &create.beside {
+            Some(other) => self.topic(other, deadline)?,
+            None => None,
+        };
+        let partitions =
+            beside.map_or(create.partitions, |other| i32::try_from(other.leaders.len()).unwrap_or(i32::MAX));
         let controller = self.known().controller;
         let node = controller.ok_or_else(|| self.unreachable("the cluster has no controller now"))?;
         let topic = CreatableTopic::default()
             .with_name(topic_name(&create.name))
-            .with_num_partitions(create.partitions)
+            .with_num_partitions(partitions)
             .with_replication_factor(create.replication_factor);
         let timeout = self.settings.request_timeout.as_millis().min(i32::MAX as u128) as i32;
         let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(timeout);
@@ -200,7 +208,7 @@ impl Cluster {
         for result in &answer.topics {
             match ErrorCode(result.error_code) {
                 ErrorCode::NONE => {
-                    log::info!("created topic {} with {} partitions", create.name, create.partitions);
+                    log::info!("created topic {} with {partitions} partitions", create.name);
                 }
                 ErrorCode::TOPIC_ALREADY_EXISTS => {}
                 code => return Err(Error::refused(format!("creating topic {}", create.name), code)),

@@ -4,7 +4,6 @@
 //! on only when its batch is stored. When the fate of a batch stays unknown at the end of its time, the id is given
 //! up with it: a later batch never takes a sequence number that the lost one may have used.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -19,17 +18,14 @@ use super::error::{Error, Result};
 use super::metadata::{Cluster, topic_name};
 use super::{Backoff, READ_MARGIN};
 use crate::protocol::error_code::ErrorCode;
-use crate::protocol::records;
+use crate::protocol::records::{self, Content};
 
 /// Reaching a broker that was not reached yet may take this long even when a caller's patience is over.
 const MIN_REACH: Duration = Duration::from_secs(1);
 
-/// In a call whose other batches are stored, a batch in doubt is given up after this time: its partition holds up its own
-/// messages, not the others'.
+/// So long after the first batch of a call was stored, one in doubt is given up: its partition holds up its own messages,
+/// not the others'.
 const MIXED: Duration = Duration::from_secs(3);
-
-/// A record to store: key and value.
-pub type KeyValue<'a> = (Option<Cow<'a, [u8]>>, Option<Cow<'a, [u8]>>);
 
 /// The records of one call for one partition. They become exactly one record batch, so record `i` gets the batch's
 /// base offset plus `i`.
@@ -39,8 +35,8 @@ pub struct Batch<'a> {
     pub topic: &'a str,
     /// The partition's number.
     pub partition: i32,
-    /// The records, at least one.
-    pub records: Vec<KeyValue<'a>>,
+    /// The records, at least one. Without a timestamp of its own a record gets the time at which it is sent.
+    pub records: Vec<Content<'a>>,
 }
 
 /// What became of a batch.
@@ -106,10 +102,12 @@ impl Producer {
             .map(|index| Pending { index, in_doubt: false, trouble: ErrorCode::LEADER_NOT_AVAILABLE })
             .collect();
         let mut backoff = Backoff::default();
+        let mut in_doubt_until = delivery;
         loop {
             self.attempt(batches, &mut pending, &mut outcomes, patience, delivery);
-            let stored = outcomes.iter().any(|o| matches!(o, Some(Outcome::Stored(_))));
-            let in_doubt_until = if stored { delivery.min(start + MIXED) } else { delivery };
+            if outcomes.iter().any(|o| matches!(o, Some(Outcome::Stored(_)))) {
+                in_doubt_until = in_doubt_until.min(Instant::now() + MIXED);
+            }
             for p in &pending {
                 let late = Instant::now() >= if p.in_doubt { in_doubt_until } else { patience };
                 if late || self.cluster.stopping() {
@@ -244,8 +242,8 @@ impl Producer {
             let sequence = self.sequences.get(&(batch.topic.to_owned(), batch.partition));
             let sequence = sequence.copied().unwrap_or(0);
             let codec = self.cluster.settings().compression;
-            let pairs = batch.records.iter().map(|(key, value)| (key.as_deref(), value.as_deref()));
-            let encoded = records::encode_batch(pairs, now, identity.id, identity.epoch, sequence, codec);
+            let records = batch.records.iter().copied();
+            let encoded = records::encode_batch(records, now, identity.id, identity.epoch, sequence, codec);
             let encoded = encoded.map_err(|e| {
                 log::error!("a batch for {}-{} cannot be encoded: {e}", batch.topic, batch.partition);
                 Error::refused("encoding a record batch", ErrorCode::MESSAGE_TOO_LARGE)

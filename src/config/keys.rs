@@ -11,6 +11,7 @@ use super::{AutoOffsetReset, Commit, Compression, MAX_MESSAGE_BYTES, Secret, Set
 pub(super) enum Value {
     Text(String),
     Integer(i64),
+    Fraction(f64),
     Boolean(bool),
     List(Vec<Value>),
     /// Of a kind that no key takes (a date, a table, ...).
@@ -67,7 +68,7 @@ pub(super) const KEYS: &[(&str, Put)] = &[
         put(&mut s.producer_api.queue_messages, number(v, 1..=10_000_000))
     }),
     ("producer_api.queue_bytes", |s, v| put(&mut s.producer_api.queue_bytes, number(v, 1_024..=1 << 40))),
-    ("consumer.group", |s, v| put(&mut s.consumer.group, group(v))),
+    ("consumer.group", |s, v| put(&mut s.consumer.group, group(v).map(Some))),
     ("consumer.auto_offset_reset", |s, v| put(&mut s.consumer.auto_offset_reset, choice(v, RESETS))),
     ("consumer.session_timeout_ms", |s, v| {
         put(&mut s.consumer.session_timeout_ms, number(v, 1_000..=30 * MINUTE))
@@ -84,6 +85,18 @@ pub(super) const KEYS: &[(&str, Put)] = &[
         put(&mut s.consumer.fetch_max_bytes_per_partition, number(v, 1_024..=64 << 20))
     }),
     ("consumer.commit", |s, v| put(&mut s.consumer.commit, choice(v, COMMITS))),
+    ("consumer.auto_commit_interval_ms", |s, v| {
+        put(&mut s.consumer.auto_commit_interval_ms, number(v, 1..=24 * 60 * MINUTE))
+    }),
+    ("consumer.handler", |s, v| put(&mut s.consumer.handler, command(v))),
+    ("consumer.handler_timeout_ms", |s, v| {
+        put(&mut s.consumer.handler_timeout_ms, number(v, 1..=24 * 60 * MINUTE))
+    }),
+    ("retry.max_attempts", |s, v| put(&mut s.retry.max_attempts, number(v, 1..=100))),
+    ("retry.initial_backoff_ms", |s, v| put(&mut s.retry.initial_backoff_ms, number(v, 0..=60 * MINUTE))),
+    ("retry.multiplier", |s, v| put(&mut s.retry.multiplier, fraction(v, 1.0..=100.0))),
+    ("retry.max_backoff_ms", |s, v| put(&mut s.retry.max_backoff_ms, number(v, 0..=60 * MINUTE))),
+    ("retry.jitter", |s, v| put(&mut s.retry.jitter, fraction(v, 0.0..=1.0))),
     ("adapter.listen", |s, v| put(&mut s.adapter.listen, listen(v))),
     ("adapter.token", |s, v| put(&mut s.adapter.token, token(v).map(Some))),
     ("log.level", |s, v| put(&mut s.log.level, choice(v, LEVELS))),
@@ -136,7 +149,39 @@ pub(super) fn check_together(settings: &Settings) -> Result<(), Contradiction> {
         let (body, queue) = ("producer_api.max_body_bytes", "producer_api.queue_bytes");
         return Err(out_of_order((body, api.max_body_bytes), (queue, api.queue_bytes)));
     }
-    Ok(())
+    let retry = &settings.retry;
+    if retry.initial_backoff_ms > retry.max_backoff_ms {
+        let (initial, most) = ("retry.initial_backoff_ms", "retry.max_backoff_ms");
+        return Err(out_of_order((initial, retry.initial_backoff_ms), (most, retry.max_backoff_ms)));
+    }
+    check_handler(settings)
+}
+
+/// All attempts at a message end before its consumer is taken for frozen, and the rest of that time is enough
+/// to store a dead letter.
+fn check_handler(settings: &Settings) -> Result<(), Contradiction> {
+    let (consumer, retry) = (&settings.consumer, &settings.retry);
+    if consumer.handler.is_empty() {
+        return Ok(());
+    }
+    let (limit, most) = ("consumer.handler_timeout_ms", "consumer.max_processing_ms");
+    let attempts = consumer.handler_timeout() * retry.max_attempts;
+    let waits = retry.longest_waits();
+    let needed = (attempts + waits).as_millis() * 4 / 3;
+    if needed <= consumer.max_processing().as_millis() {
+        return Ok(());
+    }
+    let why = format!(
+        "one message may take {} attempts of {} ms and waits of {} ms ([retry]), and a quarter is kept for the dead \
+         letter",
+        retry.max_attempts,
+        consumer.handler_timeout_ms,
+        waits.as_millis()
+    );
+    Err([
+        (most, format!("must be at least {needed}: {why}")),
+        (limit, format!("is too long for {most} ({}): {why}", consumer.max_processing_ms)),
+    ])
 }
 
 /// What the embedded broker demands.
@@ -212,6 +257,20 @@ where
     }
 }
 
+fn fraction(given: &Given, range: RangeInclusive<f64>) -> Result<f64, String> {
+    let number = match (&given.value, &given.raw) {
+        (Value::Fraction(number), _) => Some(*number),
+        // Every whole number that is legal is one that f64 has.
+        (Value::Integer(number), _) => Some(*number as f64),
+        (Value::Text(text), Some(_)) => text.trim().parse().ok(),
+        _ => None,
+    };
+    number.filter(|number| range.contains(number)).ok_or_else(|| {
+        let (low, high) = (range.start(), range.end());
+        format!("must be a number from {low} to {high}, not {}", shown(&given.value))
+    })
+}
+
 /// A whole number. A variable or an option may have it in quotes: those of a shell that it went through, say.
 fn integer(given: &Given) -> Option<i64> {
     match (&given.value, &given.raw) {
@@ -246,6 +305,20 @@ fn folder(given: &Given) -> Result<PathBuf, String> {
     Ok(PathBuf::from(folder))
 }
 
+/// A program with its arguments.
+fn command(given: &Given) -> Result<Vec<String>, String> {
+    let example = "a list of texts, the program and its arguments, for example [\"./handle\", \"-v\"]";
+    let Value::List(list) = &given.value else {
+        return Err(format!("must be {example}, or [] for none, not {}", shown(&given.value)));
+    };
+    let texts = list.iter().map(|value| text(&Given { value: value.clone(), raw: None }));
+    let texts: Vec<String> = texts.collect::<Result<_, _>>().map_err(|_| format!("must be {example}"))?;
+    if texts.first().is_some_and(String::is_empty) || texts.iter().any(|text| text.contains('\0')) {
+        return Err(format!("must be {example}; an empty program or a NUL byte is none"));
+    }
+    Ok(texts)
+}
+
 fn choice<T: Copy>(given: &Given, choices: &[(&str, T)]) -> Result<T, String> {
     let wanted = text(given)?;
     let found = choices.iter().find(|(name, _)| *name == wanted);
@@ -274,7 +347,8 @@ fn servers(given: &Given) -> Result<Vec<String>, String> {
     Ok(texts)
 }
 
-/// A list with commas; a port alone is on the host before it, so that `localhost:9094,9095` names two brokers.
+/// A list with commas; a port alone is on the host before it, so that `localhost:9094,9095` names two
+/// brokers.
 fn spelled_out(list: &str) -> Vec<String> {
     let mut servers: Vec<String> = Vec::new();
     for server in list.split(',').map(str::trim) {
@@ -374,6 +448,7 @@ fn shown(value: &Value) -> String {
         Value::Text(text) => quoted(text),
         Value::Integer(number) => number.to_string(),
         Value::Boolean(value) => value.to_string(),
+        Value::Fraction(_) => "a number with a fraction".to_owned(),
         Value::List(_) => "a list".to_owned(),
         Value::Other(kind) => (*kind).to_owned(),
     }

@@ -231,7 +231,10 @@ fn value_of(value: &Spanned<DeValue<'_>>) -> Value {
         },
         DeValue::Boolean(value) => Value::Boolean(*value),
         DeValue::Array(list) => Value::List(list.iter().map(value_of).collect()),
-        DeValue::Float(_) => Value::Other("a number with a fraction"),
+        DeValue::Float(digits) => match digits.as_str().parse() {
+            Ok(number) => Value::Fraction(number),
+            Err(_) => Value::Other("such a number"),
+        },
         DeValue::Datetime(_) => Value::Other("a date"),
         DeValue::Table(_) => Value::Other("a table"),
     }

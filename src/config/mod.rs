@@ -30,6 +30,8 @@ pub struct Settings {
     pub producer_api: ProducerApiSettings,
     /// The consumers.
     pub consumer: ConsumerSettings,
+    /// What happens to a message that could not be handled.
+    pub retry: RetrySettings,
     /// The adapter as a program.
     pub adapter: AdapterSettings,
     /// The log.
@@ -39,7 +41,8 @@ pub struct Settings {
 /// `[kafka]`: the cluster and the topic.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KafkaSettings {
-    /// Addresses (`host:port`) of brokers to ask first; any one that answers will do. None: the embedded broker.
+    /// Addresses (`host:port`) of brokers to ask first; any one that answers will do. None: the embedded
+    /// broker.
     pub bootstrap_servers: Vec<String>,
     /// The topic that carries the messages.
     pub topic: String,
@@ -101,8 +104,9 @@ pub struct ProducerApiSettings {
 /// `[consumer]`: the group and its members.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConsumerSettings {
-    /// The group whose members share the messages.
-    pub group: String,
+    /// The group whose members share the messages; unset: each program's own default, see
+    /// [`ConsumerSettings::group`].
+    pub group: Option<String>,
     /// Where a partition starts for which the group has committed nothing.
     pub auto_offset_reset: AutoOffsetReset,
     /// Silence after which the coordinator takes a member for dead.
@@ -119,6 +123,27 @@ pub struct ConsumerSettings {
     pub fetch_max_bytes_per_partition: i32,
     /// When offsets are committed.
     pub commit: Commit,
+    /// How often a consumer that commits automatically does so.
+    pub auto_commit_interval_ms: u64,
+    /// The program, with its arguments, that handles each message; none: it is printed.
+    pub handler: Vec<String>,
+    /// How long that program may take over one message before it is killed.
+    pub handler_timeout_ms: u64,
+}
+
+/// `[retry]`: how often, and after which waits, a message is tried that could not be handled.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RetrySettings {
+    /// Attempts at a message, the first one counted; then it goes to the dead letters.
+    pub max_attempts: u32,
+    /// The wait after the first attempt.
+    pub initial_backoff_ms: u64,
+    /// Each further wait is so many times the one before ...
+    pub multiplier: f64,
+    /// ... but no longer than this.
+    pub max_backoff_ms: u64,
+    /// Each wait is longer or shorter by up to this share of it, by chance.
+    pub jitter: f64,
 }
 
 /// Where a partition starts for which the group has committed nothing.
@@ -224,7 +249,7 @@ impl Default for ProducerApiSettings {
 impl Default for ConsumerSettings {
     fn default() -> Self {
         ConsumerSettings {
-            group: "grupo-consumidores".to_owned(),
+            group: None,
             auto_offset_reset: AutoOffsetReset::Earliest,
             session_timeout_ms: 10_000,
             heartbeat_interval_ms: None,
@@ -233,6 +258,21 @@ impl Default for ConsumerSettings {
             fetch_max_wait_ms: 500,
             fetch_max_bytes_per_partition: 1_048_576,
             commit: Commit::Message,
+            auto_commit_interval_ms: 5_000,
+            handler: Vec::new(),
+            handler_timeout_ms: 60_000,
+        }
+    }
+}
+
+impl Default for RetrySettings {
+    fn default() -> Self {
+        RetrySettings {
+            max_attempts: 3,
+            initial_backoff_ms: 1_000,
+            multiplier: 2.0,
+            max_backoff_ms: 30_000,
+            jitter: 0.2,
         }
     }
 }
@@ -284,8 +324,8 @@ impl EmbeddedSettings {
     }
 }
 
-/// Where a program on this machine connects to reach what listens on `address`: an address that stands for all of the
-/// machine's own is loopback then.
+/// Where a program on this machine connects to reach what listens on `address`: an address that stands for
+/// all of the machine's own is loopback then.
 pub fn connectable(mut address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
@@ -299,6 +339,11 @@ impl KafkaSettings {
     /// `request_timeout_ms`.
     pub fn request_timeout(&self) -> Duration {
         Duration::from_millis(self.request_timeout_ms)
+    }
+
+    /// Where messages of the topic go whose handling failed for good.
+    pub fn dead_letter_topic(&self) -> String {
+        format!("{}-dlt", self.topic)
     }
 
     /// `delivery_timeout_ms`.
@@ -330,6 +375,14 @@ impl ProducerApiSettings {
 }
 
 impl ConsumerSettings {
+    /// The group where none is set.
+    pub const DEFAULT_GROUP: &str = "grupo-consumidores";
+
+    /// `group`, or [`ConsumerSettings::DEFAULT_GROUP`].
+    pub fn group(&self) -> &str {
+        self.group.as_deref().unwrap_or(ConsumerSettings::DEFAULT_GROUP)
+    }
+
     /// `session_timeout_ms`.
     pub fn session_timeout(&self) -> Duration {
         Duration::from_millis(self.session_timeout_ms)
@@ -349,5 +402,33 @@ impl ConsumerSettings {
     /// `fetch_max_wait_ms`.
     pub fn fetch_max_wait(&self) -> Duration {
         Duration::from_millis(self.fetch_max_wait_ms)
+    }
+
+    /// `auto_commit_interval_ms`; at most a quarter of `max_processing_ms`, as a consumer that handles one
+    /// message after the other is heard of by its commits.
+    pub fn auto_commit_interval(&self) -> Duration {
+        Duration::from_millis(self.auto_commit_interval_ms).min(self.max_processing() / 4)
+    }
+
+    /// `handler_timeout_ms`.
+    pub fn handler_timeout(&self) -> Duration {
+        Duration::from_millis(self.handler_timeout_ms)
+    }
+}
+
+impl RetrySettings {
+    /// The wait after attempt number `attempt`, from 1 on; `chance`, from 0 to 1, chooses it within the
+    /// jitter.
+    pub fn wait_after(&self, attempt: u32, chance: f64) -> Duration {
+        let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
+        let [initial, most] = [self.initial_backoff_ms, self.max_backoff_ms].map(Duration::from_millis);
+        let wait = initial.as_secs_f64() * self.multiplier.powi(exponent);
+        let share = 1.0 + self.jitter * (2.0 * chance - 1.0);
+        Duration::from_secs_f64(wait.min(most.as_secs_f64()) * share)
+    }
+
+    /// What all the waits for one message take together at most.
+    pub fn longest_waits(&self) -> Duration {
+        (1..self.max_attempts).map(|attempt| self.wait_after(attempt, 1.0)).sum()
     }
 }

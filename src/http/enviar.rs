@@ -29,7 +29,7 @@ pub(super) fn post(
         Err(Refused::OverLimits(why)) => return Reply::Now(Answer::error(400, "json_limits", &why)),
     }
     let data = beginning(&value);
-    let message = Outgoing { key, value, deadline: Instant::now() + answer_timeout };
+    let message = Outgoing::new(key, value, Instant::now() + answer_timeout);
     let done = Box::new(move |delivery| ticket.answer(outcome(data, delivery)));
     match channel.submit(message, done) {
         Ok(()) => Reply::Later,

@@ -2,12 +2,17 @@
 //!
 //! - [`base`]: what a program stands on: the embedded broker, the adapter
 //! - [`producer_api`], [`consumer`], [`adapter`]: the three roles
+//! - [`producer`]: sends lines and reports each delivery
+//! - [`consumer_pull`], [`consumer_push`]: two other ways to consume
 //! - [`supervise`]: the default program, which runs the others
 //! - [`status`]: what is in the cluster
 
 pub mod adapter;
 pub mod base;
 pub mod consumer;
+pub mod consumer_pull;
+pub mod consumer_push;
+pub mod producer;
 pub mod producer_api;
 pub mod status;
 pub mod supervise;

@@ -21,7 +21,8 @@ fn run(given: &Given) -> Result<()> {
     let stop = given.begin()?;
     let footing = Footing::find(given, &stop)?;
     let settings = &given.settings;
-    let outcome = Sender::start(settings, footing.endpoint()).and_then(|sender| {
+    let sender = Sender::start(settings, &settings.kafka.topic, footing.endpoint(), PROGRAM.name);
+    let outcome = sender.and_then(|sender| {
         let server = HttpServer::start(&settings.producer_api, sender.clone());
         let outcome = server.map(|server| {
             log::info!("listening on http://{}", server.address());

@@ -87,7 +87,7 @@ fn look(settings: &Settings) -> Result<View> {
         request_timeout: settings.kafka.request_timeout(),
         delivery_timeout: settings.kafka.delivery_timeout(),
         compression: settings.kafka.compression,
-        create: None,
+        create: Vec::new(),
     }));
     let failed = |what: &str| Error::new(format!("{what} of {}", settings.brokers().join(", ")));
     let topics = cluster.all_topics(Instant::now() + FIRST_ANSWER);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::base::Base;
 use crate::adapter::AdapterSettings;
-use crate::channel::receiver;
+use crate::channel::running::BUSY_GRACE;
 use crate::cli::{Given, Program};
 use crate::config::{self, Settings};
 use crate::error::{Error, Result};
@@ -87,7 +87,7 @@ fn roles() -> Vec<Role> {
 /// As long as the endpoint's open requests, or a consumer's message in hand, may take.
 fn grace(settings: &Settings) -> Duration {
     let endpoint = settings.producer_api.answer_timeout() + ANSWER_GRACE;
-    endpoint.max(receiver::BUSY_GRACE) + STOP_MARGIN
+    endpoint.max(BUSY_GRACE) + STOP_MARGIN
 }
 
 /// A command that sends a first message to the endpoint.

@@ -8,9 +8,11 @@
 //! - [`assignment`]: what members of a consumer group tell each other.
 //! - [`layout`]: the guard in front of the decoders of `kafka-protocol`.
 //! - [`legacy`]: the old protocol that the `kafka` crate speaks.
+//! - [`envelope`]: a whole record in the value of an old message, for our own programs.
 
 pub mod assignment;
 pub mod compression;
+pub mod envelope;
 pub mod error_code;
 pub mod layout;
 pub mod legacy;

@@ -339,10 +339,40 @@ impl Writer {
 
     /// Writes `value` over the four bytes at `position`, which were left for a length or checksum.
     pub fn patch_i32(&mut self, position: usize, value: i32) {
-        if let Some(place) = self.bytes.get_mut(position..position.saturating_add(4)) {
-            place.copy_from_slice(&value.to_be_bytes());
+        self.patch(position, &value.to_be_bytes());
+    }
+
+    /// Writes `value` over the eight bytes at `position`, which were left for it.
+    pub fn patch_i64(&mut self, position: usize, value: i64) {
+        self.patch(position, &value.to_be_bytes());
+    }
+
+    fn patch(&mut self, position: usize, value: &[u8]) {
+        if let Some(place) = self.bytes.get_mut(position..position.saturating_add(value.len())) {
+            place.copy_from_slice(value);
         }
     }
+}
+
+impl From<Vec<u8>> for Writer {
+    /// A writer that goes on after what is there.
+    fn from(bytes: Vec<u8>) -> Writer {
+        Writer { bytes }
+    }
+}
+
+/// Bytes that [`Writer::put_varint`] writes.
+#[inline]
+pub fn varint_len(value: i32) -> usize {
+    varlong_len(i64::from(value))
+}
+
+/// Bytes that [`Writer::put_varlong`] writes.
+#[inline]
+pub fn varlong_len(value: i64) -> usize {
+    let zig_zag = (value << 1 ^ value >> 63) as u64;
+    let bits = u64::BITS - (zig_zag | 1).leading_zeros();
+    bits.div_ceil(7) as usize
 }
 
 /// The largest place between two characters of `text` that is not above `limit` bytes.
@@ -416,6 +446,22 @@ mod tests {
     }
 
     #[test]
+    fn the_length_of_an_integer_is_known_before_it_is_written() {
+        for shift in 0..64 {
+            for value in [1_i64.wrapping_shl(shift), 1_i64.wrapping_shl(shift).wrapping_sub(1)] {
+                for value in [value, value.wrapping_neg()] {
+                    let mut writer = Writer::new();
+                    writer.put_varlong(value);
+                    assert_eq!(writer.position(), varlong_len(value), "{value}");
+                    if let Ok(value) = i32::try_from(value) {
+                        assert_eq!(writer.position(), varint_len(value), "{value}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn variable_length_integers_that_are_too_long_are_refused() {
         assert!(Reader::new(&[0xff; 5]).unsigned_varint().is_err());
         assert!(Reader::new(&[0xff, 0xff, 0xff, 0xff, 0x10]).unsigned_varint().is_err());
@@ -463,5 +509,9 @@ mod tests {
         writer.patch_i32(0, 258);
         writer.patch_i32(3, 1);
         assert_eq!(writer.as_slice(), [0, 0, 1, 2, 7]);
+        let mut writer = Writer::from([0; 9].to_vec());
+        writer.patch_i64(1, -2);
+        writer.put_i8(3);
+        assert_eq!(writer.as_slice(), [0, 255, 255, 255, 255, 255, 255, 255, 254, 3]);
     }
 }

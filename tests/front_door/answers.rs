@@ -177,7 +177,7 @@ fn without_a_broker_every_message_is_answered_as_not_stored() {
     settings.producer_api.answer_timeout_ms = 500;
     settings.kafka.bootstrap_servers = vec!["127.0.0.1:1".to_owned()];
     let adapter = Adapter::start(AdapterSettings::in_process(&settings)).unwrap();
-    let sender = Sender::start(&settings, adapter.endpoint()).unwrap();
+    let sender = Sender::start(&settings, &settings.kafka.topic, adapter.endpoint(), "test").unwrap();
     let server = HttpServer::start(&settings.producer_api, sender.clone()).unwrap();
     let mut clients: Vec<Client> = (0..100).map(|_| Client::connect(server.address())).collect();
     for client in &mut clients {

@@ -60,7 +60,7 @@ impl Submit for Channel {
         let delivery = match message.key.as_deref() {
             Some(b"full") => return Err(SubmitError::QueueFull),
             Some(b"held") => {
-                self.taken.lock().unwrap().push(message.value);
+                self.taken.lock().unwrap().extend(message.value);
                 self.held.lock().unwrap().push(done);
                 return Ok(());
             }
@@ -70,7 +70,7 @@ impl Submit for Channel {
             Some(b"panic") => panic!("the channel fails on purpose"),
             _ => self.stored(),
         };
-        self.taken.lock().unwrap().push(message.value);
+        self.taken.lock().unwrap().extend(message.value);
         self.worker.send((done, delivery)).unwrap();
         Ok(())
     }

@@ -36,6 +36,7 @@ import org.apache.kafka.clients.producer.RecordMetadata;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.GroupIdNotFoundException;
+import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
@@ -81,7 +82,7 @@ public class Assistant {
             case "members" -> members(words[1]);
             case "produce" -> produce(words[1], words[2], Integer.parseInt(words[3]), words[4],
                 Integer.parseInt(words[5]));
-            case "put" -> put(words[1], Integer.parseInt(words[2]), words[3], words[4]);
+            case "put" -> put(words[1], Integer.parseInt(words[2]), words[3], words[4], rest(words, 5));
             case "transaction" -> transaction(words[1], Integer.parseInt(words[2]), words[3].equals("commit"),
                 words[4], Integer.parseInt(words[5]));
             case "trim" -> admin.deleteRecords(Map.of(new TopicPartition(words[1], Integer.parseInt(words[2])),
@@ -234,11 +235,14 @@ public class Assistant {
         return template.replace("%d", Integer.toString(number)).getBytes(StandardCharsets.UTF_8);
     }
 
-    // put TOPIC PARTITION KEY VALUE -> partition, offset
-    private void put(String topic, int partition, String key, String value) throws Exception {
+    // put TOPIC PARTITION KEY VALUE [NAME VALUE ...] -> partition, offset; the names and values are headers
+    private void put(String topic, int partition, String key, String value, List<String> headers) throws Exception {
+        var record = new ProducerRecord<>(topic, partition(partition), bytes(key), bytes(value));
+        for (int i = 0; i + 1 < headers.size(); i += 2) {
+            record.headers().add(headers.get(i), bytes(headers.get(i + 1)));
+        }
         try (KafkaProducer<byte[], byte[]> producer = writer(Map.of())) {
-            RecordMetadata place =
-                producer.send(new ProducerRecord<>(topic, partition(partition), bytes(key), bytes(value))).get();
+            RecordMetadata place = producer.send(record).get();
             say(place.partition(), place.offset());
         }
     }
@@ -260,7 +264,8 @@ public class Assistant {
         }
     }
 
-    // read TOPIC read_committed|read_uncommitted -> a line for each record: partition, offset, key, value
+    // read TOPIC read_committed|read_uncommitted -> a line for each record: partition, offset, key, value,
+    // timestamp, and then name and value of each header
     private void read(String topic, String isolation) throws Exception {
         List<TopicPartition> partitions = partitions(topic);
         try (KafkaConsumer<byte[], byte[]> consumer = reader(isolation)) {
@@ -273,7 +278,13 @@ public class Assistant {
                     throw new IllegalStateException("not at the end of " + topic + " after " + PATIENCE_MS + " ms");
                 }
                 for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofMillis(200))) {
-                    say(record.partition(), record.offset(), hexadecimal(record.key()), hexadecimal(record.value()));
+                    List<Object> words = new ArrayList<>(List.of(record.partition(), record.offset(),
+                        hexadecimal(record.key()), hexadecimal(record.value()), record.timestamp()));
+                    for (Header header : record.headers()) {
+                        words.add(header.key());
+                        words.add(hexadecimal(header.value()));
+                    }
+                    say(words.toArray());
                 }
             }
         }

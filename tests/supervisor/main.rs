@@ -26,6 +26,7 @@ run_on! {
         a_consumer_frozen_for_longer_than_max_processing_ms_is_taken_out_of_the_group_until_it_thaws,
         status_shows_topics_members_and_lag,
         programs_started_by_hand_work_with_the_supervised_ones,
+        with_a_handler_both_consumers_run_it_and_show_what_it_prints,
     }
     mod embedded on EMBEDDED {
         one_command_runs_the_channel_and_each_message_is_printed_once_with_the_consumers_name,
@@ -42,6 +43,9 @@ run_on! {
         status_shows_topics_members_and_lag,
         programs_started_by_hand_work_with_the_supervised_ones,
         a_consumer_started_by_hand_takes_the_broker_over_when_the_supervisor_is_killed,
+        with_a_handler_both_consumers_run_it_and_show_what_it_prints,
+        a_consumer_killed_while_its_handler_works_is_started_again_and_the_message_comes_again,
+        a_handler_that_does_not_exist_ends_everything_with_2,
     }
 }
 
@@ -385,4 +389,77 @@ fn supervised_is_for_the_supervisor_alone() {
         assert!(program.wait(PATIENCE).is_some_and(|code| code != 0), "{word:?}");
         program.wait_for_log(&["supervisor"], PATIENCE);
     }
+}
+
+/// The setting of a handler that is a shell script, whose `$1` is a folder.
+fn handler(start: Start, script: &str, folder: &Folder) -> Start {
+    let folder = folder.path().display().to_string();
+    let command = serde_json::to_string(&["sh", "-c", script, "sh", &folder]).expect("a list");
+    start.set("consumer.handler", &command).set("retry.initial_backoff_ms", "20")
+}
+
+fn with_a_handler_both_consumers_run_it_and_show_what_it_prints(version: &'static str) {
+    let folder = Folder::new("handler");
+    let script = "v=$(cat); echo \"handled $v\"; test \"$v\" != '{\"id\":7}'";
+    let channel = Channel::start_with(version, |start| handler(start, script, &folder));
+    for id in 0..40 {
+        channel.post(&format!("key{id}"), id);
+    }
+    let count = |channel: &Channel, name: &str, id: u64| {
+        let line = format!("{name} | handled {{\"id\":{id}}}");
+        channel.program.lines().iter().filter(|shown| **shown == line).count()
+    };
+    eventually("each message is handled, and the bad one three times", PATIENCE, || {
+        let by = |id| CONSUMERS.iter().map(|name| count(&channel, name, id)).sum::<usize>();
+        (0..40).all(|id| by(id) == if id == 7 { 3 } else { 1 }).then_some(())
+    });
+    for name in CONSUMERS {
+        assert!((0..40).any(|id| count(&channel, name, id) > 0), "{name} has its share");
+    }
+    let dead = |line: &&String| line.contains("dead letter: ") && line.contains("-dlt-");
+    let find = || channel.program.lines().iter().filter(dead).count();
+    eventually("one dead letter is told", PATIENCE, || (find() == 1).then_some(()));
+    assert!(
+        !channel.program.lines().iter().any(|line| line.contains(RECEIVED)),
+        "printing is not the handler"
+    );
+}
+
+fn a_consumer_killed_while_its_handler_works_is_started_again_and_the_message_comes_again(
+    version: &'static str,
+) {
+    let folder = Folder::new("handler");
+    let script =
+        "echo $PPID >> $1/begun; while test -d $1 -a ! -e $1/go; do sleep 0.05; done; echo done >> $1/done";
+    let channel = Channel::start_with(version, |start| handler(start, script, &folder));
+    channel.post("k", 1);
+    let begun = |count: usize| {
+        eventually(&format!("the handler was started {count} times"), PATIENCE, || {
+            let text = fs::read_to_string(folder.path().join("begun")).unwrap_or_default();
+            let ids: Vec<u32> = text.lines().filter_map(|line| line.parse().ok()).collect();
+            (ids.len() >= count).then_some(ids)
+        })
+    };
+    let victim = begun(1)[0];
+    let name = CONSUMERS.into_iter().find(|name| channel.child(name) == victim).expect("its consumer");
+    signal("KILL", &[victim]);
+    // The first handler still runs, and has the consumer's output.
+    begun(2);
+    eventually(&format!("another {name} runs"), PATIENCE, || (channel.child(name) != victim).then_some(()));
+    fs::write(folder.path().join("go"), "").expect("a file");
+    eventually("both handlers end", PATIENCE, || {
+        let text = fs::read_to_string(folder.path().join("done")).unwrap_or_default();
+        (text.lines().count() == 2).then_some(())
+    });
+}
+
+fn a_handler_that_does_not_exist_ends_everything_with_2(version: &'static str) {
+    let place = Place::new(version);
+    let start = place.program(Start::program("point-to-point"));
+    let start = start.set("producer_api.listen", &format!("127.0.0.1:{}", free_port()));
+    let mut program = start.set("consumer.handler", "[\"./no-such-program\"]").start();
+    assert_eq!(program.wait(PATIENCE), Some(2));
+    program.wait_for_outputs();
+    let told = |line: &String| line.contains("consumer.handler: there is no program \"./no-such-program\"");
+    assert!(program.lines().iter().chain(&program.log()).any(told), "{:?}", program.lines());
 }

@@ -1,5 +1,5 @@
-//! Java's own clients in one long-lived virtual machine (tests/kafka/Assistant.java): the second opinion on what our
-//! programs wrote, and the source of what they cannot write themselves.
+//! Java's own clients in one long-lived virtual machine (tests/kafka/Assistant.java): the second opinion on
+//! what our programs wrote, and the source of what they cannot write themselves.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -25,7 +25,21 @@ pub struct Record {
     pub key: Option<Vec<u8>>,
     /// Its value, `None` for null.
     pub value: Option<Vec<u8>>,
+    /// Its time, ms since 1970.
+    pub timestamp: i64,
+    /// Its headers, in their order.
+    pub headers: Vec<Header>,
 }
+
+impl Record {
+    /// The value of the last header of this name.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.headers.iter().rev().find(|(found, _)| found == name)?.1.as_deref()
+    }
+}
+
+/// A header's name and value, `None` for null.
+pub type Header = (String, Option<Vec<u8>>);
 
 /// One member as the group coordinator lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,8 +176,8 @@ impl Assistant {
         usize::try_from(number(&lines[0][0])).ok()
     }
 
-    /// Sends `count` values, the template with `%d` replaced by 0, 1, ..., compressed with `codec`; partition -1
-    /// spreads them evenly over all partitions.
+    /// Sends `count` values, the template with `%d` replaced by 0, 1, ..., compressed with `codec`; partition
+    /// -1 spreads them evenly over all partitions.
     pub fn produce(&self, topic: &str, codec: &str, partition: i32, template: &str, count: usize) {
         self.ask(&["produce", topic, codec, &partition.to_string(), template, &count.to_string()]);
     }
@@ -176,7 +190,29 @@ impl Assistant {
 
     /// Sends one record as it is; gives its partition and offset.
     pub fn put(&self, topic: &str, partition: i32, key: Option<&[u8]>, value: Option<&[u8]>) -> (i32, i64) {
-        let lines = self.ask(&["put", topic, &partition.to_string(), &hexadecimal(key), &hexadecimal(value)]);
+        self.put_with(topic, partition, key, value, &[])
+    }
+
+    /// Sends one record with headers; gives its partition and offset.
+    pub fn put_with(
+        &self,
+        topic: &str,
+        partition: i32,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[Header],
+    ) -> (i32, i64) {
+        let mut words = vec![
+            "put".to_owned(),
+            topic.to_owned(),
+            partition.to_string(),
+            hexadecimal(key),
+            hexadecimal(value),
+        ];
+        for (name, value) in headers {
+            words.extend([name.clone(), hexadecimal(value.as_deref())]);
+        }
+        let lines = self.ask(&words.iter().map(String::as_str).collect::<Vec<_>>());
         (number(&lines[0][0]) as i32, number(&lines[0][1]))
     }
 
@@ -196,6 +232,8 @@ impl Assistant {
                 offset: number(&words[1]),
                 key: bytes(&words[2]),
                 value: bytes(&words[3]),
+                timestamp: number(&words[4]),
+                headers: words[5..].chunks_exact(2).map(|pair| (pair[0].clone(), bytes(&pair[1]))).collect(),
             })
             .collect();
         records.sort_by_key(|record| (record.partition, record.offset));

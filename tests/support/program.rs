@@ -36,6 +36,9 @@ pub fn binary(name: &str) -> &'static str {
         "producer_api" => env!("CARGO_BIN_EXE_producer_api"),
         "consumer1" => env!("CARGO_BIN_EXE_consumer1"),
         "consumer2" => env!("CARGO_BIN_EXE_consumer2"),
+        "producer" => env!("CARGO_BIN_EXE_producer"),
+        "consumer_pull" => env!("CARGO_BIN_EXE_consumer_pull"),
+        "consumer_push" => env!("CARGO_BIN_EXE_consumer_push"),
         "adapter" => env!("CARGO_BIN_EXE_adapter"),
         "point-to-point" => env!("CARGO_BIN_EXE_point-to-point"),
         other => panic!("there is no program {other}"),
@@ -126,8 +129,8 @@ impl Start {
         self.set("kafka.bootstrap_servers", &kafka.bootstrap())
     }
 
-    /// Reads nothing from its standard output until [`Program::release`]: it stands still as soon as it has printed
-    /// more than a pipe holds (64 KiB on Linux).
+    /// Reads nothing from its standard output until [`Program::release`]: it stands still as soon as it has
+    /// printed more than a pipe holds (64 KiB on Linux).
     pub fn held(mut self) -> Start {
         self.hold = true;
         self

@@ -74,6 +74,8 @@ pub struct Role {
     pub topics: BTreeSet<String>,
     /// Whose consumer it serves.
     pub program: Program,
+    /// Whether that gets [envelopes](crate::protocol::envelope): records are translated before it asks for them.
+    pub envelope: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +105,7 @@ struct State {
     /// A request of the program is being answered.
     busy: bool,
     last_seen: Instant,
-    /// Messages were served that the program has not come back from.
+    /// Messages were served that the program has not come back from, or that an own one may still commit.
     in_hand: bool,
     /// Something was served since positions were last set to what is committed.
     moved: bool,

@@ -184,7 +184,7 @@ fn take(member: &Member, round: &Round, fetched: Vec<Fetched>) -> bool {
         });
         let Some((position, version)) = asked else { continue };
         match partition.error {
-            ErrorCode::NONE => match convert(&partition.records, position.offset) {
+            ErrorCode::NONE => match convert(&partition.records, position.offset, member.role.envelope) {
                 Ok(chunk) => add(member, position, *version, &partition, chunk),
                 Err(reason) => rest(member, position, &reason.to_string()),
             },
@@ -263,17 +263,18 @@ pub(super) fn look_for_leaders(member: &Member) {
     }
 }
 
-/// Translates record batches into format 0 messages, from `from` on; control batches and other gaps are stepped over.
-/// Ends after a batch that makes the chunk larger than [`CHUNK_BYTES`], or before one that is damaged.
+/// Translates record batches into format 0 messages, from `from` on, with `envelope` each record in one; control batches
+/// and other gaps are stepped over. Ends after a batch that makes the chunk larger than [`CHUNK_BYTES`], or before one
+/// that is damaged.
 ///
 /// # Errors
 /// The first batch is damaged, or larger than [`MAX_UNPACKED`] when unpacked.
-pub fn convert(batches: &Bytes, from: i64) -> Result<Chunk, RecordsError> {
+pub fn convert(batches: &Bytes, from: i64, envelope: bool) -> Result<Chunk, RecordsError> {
     let mut chunk = Chunk { next_offset: from, ..Chunk::default() };
     chunk.bytes.reserve(batches.len() * 2);
     for batch in Batches::new(batches) {
         let (whole, count) = (chunk.bytes.len(), chunk.messages.len());
-        match batch.and_then(|batch| translate(&batch, from, &mut chunk)) {
+        match batch.and_then(|batch| translate(&batch, from, envelope, &mut chunk)) {
             Ok(()) => {}
             Err(error) if chunk.next_offset == from => return Err(error),
             Err(_) => {
@@ -289,12 +290,15 @@ pub fn convert(batches: &Bytes, from: i64) -> Result<Chunk, RecordsError> {
     Ok(chunk)
 }
 
-fn translate(batch: &Batch, from: i64, chunk: &mut Chunk) -> Result<(), RecordsError> {
+fn translate(batch: &Batch, from: i64, envelope: bool, chunk: &mut Chunk) -> Result<(), RecordsError> {
     if !batch.header.is_control() {
         for record in &batch.unpack(MAX_UNPACKED)? {
             let record = record?;
             if record.offset >= from {
-                message_set::append(&mut chunk.bytes, record.offset, record.key, record.value);
+                match envelope {
+                    true => message_set::append_envelope(&mut chunk.bytes, record.offset, &record.content()),
+                    false => message_set::append(&mut chunk.bytes, record.offset, record.key, record.value),
+                }
                 chunk.messages.push((record.offset, chunk.bytes.len()));
             }
         }

@@ -58,7 +58,11 @@ impl Member {
         let deadline = Instant::now() + wait;
         let mut state = self.state();
         state.busy = true;
-        if std::mem::take(&mut state.in_hand) && state.phase != Phase::Stable {
+        // Its next fetch says that a program is through with what it had. An own one may still commit that, so a
+        // rebalance waits: it is told of it, and commits or begins anew.
+        let own = matches!(self.role.program, Program::Own(_));
+        let in_hand = own && state.awaits_commits();
+        if std::mem::replace(&mut state.in_hand, in_hand) && !in_hand && state.phase != Phase::Stable {
             self.changed.notify_all();
         }
         let result = loop {
@@ -195,6 +199,11 @@ impl State {
                 span.undecide();
             }
         }
+    }
+
+    /// Whether something was served that is not committed.
+    fn awaits_commits(&self) -> bool {
+        self.owned.values().any(Span::awaits_commit)
     }
 
     fn is_enough(&self, asks: &[Ask], min_bytes: usize) -> bool {

@@ -178,6 +178,11 @@ impl Span {
         self.floor.is_some_and(|floor| floor <= offset) && offset <= self.ceiling
     }
 
+    /// Whether something was served that is not committed.
+    pub fn awaits_commit(&self) -> bool {
+        self.floor.is_some_and(|floor| floor < self.ceiling)
+    }
+
     /// Takes note of an acknowledged commit, unless the span has begun anew meanwhile.
     pub fn committed(&mut self, offset: i64) {
         if self.admits(offset) {
@@ -308,9 +313,11 @@ mod tests {
         serve(&mut span, 16);
         let admitted: Vec<i64> = (8..15).filter(|o| span.admits(*o)).collect();
         assert_eq!(admitted, [10, 11, 12]);
+        span.committed(11);
+        assert!(span.awaits_commit());
         span.committed(12);
         assert!(!span.admits(11), "a committed offset never moves backwards");
-        assert!(span.admits(12));
+        assert!(span.admits(12) && !span.awaits_commit());
     }
 
     #[test]

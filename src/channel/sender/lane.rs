@@ -8,10 +8,12 @@ use kafka::client::KafkaClient;
 use kafka::error::{Error as KafkaError, KafkaCode};
 use kafka::producer::{ProduceConfirm, Producer, Record, RequiredAcks};
 
+use super::Shared;
 use super::set::{Set, SetOutcome};
-use super::{NAME, Shared};
 use crate::channel::code_of;
-use crate::logging::{BURST, Key, escaped};
+use crate::logging::{BURST, Key, Value};
+use crate::protocol::envelope;
+use crate::protocol::wire::Writer;
 
 /// Pause after the first failure to reach the topic; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -61,7 +63,7 @@ impl Ready {
 fn connect(shared: &Shared) -> Option<Ready> {
     let built = guarded(|| {
         let mut client = KafkaClient::new(vec![shared.endpoint.address()]);
-        client.set_client_id(shared.endpoint.client_id(NAME));
+        client.set_client_id(shared.endpoint.producer_client_id(&shared.name));
         client.load_metadata(&[&*shared.topic])?;
         let builder = Producer::from_client(client).with_required_acks(RequiredAcks::All);
         builder.with_ack_timeout(shared.ack_timeout).create()
@@ -98,18 +100,7 @@ fn known(shared: &Shared, producer: Producer) -> Option<Ready> {
 /// One call to the crate. False if the producer must not be used again: after an error a late answer could be
 /// taken for that of the next call.
 fn carry(shared: &Arc<Shared>, lane: usize, mut sets: Vec<Set>, ready: &mut Ready) -> bool {
-    let records: Vec<Record<'_, &[u8], &[u8]>> = sets
-        .iter()
-        .flat_map(|set| set.messages.iter().map(move |message| (set.partition, message)))
-        .map(|(partition, message)| Record {
-            key: message.key.as_slice(),
-            value: message.value.as_slice(),
-            topic: &shared.topic,
-            partition,
-        })
-        .collect();
-    let sent = catch_unwind(AssertUnwindSafe(|| ready.producer.send_all(&records)));
-    drop(records);
+    let sent = catch_unwind(AssertUnwindSafe(|| send(&shared.topic, &sets, &mut ready.producer)));
     let (outcomes, usable): (Vec<_>, _) = match sent {
         Ok(Ok(confirms)) => {
             (sets.iter().map(|set| outcome_of(&shared.topic, set, &confirms)).collect(), true)
@@ -124,10 +115,30 @@ fn carry(shared: &Arc<Shared>, lane: usize, mut sets: Vec<Set>, ready: &mut Read
     };
     shared.settle(lane, &mut sets, &outcomes);
     for (set, outcome) in sets.iter().zip(&outcomes) {
-        log_outcome(&shared.topic, set, outcome);
+        log_outcome(shared, set, outcome);
     }
     log::logger().flush();
     usable
+}
+
+/// Gives the messages to the crate, each in its envelope; the adapter takes them out.
+fn send(topic: &str, sets: &[Set], producer: &mut Producer) -> kafka::error::Result<Vec<ProduceConfirm>> {
+    let mut envelopes = Writer::with_capacity(sets.iter().map(|set| set.bytes).sum());
+    let mut ends = Vec::new();
+    for set in sets {
+        for message in &set.messages {
+            envelope::write(&message.content(), &mut envelopes);
+            ends.push((set.partition, envelopes.position()));
+        }
+    }
+    let mut start = 0;
+    let record = |&(partition, end): &(i32, usize)| {
+        let value = envelopes.as_slice().get(start..end).unwrap_or_default();
+        start = end;
+        Record { key: (), value, topic, partition }
+    };
+    let records: Vec<Record<'_, (), &[u8]>> = ends.iter().map(record).collect();
+    producer.send_all(&records)
 }
 
 fn lost(why: &str) -> SetOutcome {
@@ -178,13 +189,13 @@ fn refusal(partition: i32, code: KafkaCode) -> String {
 }
 
 /// Every message sent, and every set that was not, has its line.
-fn log_outcome(topic: &str, set: &Set, outcome: &SetOutcome) {
+fn log_outcome(shared: &Shared, set: &Set, outcome: &SetOutcome) {
+    let (topic, name) = (&shared.topic, &shared.name);
     let (partition, count) = (set.partition, set.messages.len());
     match outcome {
         SetOutcome::Stored { base } => {
             for (message, offset) in set.messages.iter().zip(*base..) {
-                let key = Key(Some(message.key.as_slice()).filter(|key| !key.is_empty()));
-                let value = escaped(&message.value);
+                let (key, value) = (Key(message.key.as_deref()), Value(message.value.as_deref()));
                 let late = if message.late {
                     " after its sender had been told that its fate was unknown"
                 } else {
@@ -192,7 +203,7 @@ fn log_outcome(topic: &str, set: &Set, outcome: &SetOutcome) {
                 };
                 log::info!(
                     target: BURST,
-                    "sent topic={topic} partition={partition} offset={offset} key={key} name={NAME} \
+                    "sent topic={topic} partition={partition} offset={offset} key={key} name={name} \
                      value={value}{late}"
                 );
             }

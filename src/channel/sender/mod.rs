@@ -19,13 +19,33 @@ use set::{Finished, Set, SetOutcome};
 
 /// A message to be stored.
 pub struct Outgoing {
-    /// Chooses the partition as every Kafka client would (murmur2); messages with one key keep their order.
-    /// `None` and an empty key are the same: any partition will do.
+    /// Chooses the partition as Java's client does (murmur2), also when it is empty; messages with one key
+    /// keep their order. With `None`, any partition will do.
     pub key: Option<Vec<u8>>,
-    /// The bytes to store.
-    pub value: Vec<u8>,
+    /// The bytes to store, or null.
+    pub value: Option<Vec<u8>>,
+    /// In this order; a name may come more than once.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    /// Its time, ms since 1970; `None` or a negative one: when it is sent to the cluster.
+    pub timestamp: Option<i64>,
+    /// The partition, whatever the key; where the topic does not have it, it is as if none were given.
+    pub partition: Option<i32>,
     /// When its [`Done`] is called at the latest.
     pub deadline: Instant,
+}
+
+impl Outgoing {
+    /// A message without headers, for the partition that its key chooses, with the time at which it is sent.
+    pub fn new(key: Option<Vec<u8>>, value: Vec<u8>, deadline: Instant) -> Outgoing {
+        Outgoing { key, value: Some(value), headers: Vec::new(), timestamp: None, partition: None, deadline }
+    }
+
+    /// What it weighs against [`MAX_MESSAGE_BYTES`].
+    fn bytes(&self) -> usize {
+        let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        let header = |(name, value): &(String, Option<Vec<u8>>)| HEADER_OVERHEAD + name.len() + length(value);
+        length(&self.key) + length(&self.value) + self.headers.iter().map(header).sum::<usize>()
+    }
 }
 
 /// What became of a message.
@@ -56,7 +76,8 @@ pub enum Delivery {
     },
 }
 
-/// Is called exactly once with the message's fate, from a thread of the sender; must be quick.
+/// The delivery report's callback: is called exactly once with the message's fate, from a thread of the
+/// sender; must be quick.
 pub type Done = Box<dyn FnOnce(Delivery) + Send>;
 
 /// Why a message was not taken; its [`Done`] will not be called.
@@ -66,9 +87,9 @@ pub enum SubmitError {
     QueueFull,
     /// The sender is closing.
     Closed,
-    /// Key and value together are longer than `limit` bytes.
+    /// Key, value and headers together are longer than `limit` bytes, in a sender with limits.
     TooLarge {
-        /// The most that key and value may weigh together, in bytes.
+        /// The most that they may weigh together, in bytes; each header counts ten bytes more than it has.
         limit: usize,
     },
 }
@@ -79,7 +100,7 @@ impl fmt::Display for SubmitError {
             SubmitError::QueueFull => f.write_str("too many messages are waiting to be stored"),
             SubmitError::Closed => f.write_str("the sender is closing"),
             SubmitError::TooLarge { limit } => {
-                write!(f, "key and body together are longer than {limit} bytes")
+                write!(f, "key, body and headers together are longer than {limit} bytes")
             }
         }
     }
@@ -87,8 +108,8 @@ impl fmt::Display for SubmitError {
 
 impl std::error::Error for SubmitError {}
 
-/// The client id's name, which the log shows too.
-const NAME: &str = "producer_api";
+/// The lengths of a header's name and value take ten bytes at most.
+const HEADER_OVERHEAD: usize = 10;
 
 /// While messages are open, flights and deadlines are looked at this often.
 const TICK: Duration = Duration::from_millis(25);
@@ -115,8 +136,12 @@ pub struct Sender {
 
 /// What the threads share. `state` is the only lock; no [`Done`] is called under it.
 struct Shared {
+    /// The client id's name, which the log shows too.
+    name: String,
     topic: Arc<str>,
     endpoint: Endpoint,
+    /// The most that a message may weigh.
+    largest: usize,
     ack_timeout: Duration,
     state: Mutex<State>,
     /// Lanes wait here for messages.
@@ -127,6 +152,13 @@ struct Shared {
     progress: Condvar,
     /// Asked when the threads shall end.
     end: Stop,
+}
+
+/// What a sender takes: messages and bytes open at a time, and bytes of each.
+struct Most {
+    messages: usize,
+    bytes: usize,
+    each: usize,
 }
 
 struct State {
@@ -145,17 +177,40 @@ struct State {
 }
 
 impl Sender {
-    /// Starts the sender's threads for `kafka.topic` behind the adapter at `endpoint`. No broker needs to be
-    /// there yet.
+    /// Starts the sender's threads for `topic` behind the adapter at `endpoint`. `name` is what Kafka's tools
+    /// show. No broker needs to be there yet. The queue's limits are `producer_api.queue_messages` and
+    /// `.queue_bytes`.
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub fn start(settings: &Settings, endpoint: Endpoint) -> Result<Sender> {
-        let topic: Arc<str> = settings.kafka.topic.as_str().into();
+    pub fn start(settings: &Settings, topic: &str, endpoint: Endpoint, name: &str) -> Result<Sender> {
+        let api = &settings.producer_api;
+        let most = Most { messages: api.queue_messages, bytes: api.queue_bytes, each: MAX_MESSAGE_BYTES };
+        Sender::start_with(settings, topic, endpoint, name, most)
+    }
+
+    /// As [`Sender::start`], but without limits of its own: for one who has few messages open at a time,
+    /// which may be as large as Kafka takes them.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn unlimited(settings: &Settings, topic: &str, endpoint: Endpoint, name: &str) -> Result<Sender> {
+        let most = Most { messages: usize::MAX, bytes: usize::MAX, each: usize::MAX };
+        Sender::start_with(settings, topic, endpoint, name, most)
+    }
+
+    fn start_with(
+        settings: &Settings,
+        topic: &str,
+        endpoint: Endpoint,
+        name: &str,
+        most: Most,
+    ) -> Result<Sender> {
+        let topic: Arc<str> = topic.into();
         let api = &settings.producer_api;
         let ack_timeout = (api.answer_timeout() / 4).min(LONGEST_ACK_TIMEOUT);
         let definite_after = ack_timeout + REACH;
-        let limits = Limits { messages: api.queue_messages, bytes: api.queue_bytes, definite_after };
+        let limits = Limits { messages: most.messages, bytes: most.bytes, definite_after };
         let state = State {
             queue: Queue::new(topic.clone(), limits),
             closing: false,
@@ -168,8 +223,10 @@ impl Sender {
             no_thread: false,
         };
         let shared = Arc::new(Shared {
+            name: name.to_owned(),
             topic,
             endpoint,
+            largest: most.each,
             ack_timeout,
             state: Mutex::new(state),
             work: Condvar::new(),
@@ -189,16 +246,15 @@ impl Sender {
         Ok(sender)
     }
 
-    /// Takes a message. `done` is called exactly once if and only if this returns `Ok`. The kafka crate sends
-    /// an empty value as a null one.
+    /// Takes a message. `done` is called exactly once if and only if this returns `Ok`.
     ///
     /// # Errors
     /// See [`SubmitError`]; the message is then certainly not stored.
     pub fn submit(&self, message: Outgoing, done: Done) -> Result<(), SubmitError> {
-        if message.key.as_ref().map_or(0, Vec::len) + message.value.len() > MAX_MESSAGE_BYTES {
-            return Err(SubmitError::TooLarge { limit: MAX_MESSAGE_BYTES });
-        }
         let shared = &self.shared;
+        if message.bytes() > shared.largest {
+            return Err(SubmitError::TooLarge { limit: shared.largest });
+        }
         let mut state = shared.lock();
         if state.closing {
             return Err(SubmitError::Closed);

@@ -73,8 +73,9 @@ pub(super) struct Queue {
     topic: Arc<str>,
     limits: Limits,
     partitions: Vec<Partition>,
-    /// Messages with a key while the number of partitions is unknown.
+    /// Messages for one partition while the number of partitions is unknown.
     unplaced: VecDeque<Waiting>,
+    /// Messages for any partition.
     unkeyed: VecDeque<Waiting>,
     flights: [Option<Flight>; MAX_LANES],
     messages: usize,
@@ -110,21 +111,16 @@ impl Queue {
 
     /// Takes a message; false if the limits are reached.
     pub(super) fn push(&mut self, message: Outgoing, done: Done) -> bool {
-        let payload = Payload {
-            key: message.key.unwrap_or_default(),
-            value: message.value,
-            late: false,
-            company: usize::MAX,
-        };
+        let deadline = message.deadline;
+        let payload = Payload::new(message);
         let bytes = payload.bytes();
-        if self.messages >= self.limits.messages || self.bytes + bytes > self.limits.bytes {
+        if self.messages >= self.limits.messages || self.bytes.saturating_add(bytes) > self.limits.bytes {
             return false;
         }
         self.messages += 1;
         self.bytes += bytes;
-        self.next_deadline = earlier(self.next_deadline, message.deadline);
-        let waiting = Waiting { payload, deadline: message.deadline, done };
-        self.line_of(&waiting.payload.key).push_back(waiting);
+        self.next_deadline = earlier(self.next_deadline, deadline);
+        self.line_of(&payload).push_back(Waiting { payload, deadline, done });
         true
     }
 
@@ -143,19 +139,19 @@ impl Queue {
         self.partitions.len()
     }
 
-    /// Says how many partitions the topic has. What waits with a key is placed anew, in order.
+    /// Says how many partitions the topic has. What waits for one of them is placed anew, in order.
     pub(super) fn set_partitions(&mut self, count: usize) {
         self.trouble = None;
         if count == self.partitions.len() {
             return;
         }
-        let mut keyed = mem::take(&mut self.unplaced);
+        let mut placed = mem::take(&mut self.unplaced);
         for partition in &mut self.partitions {
-            keyed.append(&mut partition.waiting);
+            placed.append(&mut partition.waiting);
         }
         self.partitions.resize_with(count, Partition::default);
-        for waiting in keyed {
-            self.line_of(&waiting.payload.key).push_back(waiting);
+        for waiting in placed {
+            self.line_of(&waiting.payload).push_back(waiting);
         }
     }
 
@@ -283,13 +279,14 @@ impl Queue {
         self.partitions.get_mut(usize::try_from(number).ok()?)
     }
 
-    fn line_of(&mut self, key: &[u8]) -> &mut VecDeque<Waiting> {
-        if key.is_empty() {
-            return &mut self.unkeyed;
-        }
+    fn line_of(&mut self, payload: &Payload) -> &mut VecDeque<Waiting> {
         let count = i32::try_from(self.partitions.len()).unwrap_or(i32::MAX);
-        let place = usize::try_from(partition_for_key(key, count)).unwrap_or_default();
-        match self.partitions.get_mut(place) {
+        let given = payload.partition.filter(|given| count == 0 || (0..count).contains(given));
+        let of_key = |key: &Vec<u8>| partition_for_key(key, count);
+        let Some(number) = given.or_else(|| payload.key.as_ref().map(of_key)) else {
+            return &mut self.unkeyed;
+        };
+        match usize::try_from(number).ok().and_then(|place| self.partitions.get_mut(place)) {
             Some(partition) => &mut partition.waiting,
             None => &mut self.unplaced,
         }
@@ -375,8 +372,7 @@ impl Queue {
         for (payload, open) in mem::take(&mut set.messages).into_iter().zip(open).rev() {
             match open {
                 Some((deadline, done)) if deadline > now => {
-                    let waiting = Waiting { payload, deadline, done };
-                    self.line_of(&waiting.payload.key).push_front(waiting);
+                    self.line_of(&payload).push_front(Waiting { payload, deadline, done });
                 }
                 told => {
                     self.messages -= 1;

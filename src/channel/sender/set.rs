@@ -5,11 +5,10 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Delivery, Done};
-
-/// What a message weighs in a set besides key and value: the head of a format 0 message, more than a batch's
-/// record.
-const MESSAGE_OVERHEAD: usize = 26;
+use super::{Delivery, Done, Outgoing};
+use crate::protocol::envelope;
+use crate::protocol::legacy::message_set::ENTRY_OVERHEAD;
+use crate::protocol::records::{Content, OwnHeaders};
 
 /// A message that reached its fate, and whom to tell.
 pub(super) type Finished = (Done, Delivery);
@@ -24,10 +23,14 @@ pub(super) struct Waiting {
     pub(super) done: Done,
 }
 
-/// A message's bytes; an empty key is none.
+/// What a message says, and what became of it so far.
 pub(super) struct Payload {
-    pub(super) key: Vec<u8>,
-    pub(super) value: Vec<u8>,
+    pub(super) key: Option<Vec<u8>>,
+    pub(super) value: Option<Vec<u8>>,
+    headers: OwnHeaders,
+    timestamp: Option<i64>,
+    /// The partition that its sender chose.
+    pub(super) partition: Option<i32>,
     /// Its sender was told 'unknown' before the outcome came.
     pub(super) late: bool,
     /// The most messages that its set may have: fewer and fewer after its sets were refused.
@@ -35,14 +38,31 @@ pub(super) struct Payload {
 }
 
 impl Payload {
-    /// What it counts against the queue's limit.
-    pub(super) fn bytes(&self) -> usize {
-        self.key.len() + self.value.len()
+    pub(super) fn new(message: Outgoing) -> Payload {
+        let Outgoing { key, value, headers, timestamp, partition, deadline: _ } = message;
+        let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
+        let headers = OwnHeaders::new(headers);
+        Payload { key, value, headers, timestamp, partition, late: false, company: usize::MAX }
     }
 
-    /// What it adds to its set.
+    pub(super) fn content(&self) -> Content<'_> {
+        Content {
+            timestamp: self.timestamp,
+            key: self.key.as_deref(),
+            value: self.value.as_deref(),
+            headers: self.headers.borrowed(),
+        }
+    }
+
+    /// What it counts against the queue's limit.
+    pub(super) fn bytes(&self) -> usize {
+        let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        length(&self.key) + length(&self.value) + self.headers.bytes()
+    }
+
+    /// What it adds to its set: an envelope in a format 0 message, which is more than a record in a batch.
     pub(super) fn weight(&self) -> usize {
-        self.bytes() + MESSAGE_OVERHEAD
+        ENTRY_OVERHEAD + envelope::len(&self.content())
     }
 }
 
@@ -181,4 +201,47 @@ pub(super) fn give_up(
 
 pub(super) fn unknown(reason: &str) -> Delivery {
     Delivery::Unknown { reason: reason.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::compression::Compression;
+    use crate::protocol::legacy::message_set;
+    use crate::protocol::records::encode_batch;
+
+    /// Bytes of a batch before its records.
+    const BATCH_HEAD: usize = 61;
+
+    #[test]
+    fn a_set_weighs_what_goes_to_the_adapter_and_no_less_than_its_batch() {
+        let fields = [None, Some(Vec::new()), Some(vec![7; 100]), Some(vec![7; 20_000])];
+        let header = |value: &Option<Vec<u8>>| ("h".repeat(70), value.clone());
+        let mut set = Set::new(0);
+        let mut line = VecDeque::new();
+        for (index, key) in fields.iter().enumerate() {
+            for value in &fields {
+                let headers = fields.iter().map(header).take(index).collect();
+                let message = Outgoing {
+                    key: key.clone(),
+                    timestamp: [None, Some(0), Some(i64::MAX)][index % 3],
+                    headers,
+                    ..Outgoing::new(None, value.clone().unwrap_or_default(), Instant::now())
+                };
+                let deadline = message.deadline;
+                line.push_back(Waiting { payload: Payload::new(message), deadline, done: Box::new(|_| ()) });
+            }
+        }
+        let count = line.len();
+        set.fill(&mut line, usize::MAX, &mut Vec::new());
+        assert_eq!(set.messages.len(), count);
+        let mut wire = Vec::new();
+        for message in &set.messages {
+            message_set::append_envelope(&mut wire, 0, &message.content());
+        }
+        assert_eq!(set.bytes, wire.len());
+        let contents = set.messages.iter().map(Payload::content);
+        let batch = encode_batch(contents, 1, 1, 1, 1, Compression::None).unwrap();
+        assert!(batch.len() - BATCH_HEAD <= set.bytes, "{} and {}", batch.len(), set.bytes);
+    }
 }

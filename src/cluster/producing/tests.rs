@@ -73,14 +73,13 @@ impl Scripted {
             request_timeout: Duration::from_secs(5),
             delivery_timeout: Duration::from_millis(600),
             compression: Compression::None,
-            create: None,
+            create: Vec::new(),
         }))
     }
 
     /// Produces one record and tells what became of it.
     fn produce(&self, producer: &mut Producer) -> Outcome {
-        let records = vec![(None, Some(Cow::Borrowed(b"1".as_slice())))];
-        let batch = Batch { topic: TOPIC, partition: 0, records };
+        let batch = Batch { topic: TOPIC, partition: 0, records: vec![(None, Some(b"1".as_slice())).into()] };
         producer.produce(&[batch], Duration::from_millis(300)).remove(0)
     }
 

@@ -65,7 +65,7 @@ fn the_environment_wins_over_the_file_and_the_command_line_over_both() {
     let variables =
         [("POINT_TO_POINT__KAFKA__TOPIC", "b"), ("POINT_TO_POINT__KAFKA__PARTITIONS", "2"), ("HOME", "/")];
     let settings = read(file, &variables, &["kafka.partitions=3"]).unwrap();
-    assert_eq!(settings.consumer.group, "a");
+    assert_eq!(settings.consumer.group(), "a");
     assert_eq!(settings.kafka.topic, "b");
     assert_eq!(settings.kafka.partitions, 3);
 }
@@ -89,7 +89,7 @@ fn an_unknown_key_or_section_is_refused_with_its_place() {
     let line = "point.toml line 3: kafka.topci: unknown key; [kafka] has bootstrap_servers, topic, ";
     assert!(error("# names\n[kafka]\ntopci = \"x\"\n", &[], &[]).starts_with(line));
     let line = "point.toml line 2: kafkaa: unknown section; the sections are kafka, embedded, producer_api, \
-                consumer, adapter, log";
+                consumer, retry, adapter, log";
     assert_eq!(error("\n[kafkaa]\ntopic = \"x\"\n", &[], &[]), line);
     let line = "point.toml line 1: topic: belongs under one of the sections kafka, embedded, ";
     assert!(error("topic = \"x\"\n", &[], &[]).starts_with(line));
@@ -245,6 +245,57 @@ fn settings_that_contradict_each_other_are_refused_with_the_place_of_the_one_to_
     let file = "[consumer]\nheartbeat_interval_ms = 6000\n";
     let line = "--set: consumer.session_timeout_ms: must be more than consumer.heartbeat_interval_ms (6000)";
     assert_eq!(error(file, &[], &["consumer.session_timeout_ms=6000"]), line);
+}
+
+#[test]
+fn a_handler_is_a_program_with_its_arguments() {
+    let settings = read("", &[], &["consumer.handler=[\"./handle\", \"-v\", \"\"]"]).unwrap();
+    assert_eq!(settings.consumer.handler, ["./handle", "-v", ""]);
+    for wrong in ["./handle", "[\"\"]", "[1]", "[[\"a\"]]", "[\"a\", \"\\u0000\"]"] {
+        let error = error("", &[], &[&format!("consumer.handler={wrong}")]);
+        assert!(error.contains("consumer.handler: must be a list of texts, the program and"), "{error}");
+    }
+}
+
+#[test]
+fn a_share_may_be_a_whole_number_or_have_a_fraction() {
+    let settings = read("[retry]\nmultiplier = 3\njitter = 0.5\n", &[], &[]).unwrap();
+    assert_eq!((settings.retry.multiplier, settings.retry.jitter), (3.0, 0.5));
+    assert_eq!(read("", &[], &["retry.multiplier=\"1.5\""]).unwrap().retry.multiplier, 1.5);
+    for wrong in ["nan", "inf", "-1", "0.9", "100.1", "twice", "true"] {
+        let error = error("", &[], &[&format!("retry.multiplier={wrong}")]);
+        assert!(error.contains("retry.multiplier: must be a number from 1 to 100, not "), "{error}");
+    }
+}
+
+#[test]
+fn waits_grow_up_to_their_limit_and_differ_by_the_jitter() {
+    let retry = read("", &[], &["retry.max_attempts=8", "retry.jitter=0.5"]).unwrap().retry;
+    let waits =
+        |chance| (1..8).map(|attempt| retry.wait_after(attempt, chance).as_millis()).collect::<Vec<_>>();
+    assert_eq!(waits(0.5), [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
+    assert_eq!((waits(0.0)[0], waits(1.0)[0]), (500, 1_500));
+    assert_eq!(retry.longest_waits().as_millis(), waits(1.0).iter().sum::<u128>());
+    assert_eq!(retry.wait_after(u32::MAX, 1.0).as_millis(), 45_000);
+}
+
+#[test]
+fn all_attempts_at_a_message_must_fit_into_max_processing_ms() {
+    let handler = "consumer.handler=[\"true\"]";
+    assert!(read("", &[], &[handler]).is_ok());
+    assert!(read("", &[], &["consumer.handler_timeout_ms=300000"]).is_ok(), "there is no handler");
+    let why = "one message may take 3 attempts of 90000 ms and waits of 3600 ms ([retry]), and a quarter is kept for \
+               the dead letter";
+    let line = format!(
+        "--set: consumer.handler_timeout_ms: is too long for consumer.max_processing_ms (300000): {why}"
+    );
+    assert_eq!(error("", &[], &[handler, "consumer.handler_timeout_ms=90000"]), line);
+    let file = "[consumer]\nmax_processing_ms = 364000\nhandler_timeout_ms = 90000\n";
+    let short = error(file, &[], &[handler, "consumer.max_processing_ms=364799"]);
+    assert_eq!(short, format!("--set: consumer.max_processing_ms: must be at least 364800: {why}"));
+    assert!(read(file, &[], &[handler, "consumer.max_processing_ms=364800"]).is_ok());
+    let error = error("", &[], &["retry.initial_backoff_ms=2000", "retry.max_backoff_ms=1000"]);
+    assert_eq!(error, "--set: retry.max_backoff_ms: must be at least retry.initial_backoff_ms (2000)");
 }
 
 #[test]

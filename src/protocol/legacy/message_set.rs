@@ -8,7 +8,9 @@
 use std::borrow::Cow;
 
 use crate::protocol::compression::{self, Compression};
-use crate::protocol::wire::{Malformed, Reader};
+use crate::protocol::envelope;
+use crate::protocol::records::Content;
+use crate::protocol::wire::{Malformed, Reader, Writer};
 
 /// A message as the crate knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,39 +25,40 @@ pub struct LegacyMessage<'a> {
 pub const MAX_UNPACKED_BYTES: usize = 64 * 1024 * 1024;
 
 /// Bytes of an entry besides key and value, in format 0.
-const ENTRY_OVERHEAD: usize = 8 + 4 + 4 + 1 + 1 + 4 + 4;
-
-/// The size of the entry that [`append`] writes for this key and value.
-pub fn entry_len(key: Option<&[u8]>, value: Option<&[u8]>) -> usize {
-    ENTRY_OVERHEAD + key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len)
-}
+pub const ENTRY_OVERHEAD: usize = 8 + 4 + 4 + 1 + 1 + 4 + 4;
 
 /// Appends one entry of format 0 to the message set `out`.
 pub fn append(out: &mut Vec<u8>, offset: i64, key: Option<&[u8]>, value: Option<&[u8]>) {
-    let length = entry_len(key, value);
-    out.reserve(length);
-    out.extend_from_slice(&offset.to_be_bytes());
-    out.extend_from_slice(&length_prefix(length - 12));
-    let crc_at = out.len();
-    out.extend_from_slice(&[0; 6]);
-    for bytes in [key, value] {
-        match bytes {
-            Some(bytes) => {
-                out.extend_from_slice(&length_prefix(bytes.len()));
-                out.extend_from_slice(bytes);
-            }
-            None => out.extend_from_slice(&(-1_i32).to_be_bytes()),
-        }
-    }
-    let crc = crc32fast::hash(out.get(crc_at + 4..).unwrap_or_default());
-    if let Some(place) = out.get_mut(crc_at..crc_at + 4) {
-        place.copy_from_slice(&crc.to_be_bytes());
-    }
+    let lengths = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
+    append_entry(out, offset, lengths, |entry| {
+        entry.put_nullable_bytes(key);
+        entry.put_nullable_bytes(value);
+    });
 }
 
-/// A length on the wire; what is served comes out of record batches, which stay below 2 GiB.
-fn length_prefix(length: usize) -> [u8; 4] {
-    i32::try_from(length).unwrap_or(i32::MAX).to_be_bytes()
+/// Appends one entry of format 0 without a key, whose value is the [envelope](crate::protocol::envelope) of `content`.
+pub fn append_envelope(out: &mut Vec<u8>, offset: i64, content: &Content<'_>) {
+    let length = envelope::len(content);
+    append_entry(out, offset, length, |entry| {
+        entry.put_nullable_bytes(None);
+        entry.put_array_len(length);
+        envelope::write(content, entry);
+    });
+}
+
+/// `lengths` are those of key and value together; what is served comes out of record batches, which stay below 2 GiB.
+#[inline]
+fn append_entry(out: &mut Vec<u8>, offset: i64, lengths: usize, key_and_value: impl FnOnce(&mut Writer)) {
+    out.reserve(ENTRY_OVERHEAD + lengths);
+    let mut entry = Writer::from(std::mem::take(out));
+    entry.put_i64(offset);
+    entry.put_array_len(ENTRY_OVERHEAD - 12 + lengths);
+    let crc_at = entry.position();
+    entry.put_raw(&[0; 6]);
+    key_and_value(&mut entry);
+    let crc = crc32fast::hash(entry.as_slice().get(crc_at + 4..).unwrap_or_default());
+    entry.patch_i32(crc_at, crc.cast_signed());
+    *out = entry.into_vec();
 }
 
 /// Decodes a message set, checks its checksums and unpacks what is compressed.
@@ -156,7 +159,6 @@ fn unpack(
 mod tests {
     use super::*;
     use crate::protocol::testing::Random;
-    use crate::protocol::wire::Writer;
 
     type Pair<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
 
@@ -205,8 +207,19 @@ mod tests {
         let messages = decode(&set).unwrap();
         assert_eq!(pairs(&messages), PAIRS);
         assert!(matches!(messages.first().unwrap().value, Some(Cow::Borrowed(_))));
-        assert_eq!(set.len(), PAIRS.iter().map(|(key, value)| entry_len(*key, *value)).sum::<usize>());
+        assert_eq!(set.len(), PAIRS.len() * ENTRY_OVERHEAD + "onektwo".len());
         assert_eq!(decode(&[]), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn an_envelope_is_the_value_of_a_message_without_a_key() {
+        let mut set = plain();
+        let content = Content { timestamp: Some(7), ..Content::from((Some(&b"k"[..]), None)) };
+        append_envelope(&mut set, 4, &content);
+        let messages = decode(&set).unwrap();
+        let last = messages.last().unwrap();
+        assert_eq!((messages.len(), &last.key), (PAIRS.len() + 1, &None));
+        assert_eq!(envelope::read(last.value.as_deref().unwrap()), Ok(content));
     }
 
     #[test]

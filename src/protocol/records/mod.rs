@@ -21,15 +21,15 @@
 //! offset as differences to the batch's, key, value (length -1 is null), and headers (count; each a key and a
 //! value).
 
+mod content;
 mod read;
 #[cfg(test)]
 mod tests;
 mod validate;
 mod write;
 
-pub use read::{
-    Batch, BatchHeader, Batches, Headers, Record, RecordIter, Records, RecordsError, first_at_or_after,
-};
+pub use content::{Content, Headers, OwnHeaders};
+pub use read::{Batch, BatchHeader, Batches, Record, RecordIter, Records, RecordsError, first_at_or_after};
 pub use validate::{MAX_UNPACKED_BYTES, Refused, Valid, validate};
 pub use write::{EncodeError, encode_batch};
 
@@ -41,6 +41,9 @@ const SIZE_END: usize = 12;
 
 /// Where the bytes start that the checksum is of.
 const CRC_END: usize = 21;
+
+/// Where the timestamp stands from which the records' are counted.
+const BASE_TIMESTAMP: usize = 27;
 
 /// Where the largest timestamp stands.
 const MAX_TIMESTAMP: usize = 35;

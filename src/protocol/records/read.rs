@@ -5,7 +5,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::{CRC_END, HEADER_BYTES, MAGIC, MAX_UNPACKED_BYTES, SIZE_END};
+use super::{CRC_END, Content, HEADER_BYTES, Headers, MAGIC, MAX_UNPACKED_BYTES, SIZE_END};
 use crate::protocol::compression::{self, Compression, CompressionError};
 use crate::protocol::wire::{Malformed, Reader};
 
@@ -279,6 +279,15 @@ pub struct Record<'a> {
     pub headers: Headers<'a>,
 }
 
+impl<'a> Record<'a> {
+    /// What it says; a negative timestamp, as Kafka's `NO_TIMESTAMP` is, counts as none.
+    #[inline]
+    pub fn content(&self) -> Content<'a> {
+        let Record { timestamp, key, value, headers, .. } = *self;
+        Content { timestamp: Some(timestamp).filter(|&timestamp| timestamp >= 0), key, value, headers }
+    }
+}
+
 /// Iterates over [`Records`]; after an error there is nothing more.
 #[derive(Debug, Clone)]
 pub struct RecordIter<'a> {
@@ -307,17 +316,12 @@ impl<'a> RecordIter<'a> {
         if offset_delta < self.least_delta || offset_delta > self.header.last_offset_delta {
             return Err(body.malformed("a record whose offset is not between its neighbours'"));
         }
-        let key = nullable_bytes(body)?;
-        let value = nullable_bytes(body)?;
-        let headers = Headers::read(body)?;
-        if !body.is_empty() {
-            return Err(body.malformed("bytes after the end of a record"));
-        }
-        self.least_delta = offset_delta.saturating_add(1);
         let timestamp = match self.header.is_log_append_time() {
             true => self.header.max_timestamp,
             false => self.header.base_timestamp.wrapping_add(timestamp_delta),
         };
+        let Content { key, value, headers, .. } = Content::read(None, body)?;
+        self.least_delta = offset_delta.saturating_add(1);
         let offset = self.header.base_offset + i64::from(offset_delta);
         Ok(Record { offset, timestamp, key, value, headers })
     }
@@ -341,64 +345,6 @@ impl<'a> Iterator for RecordIter<'a> {
             RecordsError::Malformed { base_offset: self.header.base_offset, cause }
         }))
     }
-}
-
-/// Bytes with a variable-length length, of which -1 is null.
-#[inline]
-fn nullable_bytes<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a [u8]>, Malformed> {
-    let length = reader.varint()?;
-    match usize::try_from(length) {
-        Ok(length) => reader.take(length).map(Some),
-        Err(_) if length == -1 => Ok(None),
-        Err(_) => Err(reader.malformed("bytes of negative length")),
-    }
-}
-
-/// The headers of a record, in their order; a key may come more than once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Headers<'a> {
-    bytes: &'a [u8],
-    count: usize,
-}
-
-impl<'a> Headers<'a> {
-    /// Checks the headers that are the rest of a record.
-    #[inline]
-    fn read(reader: &mut Reader<'a>) -> Result<Headers<'a>, Malformed> {
-        let count = reader.varint()?;
-        let bytes = reader.rest();
-        if count != 0 {
-            let count =
-                usize::try_from(count).map_err(|_| reader.malformed("a negative number of headers"))?;
-            for _ in 0..reader.checked_count(count, 2)? {
-                header(reader)?;
-            }
-        }
-        Ok(Headers { bytes, count: usize::try_from(count).unwrap_or(0) })
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.count
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    /// Keys and values. What is not UTF-8 in a key, as some clients write it, is shown as U+FFFD, as Java does.
-    pub fn iter(&self) -> impl Iterator<Item = (Cow<'a, str>, Option<&'a [u8]>)> + use<'a> {
-        let mut reader = Reader::new(self.bytes);
-        let headers = (0..self.count).map_while(move |_| header(&mut reader).ok());
-        headers.map(|(key, value)| (String::from_utf8_lossy(key), value))
-    }
-}
-
-/// One header.
-fn header<'a>(reader: &mut Reader<'a>) -> Result<(&'a [u8], Option<&'a [u8]>), Malformed> {
-    let key = nullable_bytes(reader)?.ok_or_else(|| reader.malformed("a header without a key"))?;
-    Ok((key, nullable_bytes(reader)?))
 }
 
 /// The first record in `batches` whose timestamp is not before `timestamp` (ms since 1970): its offset and its

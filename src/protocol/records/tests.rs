@@ -101,6 +101,45 @@ fn what_is_written_is_read_back_with_every_codec() {
 }
 
 #[test]
+fn records_keep_their_own_headers_and_timestamps() {
+    let given: [(&str, Option<&[u8]>); 4] =
+        [("a", Some(b"\xff\0")), ("b", None), ("a", Some(b"")), ("ñ", Some(&[7; 200]))];
+    let headers = OwnHeaders::new(given);
+    let with = |timestamp, headers| Content { timestamp, headers, ..Content::from(PAIRS[1]) };
+    let contents = [
+        with(Some(TIME + 5), headers.borrowed()),
+        with(None, Headers::default()),
+        with(Some(0), Headers::default()),
+        with(Some(i64::MAX), headers.borrowed()),
+    ];
+    for codec in CODECS {
+        let batch = only(encode_batch(contents, TIME, -1, -1, -1, codec).unwrap());
+        assert_eq!((batch.header.base_timestamp, batch.header.max_timestamp), (TIME + 5, i64::MAX));
+        let records = batch.unpack(LIMIT).unwrap();
+        let read: Vec<_> = records.iter().map(|record| record.unwrap().content()).collect();
+        let mut expected = contents;
+        expected[1].timestamp = Some(TIME);
+        assert_eq!(read, expected);
+        assert!(read[0].headers.iter().eq(given.map(|(key, value)| (key.into(), value))));
+    }
+}
+
+#[test]
+fn another_implementation_reads_headers_and_timestamps() {
+    let headers = OwnHeaders::new([("trace", Some(&b"abc"[..])), ("none", None)]);
+    let first = Content { timestamp: Some(TIME), headers: headers.borrowed(), ..Content::from(PAIRS[1]) };
+    let second = Content { timestamp: Some(TIME - 1000), ..first };
+    let batch = encode_batch([first, second], 0, -1, -1, -1, Compression::None).unwrap();
+    let set = other::RecordBatchDecoder::decode(&mut Bytes::from(batch)).unwrap();
+    let times: Vec<_> = set.records.iter().map(|record| record.timestamp).collect();
+    assert_eq!(times, [TIME, TIME - 1000]);
+    for record in &set.records {
+        let read = record.headers.iter().map(|(key, value)| (key.as_str().into(), value.as_deref()));
+        assert!(read.eq(headers.borrowed().iter()));
+    }
+}
+
+#[test]
 fn another_implementation_reads_what_is_written() {
     for codec in CODECS {
         let mut bytes = Bytes::from(batch(codec));

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::{CRC_END, HEADER_BYTES, MAGIC, SIZE_END};
+use super::{BASE_TIMESTAMP, CRC_END, Content, HEADER_BYTES, MAGIC, MAX_TIMESTAMP, SIZE_END};
 use crate::protocol::compression::{self, Compression, CompressionError};
-use crate::protocol::wire::Writer;
+use crate::protocol::wire::{Writer, varint_len, varlong_len};
 
 /// Why a batch could not be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,14 +35,14 @@ impl From<CompressionError> for EncodeError {
     }
 }
 
-/// Makes one batch of `records` (key and value each), all with `timestamp` (ms since 1970) and numbered from
-/// 0, as a producer sends them: the broker sets the offsets. `producer_id`, `producer_epoch` and
+/// Makes one batch of `records`, numbered from 0 as a producer sends them: the broker sets the offsets. Records
+/// without a timestamp of their own get `timestamp` (ms since 1970). `producer_id`, `producer_epoch` and
 /// `base_sequence` make it idempotent, or are all -1.
 ///
 /// # Errors
 /// See [`EncodeError`].
-pub fn encode_batch<'a>(
-    records: impl IntoIterator<Item = (Option<&'a [u8]>, Option<&'a [u8]>)>,
+pub fn encode_batch<'a, C: Into<Content<'a>>>(
+    records: impl IntoIterator<Item = C>,
     timestamp: i64,
     producer_id: i64,
     producer_epoch: i16,
@@ -65,14 +65,14 @@ pub fn encode_batch<'a>(
     batch.put_i32(0);
     let mut bytes = match codec {
         Compression::None => {
-            let count = put_records(&mut batch, records)?;
-            patch_counts(&mut batch, count);
+            let summary = put_records(&mut batch, records, timestamp)?;
+            summary.patch(&mut batch);
             batch.into_vec()
         }
         codec => {
             let mut plain = Writer::with_capacity(1024);
-            let count = put_records(&mut plain, records)?;
-            patch_counts(&mut batch, count);
+            let summary = put_records(&mut plain, records, timestamp)?;
+            summary.patch(&mut batch);
             let mut bytes = batch.into_vec();
             compression::compress(codec, plain.as_slice(), &mut bytes)?;
             bytes
@@ -82,10 +82,21 @@ pub fn encode_batch<'a>(
     Ok(bytes)
 }
 
-/// The number of records and, from it, the last offset.
-fn patch_counts(batch: &mut Writer, count: i32) {
-    batch.patch_i32(CRC_END + 2, count - 1);
-    batch.patch_i32(HEADER_BYTES - 4, count);
+/// What the header says of the records.
+struct Summary {
+    count: i32,
+    base_timestamp: i64,
+    max_timestamp: i64,
+}
+
+impl Summary {
+    /// Fills it in, and the last offset.
+    fn patch(&self, batch: &mut Writer) {
+        batch.patch_i32(CRC_END + 2, self.count - 1);
+        batch.patch_i64(BASE_TIMESTAMP, self.base_timestamp);
+        batch.patch_i64(MAX_TIMESTAMP, self.max_timestamp);
+        batch.patch_i32(HEADER_BYTES - 4, self.count);
+    }
 }
 
 /// Fills in the size and the checksum.
@@ -100,53 +111,37 @@ pub(super) fn finish(bytes: &mut [u8]) -> Result<(), EncodeError> {
     Ok(())
 }
 
-fn put_records<'a>(
+fn put_records<'a, C: Into<Content<'a>>>(
     out: &mut Writer,
-    records: impl IntoIterator<Item = (Option<&'a [u8]>, Option<&'a [u8]>)>,
-) -> Result<i32, EncodeError> {
-    let mut count = 0;
-    for (key, value) in records {
-        let lengths = key.map_or(0, <[u8]>::len).saturating_add(value.map_or(0, <[u8]>::len));
-        // What is around them in a record takes 32 bytes at most; half of 2 GiB leaves room for any codec.
-        if out.position().saturating_add(lengths).saturating_add(32) > (i32::MAX / 2) as usize {
+    records: impl IntoIterator<Item = C>,
+    timestamp: i64,
+) -> Result<Summary, EncodeError> {
+    let mut summary: Option<Summary> = None;
+    for content in records {
+        let content = content.into();
+        let length = content.written_len();
+        // What is around it in a record takes 32 bytes at most; half of 2 GiB leaves room for any codec.
+        if out.position().saturating_add(length).saturating_add(32) > (i32::MAX / 2) as usize {
             return Err(EncodeError::TooLarge);
         }
-        put_record(out, count, key, value);
-        count += 1;
+        let own = content.timestamp.unwrap_or(timestamp);
+        let so_far = summary.get_or_insert(Summary { count: 0, base_timestamp: own, max_timestamp: own });
+        put_record(out, so_far.count, own.wrapping_sub(so_far.base_timestamp), length, &content);
+        so_far.count += 1;
+        so_far.max_timestamp = so_far.max_timestamp.max(own);
     }
-    if count == 0 { Err(EncodeError::Empty) } else { Ok(count) }
+    summary.ok_or(EncodeError::Empty)
 }
 
-/// One record without headers, at the batch's timestamp. The lengths have been checked.
+/// One record; `length` is that of its content, and has been checked.
 #[inline]
-fn put_record(out: &mut Writer, offset_delta: i32, key: Option<&[u8]>, value: Option<&[u8]>) {
-    let length = |bytes: Option<&[u8]>| bytes.map_or(-1, |bytes| bytes.len() as i32);
-    let (key_length, value_length) = (length(key), length(value));
-    let body = 1
-        + 1
-        + varint_len(offset_delta)
-        + varint_len(key_length)
-        + key_length.max(0)
-        + varint_len(value_length)
-        + value_length.max(0)
-        + 1;
-    out.put_varint(body);
+fn put_record(out: &mut Writer, offset_delta: i32, time_delta: i64, length: usize, content: &Content<'_>) {
+    let body = 1 + varlong_len(time_delta) + varint_len(offset_delta) + length;
+    out.put_varint(body as i32);
     out.put_i8(0);
-    out.put_varlong(0);
+    out.put_varlong(time_delta);
     out.put_varint(offset_delta);
-    out.put_varint(key_length);
-    out.put_raw(key.unwrap_or_default());
-    out.put_varint(value_length);
-    out.put_raw(value.unwrap_or_default());
-    out.put_varint(0);
-}
-
-/// Bytes that [`Writer::put_varint`] writes.
-#[inline]
-fn varint_len(value: i32) -> i32 {
-    let zig_zag = (value << 1 ^ value >> 31) as u32;
-    let bits = u32::BITS - (zig_zag | 1).leading_zeros();
-    bits.div_ceil(7) as i32
+    content.write(out);
 }
 
 #[cfg(test)]
@@ -154,21 +149,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_length_of_an_integer_is_known_before_it_is_written() {
-        for shift in 0..32 {
-            for value in [1_i32.wrapping_shl(shift), 1_i32.wrapping_shl(shift).wrapping_sub(1)] {
-                for value in [value, value.wrapping_neg()] {
-                    let mut writer = Writer::new();
-                    writer.put_varint(value);
-                    assert_eq!(writer.position() as i32, varint_len(value), "{value}");
-                }
-            }
-        }
-    }
-
-    #[test]
     fn a_batch_without_a_record_is_refused() {
-        assert_eq!(encode_batch([], 0, -1, -1, -1, Compression::None), Err(EncodeError::Empty));
-        assert_eq!(encode_batch([], 0, -1, -1, -1, Compression::Zstd), Err(EncodeError::Empty));
+        for codec in [Compression::None, Compression::Zstd] {
+            let nothing: [Content<'_>; 0] = [];
+            assert_eq!(encode_batch(nothing, 0, -1, -1, -1, codec), Err(EncodeError::Empty));
+        }
     }
 }

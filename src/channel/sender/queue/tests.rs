@@ -34,9 +34,13 @@ impl Bench {
 
     fn push_for(&mut self, key: &str, value: Vec<u8>, name: &str, life: Duration) -> bool {
         let key = Some(key.as_bytes().to_vec()).filter(|key| !key.is_empty());
+        self.push_this(Outgoing::new(key, value, self.now + life), name)
+    }
+
+    fn push_this(&mut self, message: Outgoing, name: &str) -> bool {
         let (tell, name) = (self.tell.clone(), name.to_owned());
         let done = Box::new(move |delivery| tell.send((name, delivery)).unwrap());
-        self.queue.push(Outgoing { key, value, deadline: self.now + life }, done)
+        self.queue.push(message, done)
     }
 
     fn take(&mut self, lane: usize) -> Vec<Set> {
@@ -75,7 +79,9 @@ fn hand_out(finished: Vec<Finished>) {
 }
 
 fn names(sets: &[Set]) -> Vec<(i32, Vec<String>)> {
-    let name = |payload: &Payload| String::from_utf8_lossy(&payload.value).into_owned();
+    let name = |payload: &Payload| {
+        String::from_utf8_lossy(payload.value.as_deref().unwrap_or_default()).into_owned()
+    };
     sets.iter().map(|set| (set.partition, set.messages.iter().map(name).collect())).collect()
 }
 
@@ -140,6 +146,44 @@ fn a_key_chooses_its_partition_and_messages_without_take_turns_call_by_call() {
         bench.settle(0, sets, |_| stored(0));
     }
     assert_eq!(partitions, [0, 1, 2, 3, 0, 1, 2, 3]);
+}
+
+#[test]
+fn a_given_partition_goes_before_the_key_if_the_topic_has_it() {
+    let mut bench = Bench::new(0);
+    let key = key_for(1, 2);
+    let message = |bench: &Bench, key: &str, partition| {
+        let key = Some(key.as_bytes().to_vec()).filter(|key| !key.is_empty());
+        Outgoing { partition, ..Outgoing::new(key, b"x".to_vec(), bench.now + 10 * SECOND) }
+    };
+    for (key, partition) in [("", Some(0)), (&key, Some(0)), (&key, Some(2)), (&key, Some(-1))] {
+        let message = message(&bench, key, partition);
+        assert!(bench.push_this(message, "x"));
+    }
+    bench.queue.set_partitions(2);
+    let counts =
+        |sets: &[Set]| -> Vec<_> { sets.iter().map(|set| (set.partition, set.messages.len())).collect() };
+    let sets = bench.take(0);
+    assert_eq!(counts(&sets), [(0, 2), (1, 2)]);
+    bench.settle(0, sets, |partition| if partition == 0 { leaderless() } else { stored(0) });
+    bench.pass(SICK_PAUSE);
+    let sets = bench.take(0);
+    assert_eq!(counts(&sets), [(0, 2)], "sent again where they were sent before");
+    bench.settle(0, sets, |_| stored(0));
+    let stray = message(&bench, "", Some(7));
+    assert!(bench.push_this(stray, "x"));
+    assert_eq!(bench.take(0).len(), 1, "to any partition");
+}
+
+#[test]
+fn an_empty_key_is_a_key() {
+    let mut bench = Bench::new(4);
+    for _ in 0..4 {
+        bench.push_this(Outgoing::new(Some(Vec::new()), Vec::new(), bench.now + SECOND), "x");
+        let sets = bench.take(0);
+        assert_eq!(sets[0].partition, partition_for_key(b"", 4));
+        bench.settle(0, sets, |_| stored(0));
+    }
 }
 
 #[test]
@@ -391,7 +435,7 @@ fn the_set_of_a_partition_stays_below_a_batch_and_a_call_below_its_limit() {
     let counts: Vec<_> = sets.iter().map(|set| set.messages.len()).collect();
     assert_eq!(counts, [8, 8, 8, 8, 8, 1, 1], "the last have what was left of the call");
     assert!(sets.iter().all(|set| set.bytes <= SET_BYTES));
-    assert!(sets.iter().map(|set| set.bytes).sum::<usize>() <= CALL_BYTES + 100_026);
+    assert!(sets.iter().map(|set| set.bytes).sum::<usize>() <= CALL_BYTES + 100_100);
 }
 
 #[test]
@@ -432,7 +476,8 @@ fn of_a_set_that_is_invalid_only_the_offender_fails() {
         calls += 1;
         assert!(calls <= 20, "the offender is found in few calls");
         let sets = bench.take(0);
-        let invalid = sets.iter().any(|set| set.messages.iter().any(|message| message.value == b"37"));
+        let invalid =
+            sets.iter().any(|set| set.messages.iter().any(|message| message.value.as_deref() == Some(b"37")));
         let outcome = if invalid { SetOutcome::Invalid { reason: "no key".to_owned() } } else { stored(0) };
         bench.settle(0, sets, |_| outcome.clone());
         order.extend(bench.told());

@@ -1,0 +1,431 @@
+//! Messages pulled by hand, one at a time, by one of the group's Competing Consumers. The puller builds the
+//! crate's `Consumer` on the adapter; when the group's partitions change, it builds the next one.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use kafka::client::{FetchOffset, GroupOffsetStorage, KafkaClient, fetch};
+use kafka::consumer::{Consumer, MessageSets};
+use kafka::error::{Error as KafkaError, KafkaCode};
+
+use super::code_of;
+use crate::adapter::Endpoint;
+use crate::config::{ConsumerSettings, Settings};
+use crate::error::{Error, Result, Stored};
+use crate::logging::{Key, Value};
+use crate::protocol::envelope;
+use crate::protocol::records::Content;
+pub use crate::protocol::records::Headers;
+use crate::protocol::wire::Malformed;
+use crate::stop::Stop;
+
+/// Pause before a consumer is built anew; doubles with each failure in a row.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// While something is marked and not committed no fetch waits for longer, so that a stop, which has to commit
+/// it, does not wait either.
+const MARKED_WAIT: Duration = Duration::from_secs(1);
+
+/// A message as it came, and its place.
+#[derive(Debug, Clone, Copy)]
+pub struct Received<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
+    /// The key, if there is one; it may be empty.
+    pub key: Option<&'a [u8]>,
+    /// The bytes stored, or null.
+    pub value: Option<&'a [u8]>,
+    /// When it was made or appended, as the topic is configured, in ms since 1970.
+    pub timestamp: Option<i64>,
+    /// Its headers, in their order.
+    pub headers: Headers<'a>,
+    /// Which attempt at handling it this is, from 1 on. It begins anew when the message comes again.
+    pub attempt: u32,
+}
+
+/// Its place, for a log line.
+impl fmt::Display for Received<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "topic={} partition={} offset={}", self.topic, self.partition, self.offset)
+    }
+}
+
+impl<'a> Received<'a> {
+    /// The message in an envelope.
+    fn unwrap(
+        topic: &'a str,
+        partition: i32,
+        message: &fetch::Message<'a>,
+    ) -> Result<Received<'a>, Malformed> {
+        let Content { timestamp, key, value, headers } = envelope::read(message.value)?;
+        let offset = message.offset;
+        Ok(Received { topic, partition, offset, key, value, timestamp, headers, attempt: 1 })
+    }
+}
+
+/// A consumer of the group whose messages are asked for one by one.
+pub struct Puller {
+    endpoint: Endpoint,
+    name: String,
+    /// The same for all `Consumer`s that this puller builds, so that they are one member.
+    session: String,
+    topic: String,
+    settings: ConsumerSettings,
+    stop: Stop,
+    /// A message was given, or marked, that is not committed.
+    busy: Arc<AtomicBool>,
+    live: Option<Live>,
+    join_at: Instant,
+    pause: Duration,
+    last_failure: Option<String>,
+}
+
+/// The `Consumer` of the day.
+struct Live {
+    consumer: Consumer,
+    began: Instant,
+    /// What was polled last, and which message of which of its sets was given last.
+    polled: Option<MessageSets>,
+    at: Option<(usize, usize)>,
+    /// Where that message is, until it is marked.
+    given: Option<Place>,
+    /// Where the message is that was marked last, if it is not committed.
+    marked: Option<Place>,
+}
+
+type Place = (i32, i64);
+
+/// How a `Consumer` ended.
+enum End {
+    /// The group's partitions change: build the next at once.
+    Rebalance,
+    /// Build the next after a pause.
+    Failed(String),
+}
+
+impl Puller {
+    /// A puller called `name` of the group and topic in `settings`, behind the adapter at `endpoint`. It
+    /// joins the group with the first message asked for.
+    ///
+    /// # Errors
+    /// When the system has no random numbers to name the session with.
+    pub fn new(settings: &Settings, endpoint: Endpoint, name: &str, stop: Stop) -> Result<Puller> {
+        let mut unique = [0; 8];
+        getrandom::fill(&mut unique).map_err(|e| Error::new("no random numbers").caused_by(e.to_string()))?;
+        Ok(Puller {
+            endpoint,
+            name: name.to_owned(),
+            session: format!("{:016x}", u64::from_be_bytes(unique)),
+            topic: settings.kafka.topic.clone(),
+            settings: settings.consumer.clone(),
+            stop,
+            busy: Arc::default(),
+            live: None,
+            join_at: Instant::now(),
+            pause: FIRST_PAUSE,
+            last_failure: None,
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its settings; `fetch_max_wait` is a good timeout for [`Puller::next`].
+    pub fn settings(&self) -> &ConsumerSettings {
+        &self.settings
+    }
+
+    /// The wish that ends every wait here.
+    pub fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
+    /// Whether a message was given, or marked, that is not committed.
+    pub(super) fn busy(&self) -> &Arc<AtomicBool> {
+        &self.busy
+    }
+
+    /// Waits until this is a member of the group, also for a broker that is not there yet; false when stop is
+    /// asked.
+    pub fn join(&mut self) -> bool {
+        while !self.stop.is_asked() {
+            if self.join_until(Instant::now() + LONGEST_PAUSE) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The next message; `None` when there is none within `timeout`, or stop is asked. A timeout below
+    /// `fetch_max_wait` shortens the wait for `fetch_min_bytes`. Joining the group, at first and when its
+    /// partitions change, may take longer, up to 20 s a try.
+    ///
+    /// What was given before and is not committed comes again only after a restart or a rebalance, and not
+    /// if a later message of its partition is committed.
+    pub fn next(&mut self, timeout: Duration) -> Option<Received<'_>> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            if self.stop.is_asked() {
+                return None;
+            }
+            if self.live.as_mut().is_some_and(Live::advance) {
+                match self.live.as_ref().map(|live| live.received(&self.topic)) {
+                    Some(Err((offset, malformed))) => self.end(no_envelope(offset, malformed)),
+                    _ => break,
+                }
+            }
+            let came = self.join_until(deadline) && self.poll(deadline);
+            if !came && Instant::now() >= deadline {
+                return None;
+            }
+        }
+        self.busy.store(true, Ordering::Release);
+        let received = self.live.as_ref().and_then(|live| live.received(&self.topic).ok().flatten())?;
+        log_received(&self.name, &received);
+        Some(received)
+    }
+
+    /// Says that the message given last is handled: [`Puller::commit_marked`] commits it, and with it all
+    /// that came before it in its partition.
+    pub fn mark(&mut self) {
+        let Some(live) = &mut self.live else { return };
+        if let Some((partition, offset)) = live.given.take() {
+            // Fails for a topic alone that it does not consume.
+            let _ = live.consumer.consume_message(&self.topic, partition, offset);
+            live.marked = Some((partition, offset));
+        }
+    }
+
+    /// Whether anything is marked and not committed.
+    pub fn has_marked(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| live.marked.is_some())
+    }
+
+    /// Commits what is marked, and waits until Kafka has it.
+    ///
+    /// # Errors
+    /// When the partition belongs to another by now, or when it is unknown whether the commit arrived. Either
+    /// way it may come again, here or elsewhere, and [`Puller::next`] goes on with what is next.
+    pub fn commit_marked(&mut self) -> Result<()> {
+        let Some(live) = &mut self.live else { return Ok(()) };
+        let Some(place) = live.marked else { return Ok(()) };
+        let committed = live.consumer.commit_consumed();
+        live.marked = None;
+        self.busy.store(live.given.is_some(), Ordering::Release);
+        let Err(error) = committed else { return Ok(()) };
+        let failed = |what: &str| {
+            Error::new(what).stored(Stored::Yes).retriable().at(&self.topic, Some(place.0), Some(place.1))
+        };
+        let (end, outcome) = match code_of(&error) {
+            // The adapter answers so when Kafka has this very commit.
+            Some(KafkaCode::RebalanceInProgress) => (End::Rebalance, Ok(())),
+            Some(KafkaCode::IllegalGeneration | KafkaCode::UnknownMemberId) => {
+                let error = failed("the commit was refused, as the partition now belongs to another");
+                (End::Rebalance, Err(error))
+            }
+            _ => {
+                let error = failed("whether the commit arrived is unknown").caused_by(shown(&error));
+                (End::Failed("commit without an answer".to_owned()), Err(error))
+            }
+        };
+        // What follows in the polled set is left alone: it comes again, here or elsewhere.
+        self.end(end);
+        outcome
+    }
+
+    /// [`Puller::mark`] and [`Puller::commit_marked`].
+    ///
+    /// # Errors
+    /// Those of [`Puller::commit_marked`].
+    pub fn commit(&mut self) -> Result<()> {
+        self.mark();
+        self.commit_marked()
+    }
+
+    /// Gives back the message given last, and what was polled with it: it comes again after a pause, here or
+    /// elsewhere. What is marked is committed before.
+    pub fn give_back(&mut self) {
+        if self.stop.is_asked() {
+            return;
+        }
+        if let Err(error) = self.commit_marked() {
+            log::warn!("{error}; it may come again");
+        }
+        self.end(End::Failed("a message could not be handled".to_owned()));
+    }
+
+    /// Makes this a member of the group, unless it is one; false if it is none at `deadline`, or when stop is
+    /// asked.
+    fn join_until(&mut self, deadline: Instant) -> bool {
+        while self.live.is_none() {
+            let wait = self.join_at.min(deadline).saturating_duration_since(Instant::now());
+            if self.stop.wait_for(wait) || Instant::now() < self.join_at {
+                return false;
+            }
+            let began = Instant::now();
+            match self.build() {
+                Ok(consumer) => self.live = Some(Live::new(consumer, began)),
+                Err(reason) => self.ended(began, End::Failed(reason)),
+            }
+            if Instant::now() >= deadline {
+                break;
+            }
+        }
+        self.live.is_some()
+    }
+
+    /// Builds a consumer, which is a member of the group when it is there.
+    fn build(&self) -> Result<Consumer, String> {
+        let settings = &self.settings;
+        let mut client = KafkaClient::new(vec![self.endpoint.address()]);
+        client.set_client_id(self.endpoint.consumer_client_id(&self.name, &self.session));
+        // The adapter checked the batches; the builder's own switch for this does nothing.
+        client.set_fetch_crc_validation(false);
+        client.load_metadata(&[&self.topic]).map_err(|error| shown(&error))?;
+        if client.topics().partitions(&self.topic).is_none_or(|partitions| partitions.is_empty()) {
+            return Err(format!("no broker answers, or there is no topic {} yet", self.topic));
+        }
+        Consumer::from_client(client)
+            .with_topic(self.topic.clone())
+            .with_group(settings.group().to_owned())
+            // Where a partition starts is the adapter's decision; this is never asked.
+            .with_fallback_offset(FetchOffset::Earliest)
+            .with_offset_storage(Some(GroupOffsetStorage::Kafka))
+            .with_fetch_min_bytes(settings.fetch_min_bytes)
+            .with_fetch_max_bytes_per_partition(settings.fetch_max_bytes_per_partition)
+            .create()
+            .map_err(|error| shown(&error))
+    }
+
+    /// Polls once; tells whether something came.
+    fn poll(&mut self, deadline: Instant) -> bool {
+        let Some(live) = &mut self.live else { return false };
+        let mut wait = self.settings.fetch_max_wait();
+        if live.marked.is_some() {
+            wait = wait.min(MARKED_WAIT);
+        }
+        let wait = wait.min(deadline.saturating_duration_since(Instant::now()));
+        live.given = None;
+        self.busy.store(live.marked.is_some(), Ordering::Release);
+        let client = live.consumer.client_mut();
+        match client.set_fetch_max_wait_time(wait).and_then(|()| live.consumer.poll()) {
+            Ok(polled) => {
+                live.polled = Some(polled).filter(|polled| !polled.is_empty());
+                live.polled.is_some()
+            }
+            Err(error) => {
+                self.fetch_failed(&error);
+                false
+            }
+        }
+    }
+
+    /// Ends a consumer whose fetch failed. What is marked is committed before its partitions go: the adapter
+    /// waits for that where it can.
+    fn fetch_failed(&mut self, error: &KafkaError) {
+        let code = code_of(error);
+        let end = match code {
+            Some(KafkaCode::RebalanceInProgress) => End::Rebalance,
+            Some(KafkaCode::IllegalGeneration | KafkaCode::UnknownMemberId) => {
+                log::warn!("the group took this consumer for dead; what it had may come again elsewhere");
+                return self.end(End::Rebalance);
+            }
+            _ => End::Failed(format!("fetch: {}", shown(error))),
+        };
+        if code.is_some()
+            && let Err(error) = self.commit_marked()
+        {
+            log::warn!("{error}; it may come again");
+        }
+        self.end(end);
+    }
+
+    /// Lets go of the consumer, if it is still there.
+    fn end(&mut self, end: End) {
+        if let Some(live) = self.live.take() {
+            self.busy.store(false, Ordering::Release);
+            self.ended(live.began, end);
+        }
+    }
+
+    /// Settles when the next consumer is built.
+    fn ended(&mut self, began: Instant, end: End) {
+        if began.elapsed() > 2 * LONGEST_PAUSE {
+            (self.pause, self.last_failure) = (FIRST_PAUSE, None);
+        }
+        match end {
+            End::Rebalance => {
+                log::debug!("the partitions of group {} change, joining again", self.settings.group());
+                // However the answers come, this is no busy loop.
+                self.join_at = began + FIRST_PAUSE;
+            }
+            End::Failed(reason) => {
+                if self.last_failure.as_ref() != Some(&reason) {
+                    log::warn!("{} has to join anew, trying until it works: {reason}", self.name);
+                }
+                self.last_failure = Some(reason);
+                self.join_at = Instant::now() + self.pause;
+                self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+}
+
+impl Live {
+    fn new(consumer: Consumer, began: Instant) -> Live {
+        Live { consumer, began, polled: None, at: None, given: None, marked: None }
+    }
+
+    /// Moves on to the next message of what was polled; false when that is used up.
+    fn advance(&mut self) -> bool {
+        let Some(polled) = &self.polled else { return false };
+        let (mut set, mut message) = self.at.map_or((0, 0), |(set, message)| (set, message + 1));
+        for found in polled.iter().skip(set) {
+            if let Some(next) = found.messages().get(message) {
+                self.at = Some((set, message));
+                self.given = Some((found.partition(), next.offset));
+                return true;
+            }
+            (set, message) = (set + 1, 0);
+        }
+        (self.polled, self.at) = (None, None);
+        false
+    }
+
+    /// The message that [`Live::advance`] moved to.
+    fn received<'a>(&'a self, topic: &'a str) -> Result<Option<Received<'a>>, (i64, Malformed)> {
+        let Some((set, message)) = self.at else { return Ok(None) };
+        let Some(found) = self.polled.as_ref().and_then(|polled| polled.iter().nth(set)) else {
+            return Ok(None);
+        };
+        let Some(message) = found.messages().get(message) else { return Ok(None) };
+        match Received::unwrap(topic, found.partition(), message) {
+            Ok(received) => Ok(Some(received)),
+            Err(malformed) => Err((message.offset, malformed)),
+        }
+    }
+}
+
+/// An adapter of another version may serve what is not understood here; the message waits for one that does
+/// not.
+fn no_envelope(offset: i64, malformed: Malformed) -> End {
+    End::Failed(format!("the adapter's message at offset {offset} is not understood: {malformed}"))
+}
+
+fn log_received(name: &str, received: &Received<'_>) {
+    let (key, value) = (Key(received.key), Value(received.value));
+    log::info!("received {received} key={key} name={name} value={value}");
+}
+
+fn shown(error: &KafkaError) -> String {
+    code_of(error).map_or_else(|| error.to_string(), |code| format!("{code:?}"))
+}
