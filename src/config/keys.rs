@@ -392,14 +392,15 @@ fn port_of(address: &str) -> Option<u16> {
     (host_is_legal && digits).then(|| port.parse().ok())?
 }
 
-/// Kafka's own rule for topic names (org.apache.kafka.common.internals.Topic).
+/// Kafka's own rule for topic names (org.apache.kafka.common.internals.Topic), which allows 249 characters;
+/// the topic for dead letters has four more.
 fn topic(given: &Given) -> Result<String, String> {
     let topic = text(given)?;
-    if is_word(&topic, 249) && topic != "." && topic != ".." {
+    if is_word(&topic, 245) && topic != "." && topic != ".." {
         return Ok(topic);
     }
     Err(format!(
-        "must be 1 to 249 letters, digits, '.', '_' or '-', and not '.' or '..'; not {}",
+        "must be 1 to 245 letters, digits, '.', '_' or '-', and not '.' or '..'; not {}",
         quoted(&topic)
     ))
 }
