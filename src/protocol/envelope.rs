@@ -21,7 +21,7 @@ const NO_TIMESTAMP: i64 = -1;
 /// What is around a record's own bytes in an envelope.
 const HEAD_BYTES: usize = 1 + 8;
 
-/// The size of the envelope that [`write`] writes.
+/// The size of the envelope that [`write()`] writes.
 #[inline]
 pub fn len(content: &Content<'_>) -> usize {
     HEAD_BYTES.saturating_add(content.written_len())
