@@ -210,6 +210,11 @@ impl Puller {
         self.live.as_ref().is_some_and(|live| live.marked.is_some())
     }
 
+    /// Whether more was polled than was given: the next message needs no fetch.
+    pub fn has_polled(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| live.following().is_some())
+    }
+
     /// Commits what is marked, and waits until Kafka has it.
     ///
     /// # Errors
@@ -387,18 +392,25 @@ impl Live {
 
     /// Moves on to the next message of what was polled; false when that is used up.
     fn advance(&mut self) -> bool {
-        let Some(polled) = &self.polled else { return false };
+        let Some((at, place)) = self.following() else {
+            (self.polled, self.at) = (None, None);
+            return false;
+        };
+        (self.at, self.given) = (Some(at), Some(place));
+        true
+    }
+
+    /// The next message of what was polled: which message of which set it is, and its place.
+    fn following(&self) -> Option<((usize, usize), Place)> {
+        let polled = self.polled.as_ref()?;
         let (mut set, mut message) = self.at.map_or((0, 0), |(set, message)| (set, message + 1));
         for found in polled.iter().skip(set) {
             if let Some(next) = found.messages().get(message) {
-                self.at = Some((set, message));
-                self.given = Some((found.partition(), next.offset));
-                return true;
+                return Some(((set, message), (found.partition(), next.offset)));
             }
             (set, message) = (set + 1, 0);
         }
-        (self.polled, self.at) = (None, None);
-        false
+        None
     }
 
     /// The message that [`Live::advance`] moved to.

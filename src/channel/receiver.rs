@@ -1,11 +1,14 @@
-//! The receiver: hands each message to a handler and commits it before the next.
+//! The receiver: hands each message to a handler and commits it before the next, or all that was polled together
+//! before the next poll.
+
+use std::time::{Duration, Instant};
 
 use super::handler::Handler;
 use super::puller::Puller;
 use super::running::Running;
 use super::worker::{Worked, Worker};
 use crate::adapter::Endpoint;
-use crate::config::Settings;
+use crate::config::{Commit, Settings};
 use crate::error::Result;
 use crate::stop::Stop;
 
@@ -39,22 +42,43 @@ impl Receiver {
     }
 }
 
-/// Pulls messages one by one and commits each when it is handled, until stop is asked.
+/// Pulls messages one by one until stop is asked, and commits as `consumer.commit` says: each when it is
+/// handled, or all that was polled together, at least each quarter of `max_processing_ms`, as a consumer is
+/// heard of by its commits.
 ///
 /// # Errors
-/// When the handler is of no more use.
+/// When the handler is of no more use, after a commit of what was handled before.
 pub fn receive(puller: &mut Puller, worker: &mut Worker<impl Handler>) -> Result<()> {
     if puller.join() {
         worker.joined()?;
     }
     let wait = puller.settings().fetch_max_wait();
-    while !puller.stop().is_asked() {
-        let Some(received) = puller.next(wait) else { continue };
-        if worker.work(&received)? == Worked::Left {
-            puller.give_back();
-        } else if let Err(error) = puller.commit() {
-            log::warn!("{error}; it may come again");
+    let interval = match puller.settings().commit {
+        Commit::Message => Duration::ZERO,
+        Commit::Poll => puller.settings().max_processing() / 4,
+    };
+    let mut committed = Instant::now();
+    let outcome = loop {
+        if puller.stop().is_asked() {
+            break Ok(());
         }
+        let Some(received) = puller.next(wait) else { continue };
+        match worker.work(&received) {
+            Ok(Worked::Done) => puller.mark(),
+            Ok(Worked::Left) => puller.give_back(),
+            Err(error) => break Err(error),
+        }
+        if committed.elapsed() >= interval || !puller.has_polled() {
+            commit(puller);
+            committed = Instant::now();
+        }
+    };
+    commit(puller);
+    outcome
+}
+
+fn commit(puller: &mut Puller) {
+    if let Err(error) = puller.commit_marked() {
+        log::warn!("{error}; it may come again");
     }
-    Ok(())
 }

@@ -160,6 +160,8 @@ pub enum AutoOffsetReset {
 pub enum Commit {
     /// After each message, waiting for Kafka's answer.
     Message,
+    /// Once for all that was polled together.
+    Poll,
 }
 
 /// `[adapter]`: the adapter as a program of its own.
