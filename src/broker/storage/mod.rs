@@ -39,6 +39,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 
 use self::fault::{Fault, guarded};
@@ -173,7 +175,7 @@ impl Store {
         upkeep_every: Option<Duration>,
     ) -> Result<Store, OpenError> {
         let Opened { database, ledger, state } = opened;
-        let cluster_id = base64(&ledger.meta.cluster_id).into();
+        let cluster_id = URL_SAFE_NO_PAD.encode(ledger.meta.cluster_id).into();
         let shared = Arc::new(Shared::new(file, cluster_id, database, state));
         let writer = Writer { shared: shared.clone(), ledger, retention, clock, upkeep_every };
         let writer = std::thread::Builder::new()
@@ -448,18 +450,4 @@ fn check(append: Append) -> Result<Batch, ErrorCode> {
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// URL-safe base64 (RFC 4648) without padding.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut text = String::new();
-    for three in bytes.chunks(3) {
-        let bits =
-            three.iter().fold(0, |bits, byte| bits << 8 | usize::from(*byte)) << (8 * (3 - three.len()));
-        for digit in 0..=three.len() {
-            text.push(char::from(DIGITS[bits >> (18 - 6 * digit) & 63]));
-        }
-    }
-    text
 }
