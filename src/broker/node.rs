@@ -76,7 +76,7 @@ impl Node {
     /// Room for one batch that is unpacked: a small one may hold very much, so only so many are unpacked at once as
     /// there is memory for. `None` if there is none in time, or nobody waits for it.
     pub fn room_to_unpack(&self, caller: &Caller<'_>) -> Option<Room<'_>> {
-        self.unpacking.take(records::MAX_UNPACKED_BYTES, Instant::now() + TURN, &|| !(caller.gone)())
+        in_turn(&self.unpacking, records::MAX_UNPACKED_BYTES, caller)
     }
 
     /// Room for a request of `bytes` without records, whose elements are far larger in memory than on the wire; it may
@@ -86,8 +86,7 @@ impl Node {
         if bytes <= SMALL {
             return Some(None);
         }
-        let bytes = bytes.saturating_mul(DECODED_TIMES);
-        self.decoded.take(bytes, Instant::now() + TURN, &|| !(caller.gone)()).map(Some)
+        in_turn(&self.decoded, bytes.saturating_mul(DECODED_TIMES), caller).map(Some)
     }
 
     /// Room for an answer of `bytes` that holds no records, as long as its client takes to read it; nothing is
@@ -96,6 +95,11 @@ impl Node {
         if bytes <= SMALL {
             return Some(None);
         }
-        self.descriptions.take(bytes, Instant::now() + TURN, &|| !(caller.gone)()).map(Some)
+        in_turn(&self.descriptions, bytes, caller).map(Some)
     }
+}
+
+/// Room as soon as it is the caller's turn; `None` if that does not come in time, or nobody waits for it.
+fn in_turn<'b>(budget: &'b Budget, bytes: usize, caller: &Caller<'_>) -> Option<Room<'b>> {
+    budget.take(bytes, Instant::now() + TURN, &|| !(caller.gone)())
 }

@@ -265,6 +265,20 @@ impl Group {
         if self.members.contains_key(member_id) { Ok(()) } else { Err(ErrorCode::UNKNOWN_MEMBER_ID) }
     }
 
+    /// [`Group::validate`] for a request of one generation.
+    ///
+    /// # Errors
+    /// Those of [`Group::validate`]; ILLEGAL_GENERATION for another generation than today's.
+    pub(super) fn validate_in(
+        &self,
+        generation: i32,
+        member_id: &str,
+        instance: Option<&str>,
+    ) -> Result<(), ErrorCode> {
+        self.validate(member_id, instance)?;
+        if generation == self.generation { Ok(()) } else { Err(ErrorCode::ILLEGAL_GENERATION) }
+    }
+
     /// Whether all members could do with one of these protocols.
     pub(super) fn supports(&self, protocol_type: &str, protocols: &[Protocol]) -> bool {
         if protocol_type.is_empty() || protocols.is_empty() {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::group::{Group, JoinAnswer, PendingMember, Save, State, Step, SyncAnswer};
-use super::limits::{GRACE, MAX_MEMBERS};
+use super::limits::MAX_MEMBERS;
 use super::member::{Link, Member, Protocol, Ticket};
 use crate::protocol::error_code::ErrorCode;
 
@@ -207,7 +207,7 @@ impl Group {
         for member in self.members.values_mut().filter(|member| member.joining == Some(ticket)) {
             member.joining = None;
             member.expires = now + member.session_timeout;
-            member.link = if member.instance.is_none() { Link::Lost(now + GRACE) } else { Link::Unknown };
+            member.lose(now);
         }
     }
 }

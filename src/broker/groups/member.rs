@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::limits::GRACE;
+
 /// A request that waits for its answer; no two of one group have the same number.
 pub type Ticket = u64;
 
@@ -70,6 +72,11 @@ impl Member {
             self.link = Link::Connected(connection);
         }
         self.stay(now);
+    }
+
+    /// Its connection is gone: a dynamic member has a moment to come back, a static one its session.
+    pub fn lose(&mut self, now: Instant) {
+        self.link = if self.instance.is_none() { Link::Lost(now + GRACE) } else { Link::Unknown };
     }
 
     fn stay(&mut self, now: Instant) {

@@ -29,10 +29,7 @@ impl Group {
         connection: u64,
         now: Instant,
     ) -> Result<(), ErrorCode> {
-        self.validate(&who.member_id, who.instance.as_deref())?;
-        if generation != self.generation {
-            return Err(ErrorCode::ILLEGAL_GENERATION);
-        }
+        self.validate_in(generation, &who.member_id, who.instance.as_deref())?;
         let member = self.members.get_mut(&who.member_id).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
         member.hear(connection, now);
         match self.state {
@@ -71,10 +68,7 @@ impl Group {
             self.idle_since = now;
             return Ok(());
         }
-        self.validate(&who.member_id, who.instance.as_deref())?;
-        if generation != self.generation {
-            return Err(ErrorCode::ILLEGAL_GENERATION);
-        }
+        self.validate_in(generation, &who.member_id, who.instance.as_deref())?;
         if !matches!(self.state, State::Stable | State::PreparingRebalance) {
             return Err(ErrorCode::REBALANCE_IN_PROGRESS);
         }
@@ -108,7 +102,7 @@ impl Group {
     pub fn connection_closed(&mut self, connection: u64, now: Instant) -> bool {
         let mut lost = false;
         for member in self.members.values_mut().filter(|m| m.link == Link::Connected(connection)) {
-            member.link = if member.instance.is_none() { Link::Lost(now + GRACE) } else { Link::Unknown };
+            member.lose(now);
             lost = true;
         }
         for pending in self.pending.values_mut().filter(|p| p.link == Link::Connected(connection)) {

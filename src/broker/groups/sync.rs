@@ -7,8 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::group::{Group, Save, State, Step, SyncAnswer};
-use super::limits::GRACE;
-use super::member::{Link, Ticket};
+use super::member::Ticket;
 use crate::protocol::error_code::ErrorCode;
 
 /// A request for a member's assignment.
@@ -56,10 +55,7 @@ impl Group {
 
     fn check_sync(&self, sync: &Sync) -> Result<(), ErrorCode> {
         let differs = |given: &Option<Arc<str>>, ours: &Option<Arc<str>>| given.is_some() && given != ours;
-        self.validate(&sync.member_id, sync.instance.as_deref())?;
-        if sync.generation != self.generation {
-            return Err(ErrorCode::ILLEGAL_GENERATION);
-        }
+        self.validate_in(sync.generation, &sync.member_id, sync.instance.as_deref())?;
         if differs(&sync.protocol_type, &self.protocol_type) || differs(&sync.protocol, &self.protocol) {
             return Err(ErrorCode::INCONSISTENT_GROUP_PROTOCOL);
         }
@@ -125,7 +121,7 @@ impl Group {
         for member in self.members.values_mut().filter(|member| member.syncing == Some(ticket)) {
             member.syncing = None;
             member.expires = now + member.session_timeout;
-            member.link = if member.instance.is_none() { Link::Lost(now + GRACE) } else { Link::Unknown };
+            member.lose(now);
         }
     }
 }

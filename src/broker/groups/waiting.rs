@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use super::group::{Group, JoinAnswer, Step, SyncAnswer};
 use super::join::Join;
 use super::limits::{MAX_BYTES, MAX_MEMBER_BYTES, MAX_TEXT, SESSION_TIMEOUTS, SLICE};
-use super::member::protocols_bytes;
+use super::member::{Ticket, protocols_bytes};
 use super::presence::Identity;
 use super::sync::Sync;
-use super::{Groups, Shared, Slot};
+use super::{Acted, Groups, Shared, Slot};
 use crate::broker::caller::Caller;
 use crate::net::lock;
 use crate::net::own;
@@ -29,16 +29,7 @@ impl Groups {
             let Some(acted) = self.shared.act(group, create, |group, now| group.join(join, now))? else {
                 return Err(ErrorCode::UNKNOWN_MEMBER_ID);
             };
-            let stored = self.shared.finish(&acted.slot, acted.saving);
-            match acted.result {
-                Step::Done(answer) => stored.map(|()| answer),
-                Step::Wait(ticket) => self.shared.wait(
-                    &acted.slot,
-                    caller,
-                    |group| group.take_joined(ticket),
-                    |group, now| group.withdraw_join(ticket, now),
-                ),
-            }
+            self.shared.answered(acted, caller, Group::take_joined, Group::withdraw_join)
         });
         answer.unwrap_or_else(|code| JoinAnswer::refused(code, &member_id))
     }
@@ -49,16 +40,7 @@ impl Groups {
             let Some(acted) = self.shared.act(group, false, |group, now| group.sync(sync, now))? else {
                 return Err(ErrorCode::UNKNOWN_MEMBER_ID);
             };
-            let stored = self.shared.finish(&acted.slot, acted.saving);
-            match acted.result {
-                Step::Done(answer) => stored.map(|()| answer),
-                Step::Wait(ticket) => self.shared.wait(
-                    &acted.slot,
-                    caller,
-                    |group| group.take_synced(ticket),
-                    |group, now| group.withdraw_sync(ticket, now),
-                ),
-            }
+            self.shared.answered(acted, caller, Group::take_synced, Group::withdraw_sync)
         });
         answer.unwrap_or_else(SyncAnswer::refused)
     }
@@ -141,6 +123,29 @@ impl Shared {
             Err(ErrorCode::GROUP_MAX_SIZE_REACHED)
         } else {
             Ok(())
+        }
+    }
+
+    /// The answer of a step: at once when what it changed is stored, or awaited.
+    ///
+    /// # Errors
+    /// Those of [`Shared::finish`] and [`Shared::wait`].
+    fn answered<T>(
+        &self,
+        acted: Acted<Step<T>>,
+        caller: &Caller<'_>,
+        take: fn(&mut Group, Ticket) -> Option<T>,
+        withdraw: fn(&mut Group, Ticket, Instant),
+    ) -> Result<T, ErrorCode> {
+        let stored = self.finish(&acted.slot, acted.saving);
+        match acted.result {
+            Step::Done(answer) => stored.map(|()| answer),
+            Step::Wait(ticket) => self.wait(
+                &acted.slot,
+                caller,
+                |group| take(group, ticket),
+                |group, now| withdraw(group, ticket, now),
+            ),
         }
     }
 
