@@ -49,28 +49,45 @@ impl Receiver {
 /// # Errors
 /// When the handler is of no more use, after a commit of what was handled before.
 pub fn receive(puller: &mut Puller, worker: &mut Worker<impl Handler>) -> Result<()> {
-    if puller.join() {
-        worker.joined()?;
-    }
-    let wait = puller.settings().fetch_max_wait();
     let interval = match puller.settings().commit {
         Commit::Message => Duration::ZERO,
         Commit::Poll => puller.settings().max_processing() / 4,
     };
-    let mut committed = Instant::now();
+    work(puller, worker, interval, |puller| !puller.has_polled())
+}
+
+/// Has messages handled until stop is asked; commits what is handled each `interval`, when it is `due` after a
+/// message, and at the end.
+///
+/// # Errors
+/// When the handler is of no more use.
+pub(super) fn work(
+    puller: &mut Puller,
+    worker: &mut Worker<impl Handler>,
+    interval: Duration,
+    due: impl Fn(&Puller) -> bool,
+) -> Result<()> {
+    if puller.join() {
+        worker.joined()?;
+    }
+    let wait = puller.settings().fetch_max_wait();
+    let mut next_commit = Instant::now() + interval;
     let outcome = loop {
         if puller.stop().is_asked() {
             break Ok(());
         }
-        let Some(received) = puller.next(wait) else { continue };
-        match worker.work(&received) {
-            Ok(Worked::Done) => puller.mark(),
-            Ok(Worked::Left) => puller.give_back(),
-            Err(error) => break Err(error),
+        let left = next_commit.saturating_duration_since(Instant::now());
+        let received = puller.next(if puller.has_marked() { wait.min(left) } else { wait });
+        let came = received.is_some();
+        match received.map(|received| worker.work(&received)) {
+            Some(Ok(Worked::Done)) => puller.mark(),
+            Some(Ok(Worked::Left)) => puller.give_back(),
+            Some(Err(error)) => break Err(error),
+            None => {}
         }
-        if committed.elapsed() >= interval || !puller.has_polled() {
+        if Instant::now() >= next_commit || came && due(puller) {
             commit(puller);
-            committed = Instant::now();
+            next_commit = Instant::now() + interval;
         }
     };
     commit(puller);
@@ -79,6 +96,6 @@ pub fn receive(puller: &mut Puller, worker: &mut Worker<impl Handler>) -> Result
 
 fn commit(puller: &mut Puller) {
     if let Err(error) = puller.commit_marked() {
-        log::warn!("{error}; it may come again");
+        log::warn!("{error}; what was handled since the commit before may come again");
     }
 }
