@@ -1,13 +1,13 @@
-//! An answer of ours: a status, a JSON body, and the few headers that a status asks for.
+//! An answer of ours: a status, the few headers that it needs, and a body.
 //!
-//! Header values are constants of this program. What a client sent can only come back inside a body.
+//! Header values are words of this program. What a client sent can only come back inside a body.
+
+use std::borrow::Cow;
 
 /// The header lines of a JSON answer.
 const JSON: &str = "Content-Type: application/json\r\n";
-/// The same for an answer that asks the client to come back in a second.
-const JSON_RETRY: &str = "Content-Type: application/json\r\nRetry-After: 1\r\n";
-/// The same for a method that a path does not have, where it has `POST` alone.
-const JSON_ALLOW_POST: &str = "Content-Type: application/json\r\nAllow: POST\r\n";
+/// The line that asks the client to come back in a second.
+const RETRY: &str = "Retry-After: 1\r\n";
 
 /// A whole answer, before it has been put into HTTP's form.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     /// Whole header lines, each with its CRLF; without `Date`, `Connection` and `Content-Length`, which the
     /// door adds.
-    pub(crate) headers: &'static str,
+    pub(crate) headers: Cow<'static, str>,
     /// The body.
     pub(crate) body: Vec<u8>,
 }
@@ -24,21 +24,37 @@ pub(crate) struct Answer {
 impl Answer {
     /// A JSON answer with a body that is JSON already.
     pub(crate) fn json(status: u16, body: Vec<u8>) -> Answer {
-        Answer { status, headers: JSON, body }
+        Answer { status, headers: JSON.into(), body }
     }
 
-    /// An error: `{"error":{"code":…,"message":…}}`. A 503 carries `Retry-After`.
+    /// An error in the one form that all have: `{"error":{"code":…,"message":…},"error_code":…,"message":…}`.
+    /// A 503 carries `Retry-After`.
     ///
-    /// `code` is a word that programs compare, `message` one sentence for a person.
+    /// `code` is a word that programs compare, `message` one sentence for a person; beside them stand the
+    /// same sentence and the status, where clients of a Kafka REST proxy (v2) look for them.
     pub(crate) fn error(status: u16, code: &str, message: &str) -> Answer {
-        let body = serde_json::json!({"error": {"code": code, "message": message}}).to_string().into_bytes();
-        Answer { status, headers: if status == 503 { JSON_RETRY } else { JSON }, body }
+        Answer::error_numbered(status, u32::from(status), code, message)
     }
 
-    /// The answer to a method that a path does not have; the path has `POST`.
-    pub(crate) fn only_post() -> Answer {
-        let message = "This path takes POST alone.";
-        Answer { headers: JSON_ALLOW_POST, ..Answer::error(405, "method_not_allowed", message) }
+    /// As [`Answer::error`], with a number of its own where the REST proxies' is not the status.
+    pub(crate) fn error_numbered(status: u16, number: u32, code: &str, message: &str) -> Answer {
+        let error = serde_json::json!({
+            "error": {"code": code, "message": message}, "error_code": number, "message": message,
+        });
+        let answer = Answer::json(status, error.to_string().into_bytes());
+        if status == 503 { answer.with(RETRY) } else { answer }
+    }
+
+    /// The answer to a method that a path does not have; `allowed` are those that it has.
+    pub(crate) fn method_not_allowed(allowed: &str) -> Answer {
+        let message = format!("This path takes {allowed} alone.");
+        Answer::error(405, "method_not_allowed", &message).with(&format!("Allow: {allowed}\r\n"))
+    }
+
+    /// The answer with a further header line, which ends in CRLF and holds nothing that a client sent.
+    pub(crate) fn with(mut self, line: &str) -> Answer {
+        self.headers.to_mut().push_str(line);
+        self
     }
 }
 

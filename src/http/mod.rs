@@ -42,6 +42,12 @@ impl Submit for Sender {
     }
 }
 
+/// What stands behind the endpoint.
+pub struct Backing {
+    /// Takes what is posted to `/enviar`.
+    pub channel: Box<dyn Submit>,
+}
+
 /// The running endpoint. Dropped without [`HttpServer::stop`], it ends at once.
 pub struct HttpServer {
     door: Door,
@@ -49,17 +55,17 @@ pub struct HttpServer {
 }
 
 impl HttpServer {
-    /// Starts the endpoint at `settings.listen`; it hands messages to `channel`.
+    /// Starts the endpoint at `settings.listen`.
     ///
     /// # Errors
     /// The address is not one, or is taken; there is no place for the private socket; the system has no
     /// descriptor or thread left.
-    pub fn start(settings: &ProducerApiSettings, channel: impl Submit) -> Result<HttpServer> {
+    pub fn start(settings: &ProducerApiSettings, backing: Backing) -> Result<HttpServer> {
         let address = resolve(&settings.listen)?;
         let (mailbox, poll) = tickets::mailbox(door::WAKER)
             .map_err(|error| Error::new("the front door cannot be set up").caused_by(error))?;
         let secret = handlers::random_word()?.into();
-        let routes = Routes::new(secret, mailbox.clone(), Box::new(channel), settings.answer_timeout());
+        let routes = Routes::new(secret, mailbox.clone(), backing, settings.answer_timeout());
         let handlers = Handlers::start(routes)?;
         let door =
             Door::open(address, limits(settings), handlers.entrance(), mailbox, poll).map_err(|error| {

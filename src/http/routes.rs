@@ -9,7 +9,7 @@ use super::answer::Answer;
 use super::door::DOOR_HEADER;
 use super::enviar;
 use super::tickets::{Mailbox, Ticket, Visit};
-use super::{Submit, query};
+use super::{Backing, query};
 
 /// How a request is answered.
 pub(super) enum Reply {
@@ -19,24 +19,48 @@ pub(super) enum Reply {
     Later,
 }
 
+/// What the endpoint has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Route {
+    /// `/enviar`
+    Enviar,
+}
+
+impl Route {
+    /// What is at a path.
+    fn at(path: &str) -> Option<Route> {
+        match path {
+            "/enviar" => Some(Route::Enviar),
+            _ => None,
+        }
+    }
+
+    /// The methods that it takes, as `Allow` lists them.
+    fn methods(self) -> &'static str {
+        match self {
+            Route::Enviar => "POST",
+        }
+    }
+}
+
 /// What the handlers work with.
 pub(super) struct Routes {
     secret: Arc<str>,
     mailbox: Arc<Mailbox>,
-    channel: Box<dyn Submit>,
+    backing: Backing,
     answer_timeout: Duration,
 }
 
 impl Routes {
-    /// Handlers that answer only those who know `secret`, and hand messages to `channel`, which has
-    /// `answer_timeout` for each.
+    /// Handlers that answer only those who know `secret`, and work with `backing`, which has
+    /// `answer_timeout` for each message.
     pub(super) fn new(
         secret: Arc<str>,
         mailbox: Arc<Mailbox>,
-        channel: Box<dyn Submit>,
+        backing: Backing,
         answer_timeout: Duration,
     ) -> Routes {
-        Routes { secret, mailbox, channel, answer_timeout }
+        Routes { secret, mailbox, backing, answer_timeout }
     }
 
     /// What the door has to know.
@@ -60,16 +84,18 @@ impl Routes {
 
     fn route(&self, request: &mut Request, visit: Visit) -> Reply {
         let (path, query) = query::split(request.url());
-        match (path, request.method()) {
-            ("/enviar", Method::Post) => match query::parameter(query, "key") {
+        let Some(route) = Route::at(path) else {
+            return Reply::Now(Answer::error(404, "not_found", "There is nothing at this path."));
+        };
+        match (route, request.method()) {
+            (Route::Enviar, Method::Post) => match query::parameter(query, "key") {
                 Ok(key) => {
                     let ticket = Ticket::new(&self.mailbox, visit);
-                    enviar::post(request, key, self.channel.as_ref(), self.answer_timeout, ticket)
+                    enviar::post(request, key, self.backing.channel.as_ref(), self.answer_timeout, ticket)
                 }
                 Err(refusal) => Reply::Now(refusal.answer()),
             },
-            ("/enviar", _) => Reply::Now(Answer::only_post()),
-            _ => Reply::Now(Answer::error(404, "not_found", "There is nothing at this path.")),
+            (route, _) => Reply::Now(Answer::method_not_allowed(route.methods())),
         }
     }
 

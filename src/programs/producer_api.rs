@@ -6,7 +6,7 @@ use super::base::Footing;
 use crate::channel::sender::Sender;
 use crate::cli::{Given, Program, ProgramOption};
 use crate::error::Result;
-use crate::http::{ANSWER_GRACE, HttpServer};
+use crate::http::{ANSWER_GRACE, Backing, HttpServer};
 use crate::supervisor::supervised;
 
 /// `producer_api`.
@@ -23,7 +23,7 @@ fn run(given: &Given) -> Result<()> {
     let settings = &given.settings;
     let sender = Sender::start(settings, &settings.kafka.topic, footing.endpoint(), PROGRAM.name);
     let outcome = sender.and_then(|sender| {
-        let server = HttpServer::start(&settings.producer_api, sender.clone());
+        let server = HttpServer::start(&settings.producer_api, Backing { channel: Box::new(sender.clone()) });
         let outcome = server.map(|server| {
             log::info!("listening on http://{}", server.address());
             if given.supervised {

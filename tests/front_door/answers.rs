@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use point_to_point::adapter::{Adapter, AdapterSettings};
 use point_to_point::channel::sender::Sender;
 use point_to_point::config::{ProducerApiSettings, Settings};
-use point_to_point::http::HttpServer;
+use point_to_point::http::{Backing, HttpServer};
 
 use crate::support::{Client, PATIENCE, post, settings, start, until};
 
@@ -178,7 +178,8 @@ fn without_a_broker_every_message_is_answered_as_not_stored() {
     settings.kafka.bootstrap_servers = vec!["127.0.0.1:1".to_owned()];
     let adapter = Adapter::start(AdapterSettings::in_process(&settings)).unwrap();
     let sender = Sender::start(&settings, &settings.kafka.topic, adapter.endpoint(), "test").unwrap();
-    let server = HttpServer::start(&settings.producer_api, sender.clone()).unwrap();
+    let server =
+        HttpServer::start(&settings.producer_api, Backing { channel: Box::new(sender.clone()) }).unwrap();
     let mut clients: Vec<Client> = (0..100).map(|_| Client::connect(server.address())).collect();
     for client in &mut clients {
         client.send(post("", "{\"id\":1}"));

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use point_to_point::channel::sender::{Delivery, Done, Outgoing, SubmitError};
 use point_to_point::config::ProducerApiSettings;
-use point_to_point::http::{HttpServer, Submit};
+use point_to_point::http::{Backing, HttpServer, Submit};
 
 /// Longer than anything here takes; only a failing test waits so long.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -84,7 +84,7 @@ pub fn settings() -> ProducerApiSettings {
 /// A server and its channel.
 pub fn start(settings: &ProducerApiSettings) -> (HttpServer, Channel) {
     let channel = Channel::new();
-    (HttpServer::start(settings, channel.clone()).unwrap(), channel)
+    (HttpServer::start(settings, Backing { channel: Box::new(channel.clone()) }).unwrap(), channel)
 }
 
 /// A connection to the server.

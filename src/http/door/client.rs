@@ -78,6 +78,8 @@ pub(super) struct Whole<'a> {
     pub(super) method: &'a [u8],
     /// Path and query.
     pub(super) target: &'a [u8],
+    /// What the body is said to be; empty if that is not said.
+    pub(super) content_type: &'a [u8],
     /// The body.
     pub(super) body: &'a [u8],
     /// Who sent it.
@@ -324,7 +326,9 @@ impl Client {
         };
         let method = self.input.get(head.method.clone())?;
         let target = self.input.get(head.target.clone())?;
-        Some(Whole { method, target, body, client: &self.address })
+        let content_type =
+            head.content_type.clone().and_then(|place| self.input.get(place)).unwrap_or_default();
+        Some(Whole { method, target, content_type, body, client: &self.address })
     }
 
     /// Forgets the request's bytes: the handlers have them. What was charged stays so until the answer is

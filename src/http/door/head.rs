@@ -16,6 +16,8 @@ const BAD_REQUEST_LINE: Refusal =
 const BARE_LINE_FEED: Refusal =
     Refusal::new(400, "bare_line_feed", "A line of the head ends in a line feed without a carriage return.");
 const BAD_HEADER: Refusal = Refusal::new(400, "bad_header", "A header line is malformed.");
+const BAD_CONTENT_TYPE: Refusal =
+    Refusal::new(400, "bad_content_type", "Content-Type must be given once, in visible ASCII.");
 const BAD_TARGET: Refusal =
     Refusal::new(400, "bad_target", "The request target must be a path and may hold ASCII alone.");
 const BAD_HOST: Refusal =
@@ -64,6 +66,8 @@ pub(super) struct Head {
     pub(super) method: Range<usize>,
     /// Path and query; may be empty, or begin with `?`, if the target was an absolute URI without a path.
     pub(super) target: Range<usize>,
+    /// What the body is said to be, if anything: visible ASCII and spaces.
+    pub(super) content_type: Option<Range<usize>>,
     /// What follows the head.
     pub(super) framing: Framing,
     /// The client waits for `100 Continue` before it sends the body.
@@ -150,6 +154,7 @@ pub(super) fn take(input: &[u8], scan: &mut Scan, max_body: usize) -> Result<Opt
         return Err(BAD_REQUEST_LINE);
     };
     let fields = Fields::read(request.headers)?;
+    let content_type = fields.content_type.map(|value| place_of(value, head, start));
     fields.check_host(minor)?;
     let method_at = start..start + method.len();
     let target_at = path_and_query(method, target, method_at.end + 1)?;
@@ -158,10 +163,17 @@ pub(super) fn take(input: &[u8], scan: &mut Scan, max_body: usize) -> Result<Opt
         length,
         method: method_at,
         target: target_at,
+        content_type,
         framing,
         expects_continue: fields.expects_continue && minor == 1,
         close: fields.close || minor == 0,
     }))
+}
+
+/// Where a part of `head` is in the input, in which the head begins at `start`.
+fn place_of(part: &[u8], head: &[u8], start: usize) -> Range<usize> {
+    let at = start + (part.as_ptr() as usize).saturating_sub(head.as_ptr() as usize);
+    at..at + part.len()
 }
 
 /// Whether the target of a whole head is too long.
@@ -214,17 +226,18 @@ fn path_and_query(method: &str, target: &str, at: usize) -> Result<Range<usize>,
 
 /// What the headers say, as far as the door cares.
 #[derive(Default)]
-struct Fields {
+struct Fields<'a> {
     hosts: usize,
     bad_host: bool,
+    content_type: Option<&'a [u8]>,
     length: Option<usize>,
     chunked: bool,
     expects_continue: bool,
     close: bool,
 }
 
-impl Fields {
-    fn read(headers: &[Header<'_>]) -> Result<Fields, Refusal> {
+impl<'a> Fields<'a> {
+    fn read(headers: &[Header<'a>]) -> Result<Fields<'a>, Refusal> {
         let mut fields = Fields::default();
         for header in headers {
             let is = |name: &str| header.name.eq_ignore_ascii_case(name);
@@ -242,6 +255,12 @@ impl Fields {
                 }
                 10 if is("connection") => {
                     fields.close |= words(value).any(|word| word.eq_ignore_ascii_case(b"close"));
+                }
+                12 if is("content-type") => {
+                    let readable = value.iter().all(|b| matches!(b, b' '..=b'~'));
+                    if !readable || fields.content_type.replace(value).is_some() {
+                        return Err(BAD_CONTENT_TYPE);
+                    }
                 }
                 14 if is("content-length") => fields.take_length(value)?,
                 16 if is("content-encoding") && !value.eq_ignore_ascii_case(b"identity") => {
@@ -322,6 +341,19 @@ mod tests {
             assert_eq!(take(&input[..end], &mut scan, LIMIT), Ok(None), "at {end}");
         }
         assert_eq!(take(&input[..whole.length], &mut scan, LIMIT), Ok(Some(whole)));
+    }
+
+    #[test]
+    fn the_content_type_is_found() {
+        let input =
+            b"\r\nPOST / HTTP/1.1\r\nContent-Type:  text/x;\ty=z \r\nHost: x\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(parse(input).unwrap_err().code, "bad_content_type", "a tab is not visible");
+        let input =
+            b"\r\nPOST / HTTP/1.1\r\nContent-Type:  text/x; y=z \r\nHost: x\r\nContent-Length: 0\r\n\r\n";
+        let head = parse(input).unwrap().unwrap();
+        assert_eq!(&input[head.content_type.unwrap()], b"text/x; y=z");
+        let twice = "GET / HTTP/1.1\r\nHost: x\r\nContent-Type: a/b\r\nContent-Type: a/b\r\n\r\n";
+        assert_eq!(status(twice), 400);
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl Upstream {
         let mut stream = UnixStream::connect(&self.path)?;
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
         let mut link = Link::new(stream, now);
-        let proof = Whole { method: b"HEAD", target: b"/", body: &[], client: "-" };
+        let proof = Whole { method: b"HEAD", target: b"/", content_type: b"", body: &[], client: "-" };
         link.push(None, true, &self.secret, &proof);
         self.link = Some(link);
         Ok(())
@@ -228,6 +228,8 @@ impl Link {
             decimal(turn as usize, turn_digits),
             b" ",
             request.client.as_bytes(),
+            if request.content_type.is_empty() { b"" } else { b"\r\nContent-Type: " },
+            request.content_type,
             b"\r\nContent-Length: ",
             decimal(request.body.len(), length_digits),
             b"\r\n\r\n",
@@ -292,7 +294,8 @@ mod tests {
         let (mut scratch, mut taken) = (vec![0; 40_000], 0);
         for turn in 0..1000 {
             if link.out.len() < UPSTREAM_OUT_BYTES {
-                let request = Whole { method: b"POST", target: b"/", body: &body, client: "-" };
+                let request =
+                    Whole { method: b"POST", target: b"/", content_type: b"", body: &body, client: "-" };
                 link.push(Some(Visit { slot: 0, turn }), false, "secret", &request);
             }
             link.flush().unwrap();
