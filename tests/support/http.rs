@@ -2,7 +2,7 @@
 //! server really sent, and can tell an answer from a broken connection.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// An answer, whole.
@@ -55,6 +55,16 @@ impl Connection {
         self.answer()
     }
 
+    /// Sends bytes as they are; that the server may have closed already is no failure.
+    pub fn send(&mut self, bytes: &[u8]) {
+        let _closed = self.stream.get_mut().write_all(bytes);
+    }
+
+    /// Sends nothing more.
+    pub fn half_close(&mut self) {
+        let _closed = self.stream.get_mut().shutdown(Shutdown::Write);
+    }
+
     fn line(&mut self) -> io::Result<String> {
         let mut line = String::new();
         if self.stream.read_line(&mut line)? == 0 {
@@ -63,7 +73,11 @@ impl Connection {
         Ok(line.trim_end().to_owned())
     }
 
-    fn answer(&mut self) -> io::Result<Answer> {
+    /// The next answer.
+    ///
+    /// # Errors
+    /// The connection broke before it was whole.
+    pub fn answer(&mut self) -> io::Result<Answer> {
         let first = self.line()?;
         let status = first.split(' ').nth(1).and_then(|word| word.parse().ok());
         let status = status.ok_or_else(|| io::Error::other(format!("no status line: {first:?}")))?;

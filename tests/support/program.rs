@@ -124,6 +124,14 @@ impl Start {
         self
     }
 
+    /// By a shell that does something first, like setting a limit: `exec "$@"` stands for the program.
+    pub fn by(mut self, script: &str) -> Start {
+        let own = std::mem::replace(&mut self.command, Command::new("sh"));
+        self.command.args(["-c", script, "sh"]).arg(own.get_program()).args(own.get_args());
+        own.get_current_dir().into_iter().for_each(|folder| _ = self.command.current_dir(folder));
+        self
+    }
+
     /// Which cluster it works with.
     pub fn on(self, kafka: &Kafka) -> Start {
         self.set("kafka.bootstrap_servers", &kafka.bootstrap())
