@@ -4,7 +4,7 @@
 //! - [`puller`]: one of the group's Competing Consumers, whose messages are asked for one by one; on it
 //!   [`receiver`], which commits each message after it was handled, and [`push`](push::push), which commits
 //!   at intervals
-//! - [`handler`]: what is done with a message: [`print`] it, or run a [`command`]; [`worker`]: tries that
+//! - [`handler`]: what is done with a message: [`mod@print`] it, or run a [`command`]; [`worker`]: tries that
 //!   again where it fails, and at last puts the message to the [`dead_letters`]
 
 pub mod command;

@@ -1,4 +1,4 @@
-//! The typed settings of all programs, with their defaults. [`load`] reads them from the file, the
+//! The typed settings of all programs, with their defaults. [`load()`] reads them from the file, the
 //! environment and the command line; `config.toml` in the repository explains every key.
 
 mod keys;

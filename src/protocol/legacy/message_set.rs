@@ -36,7 +36,7 @@ pub fn append(out: &mut Vec<u8>, offset: i64, key: Option<&[u8]>, value: Option<
     });
 }
 
-/// Appends one entry of format 0 without a key, whose value is the [envelope](crate::protocol::envelope) of `content`.
+/// Appends one entry of format 0 without a key, whose value is the [`envelope`] of `content`.
 pub fn append_envelope(out: &mut Vec<u8>, offset: i64, content: &Content<'_>) {
     let length = envelope::len(content);
     append_entry(out, offset, length, |entry| {
