@@ -1,7 +1,7 @@
 #!/bin/sh
 # Everything that decides whether the project is in order, on a fresh machine too:
 #   set-up (compiler, Java, Maven, Kafka's jars, other people's clients) -> formatting -> lints -> no C, no async
-#   runtime -> tests.
+#   runtime -> documentation -> tests.
 # Arguments go to `cargo test`, for example: ./test.sh --test channel
 set -eu
 cd "$(dirname "$0")"
@@ -120,5 +120,7 @@ say "no C, no async runtime"
 check_dependencies
 say "lints"
 cargo clippy --locked --workspace --all-targets -- -D warnings
+say "documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib --document-private-items
 say "tests"
 cargo test --locked --workspace "$@"
