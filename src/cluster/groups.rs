@@ -81,7 +81,10 @@ fn listed_by(cluster: &Cluster, node: i32, deadline: Instant) -> Result<Vec<(Str
 }
 
 /// Tries again on what may pass until `deadline`.
-fn in_time<T>(cluster: &Cluster, deadline: Instant, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
+///
+/// # Errors
+/// What lasts, or the last trouble.
+pub fn in_time<T>(cluster: &Cluster, deadline: Instant, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
     let mut backoff = Backoff::default();
     loop {
         match ask() {

@@ -6,13 +6,17 @@
 //! - [`consumer_pull`], [`consumer_push`]: two other ways to consume
 //! - [`supervise`]: the default program, which runs the others
 //! - [`status`]: what is in the cluster
+//! - [`dead_letters`]: what could not be handled: shown, replayed, discarded
+//! - [`table`]: how both show rows
 
 pub mod adapter;
 pub mod base;
 pub mod consumer;
 pub mod consumer_pull;
 pub mod consumer_push;
+pub mod dead_letters;
 pub mod producer;
 pub mod producer_api;
 pub mod status;
 pub mod supervise;
+pub mod table;

@@ -14,6 +14,7 @@ pub const PROGRAM: Program = Program {
     name: "producer_api",
     about: "Stores what is posted to /enviar in the topic",
     options: &[ProgramOption::Supervised],
+    subcommands: &[],
     run,
 };
 

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::base::Base;
+use super::{consumer, dead_letters, producer_api, status};
 use crate::adapter::AdapterSettings;
 use crate::channel::running::BUSY_GRACE;
 use crate::cli::{Given, Program};
@@ -24,6 +25,12 @@ pub const PROGRAM: Program = Program {
     name: "point-to-point",
     about: "The whole channel: the HTTP endpoint and two consumers, on the embedded broker unless another is named",
     options: &[],
+    subcommands: &[
+        consumer::named("consumer"),
+        producer_api::PROGRAM,
+        status::PROGRAM,
+        dead_letters::PROGRAM,
+    ],
     run,
 };
 
