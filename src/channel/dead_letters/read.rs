@@ -114,7 +114,10 @@ impl Reader {
             let error = match self.fetch(partition, position, deadline) {
                 Ok(fetched) => match self.take(index, &fetched, deadline) {
                     Ok(true) => continue,
-                    Ok(false) => Error::refused("no records came", ErrorCode::OFFSET_NOT_AVAILABLE),
+                    Ok(false) => Error::refused(
+                        format!("offset {position} did not come"),
+                        ErrorCode::OFFSET_NOT_AVAILABLE,
+                    ),
                     Err(error) => error,
                 },
                 Err(error) => error,
@@ -149,13 +152,15 @@ impl Reader {
         fetched.ok_or_else(|| Error::refused(what(), ErrorCode::UNKNOWN_SERVER_ERROR))
     }
 
-    /// Takes what was fetched; false if that was nothing.
+    /// Takes what was fetched; false if that does not go beyond what was read.
     fn take(&mut self, index: usize, fetched: &Fetched, deadline: Instant) -> Result<bool> {
         let Some(stream) = self.streams.get_mut(index) else { return Ok(false) };
         match fetched.error {
             ErrorCode::NONE => {
+                let before = stream.position;
                 stream.fetched = Some(Batches::new(&fetched.records));
-                Ok(!fetched.records.is_empty())
+                stream.unpack()?;
+                Ok(stream.position > before)
             }
             // What was there is too old by now.
             ErrorCode::OFFSET_OUT_OF_RANGE => {
@@ -200,7 +205,6 @@ impl Stream {
             Error::refused(format!("partition {partition} of the dead letters"), ErrorCode::CORRUPT_MESSAGE)
         };
         let Some(mut batches) = self.fetched.take() else { return Ok(false) };
-        let before = self.position;
         while let Some(batch) = batches.next() {
             let batch = batch.map_err(damaged)?;
             let last = batch.header.last_offset();
@@ -215,10 +219,6 @@ impl Stream {
                 self.fetched = Some(batches);
                 return Ok(true);
             }
-        }
-        if self.position == before {
-            let what = format!("half a batch of partition {partition} came");
-            return Err(Error::refused(what, ErrorCode::CORRUPT_MESSAGE));
         }
         Ok(false)
     }
