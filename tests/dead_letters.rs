@@ -27,6 +27,8 @@ run_on! {
         a_replay_that_is_stopped_leaves_the_rest_and_the_next_one_repeats_nothing,
         a_replay_outlasts_an_outage,
         of_two_replays_one_is_refused,
+        a_frozen_replay_settles_nothing_when_it_thaws,
+        what_cannot_go_back_is_told_and_stays,
         what_is_discarded_goes_nowhere,
         more_settled_out_of_order_than_fits_is_refused_and_nothing_is_lost,
         what_is_gone_or_no_letter_is_stepped_over,
@@ -41,6 +43,8 @@ run_on! {
         a_replay_that_is_stopped_leaves_the_rest_and_the_next_one_repeats_nothing,
         a_replay_outlasts_an_outage,
         of_two_replays_one_is_refused,
+        a_frozen_replay_settles_nothing_when_it_thaws,
+        what_cannot_go_back_is_told_and_stays,
         what_is_discarded_goes_nowhere,
         more_settled_out_of_order_than_fits_is_refused_and_nothing_is_lost,
         without_dead_letters_there_is_nothing_to_do,
@@ -390,6 +394,54 @@ fn of_two_replays_one_is_refused(version: &'static str) {
     let first = Ended::of(first);
     assert_eq!((first.code, first.last()), (Some(0), "replayed 4000, failed 0, left 0"), "{:?}", first.log);
     assert_eq!(scene.check_copies(2, EACH), 0);
+}
+
+fn a_frozen_replay_settles_nothing_when_it_thaws(version: &'static str) {
+    const EACH: usize = 2_000;
+    let scene = Scene::with_letters(Kafka::shared(version), 1, EACH);
+    let mut frozen = scene.start(&["replay"]).held().start();
+    // A full pipe stops it between two batches.
+    let (mut before, mut looks) = (0, 0);
+    eventually("it stands still", PATIENCE, || {
+        let settled = scene.settled().get(&0).copied().unwrap_or(0);
+        looks = if settled > 0 && before == settled { looks + 1 } else { 0 };
+        before = settled;
+        (looks > 5).then_some(())
+    });
+    frozen.signal("STOP");
+    let next = scene.run(&["replay"]);
+    assert!(
+        next.code == Some(0) && next.last().ends_with("failed 0, left 0"),
+        "{:?} {:?}",
+        next.last(),
+        next.log
+    );
+    frozen.signal("CONT");
+    frozen.release();
+    let frozen = Ended::of(frozen);
+    assert_eq!(frozen.code, Some(1));
+    assert!(frozen.complains("another may be settling dead letters by now"), "{:?}", frozen.log);
+    let repeated = scene.check_copies(1, EACH);
+    assert_eq!(repeated, 0, "it sends nothing more");
+}
+
+fn what_cannot_go_back_is_told_and_stays(version: &'static str) {
+    let scene = Scene::with_letters(Kafka::shared(version), 1, 2);
+    let assistant = scene.kafka.assistant();
+    let gone = unique("gone");
+    let header: [Header; 1] = [("kafka_dlt-original-topic".to_owned(), Some(gone.clone().into_bytes()))];
+    assistant.put_with(&scene.dead(), 0, None, Some(b"1"), &header);
+    assistant.put(&scene.dead(), 0, None, Some(b"{\"partition\":0,\"id\":2}"));
+    for done in ["replayed 3, failed 1, left 1", "replayed 0, failed 1, left 1"] {
+        let replay = scene.run(&["replay"]);
+        assert_eq!((replay.code, replay.last()), (Some(1), done));
+        let failed = format!("failed: letter=0:2: there is no topic {gone}");
+        assert!(replay.lines.contains(&failed), "{:?}", replay.lines);
+    }
+    assert_eq!(scene.check_copies(1, 3), 0);
+    assistant.create_topic(&gone, 2, 1, &[]);
+    assert_eq!(scene.run(&["replay"]).code, Some(0));
+    assert_eq!(assistant.read(&gone, false).len(), 1);
 }
 
 fn what_is_discarded_goes_nowhere(version: &'static str) {

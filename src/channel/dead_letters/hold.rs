@@ -161,7 +161,8 @@ impl Hold {
             let again = passes(&trouble) || trouble.code() == Some(ErrorCode::ILLEGAL_GENERATION);
             let over = self.shared.cluster.stopping() || Instant::now() >= deadline;
             if !again || over || lock(&self.shared.state).lost.is_some() {
-                return Err(Error::new("what is settled could not be noted").caused_by(trouble));
+                return Err(Error::new("the last letters are not noted as settled, and may come again")
+                    .caused_by(trouble));
             }
             std::thread::sleep(backoff.wait());
         }

@@ -91,13 +91,13 @@ impl Office {
     }
 
     /// Those that are not settled and fit, up to the end that the topic has now; `None` if there is no topic for
-    /// them. After `deadline` there are none, but an error.
+    /// them. What is not there by `deadline` is an error.
     ///
     /// # Errors
     /// No broker answers in time, or what was noted of them cannot be read.
     pub fn letters(&self, filter: &Filter, deadline: Option<Instant>) -> Result<Option<Letters>> {
         let cluster = self.cluster();
-        let parts = self.parts(&cluster)?;
+        let parts = self.parts(&cluster, deadline)?;
         Ok(parts.map(|parts| Letters {
             reader: self.reader(&cluster, parts, filter, deadline),
             filter: filter.clone(),
@@ -110,7 +110,7 @@ impl Office {
     /// As [`Office::letters`] and [`Letters::next`].
     pub fn newest(&self, count: usize, deadline: Instant) -> Result<Vec<Letter>> {
         let cluster = self.cluster();
-        let Some(parts) = self.parts(&cluster)? else { return Ok(Vec::new()) };
+        let Some(parts) = self.parts(&cluster, Some(deadline))? else { return Ok(Vec::new()) };
         let mut window = i64::try_from(count).unwrap_or(i64::MAX).saturating_mul(2).max(1);
         loop {
             let late = |part: &Part| Part { start: part.start.max(part.end - window), ..part.clone() };
@@ -142,7 +142,7 @@ impl Office {
     /// As [`Office::letters`] and [`Letters::next`].
     pub fn find(&self, name: Name, deadline: Option<Instant>) -> Result<Option<(Letter, bool)>> {
         let cluster = self.cluster();
-        let parts = self.parts(&cluster)?.unwrap_or_default();
+        let parts = self.parts(&cluster, deadline)?.unwrap_or_default();
         let settled =
             parts.iter().any(|part| part.partition == name.partition && part.settled.contains(name.offset));
         let everything = parts.into_iter().map(|part| Part { settled: Settled::default(), ..part }).collect();
@@ -183,13 +183,21 @@ impl Office {
     ///
     /// # Errors
     /// No broker answers in time, or what was noted cannot be read.
-    pub(super) fn parts(&self, cluster: &Arc<Cluster>) -> Result<Option<Vec<Part>>> {
-        let deadline = Instant::now() + FIRST_ANSWER;
+    pub(super) fn parts(
+        &self,
+        cluster: &Arc<Cluster>,
+        deadline: Option<Instant>,
+    ) -> Result<Option<Vec<Part>>> {
+        let within = |patience| {
+            let limit = Instant::now() + patience;
+            deadline.map_or(limit, |deadline| deadline.min(limit))
+        };
+        let deadline = within(FIRST_ANSWER);
         let unreachable = |error| Error::new("no answer about dead letters").caused_by(error);
         let topic = in_time(cluster, deadline, || cluster.topic(&self.topic, cluster.deadline(deadline)));
         let Some(topic) = topic.map_err(unreachable)? else { return Ok(None) };
         let numbers: Vec<i32> = (0..).take(topic.leaders.len()).collect();
-        let deadline = Instant::now() + ALL_ANSWERS;
+        let deadline = within(ALL_ANSWERS);
         let mut coordinator = hold::coordinator(cluster, &self.role(numbers.len()));
         let partitions = Partitions::from([(self.topic.clone(), numbers.clone())]);
         let committed = in_time(cluster, deadline, || {

@@ -1,6 +1,6 @@
 //! Dead letters on their way back to the topic that they came from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -74,8 +74,11 @@ impl Resender {
     pub fn send(&mut self, letters: &[Letter]) -> Vec<Outcome> {
         let mut outcomes: Vec<Option<Outcome>> = vec![None; letters.len()];
         let mut targets: BTreeMap<Target, Vec<usize>> = BTreeMap::new();
+        let mut topics: HashMap<String, Result<i32, Outcome>> = HashMap::new();
         for ((index, letter), outcome) in letters.iter().enumerate().zip(&mut outcomes) {
-            match self.target(letter) {
+            let topic = letter.topic().map_or_else(|| self.source.clone(), |topic| topic.into_owned());
+            let partitions = topics.entry(topic.clone()).or_insert_with(|| self.partitions(&topic));
+            match partitions.clone().map(|count| (topic, partition(letter, count))) {
                 Ok(target) => targets.entry(target).or_default().push(index),
                 Err(failed) => *outcome = Some(failed),
             }
@@ -119,24 +122,25 @@ impl Resender {
         if batches.is_empty() { Vec::new() } else { self.producer.produce(&batches, patience) }
     }
 
-    /// The partition that a letter came from, so that messages with one key stay in order; where the topic has no
-    /// such partition any more, the one of its key.
-    fn target(&self, letter: &Letter) -> Result<Target, Outcome> {
-        let topic = letter.topic().map_or_else(|| self.source.clone(), |topic| topic.into_owned());
+    /// How many partitions a topic has.
+    fn partitions(&self, topic: &str) -> Result<i32, Outcome> {
         let failed = |reason, retry| Outcome::Failed { reason, retry };
         let deadline = Instant::now() + LOOK_UP;
-        let found =
-            cluster::groups::in_time(&self.cluster, deadline, || self.cluster.topic(&topic, deadline));
+        let found = cluster::groups::in_time(&self.cluster, deadline, || self.cluster.topic(topic, deadline));
         let found = found.map_err(|error| failed(error.to_string(), true))?;
         let found = found.ok_or_else(|| failed(format!("there is no topic {topic}"), false))?;
-        let count = i32::try_from(found.leaders.len()).unwrap_or(i32::MAX).max(1);
-        let original = letter.partition().unwrap_or(letter.name.partition);
-        let partition = match &letter.key {
-            _ if (0..count).contains(&original) => original,
-            Some(key) => partition_for_key(key, count),
-            None => original.rem_euclid(count),
-        };
-        Ok((topic, partition))
+        Ok(i32::try_from(found.leaders.len()).unwrap_or(i32::MAX))
+    }
+}
+
+/// The partition that a letter came from, so that messages with one key stay in order; where the topic has no such
+/// partition any more, the one of its key.
+fn partition(letter: &Letter, count: i32) -> i32 {
+    let original = letter.partition().unwrap_or(letter.name.partition);
+    match &letter.key {
+        _ if (0..count).contains(&original) => original,
+        Some(key) => partition_for_key(key, count),
+        None => original.rem_euclid(count.max(1)),
     }
 }
 
@@ -162,5 +166,36 @@ fn told(target: &Target, outcome: Option<&producing::Outcome>, place: i64) -> Ou
         }
         Some(producing::Outcome::Unknown(reason)) => unknown(reason),
         None => unknown("no outcome"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::letter::tests::letter;
+    use super::super::{Name, ORIGINAL_PARTITION};
+    use super::*;
+
+    #[test]
+    fn a_letter_goes_to_the_partition_that_it_came_from_where_there_is_one() {
+        let bytes = 5_i32.to_be_bytes();
+        let mut found = letter(&[(ORIGINAL_PARTITION, Some(&bytes))]);
+        assert_eq!((partition(&found, 6), partition(&found, 4)), (5, 1));
+        found.key = Some(b"k".to_vec());
+        assert_eq!((partition(&found, 6), partition(&found, 4)), (5, partition_for_key(b"k", 4)));
+        found = letter(&[(ORIGINAL_PARTITION, Some(&(-3_i32).to_be_bytes()))]);
+        assert_eq!(partition(&found, 4), 1);
+        found = letter(&[]);
+        found.name = Name { partition: 2, ..found.name };
+        assert_eq!(partition(&found, 4), 2, "that with its own number, where it says nothing");
+    }
+
+    #[test]
+    fn each_record_of_a_batch_has_an_offset_of_its_own() {
+        let target = ("t".to_owned(), 3);
+        let offset = |base, place| match told(&target, Some(&producing::Outcome::Stored(base)), place) {
+            Outcome::Replayed { offset, .. } => offset,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((offset(7, 0), offset(7, 2), offset(-1, 2)), (7, 9, -1));
     }
 }

@@ -100,7 +100,7 @@ impl Office {
         let _watch = Watch::start(&cluster, stop, order.deadline)?;
         let missing =
             |missing: Missing| order.filter.names.iter().map(move |name| (*name, missing)).collect();
-        let Some(parts) = self.parts(&cluster)? else {
+        let Some(parts) = self.parts(&cluster, order.deadline)? else {
             return Ok(Summary { missing: missing(Missing::NotThere), ..Summary::default() });
         };
         if parts.iter().all(|part| part.settled.open_within(part.start, part.end) == 0) {
@@ -109,7 +109,7 @@ impl Office {
         }
         let hold = Hold::take(&cluster, self.role(parts.len()))?;
         // Somebody may have settled some before.
-        let parts = self.parts(&cluster)?.unwrap_or_default();
+        let parts = self.parts(&cluster, order.deadline)?.unwrap_or_default();
         let reader = self.reader(&cluster, parts.clone(), &order.filter, order.deadline);
         let mut run = Run {
             action,
