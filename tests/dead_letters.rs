@@ -257,7 +257,8 @@ fn a_replayed_message_is_what_it_was(version: &'static str) {
         ("ñ".to_owned(), Some(b"x".to_vec())),
     ];
     // None of them is JSON, so each is a dead letter at once.
-    let given: [(i32, Option<&[u8]>, Option<&[u8]>, &[Header]); 4] = [
+    type Given<'a> = (i32, Option<&'a [u8]>, Option<&'a [u8]>, &'a [Header]);
+    let given: [Given<'_>; 4] = [
         (1, Some(&[0xfe, 0]), None, &own),
         (0, None, Some(b"\xff \n"), &[]),
         (1, Some(b""), Some(b""), &own[..1]),

@@ -8,7 +8,7 @@ use time::macros::format_description;
 use super::base;
 use super::table::Table;
 use crate::broker::Broker;
-use crate::channel::dead_letters::{Action, Letter, Letters, Missing, Office, Order, Outcome, Summary};
+use crate::channel::dead_letters::{Action, Letter, Missing, Office, Order, Outcome, Summary};
 use crate::cli::{Given, Program, ProgramOption};
 use crate::config::{LogSettings, Settings};
 use crate::error::{Error, Result};
@@ -63,15 +63,21 @@ const SHOWN_BYTES: usize = 60;
 fn list(given: &Given) -> Result<()> {
     let asked = &given.letters;
     let letters = |office: &Office| {
-        let mut found = Shown { letters: office.letters(&asked.filter, None)?, left: asked.max };
+        let most = asked.max.map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(usize::MAX));
         let mut table = Table::default();
         let mut rows = vec![
             ["LETTER", "TIME", "FROM", "GROUP", "REPLAYS", "ERROR", "VALUE"].map(str::to_owned).to_vec(),
         ];
         let mut any = false;
-        while let Some(letter) = found.next()? {
+        for letter in office.letters(&asked.filter, None)?.take(most) {
             any = true;
-            rows.push(row(&letter, &given.settings.kafka.topic));
+            match letter {
+                Ok(letter) => rows.push(row(&letter, &given.settings.kafka.topic)),
+                Err(error) => {
+                    print(&table.text(&rows));
+                    return Err(error);
+                }
+            }
             if rows.len() >= ROWS && !print(&table.text(&std::mem::take(&mut rows))) {
                 return Ok(());
             }
@@ -84,22 +90,6 @@ fn list(given: &Given) -> Result<()> {
         Ok(())
     };
     looking(&given.settings, letters)
-}
-
-/// As many letters as were asked for.
-struct Shown {
-    letters: Option<Letters>,
-    left: Option<u64>,
-}
-
-impl Shown {
-    fn next(&mut self) -> Result<Option<Letter>> {
-        if self.left == Some(0) {
-            return Ok(None);
-        }
-        self.left = self.left.map(|left| left - 1);
-        self.letters.as_mut().map_or(Ok(None), Letters::next)
-    }
 }
 
 fn row(letter: &Letter, source: &str) -> Vec<String> {

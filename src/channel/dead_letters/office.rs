@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 /// The name that Kafka's tools show.
 const CLIENT_ID: &str = "dead-letters";
 /// How long finding a broker may take, ...
-const FIRST_ANSWER: Duration = Duration::from_secs(10);
+const FIRST_ANSWER: Duration = Duration::from_secs(5);
 /// ... and how long what it is asked next.
 const ALL_ANSWERS: Duration = Duration::from_secs(30);
 
@@ -38,23 +38,25 @@ pub struct Office {
     session: Duration,
 }
 
-/// Dead letters that are not settled, the oldest first.
+/// Dead letters that are not settled, the oldest first. An error, after which there is nothing more, says that a broker
+/// does not answer in time, or that what it sends is damaged.
 pub struct Letters {
-    reader: Reader,
+    reader: Option<Reader>,
     filter: Filter,
 }
 
-impl Letters {
-    /// The next one.
-    ///
-    /// # Errors
-    /// A broker does not answer in time, or what it sends is damaged.
-    pub fn next(&mut self) -> Result<Option<Letter>> {
+impl Iterator for Letters {
+    type Item = Result<Letter>;
+
+    fn next(&mut self) -> Option<Result<Letter>> {
         loop {
-            let letter = self.reader.next().map_err(|error| unreadable().caused_by(error))?;
-            match letter {
-                Some(letter) if !self.filter.fits(&letter) => {}
-                found => return Ok(found),
+            match self.reader.as_mut()?.next_letter() {
+                Ok(Some(letter)) if !self.filter.fits(&letter) => {}
+                Ok(letter) => return letter.map(Ok),
+                Err(error) => {
+                    self.reader = None;
+                    return Some(Err(unreadable().caused_by(error)));
+                }
             }
         }
     }
@@ -90,24 +92,22 @@ impl Office {
         &self.group
     }
 
-    /// Those that are not settled and fit, up to the end that the topic has now; `None` if there is no topic for
-    /// them. What is not there by `deadline` is an error.
+    /// Those that are not settled and fit, up to the end that their topic has now, if there is one. What is not there
+    /// by `deadline` is an error.
     ///
     /// # Errors
     /// No broker answers in time, or what was noted of them cannot be read.
-    pub fn letters(&self, filter: &Filter, deadline: Option<Instant>) -> Result<Option<Letters>> {
+    pub fn letters(&self, filter: &Filter, deadline: Option<Instant>) -> Result<Letters> {
         let cluster = self.cluster();
         let parts = self.parts(&cluster, deadline)?;
-        Ok(parts.map(|parts| Letters {
-            reader: self.reader(&cluster, parts, filter, deadline),
-            filter: filter.clone(),
-        }))
+        let reader = parts.map(|parts| self.reader(&cluster, parts, filter, deadline));
+        Ok(Letters { reader, filter: filter.clone() })
     }
 
     /// The newest `count` of those that are not settled, the oldest of them first.
     ///
     /// # Errors
-    /// As [`Office::letters`] and [`Letters::next`].
+    /// As [`Office::letters`] and of [`Letters`].
     pub fn newest(&self, count: usize, deadline: Instant) -> Result<Vec<Letter>> {
         let cluster = self.cluster();
         let Some(parts) = self.parts(&cluster, Some(deadline))? else { return Ok(Vec::new()) };
@@ -118,7 +118,7 @@ impl Office {
                 self.reader(&cluster, parts.iter().map(late).collect(), &Filter::default(), Some(deadline));
             let mut found: VecDeque<Letter> = VecDeque::new();
             let mut seen: BTreeMap<i32, usize> = BTreeMap::new();
-            while let Some(letter) = reader.next().map_err(|error| unreadable().caused_by(error))? {
+            while let Some(letter) = reader.next_letter().map_err(|error| unreadable().caused_by(error))? {
                 *seen.entry(letter.name.partition).or_default() += 1;
                 found.push_back(letter);
                 if found.len() > count {
@@ -139,7 +139,7 @@ impl Office {
     /// The letter of that name, if it is there, and whether it is settled.
     ///
     /// # Errors
-    /// As [`Office::letters`] and [`Letters::next`].
+    /// As [`Office::letters`] and of [`Letters`].
     pub fn find(&self, name: Name, deadline: Option<Instant>) -> Result<Option<(Letter, bool)>> {
         let cluster = self.cluster();
         let parts = self.parts(&cluster, deadline)?.unwrap_or_default();
@@ -147,7 +147,7 @@ impl Office {
             parts.iter().any(|part| part.partition == name.partition && part.settled.contains(name.offset));
         let everything = parts.into_iter().map(|part| Part { settled: Settled::default(), ..part }).collect();
         let mut reader = self.reader(&cluster, everything, &Filter::named([name]), deadline);
-        let letter = reader.next().map_err(|error| unreadable().caused_by(error))?;
+        let letter = reader.next_letter().map_err(|error| unreadable().caused_by(error))?;
         Ok(letter.map(|letter| (letter, settled)))
     }
 

@@ -89,7 +89,7 @@ impl Reader {
     ///
     /// # Errors
     /// A broker does not answer in time, or what it sends is damaged.
-    pub fn next(&mut self) -> Result<Option<Letter>> {
+    pub fn next_letter(&mut self) -> Result<Option<Letter>> {
         let deadline = Instant::now() + PATIENCE;
         let deadline = self.deadline.map_or(deadline, |end| end.min(deadline));
         for index in 0..self.streams.len() {

@@ -223,7 +223,7 @@ impl Run<'_> {
             if self.order.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Err(Error::new("the time is up"));
             }
-            match self.reader.next().map_err(|error| unreadable().caused_by(error))? {
+            match self.reader.next_letter().map_err(|error| unreadable().caused_by(error))? {
                 Some(letter) if !self.order.filter.fits(&letter) => {}
                 letter => return Ok(letter),
             }
