@@ -16,7 +16,7 @@ use support::kafka::Kafka;
 use support::ports::free_port;
 use support::program::{Program, Start, WAITING, binary};
 use support::watchdog::Folder;
-use support::{EMBEDDED, NEWEST, PATIENCE, eventually, eventually_equal, run_on, unique};
+use support::{EMBEDDED, NEWEST, OLDEST, PATIENCE, eventually, eventually_equal, run_on, unique};
 
 run_on! {
     mod kafka_4_3 on NEWEST {
@@ -34,6 +34,11 @@ run_on! {
         what_is_gone_or_no_letter_is_stepped_over,
         without_dead_letters_there_is_nothing_to_do,
         the_newest_are_found_behind_what_is_settled,
+    }
+    mod kafka_3_9 on OLDEST {
+        of_two_replays_one_is_refused,
+        a_frozen_replay_settles_nothing_when_it_thaws,
+        a_replay_outlasts_an_outage,
     }
     mod embedded on EMBEDDED {
         what_failed_is_listed_shown_and_replayed_until_it_is_handled,
@@ -321,7 +326,9 @@ fn a_replay_killed_anywhere_loses_nothing(version: &'static str) {
         });
         // Some way into what comes next, wherever that is.
         thread::sleep(Duration::from_millis((random >> 20) % 15));
-        replay.signal("KILL");
+        if replay.exit_status().is_none() {
+            replay.signal("KILL");
+        }
         kills += usize::from(replay.wait(PATIENCE).is_none());
     }
     let end = eventually("a replay to the end", PATIENCE, || Some(scene.run(&["replay"])));

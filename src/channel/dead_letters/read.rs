@@ -20,8 +20,8 @@ const LEAST_BYTES: i32 = 64 * 1024;
 const MOST_BYTES: i32 = 1024 * 1024;
 /// How long the broker may wait for records that are there.
 const WAIT: Duration = Duration::from_millis(500);
-/// How long finding the next letter may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long finding the next letter may take, an outage included.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is read of a partition.
 #[derive(Debug, Clone)]
@@ -61,7 +61,7 @@ struct Stream {
 }
 
 impl Reader {
-    /// A reader of `parts`; with `names`, of those alone. Each letter has to come within half a minute, and all
+    /// A reader of `parts`; with `names`, of those alone. Each letter has to come within a minute, and all
     /// before `deadline`.
     pub fn new(
         cluster: Arc<Cluster>,

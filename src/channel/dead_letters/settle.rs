@@ -19,8 +19,6 @@ use crate::stop::Stop;
 /// Letters, and bytes of them, that are settled with one commit: so many may come again after a crash.
 const TOGETHER: usize = 100;
 const TOGETHER_BYTES: usize = 512 * 1024;
-/// How long it may take to become certain that nobody else settles, and to note what is settled.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// How long what is under way may take after a stop, or after the deadline.
 const GRACE: Duration = Duration::from_secs(3);
 /// How often it is looked whether stop is asked.
@@ -118,6 +116,7 @@ impl Office {
             hold,
             coordinator: hold::coordinator(&cluster, &self.role(parts.len())),
             topic: self.topic(),
+            patience: self.settings.delivery_timeout,
             resender: self.resender(&cluster),
             reader,
             next: None,
@@ -138,6 +137,8 @@ struct Run<'a> {
     hold: Hold,
     coordinator: Coordinator,
     topic: &'a str,
+    /// How long it may take to become certain that nobody else settles, and to note what is settled.
+    patience: Duration,
     resender: Resender,
     reader: Reader,
     /// One that was read, but did not go with the others.
@@ -157,7 +158,7 @@ impl Run<'_> {
             if letters.is_empty() {
                 return Ok(());
             }
-            self.hold.confirm(Instant::now() + PATIENCE)?;
+            self.hold.confirm(Instant::now() + self.patience)?;
             let outcomes = match self.action {
                 Action::Replay => self.resender.send(&letters),
                 Action::Discard => vec![Outcome::Discarded; letters.len()],
@@ -273,7 +274,7 @@ impl Run<'_> {
             metadata: settled.note(),
         };
         let commits: Vec<Commit> = changed.iter().map(commit).collect();
-        self.hold.commit(&mut self.coordinator, &commits, Instant::now() + PATIENCE)?;
+        self.hold.commit(&mut self.coordinator, &commits, Instant::now() + self.patience)?;
         for (partition, settled) in changed {
             if let Some(part) = self.parts.get_mut(&partition) {
                 part.settled = settled;
