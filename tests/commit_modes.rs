@@ -17,6 +17,7 @@ run_on! {
     mod kafka_4_3 on NEWEST {
         killed_in_the_middle_of_a_poll_it_repeats_the_poll_or_one_message,
         killed_again_and_again_each_mode_loses_nothing_and_repeats_no_more_than_it_says,
+        frozen_for_longer_than_its_session_it_cannot_commit_in_any_mode,
         pipelined_rebalances_and_stops_under_load_repeat_nothing,
         pipelined_a_broker_that_restarts_costs_nothing_and_repeats_no_more_than_was_on_its_way,
         pipelined_ahead_of_a_broker_that_stands_still_it_handles_a_hundred_messages_and_no_more,
@@ -25,6 +26,7 @@ run_on! {
         killed_in_the_middle_of_a_poll_it_repeats_the_poll_or_one_message,
         a_stop_in_the_middle_of_a_poll_commits_what_is_handled,
         killed_again_and_again_each_mode_loses_nothing_and_repeats_no_more_than_it_says,
+        frozen_for_longer_than_its_session_it_cannot_commit_in_any_mode,
         pipelined_rebalances_and_stops_under_load_repeat_nothing,
         pipelined_a_broker_that_restarts_costs_nothing_and_repeats_no_more_than_was_on_its_way,
         pipelined_ahead_of_a_broker_that_stands_still_it_handles_a_hundred_messages_and_no_more,
@@ -191,6 +193,37 @@ fn killed_again_and_again_each_mode_loses_nothing_and_repeats_no_more_than_it_sa
             scope.spawn(|| killed.run());
         }
     });
+}
+
+/// The reader of its output holds it in the middle of the first message, until another has the partition.
+fn frozen_for_longer_than_its_session_it_cannot_commit_in_any_mode(version: &'static str) {
+    let kafka = Kafka::shared(version);
+    for mode in ["message", "pipelined", "poll"] {
+        let (topic, group) = (unique("pedidos"), unique("grupo"));
+        kafka.assistant().create_topic(&topic, 1, 1, &[]);
+        let large = format!(r#"{{"id":0,"contenido":"{}"}}"#, "x".repeat(200_000));
+        kafka.assistant().put(&topic, 0, None, Some(large.as_bytes()));
+        kafka.assistant().produce(&topic, "none", 0, r#"{"id":1%d}"#, 300);
+        let start = |name| {
+            let start = Program::consumer_start(kafka, name, &topic, &group);
+            start.set("consumer.commit", mode).set("consumer.session_timeout_ms", "6000")
+        };
+        let mut frozen = start("consumer1").held().start();
+        frozen.wait_for_log(&["received", "offset=0"], PATIENCE);
+        frozen.signal("STOP");
+        let other = start("consumer2").start();
+        other.wait_for_messages(301, PATIENCE);
+        kafka.assistant().wait_for_commits(&group, &topic);
+        frozen.signal("CONT");
+        frozen.release();
+        frozen.wait_for_messages(1, PATIENCE);
+        kafka.assistant().wait_for_members(&group, &["consumer1", "consumer2"], 0);
+        let committed = kafka.assistant().committed(&group, &topic);
+        assert_eq!(committed.get(&0), Some(&301), "{mode}: the late commit was refused");
+        let again = frozen.received_count();
+        assert!(mode == "poll" || again <= PIPELINED, "{mode}: {again} handled by both");
+        assert!(mode != "message" || again == 1, "{mode}: {again} handled by both");
+    }
 }
 
 fn pipelined(kafka: &Kafka, name: &str, topic: &str, group: &str) -> Start {
