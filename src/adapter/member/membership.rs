@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::{Scope, scope};
 use std::time::{Duration, Instant};
 
-use super::{FLUSH, LINGER, Member, OffsetReset, Phase, Program, Span, pipeline, prefetch};
+use super::{LINGER, Member, OffsetReset, Phase, Program, Span, pipeline, prefetch};
 use crate::cluster::assignor::{self, Partitions};
 use crate::cluster::coordinator::{Commit, Coordinator, Joined, Membership};
 use crate::cluster::offsets::{self, Offsets};
@@ -417,16 +417,9 @@ impl<'a> Life<'a> {
 
     fn leave(&mut self, code: ErrorCode, why: &str) {
         let member = self.member;
-        member.flush(Instant::now() + FLUSH);
+        member.flush_to_leave();
         let member_id = {
             let mut state = member.state();
-            if state.ahead_by() > 0 {
-                log::warn!(
-                    "{}: whether its last commits arrived is unknown; up to {} messages may come again",
-                    member.role.name,
-                    state.ahead_by()
-                );
-            }
             let left = state.owned.iter().filter_map(|(key, span)| Some((key.clone(), span.expected()?)));
             state.left = left.collect();
             state.lose_everything();

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::commit::{PATIENCE, REFUSED};
-use super::{Member, Phase, State};
+use super::{Member, Phase, Span, State};
 use crate::cluster::coordinator::Commit;
 use crate::protocol::error_code::ErrorCode;
 
@@ -57,16 +57,26 @@ impl Member {
         }
     }
 
-    /// Waits until all commits have arrived, until `deadline` at most. From now on none is answered before Kafka has it.
-    pub fn flush(&self, deadline: Instant) {
+    /// Waits until all commits have arrived, until `deadline` at most; gives how many offsets are still on their way. From
+    /// now on no commit is answered before Kafka has it.
+    pub fn flush(&self, deadline: Instant) -> i64 {
         let mut state = self.state();
         state.pipeline.closing = true;
-        while state.ahead_by() > 0 {
-            if Instant::now() >= deadline || self.cluster.stopping() {
-                return;
-            }
+        while state.ahead_by() > 0 && Instant::now() < deadline && !self.cluster.stopping() {
             state.pipeline.awaited = true;
             state = self.wait(state, LOOK);
+        }
+        state.ahead_by()
+    }
+
+    /// Waits for the commits of a member that leaves, and says where it is unknown whether they arrived.
+    pub(super) fn flush_to_leave(&self) {
+        let ahead_by = self.flush(Instant::now() + FLUSH);
+        if ahead_by > 0 {
+            let name = &self.role.name;
+            log::warn!(
+                "{name}: it is unknown whether its last commits arrived; up to {ahead_by} messages may come again"
+            );
         }
     }
 
@@ -97,7 +107,7 @@ impl Member {
                 "{}: a commit did not arrive: {code}; what was handled since the one before may come again",
                 self.role.name
             );
-            state.owned.values_mut().for_each(super::Span::forget_accepted);
+            state.owned.values_mut().for_each(Span::forget_accepted);
             state.pipeline.failed = Some(*code);
         }
         let awaited = std::mem::take(&mut state.pipeline.awaited);
@@ -118,7 +128,7 @@ pub(super) fn run(member: &Member) {
 impl State {
     /// How many offsets are on their way.
     pub(super) fn ahead_by(&self) -> i64 {
-        self.owned.values().map(super::Span::ahead_by).sum()
+        self.owned.values().map(Span::ahead_by).sum()
     }
 
     /// A single commit always finds room when nothing else is on its way: offsets may have gaps.
