@@ -13,7 +13,7 @@ use crate::protocol::error_code::ErrorCode;
 const MOST_AHEAD: i64 = 100;
 
 /// How long a member that leaves waits for its commits to arrive.
-pub const FLUSH: Duration = Duration::from_secs(5);
+pub const FLUSH: Duration = Duration::from_secs(3);
 
 /// How often a wait looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(100);
