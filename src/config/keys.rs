@@ -114,7 +114,8 @@ const COMPRESSIONS: &[(&str, Compression)] = &[
 const RESETS: &[(&str, AutoOffsetReset)] =
     &[("earliest", AutoOffsetReset::Earliest), ("latest", AutoOffsetReset::Latest)];
 
-const COMMITS: &[(&str, Commit)] = &[("message", Commit::Message), ("poll", Commit::Poll)];
+const COMMITS: &[(&str, Commit)] =
+    &[("message", Commit::Message), ("pipelined", Commit::Pipelined), ("poll", Commit::Poll)];
 
 const LEVELS: &[(&str, log::LevelFilter)] = &[
     ("off", log::LevelFilter::Off),

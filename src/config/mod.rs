@@ -160,6 +160,8 @@ pub enum AutoOffsetReset {
 pub enum Commit {
     /// After each message, waiting for Kafka's answer.
     Message,
+    /// After each message, without waiting for Kafka's answer; the commits behind one that is under way become one.
+    Pipelined,
     /// Once for all that was polled together.
     Poll,
 }

@@ -122,7 +122,7 @@ fn a_value_of_the_wrong_type_or_out_of_range_is_refused_with_its_place() {
         ("[log]\nlevel = \"loud\"", "line 2: log.level: must be \"off\" or"),
         (
             "[consumer]\ncommit = \"often\"",
-            "line 2: consumer.commit: must be \"message\" or \"poll\", not \"often\"",
+            "line 2: consumer.commit: must be \"message\" or \"pipelined\" or \"poll\", not \"often\"",
         ),
         ("[consumer]\nsession_timeout_ms = 5", "from 1000 to 1800000, not 5"),
         ("[producer_api]\nanswer_timeout_ms = 1999", "from 2000 to 100000, not 1999"),
