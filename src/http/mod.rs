@@ -9,8 +9,10 @@ mod answer;
 mod descriptors;
 mod door;
 mod enviar;
+mod guard;
 mod handlers;
 mod json;
+mod private_file;
 mod query;
 mod routes;
 mod tickets;
@@ -23,6 +25,7 @@ use crate::config::ProducerApiSettings;
 use crate::error::{Error, Result};
 pub use door::ANSWER_GRACE;
 use door::{Door, Limits};
+use guard::Guard;
 use handlers::Handlers;
 use routes::Routes;
 
@@ -58,19 +61,20 @@ impl HttpServer {
     /// Starts the endpoint at `settings.listen`.
     ///
     /// # Errors
-    /// The address is not one, or is taken; there is no place for the private socket; the system has no
+    /// The address is not one, is taken, or can be reached by others without being guarded; the token's file
+    /// cannot be used; there is no place for the private socket; the system has no
     /// descriptor or thread left.
     pub fn start(settings: &ProducerApiSettings, backing: Backing) -> Result<HttpServer> {
         let address = resolve(&settings.listen)?;
+        let guard = Guard::new(settings, address)?;
         let (mailbox, poll) = tickets::mailbox(door::WAKER)
             .map_err(|error| Error::new("the front door cannot be set up").caused_by(error))?;
         let secret = handlers::random_word()?.into();
         let routes = Routes::new(secret, mailbox.clone(), backing, settings.answer_timeout());
         let handlers = Handlers::start(routes)?;
-        let door =
-            Door::open(address, limits(settings), handlers.entrance(), mailbox, poll).map_err(|error| {
-                Error::new(format!("cannot listen on {address} (producer_api.listen)")).caused_by(error)
-            })?;
+        let door = Door::open(address, limits(settings), guard, handlers.entrance(), mailbox, poll).map_err(
+            |error| Error::new(format!("cannot listen on {address} (producer_api.listen)")).caused_by(error),
+        )?;
         Ok(HttpServer { door, handlers })
     }
 

@@ -14,6 +14,7 @@ use super::head::{self, Framing, Head, Scan};
 use super::limits::{DRAIN_BYTES, DRAIN_FOR, Limits, READS_IN_A_ROW, UNCOUNTED_BYTES};
 use super::output::{DateLine, Frame, Output};
 use crate::http::answer::{Answer, Refusal};
+use crate::http::guard::Guard;
 
 const CUT_SHORT: Refusal = Refusal::new(400, "cut_short", "The request ended before it was whole.");
 const NO_ROOM: Refusal =
@@ -64,6 +65,8 @@ pub(super) struct Turn<'a> {
     pub(super) now: Instant,
     /// The limits.
     pub(super) limits: &'a Limits,
+    /// Who decides whether a request may go on.
+    pub(super) guard: &'a Guard,
     /// Where reads go first.
     pub(super) scratch: &'a mut [u8],
     /// What is left of the budget for bodies.
@@ -222,7 +225,8 @@ impl Client {
         if self.is_idle() {
             return Ok(false);
         }
-        let Some(head) = head::take(&self.input, &mut self.scan, turn.limits.max_body_bytes)? else {
+        let Some(head) = head::take(&self.input, &mut self.scan, turn.limits.max_body_bytes, turn.guard)?
+        else {
             return Ok(false);
         };
         let method = self.input.get(head.method.clone()).unwrap_or_default();
@@ -413,7 +417,7 @@ mod tests {
         client.input.extend_from_slice(head);
         client.input.resize(head.len() + 1_000_000, b'x');
         client.input.extend_from_slice(b"POST /next");
-        client.request = head::take(&client.input, &mut client.scan, 1_000_000).unwrap();
+        client.request = head::take(&client.input, &mut client.scan, 1_000_000, &Guard::default()).unwrap();
         client.handed_over();
         assert_eq!(client.input, b"POST /next");
         assert!(client.input.capacity() <= UNCOUNTED_BYTES, "{} bytes", client.input.capacity());

@@ -21,6 +21,7 @@ use super::slots::{Place, Slots};
 use super::troubles::Troubles;
 use super::upstream::Upstream;
 use crate::http::answer::{Answer, Refusal};
+use crate::http::guard::Guard;
 use crate::http::tickets::{Mailbox, Visit};
 
 /// The waker's token; see [`crate::http::tickets::mailbox`].
@@ -44,6 +45,7 @@ pub(super) struct EventLoop {
     pub(super) poll: Poll,
     listener: Option<mio::net::TcpListener>,
     pub(super) limits: Limits,
+    guard: Guard,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) slots: Slots,
     pub(super) upstream: Upstream,
@@ -65,6 +67,7 @@ impl EventLoop {
     pub(super) fn new(
         listener: TcpListener,
         limits: Limits,
+        guard: Guard,
         entrance: Entrance,
         mailbox: Arc<Mailbox>,
         poll: Poll,
@@ -80,6 +83,7 @@ impl EventLoop {
             scratch: vec![0; READ_BYTES],
             budget: limits.body_budget(),
             limits,
+            guard,
             mailbox,
             now,
             date: DateLine::new(),
@@ -176,6 +180,7 @@ impl EventLoop {
             let mut turn = Turn {
                 now: self.now,
                 limits: &self.limits,
+                guard: &self.guard,
                 scratch: &mut self.scratch,
                 budget: &mut self.budget,
                 stopping: self.stop_at.is_some(),
@@ -185,7 +190,10 @@ impl EventLoop {
                 Step::Again => return self.again.push(index),
                 Step::Forward => return self.forward(index),
                 Step::Refuse(refusal) => {
-                    self.troubles.malformed += 1;
+                    match refusal.status {
+                        401 => self.troubles.unauthorized += 1,
+                        _ => self.troubles.malformed += 1,
+                    }
                     self.refuse(index, refusal);
                 }
                 Step::Close => return self.hang_up(index),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::{Door, Entrance, Limits, WAKER};
 use crate::http::answer::Answer;
+use crate::http::guard::Guard;
 use crate::http::tickets::{Mailbox, Ticket, mailbox};
 
 const NOT_FOUND: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
@@ -39,7 +40,8 @@ impl Stage {
         let (mailbox, poll) = mailbox(WAKER).unwrap();
         let entrance = Entrance { path: path.clone(), secret: "secret".into() };
         let address = "127.0.0.1:0".parse().unwrap();
-        let door = Door::open(address, limits, entrance, Arc::clone(&mailbox), poll).unwrap();
+        let door =
+            Door::open(address, limits, Guard::default(), entrance, Arc::clone(&mailbox), poll).unwrap();
         Stage { path, door, mailbox }
     }
 
