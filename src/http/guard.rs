@@ -27,17 +27,17 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    /// The guard that the settings ask for.
+    /// The guard that the settings ask for; `tls` says whether clients have to speak it.
     ///
     /// # Errors
     /// Others can reach `address`, which takes a token and TLS, or `anyone_may_send`; or the file with the token
     /// cannot be used.
-    pub(super) fn new(settings: &ProducerApiSettings, address: SocketAddr) -> Result<Guard> {
+    pub(super) fn new(settings: &ProducerApiSettings, address: SocketAddr, tls: bool) -> Result<Guard> {
         let token = match &settings.token_file {
             Some(file) => Some(token_in(file)?),
             None => settings.token.clone(),
         };
-        let guarded = token.is_some() && settings.tls_certificate.is_some();
+        let guarded = token.is_some() && tls;
         if guarded || settings.anyone_may_send || address.ip().is_loopback() {
             return Ok(Guard { token });
         }
@@ -116,28 +116,27 @@ mod tests {
         ProducerApiSettings { token: Some(Secret::new(TOKEN)), ..settings() }
     }
 
-    fn opens(settings: &ProducerApiSettings, address: &str) -> bool {
-        Guard::new(settings, address.parse().unwrap()).is_ok()
+    fn opens(settings: &ProducerApiSettings, address: &str, tls: bool) -> bool {
+        Guard::new(settings, address.parse().unwrap(), tls).is_ok()
     }
 
     #[test]
     fn an_address_that_others_reach_takes_a_token_and_tls_or_a_word() {
-        let tls = || ProducerApiSettings { tls_certificate: Some("a".into()), ..settings() };
         for address in ["127.0.0.1:5000", "127.1.2.3:0", "[::1]:5000"] {
-            assert!(opens(&settings(), address) && opens(&guarded(), address) && opens(&tls(), address));
+            assert!(opens(&settings(), address, false) && opens(&guarded(), address, false), "{address}");
         }
         for address in ["0.0.0.0:5000", "192.168.1.1:5000", "[::]:5000", "[2001:db8::1]:5000"] {
-            assert!(!opens(&settings(), address) && !opens(&guarded(), address) && !opens(&tls(), address));
-            assert!(opens(&ProducerApiSettings { token: guarded().token, ..tls() }, address));
-            assert!(opens(&ProducerApiSettings { anyone_may_send: true, ..settings() }, address));
+            assert!(!opens(&settings(), address, false) && !opens(&settings(), address, true), "{address}");
+            assert!(!opens(&guarded(), address, false) && opens(&guarded(), address, true), "{address}");
+            assert!(opens(&ProducerApiSettings { anyone_may_send: true, ..settings() }, address, false));
         }
-        let error = Guard::new(&settings(), "0.0.0.0:5000".parse().unwrap()).err().unwrap();
+        let error = Guard::new(&settings(), "0.0.0.0:5000".parse().unwrap(), false).err().unwrap();
         assert!(error.is_about_settings(), "{error}");
     }
 
     #[test]
     fn only_the_right_token_opens_and_its_scheme_is_any_case() {
-        let guard = Guard::new(&guarded(), "127.0.0.1:0".parse().unwrap()).unwrap();
+        let guard = Guard::new(&guarded(), "127.0.0.1:0".parse().unwrap(), false).unwrap();
         let check = |shown: Option<&str>| guard.check("POST", b"/enviar", shown.map(str::as_bytes));
         for right in ["Bearer 0123456789abcdef", "bearer   0123456789abcdef", "BEARER 0123456789abcdef "] {
             assert_eq!(check(Some(right)), Ok(()), "{right}");
@@ -164,7 +163,7 @@ mod tests {
 
     #[test]
     fn health_and_the_page_are_open_for_reading_and_nothing_else_is() {
-        let guard = Guard::new(&guarded(), "127.0.0.1:0".parse().unwrap()).unwrap();
+        let guard = Guard::new(&guarded(), "127.0.0.1:0".parse().unwrap(), false).unwrap();
         let is_open = |method, target: &str| guard.check(method, target.as_bytes(), None).is_ok();
         for target in ["/", "", "?a", "/healthz", "/readyz?verbose", "/openapi.json", "/page.js", "/page.css"]
         {
@@ -178,7 +177,7 @@ mod tests {
 
     #[test]
     fn without_a_token_everything_is_open() {
-        let guard = Guard::new(&settings(), "127.0.0.1:0".parse().unwrap()).unwrap();
+        let guard = Guard::new(&settings(), "127.0.0.1:0".parse().unwrap(), false).unwrap();
         assert_eq!(guard.check("POST", b"/enviar", None), Ok(()));
         assert_eq!(guard.check("POST", b"/enviar", Some(b"Bearer anything")), Ok(()));
     }

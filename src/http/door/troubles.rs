@@ -14,6 +14,8 @@ pub(super) struct Troubles {
     pub(super) unauthorized: u64,
     /// Requests that came too slowly.
     pub(super) slow: u64,
+    /// Connections whose TLS failed.
+    pub(super) bad_tls: u64,
     /// Failures to accept a connection.
     pub(super) not_accepted: u64,
     /// Losses of the connection to the handlers.
@@ -30,6 +32,7 @@ impl Troubles {
             self.malformed,
             self.unauthorized,
             self.slow,
+            self.bad_tls,
             self.not_accepted,
             self.upstream_lost,
             self.unanswered,
@@ -54,6 +57,7 @@ impl fmt::Display for Troubles {
             (self.malformed, "requests refused"),
             (self.unauthorized, "requests without the right token"),
             (self.slow, "requests too slow"),
+            (self.bad_tls, "connections whose TLS failed or took too long"),
             (self.not_accepted, "connections could not be accepted (out of descriptors?)"),
             (self.upstream_lost, "losses of the connection to the handlers"),
             (self.unanswered, "requests given up after their time"),
