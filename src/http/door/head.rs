@@ -271,11 +271,7 @@ impl<'a> Fields<'a> {
                         return Err(BAD_CONTENT_TYPE);
                     }
                 }
-                13 if is("authorization") => {
-                    if fields.authorization.replace(value).is_some() {
-                        return Err(BAD_AUTHORIZATION);
-                    }
-                }
+                13 if is("authorization") => fields.take_authorization(value)?,
                 14 if is("content-length") => fields.take_length(value)?,
                 16 if is("content-encoding") && !value.eq_ignore_ascii_case(b"identity") => {
                     return Err(CODED_CONTENT);
@@ -290,6 +286,10 @@ impl<'a> Fields<'a> {
             }
         }
         Ok(fields)
+    }
+
+    fn take_authorization(&mut self, value: &'a [u8]) -> Result<(), Refusal> {
+        if self.authorization.replace(value).is_some() { Err(BAD_AUTHORIZATION) } else { Ok(()) }
     }
 
     fn take_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
