@@ -164,9 +164,9 @@ impl Client {
         self.input.drain(..2 * lines);
     }
 
-    /// Leaves the line of those who wait for a permit, as it has one now.
-    pub(super) fn leave_line(&mut self) {
-        self.in_line = false;
+    /// Leaves the line of those who wait for a permit; tells whether it was in it.
+    pub(super) fn leave_line(&mut self) -> bool {
+        std::mem::take(&mut self.in_line)
     }
 
     /// Whether its request awaits an answer.

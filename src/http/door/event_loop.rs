@@ -147,11 +147,14 @@ impl EventLoop {
     /// Lets those take a step in their TLS handshake who have waited longest for it. It may cost a millisecond of
     /// computing, so it is a few at a time: a crowd that shakes hands must not keep the others waiting.
     fn shake_hands(&mut self) {
-        for _ in 0..HANDSHAKES_IN_A_ROW {
-            let Some(index) = self.handshakes.pop_front() else { return };
-            if let Some(client) = self.slots.client(index) {
-                client.leave_line();
+        let mut steps = 0;
+        while steps < HANDSHAKES_IN_A_ROW
+            && let Some(index) = self.handshakes.pop_front()
+        {
+            // Who waited in this place may be gone.
+            if self.slots.client(index).is_some_and(Client::leave_line) {
                 self.advance_with(index, true);
+                steps += 1;
             }
         }
     }
