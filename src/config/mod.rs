@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use keys::check_consumer_name;
+pub use keys::{MAX_TOKEN_BYTES, check_consumer_name, check_token};
 pub use load::{ConfigError, load};
 
 pub use crate::protocol::compression::Compression;
@@ -99,6 +99,17 @@ pub struct ProducerApiSettings {
     pub queue_messages: usize,
     /// Bytes (keys and values) that may wait to be stored or be under way; then 503.
     pub queue_bytes: usize,
+    /// What a client has to show, as `Authorization: Bearer`; unset, and without `token_file`: nothing.
+    pub token: Option<Secret>,
+    /// The file that holds the token instead.
+    pub token_file: Option<PathBuf>,
+    /// The server's certificate and those between it and the authority, in PEM; with `tls_key` the endpoint
+    /// speaks TLS.
+    pub tls_certificate: Option<PathBuf>,
+    /// The certificate's private key, in PEM.
+    pub tls_key: Option<PathBuf>,
+    /// Whether `listen` may be an address that other machines can reach without both token and TLS.
+    pub anyone_may_send: bool,
 }
 
 /// `[consumer]`: the group and its members.
@@ -246,6 +257,11 @@ impl Default for ProducerApiSettings {
             max_connections: 4096,
             queue_messages: 10_000,
             queue_bytes: 67_108_864,
+            token: None,
+            token_file: None,
+            tls_certificate: None,
+            tls_key: None,
+            anyone_may_send: false,
         }
     }
 }

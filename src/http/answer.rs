@@ -8,6 +8,8 @@ use std::borrow::Cow;
 const JSON: &str = "Content-Type: application/json\r\n";
 /// The line that asks the client to come back in a second.
 const RETRY: &str = "Retry-After: 1\r\n";
+/// The line that says what a client has to show (RFC 6750 §3).
+const BEARER: &str = "WWW-Authenticate: Bearer\r\n";
 
 /// A whole answer, before it has been put into HTTP's form.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +30,7 @@ impl Answer {
     }
 
     /// An error in the one form that all have: `{"error":{"code":…,"message":…},"error_code":…,"message":…}`.
-    /// A 503 carries `Retry-After`.
+    /// A 503 carries `Retry-After`, a 401 `WWW-Authenticate`.
     ///
     /// `code` is a word that programs compare, `message` one sentence for a person; beside them stand the
     /// same sentence and the status, where clients of a Kafka REST proxy (v2) look for them.
@@ -42,7 +44,11 @@ impl Answer {
             "error": {"code": code, "message": message}, "error_code": number, "message": message,
         });
         let answer = Answer::json(status, error.to_string().into_bytes());
-        if status == 503 { answer.with(RETRY) } else { answer }
+        match status {
+            401 => answer.with(BEARER),
+            503 => answer.with(RETRY),
+            _ => answer,
+        }
     }
 
     /// The answer to a method that a path does not have; `allowed` are those that it has.

@@ -9,8 +9,10 @@ mod answer;
 mod descriptors;
 mod door;
 mod enviar;
+mod guard;
 mod handlers;
 mod json;
+mod private_file;
 mod query;
 mod routes;
 mod tickets;
@@ -22,7 +24,8 @@ use crate::channel::sender::{Done, Outgoing, Sender, SubmitError};
 use crate::config::ProducerApiSettings;
 use crate::error::{Error, Result};
 pub use door::ANSWER_GRACE;
-use door::{Door, Limits};
+use door::{Acceptor, Door, Gate, Limits};
+use guard::Guard;
 use handlers::Handlers;
 use routes::Routes;
 
@@ -52,31 +55,41 @@ pub struct Backing {
 pub struct HttpServer {
     door: Door,
     handlers: Handlers,
+    scheme: &'static str,
 }
 
 impl HttpServer {
     /// Starts the endpoint at `settings.listen`.
     ///
     /// # Errors
-    /// The address is not one, or is taken; there is no place for the private socket; the system has no
+    /// The address is not one, is taken, or can be reached by others without being guarded; a file of the
+    /// token or of TLS cannot be used; there is no place for the private socket; the system has no
     /// descriptor or thread left.
     pub fn start(settings: &ProducerApiSettings, backing: Backing) -> Result<HttpServer> {
         let address = resolve(&settings.listen)?;
+        let tls = tls(settings)?;
+        let guard = Guard::new(settings, address, tls.is_some())?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let gate = Gate { guard, tls };
         let (mailbox, poll) = tickets::mailbox(door::WAKER)
             .map_err(|error| Error::new("the front door cannot be set up").caused_by(error))?;
         let secret = handlers::random_word()?.into();
         let routes = Routes::new(secret, mailbox.clone(), backing, settings.answer_timeout());
         let handlers = Handlers::start(routes)?;
-        let door =
-            Door::open(address, limits(settings), handlers.entrance(), mailbox, poll).map_err(|error| {
-                Error::new(format!("cannot listen on {address} (producer_api.listen)")).caused_by(error)
-            })?;
-        Ok(HttpServer { door, handlers })
+        let door = Door::open(address, limits(settings), gate, handlers.entrance(), mailbox, poll).map_err(
+            |error| Error::new(format!("cannot listen on {address} (producer_api.listen)")).caused_by(error),
+        )?;
+        Ok(HttpServer { door, handlers, scheme })
     }
 
     /// Where it listens: with port 0 in the settings, the port that the system chose.
     pub fn address(&self) -> SocketAddr {
         self.door.address()
+    }
+
+    /// Where its clients find it: `http://127.0.0.1:5000`, or `https:` if they have to speak TLS.
+    pub fn url(&self) -> String {
+        format!("{}://{}", self.scheme, self.address())
     }
 
     /// Takes no new connection and no new request, finishes the open ones until `deadline`, and ends its
@@ -103,6 +116,18 @@ fn resolve(listen: &str) -> Result<SocketAddr> {
     let what = || format!("producer_api.listen: `{listen}` is not an address like 127.0.0.1:5000");
     let mut addresses = listen.to_socket_addrs().map_err(|error| Error::new(what()).caused_by(error))?;
     addresses.next().ok_or_else(|| Error::new(what()))
+}
+
+/// What clients have to speak TLS with, if they do.
+fn tls(settings: &ProducerApiSettings) -> Result<Option<Acceptor>> {
+    match (&settings.tls_certificate, &settings.tls_key) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => Acceptor::load(certificate, key).map(Some),
+        _ => {
+            let what = "producer_api.tls_certificate and producer_api.tls_key must be set together";
+            Err(Error::new(what).about_settings())
+        }
+    }
 }
 
 fn limits(settings: &ProducerApiSettings) -> Limits {

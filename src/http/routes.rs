@@ -8,6 +8,7 @@ use tiny_http::{Method, Request};
 use super::answer::Answer;
 use super::door::DOOR_HEADER;
 use super::enviar;
+use super::guard::same;
 use super::tickets::{Mailbox, Ticket, Visit};
 use super::{Backing, query};
 
@@ -116,10 +117,4 @@ fn door_words(request: &Request) -> Option<impl Iterator<Item = &str>> {
 /// The address of the client, for the log.
 fn client_of(request: &Request) -> &str {
     door_words(request).and_then(|mut words| words.nth(2)).unwrap_or("nobody")
-}
-
-/// Compares without telling by its duration how far two words agree.
-fn same(one: &[u8], other: &[u8]) -> bool {
-    one.len() == other.len()
-        && one.iter().zip(other).fold(0, |differences, (a, b)| differences | (a ^ b)) == 0
 }

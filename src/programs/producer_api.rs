@@ -26,7 +26,7 @@ fn run(given: &Given) -> Result<()> {
     let outcome = sender.and_then(|sender| {
         let server = HttpServer::start(&settings.producer_api, Backing { channel: Box::new(sender.clone()) });
         let outcome = server.map(|server| {
-            log::info!("listening on http://{}", server.address());
+            log::info!("listening on {}", server.url());
             if given.supervised {
                 supervised::say_ready(server.address());
             }

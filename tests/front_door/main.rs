@@ -3,5 +3,6 @@
 mod answers;
 mod connections;
 mod crowds;
+mod guarded;
 mod malformed;
 mod support;

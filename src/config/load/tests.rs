@@ -352,3 +352,40 @@ fn a_token_is_never_shown() {
         );
     }
 }
+
+const API_TOKEN_VARIABLE: &str = "POINT_TO_POINT__PRODUCER_API__TOKEN";
+
+#[test]
+fn the_endpoints_token_comes_from_the_environment_alone_and_is_never_shown() {
+    let settings = read("", &[(API_TOKEN_VARIABLE, "s3cret-s3cret-s3")], &[]).unwrap();
+    assert_eq!(settings.producer_api.token.as_ref().unwrap().expose(), "s3cret-s3cret-s3");
+    assert!(!format!("{settings:?}").contains("s3cret"));
+    let option = error("", &[], &["producer_api.token=s3cret-s3cret-s3"]);
+    let file = error("[producer_api]\ntoken = \"s3cret-s3cret-s3\"\n", &[], &[]);
+    for (error, place) in [(option, "--set: "), (file, "point.toml line 2: ")] {
+        assert!(error.starts_with(&format!("{place}producer_api.token: is not taken from here")), "{error}");
+        assert!(error.contains(API_TOKEN_VARIABLE) && error.contains("producer_api.token_file"), "{error}");
+        assert!(!error.contains("s3cret"), "{error}");
+    }
+    for wrong in
+        ["s3cret-s3cret-s", "s3cret s3cret s3cret", "s3cret-ñ-s3cret-s3cret", "", &"s3cret".repeat(50)]
+    {
+        let error = error("", &[(API_TOKEN_VARIABLE, wrong)], &[]);
+        assert!(error.contains("must be 16 to 256 visible ASCII characters"), "{error}");
+        assert!(!error.contains("s3cret"), "{error}");
+    }
+}
+
+#[test]
+fn a_token_has_one_place_and_tls_both_its_files() {
+    let file = "[producer_api]\ntoken_file = \"t\"\n";
+    let line = "environment variable POINT_TO_POINT__PRODUCER_API__TOKEN: producer_api.token: must not be set beside \
+                producer_api.token_file: only one of them can hold the token";
+    assert_eq!(error(file, &[(API_TOKEN_VARIABLE, "0123456789abcdef")], &[]), line);
+    let certificate = error("", &[], &["producer_api.tls_certificate=a"]);
+    assert!(certificate.starts_with("--set: producer_api.tls_certificate: needs producer_api.tls_key"));
+    let key = error("", &[], &["producer_api.tls_key=a"]);
+    assert!(key.starts_with("--set: producer_api.tls_key: needs producer_api.tls_certificate"));
+    assert!(read("", &[], &["producer_api.tls_key=a", "producer_api.tls_certificate=a"]).is_ok());
+    assert!(error("", &[], &["producer_api.token_file="]).contains("must be the path of a file, not \"\""));
+}

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Door, Entrance, Limits, WAKER};
+use super::{Door, Entrance, Gate, Limits, WAKER};
 use crate::http::answer::Answer;
+use crate::http::guard::Guard;
 use crate::http::tickets::{Mailbox, Ticket, mailbox};
 
 const NOT_FOUND: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
@@ -38,8 +39,9 @@ impl Stage {
         };
         let (mailbox, poll) = mailbox(WAKER).unwrap();
         let entrance = Entrance { path: path.clone(), secret: "secret".into() };
+        let gate = Gate { guard: Guard::default(), tls: None };
         let address = "127.0.0.1:0".parse().unwrap();
-        let door = Door::open(address, limits, entrance, Arc::clone(&mailbox), poll).unwrap();
+        let door = Door::open(address, limits, gate, entrance, Arc::clone(&mailbox), poll).unwrap();
         Stage { path, door, mailbox }
     }
 
