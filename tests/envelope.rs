@@ -12,7 +12,7 @@ use kafka::error::KafkaCode;
 use point_to_point::adapter::{Adapter, AdapterSettings};
 use point_to_point::broker::{Broker, BrokerSettings};
 use point_to_point::channel::puller::{Puller, Received};
-use point_to_point::channel::sender::{Delivery, Outgoing, Sender, SubmitError};
+use point_to_point::channel::sender::{Delivery, Outgoing, Place, Sender, SubmitError};
 use point_to_point::cluster::fetching::{self, Position};
 use point_to_point::cluster::producing::{Batch, Outcome, Producer};
 use point_to_point::cluster::{Cluster, ClusterSettings};
@@ -206,7 +206,7 @@ impl Drop for Stage {
 /// A message for partition 0 that says nothing yet.
 fn outgoing() -> Outgoing {
     let message = Outgoing::new(None, Vec::new(), Instant::now() + PATIENCE);
-    Outgoing { value: None, partition: Some(0), ..message }
+    Outgoing { value: None, place: Place::Rather(0), ..message }
 }
 
 /// Submits them all at once, and gives what became of each.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::handler::Cause;
 use super::puller::Received;
-use super::sender::{Delivery, Outgoing, Sender};
+use super::sender::{Delivery, Outgoing, Place, Sender};
 use crate::adapter::Endpoint;
 use crate::config::Settings;
 use crate::error::Result;
@@ -163,7 +163,7 @@ impl DeadLetters {
             value: message.value.map(<[u8]>::to_vec),
             headers,
             timestamp: None,
-            partition: Some(message.partition),
+            place: Place::Rather(message.partition),
             deadline,
         }
     }
