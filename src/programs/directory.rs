@@ -60,7 +60,7 @@ impl Directory for ClusterDirectory {
 }
 
 fn silent(error: crate::cluster::Error) -> Error {
-    Error::new("the cluster does not answer").caused_by(error)
+    Error::new("the cluster has no answer").caused_by(error)
 }
 
 fn topic(topic: TopicDescription) -> Topic {

@@ -105,12 +105,15 @@ pub fn settings() -> ProducerApiSettings {
     ProducerApiSettings { listen: "127.0.0.1:0".to_owned(), ..ProducerApiSettings::default() }
 }
 
+/// A channel for `/enviar` and one for all topics, of a cluster that has none.
+pub fn backing(one: Box<dyn Submit>, any: &Channel) -> Backing {
+    Backing { channel: one, topics: Arc::new(any.clone()), directory: Box::new(Nothing) }
+}
+
 /// A server and its channel.
 pub fn start(settings: &ProducerApiSettings) -> (HttpServer, Channel) {
     let channel = Channel::new();
-    let (one, any) = (Box::new(channel.clone()), Arc::new(channel.clone()));
-    let backing = Backing { channel: one, topics: any, directory: Box::new(Nothing) };
-    (HttpServer::start(settings, backing).unwrap(), channel)
+    (HttpServer::start(settings, backing(Box::new(channel.clone()), &channel)).unwrap(), channel)
 }
 
 /// A connection to the server.

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{NO_PARTITION, no_partition, no_topic};
 use crate::channel::sender::{Done, Outgoing, Place};
@@ -104,28 +104,24 @@ impl Tally {
         let (fates, ticket) = (std::mem::take(&mut state.fates), state.ticket.take());
         drop(state);
         if let Some(ticket) = ticket {
-            ticket.answer(answer(fates.into_iter().flatten().collect()));
+            let fates: Vec<Fate> = fates.into_iter().flatten().collect();
+            ticket.answer(answer(&fates));
         }
     }
 }
 
 /// The answer to a request with these records, in this order: 200 only if all are stored.
-fn answer(fates: Vec<Fate>) -> Answer {
-    let shown: Vec<Value> = fates.iter().map(shown).collect();
-    let body = json!({"offsets": shown, "key_schema_id": null, "value_schema_id": null});
+fn answer(fates: &[Fate]) -> Answer {
     let failures: Vec<&Failure> = fates.iter().filter_map(|fate| fate.as_ref().err()).collect();
     let unknown = failures.iter().filter(|failure| failure.status == UNKNOWN).count();
     let mixed = failures.len() < fates.len() || unknown > 0 && unknown < failures.len();
-    match blamed(&failures) {
-        None => Answer::json(200, body.to_string().into_bytes()),
-        Some(_) if mixed => Answer::json(207, body.to_string().into_bytes()),
-        Some(failure) => {
-            let mut answer = failure.answer();
-            extend(&mut answer.body, &body);
-            answer
-        }
-    }
-    .for_kafka()
+    let mut answer = match blamed(&failures) {
+        None => Answer::json(200, b"{}".to_vec()),
+        Some(_) if mixed => Answer::json(207, b"{}".to_vec()),
+        Some(failure) => failure.answer(),
+    };
+    extend(&mut answer.body, fates);
+    answer.for_kafka()
 }
 
 /// The failure that stands for all where nothing is stored: one that may not happen again, else the first.
@@ -133,23 +129,32 @@ fn blamed<'a>(failures: &[&'a Failure]) -> Option<&'a Failure> {
     failures.iter().find(|failure| failure.status == 503).or(failures.first()).copied()
 }
 
-/// Adds the fields of one JSON object to another.
-fn extend(object: &mut Vec<u8>, fields: &Value) {
-    if object.pop() == Some(b'}') {
-        object.push(b',');
-        object.extend_from_slice(fields.to_string().as_bytes().get(1..).unwrap_or_default());
+/// Adds what became of each record to a JSON object.
+fn extend(object: &mut Vec<u8>, fates: &[Fate]) {
+    object.pop();
+    let mut before = if object.len() > 1 { r#","offsets":["# } else { r#""offsets":["# };
+    for fate in fates {
+        object.extend_from_slice(before.as_bytes());
+        object.extend_from_slice(shown(fate).as_bytes());
+        before = ",";
     }
+    object.extend_from_slice(br#"],"key_schema_id":null,"value_schema_id":null}"#);
 }
 
-fn shown(fate: &Fate) -> Value {
+fn shown(fate: &Fate) -> String {
     match fate {
-        Ok(stored) => json!({"partition": stored.partition, "offset": stored.offset}),
-        Err(failure) => json!({"error_code": failure.number, "error": failure.sentence}),
+        Ok(Stored { partition, offset, .. }) => format!(r#"{{"partition":{partition},"offset":{offset}}}"#),
+        Err(failure) => {
+            let sentence = Value::from(failure.sentence.as_str());
+            format!(r#"{{"error_code":{},"error":{sentence}}}"#, failure.number)
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn stored(offset: i64) -> Fate {
@@ -162,7 +167,7 @@ mod tests {
 
     #[test]
     fn results_are_in_the_order_of_the_records() {
-        let answer = answer(vec![stored(7), failed(413), stored(8)]);
+        let answer = answer(&[stored(7), failed(413), stored(8)]);
         let expected = json!({
             "offsets": [
                 {"partition": 1, "offset": 7},
@@ -188,7 +193,7 @@ mod tests {
             (vec![failed(413), failed(502)], 413),
             (vec![failed(404)], 404),
         ] {
-            let answer = answer(fates);
+            let answer = answer(&fates);
             assert_eq!(answer.status, status);
             assert_eq!(answer.headers.contains("Retry-After"), status == 503);
             let body: Value = serde_json::from_slice(&answer.body).unwrap();
