@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use super::{AutoOffsetReset, Commit, Compression, MAX_MESSAGE_BYTES, ProducerApiSettings, Secret, Settings};
+use super::{AutoOffsetReset, Commit, Compression, MAX_BODY_BYTES, ProducerApiSettings, Secret, Settings};
 
 /// A value as a source gave it.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,7 +56,7 @@ pub(super) const KEYS: &[(&str, Put)] = &[
         put(&mut s.producer_api.answer_timeout_ms, number(v, 2_000..=100_000))
     }),
     ("producer_api.max_body_bytes", |s, v| {
-        put(&mut s.producer_api.max_body_bytes, number(v, 1..=MAX_MESSAGE_BYTES))
+        put(&mut s.producer_api.max_body_bytes, number(v, 1..=MAX_BODY_BYTES))
     }),
     ("producer_api.head_timeout_ms", |s, v| {
         put(&mut s.producer_api.head_timeout_ms, number(v, 100..=10 * MINUTE))

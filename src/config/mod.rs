@@ -18,6 +18,9 @@ pub use crate::protocol::compression::Compression;
 /// `message.max.bytes` (1048588) with its headers.
 pub const MAX_MESSAGE_BYTES: usize = 1_040_000;
 
+/// The most that `producer_api.max_body_bytes` may be: a body may hold many messages.
+pub(crate) const MAX_BODY_BYTES: usize = 64 << 20;
+
 /// Every setting of every program. Fields are named as the keys of the file; times are in milliseconds there
 /// and come as [`Duration`] from the methods.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -250,7 +253,7 @@ impl Default for ProducerApiSettings {
         ProducerApiSettings {
             listen: "127.0.0.1:5000".to_owned(),
             answer_timeout_ms: 10_000,
-            max_body_bytes: 1_000_000,
+            max_body_bytes: 1_048_576,
             head_timeout_ms: 5_000,
             body_timeout_ms: 30_000,
             idle_timeout_ms: 60_000,

@@ -6,6 +6,8 @@ use std::borrow::Cow;
 
 /// The header lines of a JSON answer.
 const JSON: &str = "Content-Type: application/json\r\n";
+/// The header line of a JSON answer of the REST API (v2).
+const KAFKA: &str = "Content-Type: application/vnd.kafka.v2+json\r\n";
 /// The line that asks the client to come back in a second.
 const RETRY: &str = "Retry-After: 1\r\n";
 /// The line that says what a client has to show (RFC 6750 §3).
@@ -49,6 +51,14 @@ impl Answer {
             503 => answer.with(RETRY),
             _ => answer,
         }
+    }
+
+    /// The same answer with the media type of the REST API (v2).
+    pub(crate) fn for_kafka(mut self) -> Answer {
+        if let Some(rest) = self.headers.strip_prefix(JSON) {
+            self.headers = format!("{KAFKA}{rest}").into();
+        }
+        self
     }
 
     /// The answer to a method that a path does not have; `allowed` are those that it has.

@@ -3,30 +3,40 @@
 //! Clients meet the front `door`; whole, valid requests go on over a private connection to `tiny_http`
 //! (`handlers`), whose one thread picks a handler (`routes`). `enviar` hands the message to the channel
 //! and a ticket (`tickets`) to the door, so that nobody waits behind a message that waits for its
-//! partition.
+//! partition. `rest` does so with records for any topic; what has to be asked of the cluster for that is asked
+//! by a thread of its own (`look_ups`).
 
 mod answer;
+mod body;
 mod descriptors;
 mod door;
 mod enviar;
 mod guard;
 mod handlers;
 mod json;
+mod look_ups;
+mod outcome;
 mod private_file;
 mod query;
+mod rest;
 mod routes;
 mod tickets;
 
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::channel::sender::{Done, Outgoing, Sender, SubmitError};
+use crate::channel::senders::Senders;
 use crate::config::ProducerApiSettings;
 use crate::error::{Error, Result};
 pub use door::ANSWER_GRACE;
 use door::{Acceptor, Door, Gate, Limits};
 use guard::Guard;
 use handlers::Handlers;
+use look_ups::LookUps;
+pub use look_ups::{Directory, Partition, Topic};
+use rest::Rest;
 use routes::Routes;
 
 /// What the endpoint needs of the channel: somebody who takes messages.
@@ -45,16 +55,35 @@ impl Submit for Sender {
     }
 }
 
+/// Somebody who takes messages for any topic.
+pub trait SubmitTo: Send + Sync + 'static {
+    /// Takes messages for a topic that exists, without blocking. Each `done` is called exactly once, from any
+    /// thread, if and only if its message was taken, and by the message's deadline. One result for each
+    /// message; a message that was not taken is certainly not stored.
+    fn submit(&self, topic: &str, messages: Vec<(Outgoing, Done)>) -> Vec<Result<(), SubmitError>>;
+}
+
+impl SubmitTo for Senders {
+    fn submit(&self, topic: &str, messages: Vec<(Outgoing, Done)>) -> Vec<Result<(), SubmitError>> {
+        Senders::submit(self, topic, messages)
+    }
+}
+
 /// What stands behind the endpoint.
 pub struct Backing {
     /// Takes what is posted to `/enviar`.
     pub channel: Box<dyn Submit>,
+    /// Takes what is posted to `/topics/{topic}`.
+    pub topics: Arc<dyn SubmitTo>,
+    /// Knows what there is in the cluster.
+    pub directory: Box<dyn Directory>,
 }
 
 /// The running endpoint. Dropped without [`HttpServer::stop`], it ends at once.
 pub struct HttpServer {
     door: Door,
     handlers: Handlers,
+    look_ups: Arc<LookUps>,
     scheme: &'static str,
 }
 
@@ -74,12 +103,18 @@ impl HttpServer {
         let (mailbox, poll) = tickets::mailbox(door::WAKER)
             .map_err(|error| Error::new("the front door cannot be set up").caused_by(error))?;
         let secret = handlers::random_word()?.into();
-        let routes = Routes::new(secret, mailbox.clone(), backing, settings.answer_timeout());
-        let handlers = Handlers::start(routes)?;
-        let door = Door::open(address, limits(settings), gate, handlers.entrance(), mailbox, poll).map_err(
-            |error| Error::new(format!("cannot listen on {address} (producer_api.listen)")).caused_by(error),
-        )?;
-        Ok(HttpServer { door, handlers, scheme })
+        let Backing { channel, topics, directory } = backing;
+        let look_ups = LookUps::start(directory, settings.queue_bytes)?;
+        let answer_timeout = settings.answer_timeout();
+        let rest = Rest { topics, look_ups: Arc::clone(&look_ups), answer_timeout };
+        let routes = Routes::new(secret, mailbox.clone(), channel, rest, answer_timeout);
+        let started = Handlers::start(routes).and_then(|handlers| {
+            let door = Door::open(address, limits(settings), gate, handlers.entrance(), mailbox, poll);
+            let what = || format!("cannot listen on {address} (producer_api.listen)");
+            Ok((door.map_err(|error| Error::new(what()).caused_by(error))?, handlers))
+        });
+        let (door, handlers) = started.inspect_err(|_| look_ups.stop())?;
+        Ok(HttpServer { door, handlers, look_ups, scheme })
     }
 
     /// Where it listens: with port 0 in the settings, the port that the system chose.
@@ -103,6 +138,7 @@ impl HttpServer {
     fn close(&mut self, deadline: Instant) {
         self.door.close(deadline);
         self.handlers.stop();
+        self.look_ups.stop();
     }
 }
 

@@ -9,8 +9,9 @@ use super::answer::Answer;
 use super::door::DOOR_HEADER;
 use super::enviar;
 use super::guard::same;
+use super::rest::{Place, Rest};
 use super::tickets::{Mailbox, Ticket, Visit};
-use super::{Backing, query};
+use super::{Submit, query};
 
 /// How a request is answered.
 pub(super) enum Reply {
@@ -22,17 +23,19 @@ pub(super) enum Reply {
 
 /// What the endpoint has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Route {
+enum Route<'a> {
     /// `/enviar`
     Enviar,
+    /// The REST API.
+    Rest(Place<'a>),
 }
 
-impl Route {
+impl<'a> Route<'a> {
     /// What is at a path.
-    fn at(path: &str) -> Option<Route> {
+    fn at(path: &'a str) -> Option<Route<'a>> {
         match path {
             "/enviar" => Some(Route::Enviar),
-            _ => None,
+            _ => Place::at(path).map(Route::Rest),
         }
     }
 
@@ -40,6 +43,7 @@ impl Route {
     fn methods(self) -> &'static str {
         match self {
             Route::Enviar => "POST",
+            Route::Rest(place) => place.methods(),
         }
     }
 }
@@ -48,20 +52,22 @@ impl Route {
 pub(super) struct Routes {
     secret: Arc<str>,
     mailbox: Arc<Mailbox>,
-    backing: Backing,
+    channel: Box<dyn Submit>,
+    rest: Rest,
     answer_timeout: Duration,
 }
 
 impl Routes {
-    /// Handlers that answer only those who know `secret`, and work with `backing`, which has
-    /// `answer_timeout` for each message.
+    /// Handlers that answer only those who know `secret`, and work with `channel`, which has `answer_timeout`
+    /// for each message, and `rest`.
     pub(super) fn new(
         secret: Arc<str>,
         mailbox: Arc<Mailbox>,
-        backing: Backing,
+        channel: Box<dyn Submit>,
+        rest: Rest,
         answer_timeout: Duration,
     ) -> Routes {
-        Routes { secret, mailbox, backing, answer_timeout }
+        Routes { secret, mailbox, channel, rest, answer_timeout }
     }
 
     /// What the door has to know.
@@ -84,7 +90,8 @@ impl Routes {
     }
 
     fn route(&self, request: &mut Request, visit: Visit) -> Reply {
-        let (path, query) = query::split(request.url());
+        let url = request.url().to_owned();
+        let (path, query) = query::split(&url);
         let Some(route) = Route::at(path) else {
             return Reply::Now(Answer::error(404, "not_found", "There is nothing at this path."));
         };
@@ -92,10 +99,13 @@ impl Routes {
             (Route::Enviar, Method::Post) => match query::parameter(query, "key") {
                 Ok(key) => {
                     let ticket = Ticket::new(&self.mailbox, visit);
-                    enviar::post(request, key, self.backing.channel.as_ref(), self.answer_timeout, ticket)
+                    enviar::post(request, key, self.channel.as_ref(), self.answer_timeout, ticket)
                 }
                 Err(refusal) => Reply::Now(refusal.answer()),
             },
+            (Route::Rest(place), method) if allows(place.methods(), method) => {
+                self.rest.reply(request, place, Ticket::new(&self.mailbox, visit))
+            }
             (route, _) => Reply::Now(Answer::method_not_allowed(route.methods())),
         }
     }
@@ -106,6 +116,11 @@ impl Routes {
         let secret = words.next().filter(|word| same(word.as_bytes(), self.secret.as_bytes()));
         secret.and_then(|_| words.next()?.parse().ok())
     }
+}
+
+/// Whether a list as `Allow` has it names a method.
+fn allows(methods: &str, method: &Method) -> bool {
+    methods.split(", ").any(|name| name == method.as_str())
 }
 
 /// What the door says about a request: the secret, the visit, the client's address.

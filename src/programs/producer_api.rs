@@ -1,9 +1,12 @@
-//! The HTTP endpoint: what is posted to it is stored in the topic.
+//! The HTTP endpoint: what is posted to it is stored in the topic, or in the one that a request names.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::base::Footing;
+use super::directory::ClusterDirectory;
 use crate::channel::sender::Sender;
+use crate::channel::senders::Senders;
 use crate::cli::{Given, Program, ProgramOption};
 use crate::error::Result;
 use crate::http::{ANSWER_GRACE, Backing, HttpServer};
@@ -12,7 +15,7 @@ use crate::supervisor::supervised;
 /// `producer_api`.
 pub const PROGRAM: Program = Program {
     name: "producer_api",
-    about: "Stores what is posted to /enviar in the topic",
+    about: "Stores what is posted to /enviar in the topic, and to /topics/NAME in that one",
     options: &[ProgramOption::Supervised],
     subcommands: &[],
     run,
@@ -24,7 +27,13 @@ fn run(given: &Given) -> Result<()> {
     let settings = &given.settings;
     let sender = Sender::start(settings, &settings.kafka.topic, footing.endpoint(), PROGRAM.name);
     let outcome = sender.and_then(|sender| {
-        let server = HttpServer::start(&settings.producer_api, Backing { channel: Box::new(sender.clone()) });
+        let topics = Arc::new(Senders::new(sender.clone(), settings, footing.endpoint(), PROGRAM.name));
+        let backing = Backing {
+            channel: Box::new(sender.clone()),
+            topics: topics.clone(),
+            directory: Box::new(ClusterDirectory::new(settings)),
+        };
+        let server = HttpServer::start(&settings.producer_api, backing);
         let outcome = server.map(|server| {
             log::info!("listening on {}", server.url());
             if given.supervised {
@@ -35,6 +44,7 @@ fn run(given: &Given) -> Result<()> {
             let patience = settings.producer_api.answer_timeout() + ANSWER_GRACE;
             server.stop(Instant::now() + if footing.is_lost() { Duration::ZERO } else { patience });
         });
+        topics.close(Instant::now());
         sender.close(Instant::now());
         outcome
     });

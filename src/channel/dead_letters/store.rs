@@ -10,7 +10,7 @@ use super::{
 use crate::adapter::Endpoint;
 use crate::channel::handler::Cause;
 use crate::channel::puller::Received;
-use crate::channel::sender::{Delivery, Outgoing, Sender};
+use crate::channel::sender::{Delivery, Outgoing, Place, Sender};
 use crate::config::Settings;
 use crate::error::Result;
 use crate::stop::Stop;
@@ -150,7 +150,7 @@ impl DeadLetters {
             value: message.value.map(<[u8]>::to_vec),
             headers,
             timestamp: None,
-            partition: Some(message.partition),
+            place: Place::Rather(message.partition),
             deadline,
         }
     }

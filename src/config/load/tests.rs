@@ -126,7 +126,7 @@ fn a_value_of_the_wrong_type_or_out_of_range_is_refused_with_its_place() {
         ),
         ("[consumer]\nsession_timeout_ms = 5", "from 1000 to 1800000, not 5"),
         ("[producer_api]\nanswer_timeout_ms = 1999", "from 2000 to 100000, not 1999"),
-        ("[producer_api]\nmax_body_bytes = 2000000", "from 1 to 1040000, not 2000000"),
+        ("[producer_api]\nmax_body_bytes = 67108865", "from 1 to 67108864, not 67108865"),
     ];
     for (text, line) in refused {
         let error = error(text, &[], &[]);

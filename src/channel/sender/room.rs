@@ -1,0 +1,79 @@
+//! How much may wait or be under way at a time: in one sender, or in several together.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::config::ProducerApiSettings;
+
+/// Limits for messages and their bytes, and what is taken of them.
+pub(in crate::channel) struct Room {
+    messages: Share,
+    bytes: Share,
+}
+
+impl Room {
+    /// Room for so many messages of so many bytes in all.
+    pub(super) fn new(messages: usize, bytes: usize) -> Arc<Room> {
+        Arc::new(Room { messages: Share::new(messages), bytes: Share::new(bytes) })
+    }
+
+    /// Room as `producer_api.queue_messages` and `.queue_bytes` say.
+    pub(in crate::channel) fn of(settings: &ProducerApiSettings) -> Arc<Room> {
+        Room::new(settings.queue_messages, settings.queue_bytes)
+    }
+
+    /// Takes the room of one message; false if there is not enough.
+    pub(super) fn take(&self, bytes: usize) -> bool {
+        if !self.messages.take(1) {
+            return false;
+        }
+        let taken = self.bytes.take(bytes);
+        if !taken {
+            self.messages.give_back(1);
+        }
+        taken
+    }
+
+    /// Gives back what was taken.
+    pub(super) fn give_back(&self, messages: usize, bytes: usize) {
+        self.messages.give_back(messages);
+        self.bytes.give_back(bytes);
+    }
+}
+
+struct Share {
+    taken: AtomicUsize,
+    most: usize,
+}
+
+impl Share {
+    fn new(most: usize) -> Share {
+        Share { taken: AtomicUsize::new(0), most }
+    }
+
+    fn take(&self, count: usize) -> bool {
+        let within = |taken: usize| taken.checked_add(count).filter(|sum| *sum <= self.most);
+        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).is_ok()
+    }
+
+    fn give_back(&self, count: usize) {
+        self.taken.fetch_sub(count, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_does_not_fit_takes_nothing() {
+        let room = Room::new(2, 10);
+        assert!(room.take(6));
+        assert!(!room.take(5), "too many bytes");
+        assert!(room.take(4));
+        assert!(!room.take(0), "too many messages");
+        room.give_back(1, 6);
+        assert!(!room.take(7));
+        assert!(room.take(6));
+    }
+}
