@@ -439,8 +439,13 @@ fn what_cannot_go_back_is_told_and_stays(version: &'static str) {
     let gone = unique("gone");
     let header: [Header; 1] = [("kafka_dlt-original-topic".to_owned(), Some(gone.clone().into_bytes()))];
     assistant.put_with(&scene.dead(), 0, None, Some(b"1"), &header);
+    // What nobody would call a topic.
+    for name in [&b""[..], &[b'x'; 40_000], b"\xff /"] {
+        let header = [("kafka_dlt-original-topic".to_owned(), Some(name.to_vec()))];
+        assistant.put_with(&scene.dead(), 0, None, Some(b"1"), &header);
+    }
     assistant.put(&scene.dead(), 0, None, Some(b"{\"partition\":0,\"id\":2}"));
-    for done in ["replayed 3, failed 1, left 1", "replayed 0, failed 1, left 1"] {
+    for done in ["replayed 3, failed 4, left 4", "replayed 0, failed 4, left 4"] {
         let replay = scene.run(&["replay"]);
         assert_eq!((replay.code, replay.last()), (Some(1), done));
         let failed = format!("failed: letter=0:2: there is no topic {gone}");
@@ -448,7 +453,8 @@ fn what_cannot_go_back_is_told_and_stays(version: &'static str) {
     }
     assert_eq!(scene.check_copies(1, 3), 0);
     assistant.create_topic(&gone, 2, 1, &[]);
-    assert_eq!(scene.run(&["replay"]).code, Some(0));
+    assert_eq!(scene.run(&["replay", "0:2"]).code, Some(0));
+    assert_eq!(scene.run(&["discard", "--all"]).last(), "discarded 3, left 0");
     assert_eq!(assistant.read(&gone, false).len(), 1);
 }
 

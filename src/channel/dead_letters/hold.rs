@@ -18,6 +18,8 @@ const HEARTBEAT: Duration = Duration::from_millis(500);
 /// How much longer than a session joining may take: a broker lets a new group wait for members (three seconds, as
 /// Kafka comes).
 const JOIN_MARGIN: Duration = Duration::from_secs(15);
+/// Waiting for longer than this is told.
+const SILENCE: Duration = Duration::from_secs(4);
 /// How long leaving may take; who has not left is put out after the session.
 const LEAVE: Duration = Duration::from_secs(2);
 /// How often it is looked whether the coordinator has confirmed the membership.
@@ -67,24 +69,8 @@ impl Hold {
     /// Another has it; no coordinator answers in time; the cluster was told to stop.
     pub fn take(cluster: &Arc<Cluster>, role: Role) -> Result<Hold> {
         let mut keeper = Keeper { coordinator: coordinator(cluster, &role), cluster: cluster.clone(), role };
-        let deadline = Instant::now() + keeper.role.session + JOIN_MARGIN;
-        let mut backoff = Backoff::default();
         let mut member_id = String::new();
-        let joined = loop {
-            match keeper.join(&mut member_id, deadline, &mut || true) {
-                Err(error) if !may_join(&error) || cluster.stopping() || Instant::now() >= deadline => {
-                    break Err(error);
-                }
-                Err(error) => {
-                    log::debug!("group {}: {error}", keeper.role.group);
-                    if error.code() == Some(ErrorCode::UNKNOWN_MEMBER_ID) {
-                        member_id.clear();
-                    }
-                }
-                joined => break joined,
-            }
-            std::thread::sleep(backoff.wait());
-        };
+        let joined = keeper.join_in_time(&mut member_id);
         let failed = |what: String| Error::new(what).retriable();
         let membership = match joined {
             Ok(Some(membership)) => membership,
@@ -204,6 +190,34 @@ struct Keeper {
 }
 
 impl Keeper {
+    /// As [`Keeper::join`], tried again on what may pass.
+    fn join_in_time(&mut self, member_id: &mut String) -> cluster::Result<Option<Membership>> {
+        let began = Instant::now();
+        let deadline = began + self.role.session + JOIN_MARGIN;
+        let (group, session) = (self.role.group.clone(), self.role.session);
+        let mut said = false;
+        let mut proceed = || {
+            if began.elapsed() >= SILENCE && !std::mem::replace(&mut said, true) {
+                let most = session.as_millis();
+                log::info!("waiting for the group {group}: a replay that was killed keeps it for {most} ms");
+            }
+            true
+        };
+        let mut backoff = Backoff::default();
+        loop {
+            match self.join(member_id, deadline, &mut proceed) {
+                Err(error) if may_join(&error) && !self.cluster.stopping() && Instant::now() < deadline => {
+                    log::debug!("group {}: {error}", self.role.group);
+                    if error.code() == Some(ErrorCode::UNKNOWN_MEMBER_ID) {
+                        member_id.clear();
+                    }
+                    std::thread::sleep(backoff.wait());
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
     /// Joins the group; `None` if somebody else leads it.
     fn join(
         &mut self,

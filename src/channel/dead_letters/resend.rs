@@ -13,6 +13,9 @@ use crate::protocol::records::{Content, OwnHeaders};
 /// How long the answer to where a topic is may take.
 const LOOK_UP: Duration = Duration::from_secs(10);
 
+/// The longest name that a topic can have.
+const LONGEST_TOPIC: usize = 249;
+
 /// What became of a letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -125,10 +128,15 @@ impl Resender {
     /// How many partitions a topic has.
     fn partitions(&self, topic: &str) -> Result<i32, Outcome> {
         let failed = |reason, retry| Outcome::Failed { reason, retry };
+        let none = || failed(format!("there is no topic {topic}"), false);
+        // What a header says may be longer than a request can ask.
+        if topic.is_empty() || topic.len() > LONGEST_TOPIC {
+            return Err(none());
+        }
         let deadline = Instant::now() + LOOK_UP;
         let found = cluster::groups::in_time(&self.cluster, deadline, || self.cluster.topic(topic, deadline));
         let found = found.map_err(|error| failed(error.to_string(), true))?;
-        let found = found.ok_or_else(|| failed(format!("there is no topic {topic}"), false))?;
+        let found = found.ok_or_else(none)?;
         Ok(i32::try_from(found.leaders.len()).unwrap_or(i32::MAX))
     }
 }

@@ -11,6 +11,7 @@ use super::letter::{Letter, Name};
 use super::office::{Office, unreadable};
 use super::read::{Part, Reader};
 use super::resend::{Outcome, Resender};
+use super::settled::Settled;
 use crate::cluster::Cluster;
 use crate::cluster::coordinator::{Commit, Coordinator};
 use crate::error::{Error, Result};
@@ -252,7 +253,7 @@ impl Run<'_> {
 
     /// Commits which of these letters are settled.
     fn note(&mut self, letters: &[Letter], outcomes: &[Outcome]) -> Result<()> {
-        let mut changed: BTreeMap<i32, super::settled::Settled> = BTreeMap::new();
+        let mut changed: BTreeMap<i32, Settled> = BTreeMap::new();
         for (letter, _) in letters.iter().zip(outcomes).filter(|(_, outcome)| outcome.is_settled()) {
             let partition = letter.name.partition;
             let Some(part) = self.parts.get(&partition) else { continue };
@@ -267,7 +268,7 @@ impl Run<'_> {
         if changed.is_empty() {
             return Ok(());
         }
-        let commit = |(partition, settled): (&i32, &super::settled::Settled)| Commit {
+        let commit = |(partition, settled): (&i32, &Settled)| Commit {
             topic: self.topic.to_owned(),
             partition: *partition,
             offset: settled.next(),
