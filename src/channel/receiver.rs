@@ -43,8 +43,8 @@ impl Receiver {
 }
 
 /// Pulls messages one by one until stop is asked, and commits as `consumer.commit` says: each when it is
-/// handled, with or without waiting for Kafka's answer, or all that was polled together, at least each quarter of `max_processing_ms`, as a consumer is
-/// heard of by its commits.
+/// handled, with or without waiting for Kafka's answer, or all that was polled together, at least each quarter
+/// of `max_processing_ms`, as a consumer is heard of by its commits.
 ///
 /// # Errors
 /// When the handler is of no more use, after a commit of what was handled before.

@@ -18,7 +18,8 @@ impl Member {
     /// Commits for the program and gives the code of each commit, in their order; no error means that Kafka has it, or,
     /// of a [pipelined](super::Role::pipelined) member, will be asked to take it at once.
     ///
-    /// An own program is told REBALANCE_IN_PROGRESS instead of success when its partitions change. `epoch` is where it began.
+    /// An own program is told REBALANCE_IN_PROGRESS instead of success when its partitions change. `epoch` is where
+    /// it began.
     pub fn commit(&self, epoch: u64, commits: &[Commit]) -> Vec<ErrorCode> {
         {
             let mut state = self.state();

@@ -2,7 +2,8 @@
 //! and decides what is served and what may be committed.
 //!
 //! Threads: one [`membership`] thread, one [`prefetch`] thread for each leader, one [`pipeline`] thread where commits
-//! are pipelined, and the thread of the program's connection, which calls the methods here. All meet in [`Member::state`]; none does I/O while it holds that lock.
+//! are pipelined, and the thread of the program's connection, which calls the methods here. All meet in [`Member::state`]; none does
+//! I/O while it holds that lock.
 //! Lock order: `committer` before `state`.
 
 mod commit;
