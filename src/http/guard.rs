@@ -18,7 +18,8 @@ const UNAUTHORIZED: Refusal = Refusal::new(
 
 /// What may be read without the token: whether the endpoint is well, what it offers, and the page, which asks its
 /// user for the token.
-const OPEN: [&[u8]; 6] = [b"/", b"/healthz", b"/readyz", b"/openapi.json", b"/page.js", b"/page.css"];
+const OPEN: [&[u8]; 6] =
+    [b"/", b"/page/style.css", b"/page/script.js", b"/healthz", b"/readyz", b"/openapi.json"];
 
 /// Decides who is let in, by what stands in the head of the request. The default one lets everybody in.
 #[derive(Default)]
@@ -165,12 +166,13 @@ mod tests {
     fn health_and_the_page_are_open_for_reading_and_nothing_else_is() {
         let guard = Guard::new(&guarded(), "127.0.0.1:0".parse().unwrap(), false).unwrap();
         let is_open = |method, target: &str| guard.check(method, target.as_bytes(), None).is_ok();
-        for target in ["/", "", "?a", "/healthz", "/readyz?verbose", "/openapi.json", "/page.js", "/page.css"]
-        {
+        for target in ["/", "", "?a", "/healthz", "/readyz?verbose", "/openapi.json", "/page/style.css"] {
             assert!(is_open("GET", target) && is_open("HEAD", target), "{target:?}");
             assert!(!is_open("POST", target) && !is_open("get", target), "{target:?}");
         }
-        for target in ["/enviar", "/metrics", "//", "/healthz/", "/HEALTHZ", "/%68ealthz", "/topics", "*"] {
+        for target in
+            ["/enviar", "/metrics", "//", "/healthz/", "/HEALTHZ", "/%68ealthz", "/page/", "/events", "*"]
+        {
             assert!(!is_open("GET", target), "{target:?}");
         }
     }
