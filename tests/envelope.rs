@@ -470,8 +470,9 @@ fn dead_letters_get_a_topic_with_as_many_partitions_once_somebody_asks_for_it(ve
     stage.settings.kafka.partitions = 5;
     let other = Adapter::start(AdapterSettings::in_process(&stage.settings)).unwrap();
     let sender = Sender::start(&stage.settings, &dead_letters, other.endpoint(), "test").unwrap();
-    let to = |partition| Outgoing { key: Some(b"k".to_vec()), partition, ..outgoing() };
-    let deliveries = send(&sender, vec![to(Some(0)), to(Some(1)), to(Some(2)), to(Some(3)), to(None)]);
+    let to = |place| Outgoing { key: Some(b"k".to_vec()), place, ..outgoing() };
+    let each = [0, 1, 2, 3].map(Place::Rather).into_iter().chain([Place::ByKey]);
+    let deliveries = send(&sender, each.map(to).collect());
     let partitions: Vec<i32> = deliveries.iter().map(|delivery| place(delivery).0).collect();
     assert_eq!(partitions[..3], [0, 1, 2]);
     assert_eq!(partitions[3], partitions[4], "as the key says where there is no such partition");
