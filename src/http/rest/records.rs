@@ -46,7 +46,6 @@ fn parse(
     partition: Option<i32>,
     deadline: Instant,
 ) -> Result<Vec<Outgoing>, Answer> {
-    let body: &RawValue = serde_json::from_slice(body).map_err(|error| wrong(&error.to_string()))?;
     let body: Body<'_> = object(body).map_err(|why| wrong(&format!("the body {why}")))?;
     if [body.key_schema, body.key_schema_id, body.value_schema, body.value_schema_id]
         .iter()
@@ -63,8 +62,8 @@ fn parse(
         return Err(wrong("`records` is empty"));
     }
     let one = |(index, record): (usize, &RawValue)| {
-        let outgoing =
-            object(record).and_then(|record: Record<'_>| record.outgoing(format, partition, deadline));
+        let outgoing = object(record.get().as_bytes())
+            .and_then(|record: Record<'_>| record.outgoing(format, partition, deadline));
         outgoing.map_err(|why| wrong(&format!("records[{index}] {why}")))
     };
     records.into_iter().enumerate().map(one).collect()
@@ -80,11 +79,11 @@ fn wrong(why: &str) -> Answer {
 }
 
 /// An object and nothing else; serde would take an array for the fields in their order, too.
-fn object<'a, T: Deserialize<'a>>(json: &'a RawValue) -> Result<T, String> {
-    if !json.get().starts_with('{') {
+fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, String> {
+    if !json.trim_ascii_start().starts_with(b"{") {
         return Err("must be an object".to_owned());
     }
-    serde_json::from_str(json.get()).map_err(|error| format!("is not as it should be: {error}"))
+    serde_json::from_slice(json).map_err(|error| format!("is not as it should be: {error}"))
 }
 
 #[derive(Deserialize)]
@@ -180,7 +179,7 @@ impl Record<'_> {
 
 fn header((index, json): (usize, &RawValue)) -> Result<(String, Option<Vec<u8>>), String> {
     let of = |why: String| format!("has a header, headers[{index}], that {why}");
-    let Header { key, value } = object(json).map_err(of)?;
+    let Header { key, value } = object(json.get().as_bytes()).map_err(of)?;
     let value = value.map(|value| from_base64(&value)).transpose();
     Ok((key, value.map_err(|why| of(format!("has a `value` that {why}")))?))
 }
