@@ -81,12 +81,22 @@ fn places(answer: &Answer) -> Vec<Place> {
     offsets.iter().map(|place| (number(&place["partition"]) as i32, number(&place["offset"]))).collect()
 }
 
+/// Creates a topic and waits until all know it.
+fn create(kafka: &Kafka, program: &Program, topic: &str, partitions: u32) {
+    kafka.assistant().create_topic(topic, partitions, 1, &[]);
+    eventually(&format!("{topic} is known"), PATIENCE, || {
+        let known = get(program, &format!("/topics/{topic}")).status == 200;
+        (known && kafka.assistant().try_ask(&["read", topic, "read_uncommitted"]).is_ok()).then_some(())
+    });
+}
+
 /// A topic of the test, and a `producer_api` whose own topic is another one.
 fn stage(version: &'static str, partitions: u32) -> (&'static Kafka, Program, String) {
     let kafka = Kafka::shared(version);
     let topic = unique("pedidos");
-    kafka.assistant().create_topic(&topic, partitions, 1, &[]);
-    (kafka, Program::producer(kafka, &unique("mi-topico")), topic)
+    let program = Program::producer(kafka, &unique("mi-topico"));
+    create(kafka, &program, &topic, partitions);
+    (kafka, program, topic)
 }
 
 fn record_at(records: &[Record], place: Place) -> &Record {
@@ -247,9 +257,9 @@ fn what_is_refused_is_not_stored(version: &'static str) {
 fn results_are_in_the_order_of_the_records_and_a_mix_is_no_success(version: &'static str) {
     let kafka = Kafka::shared(version);
     let topic = unique("pedidos");
-    kafka.assistant().create_topic(&topic, 2, 1, &[]);
     let start = Start::program("producer_api").on(kafka).set("kafka.topic", &unique("mi-topico"));
     let program = Program::producer_with(start.set("producer_api.max_body_bytes", "8000000"));
+    create(kafka, &program, &topic, 2);
     let large = "x".repeat(1_040_001);
     let body = json!({"records": [
         {"value": "a", "partition": 1}, {"value": large}, {"value": "b", "partition": 1},
@@ -306,7 +316,7 @@ fn more_topics_than_there_are_senders_lose_nothing(version: &'static str) {
     let kafka = Kafka::shared(version);
     let program = Program::producer(kafka, &unique("mi-topico"));
     let topics: Vec<String> = (0..40).map(|_| unique("muchos")).collect();
-    topics.iter().for_each(|topic| kafka.assistant().create_topic(topic, 1, 1, &[]));
+    topics.iter().for_each(|topic| create(kafka, &program, topic, 1));
     let (program, topics) = (&program, &topics);
     thread::scope(|scope| {
         for client in 0..4 {
@@ -390,9 +400,9 @@ impl Book {
 fn own_stage(version: &'static str) -> (Kafka, Program, String) {
     let kafka = Kafka::start(version, 1);
     let topic = unique("pedidos");
-    kafka.assistant().create_topic(&topic, 2, 1, &[]);
     let start = Start::program("producer_api").on(&kafka).set("kafka.topic", &unique("mi-topico"));
     let program = Program::producer_with(start.set("producer_api.answer_timeout_ms", "2000"));
+    create(&kafka, &program, &topic, 2);
     (kafka, program, topic)
 }
 
