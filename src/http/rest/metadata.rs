@@ -89,7 +89,8 @@ mod tests {
         let topic = Topic { internal: false, partitions: vec![partition(0, Some(2)), partition(1, None)] };
         let found = || Ok(Known::Topic(Some(Arc::new(topic.clone()))));
         let shown = |show| serde_json::from_slice::<Value>(&answer(found(), show).body).unwrap();
-        let replicas = |two| json!([{"broker": 1, "leader": false, "in_sync": false}, {"broker": 2, "leader": two, "in_sync": true}]);
+        let replica = |broker, leader| json!({"broker": broker, "leader": leader, "in_sync": broker == 2});
+        let replicas = |two: bool| json!([replica(1, false), replica(2, two)]);
         let first = json!({"partition": 0, "leader": 2, "replicas": replicas(true)});
         let second = json!({"partition": 1, "leader": -1, "replicas": replicas(false)});
         assert_eq!(
