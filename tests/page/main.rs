@@ -8,6 +8,7 @@ mod support;
 mod webdriver;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use channel::{CONSUMERS, Channel, signal};
 use support::program::{Program, Start, WAITING};
@@ -26,6 +27,7 @@ run_on! {
         the_partitions_of_a_killed_consumer_move_before_the_eyes,
         what_a_message_says_stays_text,
         a_dead_letter_appears_and_is_handled_when_it_is_replayed,
+        a_token_is_asked_for_until_it_is_right_and_kept_while_the_tab_is_open,
         it_fits_phone_and_desk_in_light_and_dark_and_every_control_has_a_name,
         it_asks_no_other_host_for_anything,
         it_says_when_the_cluster_or_the_endpoint_is_gone_and_comes_back_with_it,
@@ -76,6 +78,10 @@ fn a_message_sent_by_keyboard_alone_is_listed_and_committed_by_a_consumer(versio
     browser.press(&[CONTROL, ENTER]);
     browser.wait_for("document.getElementById('answer').dataset.kind === 'bad'");
     assert_eq!(browser.value("document.querySelectorAll('#sent .entry').length"), 1);
+    // What comes by another route is listed as well.
+    let records = r#"{"records":[{"value":{"by":"REST"}}]}"#;
+    assert_eq!(channel.program.post(&format!("/topics/{}", channel.place.topic), records).status, 200);
+    browser.wait_for("document.querySelector('#sent .value').textContent === '{\"by\":\"REST\"}'");
 }
 
 fn the_partitions_of_a_killed_consumer_move_before_the_eyes(version: &'static str) {
@@ -151,6 +157,30 @@ fn a_dead_letter_appears_and_is_handled_when_it_is_replayed(version: &'static st
     let text = fs::read_to_string(&handled).expect("what was handled");
     assert!(text.contains(r#"{"id":1}"#) && text.contains(r#"{"id":2}"#), "{text}");
     assert_eq!(browser.value("document.querySelectorAll('main i').length"), 0);
+}
+
+fn a_token_is_asked_for_until_it_is_right_and_kept_while_the_tab_is_open(version: &'static str) {
+    let folder = Folder::new("token");
+    let file = folder.path().join("token");
+    fs::write(&file, "0123456789abcdef-right\n").expect("a file");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("its mode");
+    let file = file.display().to_string();
+    let channel = Channel::start_with(version, |start| start.set("producer_api.token_file", &file));
+    let browser = Browser::at(&page(&channel.program));
+    browser.wait_for("document.getElementById('ask-token').open");
+    browser.type_text("0123456789abcdef-wrong");
+    browser.press(&[ENTER]);
+    let refused = "Object.values(sessionStorage)[0] === '0123456789abcdef-wrong'";
+    browser.wait_for(&format!("{refused} && document.getElementById('ask-token').open"));
+    assert_eq!(browser.text("document.activeElement.id"), "token");
+    browser.type_text("0123456789abcdef-right");
+    browser.press(&[ENTER]);
+    browser.wait_for(&format!("{} === 2", owned("consumer1")));
+    browser.go_to(&page(&channel.program));
+    browser.wait_for("document.getElementById('connection').dataset.state === 'live'");
+    browser.value("document.getElementById('send').requestSubmit()");
+    browser.wait_for("document.getElementById('answer').textContent.startsWith('Mensaje enviado: ')");
+    assert_eq!(browser.value("document.getElementById('ask-token').open"), false);
 }
 
 fn it_fits_phone_and_desk_in_light_and_dark_and_every_control_has_a_name(version: &'static str) {
