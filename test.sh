@@ -1,6 +1,6 @@
 #!/bin/sh
 # Everything that decides whether the project is in order, on a fresh machine too:
-#   set-up (compiler, Java, Maven, Kafka's jars, other people's clients) -> formatting -> lints -> no C, no async
+#   set-up (compiler, Java, Maven, Kafka's jars, other people's clients, a browser) -> formatting -> lints -> no C, no async
 #   runtime -> documentation -> tests.
 # Arguments go to `cargo test`, for example: ./test.sh --test channel
 set -eu
@@ -100,6 +100,13 @@ set_up_clients() {
     printf '%s\n' "$wanted" >.clients/.complete
 }
 
+# A browser, and what drives it, for the tests of the page.
+set_up_browser() {
+    has chromium && has chromedriver || apt_install chromium chromium-driver
+    has chromium && has chromedriver ||
+        fail "Chromium and its driver are needed for the tests: install chromium and chromium-driver"
+}
+
 # No build compiles C or holds an async runtime: neither the default one nor, with the arguments given, the other. The two
 # variables below make any attempt to compile C fail.
 check_dependencies() {
@@ -112,6 +119,7 @@ set_up_rust
 set_up_java
 set_up_kafka
 set_up_clients
+set_up_browser
 
 export CC=/bin/false CXX=/bin/false
 

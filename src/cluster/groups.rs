@@ -10,6 +10,7 @@ use kafka_protocol::messages::{DescribeGroupsRequest, ListGroupsRequest, OffsetF
 use super::coordinator::Coordinator;
 use super::error::{Error, Result};
 use super::metadata::Cluster;
+use super::offsets::Offsets;
 use super::{Backoff, READ_MARGIN};
 use crate::protocol::assignment::Assignment;
 use crate::protocol::error_code::ErrorCode;
@@ -48,6 +49,42 @@ pub struct Member {
     pub partitions: BTreeSet<(String, i32)>,
 }
 
+/// How far a group is with one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress<'a> {
+    /// Topic and partition.
+    pub place: &'a (String, i32),
+    /// The next offset to handle, if one is committed.
+    pub committed: Option<i64>,
+    /// The offset after the last record, if it is known.
+    pub end: Option<i64>,
+    /// How much there is between the two, where both are known.
+    pub lag: Option<i64>,
+    /// The member that owns it.
+    pub owner: Option<&'a Member>,
+}
+
+impl Group {
+    /// What it has still to handle of `others` and of every partition that a member owns or something is committed
+    /// of, in order.
+    pub fn progress<'a>(
+        &'a self,
+        others: impl IntoIterator<Item = &'a (String, i32)>,
+        ends: &Offsets,
+    ) -> Vec<Progress<'a>> {
+        let members = || self.members.iter().flatten();
+        let owned = members().flat_map(|member| &member.partitions);
+        let places: BTreeSet<&(String, i32)> = owned.chain(self.committed.keys()).chain(others).collect();
+        let progress = |place| {
+            let (committed, end) = (self.committed.get(place).copied(), ends.get(place).copied());
+            let lag = committed.zip(end).map(|(committed, end)| (end - committed).max(0));
+            let owner = members().find(|member| member.partitions.contains(place));
+            Progress { place, committed, end, lag, owner }
+        };
+        places.into_iter().map(progress).collect()
+    }
+}
+
 /// All groups of the cluster, by name.
 ///
 /// # Errors
@@ -57,16 +94,42 @@ pub fn all(cluster: &Arc<Cluster>, deadline: Instant) -> Result<Vec<Group>> {
     for node in cluster.nodes() {
         states.extend(in_time(cluster, deadline, || listed_by(cluster, node, deadline))?);
     }
-    let describe = |(name, state): (String, String)| {
-        let mut coordinator = Coordinator::new(cluster.clone(), &name, ONLOOKER);
-        let mut group = in_time(cluster, deadline, || coordinator.described(&name, deadline))?;
-        if group.state == DEAD && state != DEAD {
-            (group.state, group.members) = (state, None);
+    states.into_iter().map(|(name, state)| seen(cluster, &name, || Ok(Some(state)), deadline)).collect()
+}
+
+/// The group `name`, whether it is there or not.
+///
+/// # Errors
+/// As [`all`].
+pub fn one(cluster: &Arc<Cluster>, name: &str, deadline: Instant) -> Result<Group> {
+    let listed = || {
+        for node in cluster.nodes() {
+            let groups = in_time(cluster, deadline, || listed_by(cluster, node, deadline))?;
+            if let Some((_, state)) = groups.into_iter().find(|(listed, _)| listed == name) {
+                return Ok(Some(state));
+            }
         }
-        group.committed = in_time(cluster, deadline, || coordinator.all_committed(deadline))?;
-        Ok(group)
+        Ok(None)
     };
-    states.into_iter().map(describe).collect()
+    seen(cluster, name, listed, deadline)
+}
+
+/// A group as its coordinator tells of it; `listed` says in which state it is listed, if at all.
+fn seen(
+    cluster: &Arc<Cluster>,
+    name: &str,
+    listed: impl FnOnce() -> Result<Option<String>>,
+    deadline: Instant,
+) -> Result<Group> {
+    let mut coordinator = Coordinator::new(cluster.clone(), name, ONLOOKER);
+    let mut group = in_time(cluster, deadline, || coordinator.described(name, deadline))?;
+    if group.state == DEAD
+        && let Some(state) = listed()?.filter(|state| state != DEAD)
+    {
+        (group.state, group.members) = (state, None);
+    }
+    group.committed = in_time(cluster, deadline, || coordinator.all_committed(deadline))?;
+    Ok(group)
 }
 
 /// The groups that a node coordinates, with their states.

@@ -4,7 +4,7 @@
 //! (`handlers`), whose one thread picks a handler (`routes`). `enviar` hands the message to the channel
 //! and a ticket (`tickets`) to the door, so that nobody waits behind a message that waits for its
 //! partition. `rest` does so with records for any topic; what has to be asked of the cluster for that is asked
-//! by a thread of its own (`look_ups`).
+//! by a thread of its own (`look_ups`). `page` is what a browser shows, `watch` what it is told while it does.
 
 mod answer;
 mod body;
@@ -16,19 +16,22 @@ mod handlers;
 mod json;
 mod look_ups;
 mod outcome;
+mod page;
 mod private_file;
 mod query;
 mod rest;
 mod routes;
 mod tickets;
+mod watch;
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use crate::channel::sender::{Done, Outgoing, Sender, SubmitError};
 use crate::channel::senders::Senders;
-use crate::config::ProducerApiSettings;
+use crate::config::{self, ProducerApiSettings};
 use crate::error::{Error, Result};
 pub use door::ANSWER_GRACE;
 use door::{Acceptor, Door, Gate, Limits};
@@ -37,7 +40,9 @@ use handlers::Handlers;
 use look_ups::LookUps;
 pub use look_ups::{Directory, Partition, Topic};
 use rest::Rest;
-use routes::Routes;
+use routes::{Routes, Services};
+pub use watch::{DeadLetter, Excerpt, GroupState, MemberState, Onlooker, PartitionState, Replayed};
+use watch::{Replays, Watch};
 
 /// What the endpoint needs of the channel: somebody who takes messages.
 pub trait Submit: Send + 'static {
@@ -77,6 +82,8 @@ pub struct Backing {
     pub topics: Arc<dyn SubmitTo>,
     /// Knows what there is in the cluster.
     pub directory: Box<dyn Directory>,
+    /// Sees what the page shows.
+    pub onlooker: Arc<dyn Onlooker>,
 }
 
 /// The running endpoint. Dropped without [`HttpServer::stop`], it ends at once.
@@ -85,6 +92,8 @@ pub struct HttpServer {
     handlers: Handlers,
     look_ups: Arc<LookUps>,
     scheme: &'static str,
+    watch: Watch,
+    replays: Option<JoinHandle<()>>,
 }
 
 impl HttpServer {
@@ -103,18 +112,23 @@ impl HttpServer {
         let (mailbox, poll) = tickets::mailbox(door::WAKER)
             .map_err(|error| Error::new("the front door cannot be set up").caused_by(error))?;
         let secret = handlers::random_word()?.into();
-        let Backing { channel, topics, directory } = backing;
+        let Backing { channel, topics, directory, onlooker } = backing;
+        let limits = limits(settings);
+        let watch = Watch::start(Arc::clone(&onlooker), limits.max_connections)?;
+        let (replays, replaying) = Replays::start(onlooker, watch.entry())?;
         let look_ups = LookUps::start(directory, settings.queue_bytes)?;
         let answer_timeout = settings.answer_timeout();
+        let topics = watch.noted_topics(topics);
         let rest = Rest { topics, look_ups: Arc::clone(&look_ups), answer_timeout };
-        let routes = Routes::new(secret, mailbox.clone(), channel, rest, answer_timeout);
+        let services = Services { channel: watch.noted(channel), rest, watch: watch.entry(), replays };
+        let routes = Routes::new(secret, mailbox.clone(), services, answer_timeout);
         let started = Handlers::start(routes).and_then(|handlers| {
-            let door = Door::open(address, limits(settings), gate, handlers.entrance(), mailbox, poll);
+            let door = Door::open(address, limits, gate, handlers.entrance(), mailbox, poll);
             let what = || format!("cannot listen on {address} (producer_api.listen)");
             Ok((door.map_err(|error| Error::new(what()).caused_by(error))?, handlers))
         });
         let (door, handlers) = started.inspect_err(|_| look_ups.stop())?;
-        Ok(HttpServer { door, handlers, look_ups, scheme })
+        Ok(HttpServer { door, handlers, look_ups, watch, replays: Some(replaying), scheme })
     }
 
     /// Where it listens: with port 0 in the settings, the port that the system chose.
@@ -124,7 +138,7 @@ impl HttpServer {
 
     /// Where its clients find it: `http://127.0.0.1:5000`, or `https:` if they have to speak TLS.
     pub fn url(&self) -> String {
-        format!("{}://{}", self.scheme, self.address())
+        format!("{}://{}/", self.scheme, config::connectable(self.address()))
     }
 
     /// Takes no new connection and no new request, finishes the open ones until `deadline`, and ends its
@@ -139,6 +153,12 @@ impl HttpServer {
         self.door.close(deadline);
         self.handlers.stop();
         self.look_ups.stop();
+        self.watch.stop();
+        if let Some(thread) = self.replays.take()
+            && thread.join().is_err()
+        {
+            log::error!("the thread that replays dead letters had failed");
+        }
     }
 }
 

@@ -5,13 +5,21 @@ use std::time::Duration;
 
 use tiny_http::{Method, Request};
 
-use super::answer::Answer;
+use super::answer::{Answer, Refusal};
 use super::door::DOOR_HEADER;
 use super::enviar;
 use super::guard::same;
+use super::page::File;
 use super::rest::{Place, Rest};
 use super::tickets::{Mailbox, Ticket, Visit};
-use super::{Submit, query};
+use super::watch::{Entry, Replays};
+use super::{Submit, body, query};
+
+const TOO_MANY_WATCHERS: Refusal = Refusal::new(
+    503,
+    "too_many_watchers",
+    "As many watch as can be served; nothing is wrong with the channel.",
+);
 
 /// How a request is answered.
 pub(super) enum Reply {
@@ -26,6 +34,12 @@ pub(super) enum Reply {
 enum Route<'a> {
     /// `/enviar`
     Enviar,
+    /// `/` and what belongs to it
+    Page(File),
+    /// `/events`
+    Events,
+    /// `/dead-letters/replay`
+    Replay,
     /// The REST API.
     Rest(Place<'a>),
 }
@@ -35,14 +49,17 @@ impl<'a> Route<'a> {
     fn at(path: &'a str) -> Option<Route<'a>> {
         match path {
             "/enviar" => Some(Route::Enviar),
-            _ => Place::at(path).map(Route::Rest),
+            "/events" => Some(Route::Events),
+            "/dead-letters/replay" => Some(Route::Replay),
+            path => File::at(path).map(Route::Page).or_else(|| Place::at(path).map(Route::Rest)),
         }
     }
 
     /// The methods that it takes, as `Allow` lists them.
     fn methods(self) -> &'static str {
         match self {
-            Route::Enviar => "POST",
+            Route::Enviar | Route::Replay => "POST",
+            Route::Page(_) | Route::Events => "GET, HEAD",
             Route::Rest(place) => place.methods(),
         }
     }
@@ -52,22 +69,32 @@ impl<'a> Route<'a> {
 pub(super) struct Routes {
     secret: Arc<str>,
     mailbox: Arc<Mailbox>,
-    channel: Box<dyn Submit>,
-    rest: Rest,
+    services: Services,
     answer_timeout: Duration,
 }
 
+/// Who does what is asked for.
+pub(super) struct Services {
+    /// Takes messages.
+    pub(super) channel: Box<dyn Submit>,
+    /// Takes records for any topic, and tells of the cluster.
+    pub(super) rest: Rest,
+    /// Shows what happens.
+    pub(super) watch: Entry,
+    /// Replays dead letters.
+    pub(super) replays: Replays,
+}
+
 impl Routes {
-    /// Handlers that answer only those who know `secret`, and work with `channel`, which has `answer_timeout`
-    /// for each message, and `rest`.
+    /// Handlers that answer only those who know `secret`, and have the work done by `services`, which
+    /// have `answer_timeout` for each request.
     pub(super) fn new(
         secret: Arc<str>,
         mailbox: Arc<Mailbox>,
-        channel: Box<dyn Submit>,
-        rest: Rest,
+        services: Services,
         answer_timeout: Duration,
     ) -> Routes {
-        Routes { secret, mailbox, channel, rest, answer_timeout }
+        Routes { secret, mailbox, services, answer_timeout }
     }
 
     /// What the door has to know.
@@ -99,14 +126,34 @@ impl Routes {
             (Route::Enviar, Method::Post) => match query::parameter(query, "key") {
                 Ok(key) => {
                     let ticket = Ticket::new(&self.mailbox, visit);
-                    enviar::post(request, key, self.channel.as_ref(), self.answer_timeout, ticket)
+                    enviar::post(request, key, self.services.channel.as_ref(), self.answer_timeout, ticket)
                 }
                 Err(refusal) => Reply::Now(refusal.answer()),
             },
+            (Route::Page(file), Method::Get | Method::Head) => Reply::Now(file.answer(request)),
+            (Route::Events, Method::Get | Method::Head) => {
+                match self.services.watch.join(Ticket::new(&self.mailbox, visit)) {
+                    Ok(()) => Reply::Later,
+                    Err(_too_many) => Reply::Now(TOO_MANY_WATCHERS.answer()),
+                }
+            }
+            (Route::Replay, Method::Post) => self.replay(request, visit),
             (Route::Rest(place), method) if allows(place.methods(), method) => {
-                self.rest.reply(request, place, Ticket::new(&self.mailbox, visit))
+                self.services.rest.reply(request, place, Ticket::new(&self.mailbox, visit))
             }
             (route, _) => Reply::Now(Answer::method_not_allowed(route.methods())),
+        }
+    }
+
+    fn replay(&self, request: &mut Request, visit: Visit) -> Reply {
+        let body = match body::read(request) {
+            Ok(body) => body,
+            Err(refused) => return Reply::Now(refused),
+        };
+        let ticket = Ticket::new(&self.mailbox, visit);
+        match self.services.replays.post(&body, self.answer_timeout, ticket) {
+            Ok(()) => Reply::Later,
+            Err(answer) => Reply::Now(answer),
         }
     }
 

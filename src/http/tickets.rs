@@ -3,10 +3,11 @@
 //! The handlers sit behind one connection on which answers leave in the order of the requests, so a handler
 //! that waited for the cluster would hold up everybody behind it. Instead it answers at once with
 //! [`HELD_STATUS`], and the door keeps the client until the [`Ticket`] is filled in, by whichever thread
-//! learns the outcome.
+//! learns the outcome. A ticket may also become a [`Stream`]: an answer that has no end of its own.
 
+use std::borrow::Cow;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use super::answer::Answer;
@@ -38,6 +39,28 @@ impl std::str::FromStr for Visit {
     }
 }
 
+/// What a ticket's holder has for its client.
+#[derive(Debug)]
+pub(crate) enum Mail {
+    /// The whole answer.
+    Answer(Answer),
+    /// The head of an answer that goes on until its stream or its client ends.
+    Open(Opening),
+    /// More of that answer.
+    More(Arc<[u8]>),
+    /// The end of it.
+    End,
+}
+
+/// What a stream begins with.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    /// Whole header lines, each with its CRLF.
+    pub(crate) headers: Cow<'static, str>,
+    /// Kept as long as the client is there.
+    pub(crate) presence: Arc<()>,
+}
+
 /// What other threads leave for the door's thread.
 pub(crate) struct Mailbox {
     state: Mutex<State>,
@@ -46,7 +69,7 @@ pub(crate) struct Mailbox {
 
 #[derive(Default)]
 struct State {
-    answers: Vec<(Visit, Answer)>,
+    mail: Vec<(Visit, Mail)>,
     stop_at: Option<Instant>,
     /// Something was left that the owner has not collected.
     news: bool,
@@ -75,6 +98,10 @@ impl Mailbox {
         }
     }
 
+    fn post(&self, visit: Visit, mail: Mail) {
+        self.leave(|state| state.mail.push((visit, mail)));
+    }
+
     /// Asks the door to finish its open requests until `deadline`, and to end then.
     pub(crate) fn stop(&self, deadline: Instant) {
         self.leave(|state| state.stop_at = Some(deadline));
@@ -87,13 +114,13 @@ impl Mailbox {
         state.asleep
     }
 
-    /// For the owner: moves all answers to `answers`, which must be empty, and says whether and until when to
+    /// For the owner: moves everything to `mail`, which must be empty, and says whether and until when to
     /// stop.
-    pub(crate) fn collect(&self, answers: &mut Vec<(Visit, Answer)>) -> Option<Instant> {
+    pub(crate) fn collect(&self, mail: &mut Vec<(Visit, Mail)>) -> Option<Instant> {
         let mut state = self.lock();
         state.asleep = false;
         state.news = false;
-        std::mem::swap(&mut state.answers, answers);
+        std::mem::swap(&mut state.mail, mail);
         state.stop_at
     }
 }
@@ -112,8 +139,43 @@ impl Ticket {
 
     /// Answers. If the client has gone meanwhile, the answer is thrown away.
     pub(crate) fn answer(self, answer: Answer) {
-        let visit = self.visit;
-        self.mailbox.leave(|state| state.answers.push((visit, answer)));
+        self.mailbox.post(self.visit, Mail::Answer(answer));
+    }
+
+    /// Begins an answer of status 200 that has no end of its own. `headers` are whole lines.
+    pub(crate) fn open(self, headers: impl Into<Cow<'static, str>>) -> Stream {
+        let (presence, headers) = (Arc::new(()), headers.into());
+        let client = Arc::downgrade(&presence);
+        self.mailbox.post(self.visit, Mail::Open(Opening { headers, presence }));
+        Stream { mailbox: self.mailbox, visit: self.visit, client }
+    }
+}
+
+/// An answer that goes on. Dropped, it ends.
+pub(crate) struct Stream {
+    mailbox: Arc<Mailbox>,
+    visit: Visit,
+    /// Alive as long as the client is.
+    client: Weak<()>,
+}
+
+impl Stream {
+    /// Sends more of it, without waiting. The door drops a client that lets too much of it lie.
+    pub(crate) fn push(&self, bytes: Arc<[u8]>) {
+        self.mailbox.post(self.visit, Mail::More(bytes));
+    }
+
+    /// Whether the client has left, or was dropped.
+    pub(crate) fn is_over(&self) -> bool {
+        self.client.strong_count() == 0
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if !self.is_over() {
+            self.mailbox.post(self.visit, Mail::End);
+        }
     }
 }
 
@@ -143,9 +205,9 @@ mod tests {
         poll.poll(&mut events, Some(Duration::from_secs(10))).unwrap();
         assert_eq!(events.iter().count(), 1);
         assert!(!mailbox.fall_asleep(), "with answers in it, the owner does not sleep");
-        let mut answers = Vec::new();
-        assert_eq!(mailbox.collect(&mut answers), None);
-        let turns: Vec<u32> = answers.iter().map(|(visit, _)| visit.turn).collect();
+        let mut mail = Vec::new();
+        assert_eq!(mailbox.collect(&mut mail), None);
+        let turns: Vec<u32> = mail.iter().map(|(visit, _)| visit.turn).collect();
         assert_eq!(turns, [0, 1, 2]);
     }
 
@@ -157,6 +219,20 @@ mod tests {
         assert!(!mailbox.fall_asleep());
         assert_eq!(mailbox.collect(&mut Vec::new()), Some(deadline));
         assert!(mailbox.fall_asleep());
+    }
+
+    #[test]
+    fn a_stream_is_over_when_its_client_has_left() {
+        let (mailbox, _poll) = mailbox(mio::Token(0)).unwrap();
+        let stream = Ticket::new(&mailbox, Visit { slot: 1, turn: 1 }).open("");
+        let mut mail = Vec::new();
+        mailbox.collect(&mut mail);
+        assert!(!stream.is_over());
+        mail.clear();
+        assert!(stream.is_over());
+        drop(stream);
+        mailbox.collect(&mut mail);
+        assert!(mail.is_empty(), "nobody is left to hear of its end: {mail:?}");
     }
 
     #[test]

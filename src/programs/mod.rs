@@ -3,6 +3,7 @@
 //! - [`base`]: what a program stands on: the embedded broker, the adapter
 //! - [`producer_api`], [`consumer`], [`adapter`]: the three roles
 //! - [`directory`]: what `producer_api` is told of the cluster
+//! - [`onlooker`]: what the endpoint's page shows
 //! - [`producer`]: sends lines and reports each delivery
 //! - [`consumer_pull`], [`consumer_push`]: two other ways to consume
 //! - [`supervise`]: the default program, which runs the others
@@ -17,6 +18,7 @@ pub mod consumer_pull;
 pub mod consumer_push;
 pub mod dead_letters;
 pub mod directory;
+pub mod onlooker;
 pub mod producer;
 pub mod producer_api;
 pub mod status;

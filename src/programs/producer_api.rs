@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::base::Footing;
 use super::directory::ClusterDirectory;
+use super::onlooker::Onlooker;
 use crate::channel::sender::Sender;
 use crate::channel::senders::Senders;
 use crate::cli::{Given, Program, ProgramOption};
@@ -32,10 +33,11 @@ fn run(given: &Given) -> Result<()> {
             channel: Box::new(sender.clone()),
             topics: topics.clone(),
             directory: Box::new(ClusterDirectory::new(settings)),
+            onlooker: Arc::new(Onlooker::new(settings)),
         };
         let server = HttpServer::start(&settings.producer_api, backing);
         let outcome = server.map(|server| {
-            log::info!("listening on {}", server.url());
+            log::info!("listening on {}; a page for browsers is at {}", server.address(), server.url());
             if given.supervised {
                 supervised::say_ready(server.address());
             }

@@ -138,21 +138,15 @@ impl View {
     fn progress(&self) -> Vec<Vec<String>> {
         let mut rows = vec![words(&["GROUP", "TOPIC", "PARTITION", "COMMITTED", "END", "LAG", "OWNER"])];
         for group in &self.groups {
-            let owned = group.members.iter().flatten().flat_map(|member| &member.partitions);
-            let places: BTreeSet<&(String, i32)> = owned.chain(group.committed.keys()).collect();
-            for place in places {
-                let committed = group.committed.get(place).copied();
-                let end = self.ends.get(place).copied();
-                let lag = committed.zip(end).map(|(committed, end)| (end - committed).max(0));
-                let owner = group.members.iter().flatten().find(|member| member.partitions.contains(place));
+            for progress in group.progress([], &self.ends) {
                 rows.push(vec![
                     shown(&group.name),
-                    shown(&place.0),
-                    place.1.to_string(),
-                    number(committed),
-                    number(end),
-                    number(lag),
-                    match owner {
+                    shown(&progress.place.0),
+                    progress.place.1.to_string(),
+                    number(progress.committed),
+                    number(progress.end),
+                    number(progress.lag),
+                    match progress.owner {
                         Some(owner) => shown(&owner.client_id),
                         None if group.members.is_none() => unknown(),
                         None => none(),

@@ -92,7 +92,7 @@ fn a_message_without_any_outcome_is_answered_as_unknown_in_the_end() {
     assert!(client.is_closed());
     channel.release(); // too late: that answer must reach nobody
     let mut next = Client::connect(server.address());
-    assert_eq!(next.ask("GET / HTTP/1.1\r\nHost: x\r\n\r\n").status, 404);
+    assert_eq!(next.ask("GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n").status, 404);
 }
 
 #[test]

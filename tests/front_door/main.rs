@@ -5,4 +5,5 @@ mod connections;
 mod crowds;
 mod guarded;
 mod malformed;
+mod streams;
 mod support;

@@ -8,10 +8,13 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use point_to_point::channel::dead_letters::Name;
 use point_to_point::channel::sender::{Delivery, Done, Outgoing, SubmitError};
 use point_to_point::config::ProducerApiSettings;
 use point_to_point::error::Result as Asked;
-use point_to_point::http::{Backing, Directory, HttpServer, Submit, SubmitTo, Topic};
+use point_to_point::http::{
+    Backing, DeadLetter, Directory, GroupState, HttpServer, Onlooker, Replayed, Submit, SubmitTo, Topic,
+};
 
 /// Longer than anything here takes; only a failing test waits so long.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -100,6 +103,28 @@ impl Directory for Nothing {
     }
 }
 
+/// Its group has no members; its dead letters are replayed unless they are in partition 9.
+impl Onlooker for Nothing {
+    fn group(&self, _: Instant) -> Asked<GroupState> {
+        let (group, state) = ("grupo".to_owned(), "Empty".to_owned());
+        Ok(GroupState { group, state, members: Some(Vec::new()), partitions: Vec::new() })
+    }
+
+    fn dead_letters(&self, _: usize, _: Instant) -> Asked<Vec<DeadLetter>> {
+        Ok(Vec::new())
+    }
+
+    fn replay(&self, letters: &[Name], _: Instant) -> Asked<Vec<Replayed>> {
+        let replayed = |letter: &Name| {
+            let error = (letter.partition == 9).then(|| "it is not there".to_owned());
+            Replayed { letter: *letter, error }
+        };
+        Ok(letters.iter().map(replayed).collect())
+    }
+
+    fn stop(&self) {}
+}
+
 /// Settings for a port of the test's own.
 pub fn settings() -> ProducerApiSettings {
     ProducerApiSettings { listen: "127.0.0.1:0".to_owned(), ..ProducerApiSettings::default() }
@@ -107,7 +132,8 @@ pub fn settings() -> ProducerApiSettings {
 
 /// A channel for `/enviar` and one for all topics, of a cluster that has none.
 pub fn backing(one: Box<dyn Submit>, any: &Channel) -> Backing {
-    Backing { channel: one, topics: Arc::new(any.clone()), directory: Box::new(Nothing) }
+    let (topics, directory, onlooker) = (Arc::new(any.clone()), Box::new(Nothing), Arc::new(Nothing));
+    Backing { channel: one, topics, directory, onlooker }
 }
 
 /// A server and its channel.
@@ -146,6 +172,22 @@ impl Client {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Client { stream, input: Vec::new() }
+    }
+
+    /// A connection whose system takes little from the server until it is read.
+    pub fn connect_narrow(address: SocketAddr) -> Client {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket.connect(&address.into()).unwrap();
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Client { stream, input: Vec::new() }
+    }
+
+    /// Whether the server has closed the connection, unless something unread stands before that.
+    pub fn was_dropped(&mut self) -> bool {
+        // Nobody else writes on it, so a write is refused only once the other side is gone.
+        self.stream.write_all(b"x").is_err()
     }
 
     /// Sends bytes; that the server may have closed already is no failure.
@@ -211,6 +253,17 @@ impl Client {
     /// Whether the server closes the connection without another byte.
     pub fn is_closed(&mut self) -> bool {
         self.input.is_empty() && !self.read()
+    }
+
+    /// Reads until the input holds `text`, and takes it out up to there.
+    pub fn read_until(&mut self, text: &str) -> String {
+        loop {
+            let place = self.input.windows(text.len()).position(|bytes| bytes == text.as_bytes());
+            if let Some(place) = place {
+                return String::from_utf8(self.input.drain(..place + text.len()).collect()).unwrap();
+            }
+            assert!(self.read(), "closed before {text:?}: {:?}", String::from_utf8_lossy(&self.input));
+        }
     }
 
     fn read(&mut self) -> bool {

@@ -50,8 +50,13 @@ impl Connection {
 
     /// As [`Connection::post`], with further header lines, each with its CRLF.
     pub fn post_with(&mut self, path: &str, lines: &str, body: &[u8]) -> io::Result<Answer> {
+        self.request("POST", path, lines, body)
+    }
+
+    /// As [`Connection::post_with`], with another method.
+    pub fn request(&mut self, method: &str, path: &str, lines: &str, body: &[u8]) -> io::Result<Answer> {
         let mut request = format!(
-            "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n{lines}\
+            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n{lines}\
              Content-Length: {}\r\n\r\n",
             body.len()
         )

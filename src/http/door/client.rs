@@ -5,15 +5,19 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::chunks::Chunks;
 use super::head::{self, Framing, Head, Scan};
-use super::limits::{DRAIN_BYTES, DRAIN_FOR, Limits, READS_IN_A_ROW, UNCOUNTED_BYTES};
+use super::limits::{
+    DRAIN_BYTES, DRAIN_FOR, HEARTBEAT_EVERY, Limits, READS_IN_A_ROW, STREAM_OUT_BYTES, UNCOUNTED_BYTES,
+};
 use super::output::{DateLine, Frame, Output};
 use super::transport::{Got, Transport};
 use crate::http::answer::{Answer, Refusal};
 use crate::http::guard::Guard;
+use crate::http::tickets::Opening;
 
 const CUT_SHORT: Refusal = Refusal::new(400, "cut_short", "The request ended before it was whole.");
 const NO_ROOM: Refusal =
@@ -40,6 +44,8 @@ pub(super) enum Phase {
     Waiting,
     /// Writing an answer.
     Answering,
+    /// Writing an answer that goes on until one side ends it.
+    Streaming,
     /// The last answer is out; what the client still sends is thrown away until it hangs up.
     Draining,
 }
@@ -89,10 +95,19 @@ pub(super) struct Whole<'a> {
     pub(super) target: &'a [u8],
     /// What the body is said to be; empty if that is not said.
     pub(super) content_type: &'a [u8],
+    /// The versions of the answer that the client has; empty if it says of none.
+    pub(super) if_none_match: &'a [u8],
     /// The body.
     pub(super) body: &'a [u8],
     /// Who sent it.
     pub(super) client: &'a str,
+}
+
+impl<'a> Whole<'a> {
+    /// A request of nobody's, without headers.
+    pub(super) fn bare(method: &'a [u8], target: &'a [u8], body: &'a [u8]) -> Whole<'a> {
+        Whole { method, target, content_type: b"", if_none_match: b"", body, client: "-" }
+    }
 }
 
 /// A client's connection.
@@ -120,6 +135,8 @@ pub(super) struct Client {
     charged: usize,
     drained: usize,
     output: Output,
+    /// Tells whoever feeds the stream that this client is still there.
+    presence: Option<Arc<()>>,
 }
 
 impl Client {
@@ -129,7 +146,7 @@ impl Client {
             transport,
             phase: Phase::Head,
             deadline,
-            frame: Frame { head_only: false, close: false },
+            frame: Frame { head_only: false, close: false, chunks: false },
             has_effect: false,
             address: address.to_string(),
             in_line: false,
@@ -143,6 +160,7 @@ impl Client {
             charged: 0,
             drained: 0,
             output: Output::default(),
+            presence: None,
         }
     }
 
@@ -181,6 +199,9 @@ impl Client {
             if self.broken {
                 return Step::Close;
             }
+            if self.phase == Phase::Streaming {
+                return self.step_stream(turn.stopping);
+            }
             match self.flush() {
                 Ok(true) => {}
                 Ok(false) if self.phase == Phase::Answering => return Step::Wait,
@@ -188,7 +209,7 @@ impl Client {
                 Err(_) => return Step::Close,
             }
             let refused = match self.phase {
-                Phase::Waiting => return Step::Wait,
+                Phase::Waiting | Phase::Streaming => return Step::Wait,
                 Phase::Answering => {
                     self.answered(turn);
                     continue;
@@ -229,6 +250,19 @@ impl Client {
         Ok(self.output.flush(&mut self.transport)? && self.transport.finish()?)
     }
 
+    /// Writes what there is of a stream, unless that ends now.
+    fn step_stream(&mut self, stopping: bool) -> Step {
+        if stopping {
+            self.end_stream();
+            return Step::Close;
+        }
+        match self.flush() {
+            // Who is behind a stream and sends no more has left: nobody reads events otherwise.
+            Ok(_) if !self.transport.is_hung_up() => Step::Wait,
+            _ => Step::Close,
+        }
+    }
+
     /// Looks for a head in the input; `Ok(true)`: the phase has changed.
     fn read_head(&mut self, turn: &Turn<'_>) -> Result<bool, Refusal> {
         if self.is_idle() {
@@ -239,8 +273,8 @@ impl Client {
             return Ok(false);
         };
         let method = self.input.get(head.method.clone()).unwrap_or_default();
-        self.has_effect = !matches!(method, b"GET" | b"HEAD" | b"OPTIONS");
-        self.frame = Frame { head_only: method == b"HEAD", close: head.close };
+        self.has_effect = head::has_effect(method);
+        self.frame = Frame { head_only: method == b"HEAD", close: head.close, chunks: !head.is_1_0 };
         if head.expects_continue && head.framing != Framing::Length(0) && self.input.len() == head.length {
             self.output.push_continue();
         }
@@ -332,9 +366,11 @@ impl Client {
         };
         let method = self.input.get(head.method.clone())?;
         let target = self.input.get(head.target.clone())?;
-        let content_type =
-            head.content_type.clone().and_then(|place| self.input.get(place)).unwrap_or_default();
-        Some(Whole { method, target, content_type, body, client: &self.address })
+        let value = |place: &Option<std::ops::Range<usize>>| {
+            place.clone().and_then(|place| self.input.get(place)).unwrap_or_default()
+        };
+        let (content_type, if_none_match) = (value(&head.content_type), value(&head.if_none_match));
+        Some(Whole { method, target, content_type, if_none_match, body, client: &self.address })
     }
 
     /// Forgets the request's bytes: the handlers have them. What was charged stays so until the answer is
@@ -367,6 +403,41 @@ impl Client {
         self.phase = Phase::Answering;
         self.deadline = by;
         (&mut self.output, self.frame)
+    }
+
+    /// Begins an answer that goes on; to a `HEAD` it is over with its head.
+    pub(super) fn open_stream(&mut self, opening: Opening, by: Instant, now: Instant, date: &mut DateLine) {
+        let (output, frame) = self.begin_answer(true, by);
+        output.push_stream_head(&opening.headers, frame, date);
+        if !frame.head_only {
+            self.phase = Phase::Streaming;
+            self.deadline = now + HEARTBEAT_EVERY;
+            self.presence = Some(opening.presence);
+        }
+    }
+
+    /// Puts in more of a stream; `false`: the client is so far behind that it has to go.
+    pub(super) fn stream_more(&mut self, bytes: &[u8]) -> bool {
+        if !bytes.is_empty() {
+            self.output.push_stream(bytes, self.frame);
+        }
+        self.output.waiting() <= STREAM_OUT_BYTES
+    }
+
+    /// Says that the stream is still there; `false`: what was to be written before the last time is not out.
+    pub(super) fn heartbeat(&mut self, now: Instant) -> bool {
+        let keeps_up = self.output.is_empty();
+        self.output.push_stream(b":\n\n", self.frame);
+        self.deadline = now + HEARTBEAT_EVERY;
+        keeps_up
+    }
+
+    /// Ends a stream, as far as the socket takes it: nobody waits for who is behind.
+    pub(super) fn end_stream(&mut self) {
+        self.output.push_stream(b"", self.frame);
+        if let Err(error) = self.flush() {
+            log::debug!("a stream's client was gone before its end: {error}");
+        }
     }
 
     /// Gives up on the request in hand, whose rest will be thrown away.

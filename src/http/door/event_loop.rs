@@ -24,8 +24,8 @@ use super::transport::Transport;
 use super::troubles::Troubles;
 use super::upstream::Upstream;
 use super::{Entrance, Gate};
-use crate::http::answer::{Answer, Refusal};
-use crate::http::tickets::{Mailbox, Visit};
+use crate::http::answer::Refusal;
+use crate::http::tickets::{Mail, Mailbox, Visit};
 
 /// The waker's token; see [`crate::http::tickets::mailbox`].
 pub(crate) const WAKER: Token = Token(0);
@@ -105,7 +105,7 @@ impl EventLoop {
     /// Runs until stopped.
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(EVENTS);
-        let mut filled_in = Vec::new();
+        let mut mail = Vec::new();
         loop {
             self.connect_upstream();
             let timeout = self.timeout();
@@ -122,7 +122,7 @@ impl EventLoop {
                 self.note(event);
             }
             self.shake_hands();
-            self.collect(&mut filled_in); // before a loss is noticed, so that what is known is said
+            self.collect(&mut mail); // before a loss is noticed, so that what is known is said
             self.relay_answers();
             self.sweep();
             self.accept();
@@ -246,6 +246,7 @@ impl EventLoop {
     /// Closes a connection. Its place stays taken while the handlers have its request.
     pub(super) fn hang_up(&mut self, index: usize) {
         let Some(slot) = self.slots.get(index) else { return };
+        let streams = slot.client.as_ref().is_some_and(|client| client.phase == Phase::Streaming);
         if let Some(mut client) = slot.client.take() {
             client.release(&mut self.budget);
             client.transport.leave();
@@ -256,15 +257,23 @@ impl EventLoop {
         if slot.exchange.as_ref().is_some_and(|exchange| exchange.place == Place::Queued) {
             slot.exchange = None; // nobody has seen it
         }
+        if streams {
+            self.slots.end_stream(index);
+        }
         self.slots.free_if_empty(index);
         self.accept_after = None; // there is a descriptor again
     }
 
-    /// Takes the filled-in tickets out of the mailbox.
-    fn collect(&mut self, filled_in: &mut Vec<(Visit, Answer)>) {
-        let stop_at = self.mailbox.collect(filled_in);
-        for (visit, answer) in filled_in.drain(..) {
-            self.filled_in(visit, answer);
+    /// Takes filled-in tickets, and what is to be streamed, out of the mailbox.
+    fn collect(&mut self, mail: &mut Vec<(Visit, Mail)>) {
+        let stop_at = self.mailbox.collect(mail);
+        for (visit, mail) in mail.drain(..) {
+            match mail {
+                Mail::Answer(answer) => self.filled_in(visit, answer),
+                Mail::Open(opening) => self.open_stream(visit, opening),
+                Mail::More(bytes) => self.stream_more(visit, &bytes),
+                Mail::End => self.end_stream(visit),
+            }
         }
         if self.stop_at.is_none() && stop_at.is_some() {
             self.stop_at = stop_at;
@@ -376,6 +385,7 @@ impl EventLoop {
     fn expire(&mut self, index: usize, phase: Phase, idle: bool) {
         match phase {
             Phase::Waiting => return self.overdue(index),
+            Phase::Streaming => return self.heartbeat(index),
             Phase::Answering | Phase::Draining => return self.hang_up(index),
             Phase::Head if idle => {
                 let client = self.slots.client(index);

@@ -1,9 +1,10 @@
 //! Requests on their way to the handlers, and answers on their way back.
 
+use super::client::Phase;
 use super::event_loop::{EventLoop, UPSTREAM};
 use super::limits::{ANSWER_GRACE, READS_IN_A_ROW};
 use super::relay::{self, Relayed};
-use super::slots::Place;
+use super::slots::{Early, Place};
 use crate::http::answer::Answer;
 use crate::http::tickets::{HELD_STATUS, Visit};
 
@@ -91,8 +92,10 @@ impl EventLoop {
         let Some(slot) = self.slots.visited(visit) else { return };
         if answer.status == HELD_STATUS {
             let Some(exchange) = &mut slot.exchange else { return };
-            if let Place::Sent(Some(answer)) = std::mem::replace(&mut exchange.place, Place::Held) {
-                self.finish(visit, answer);
+            match std::mem::replace(&mut exchange.place, Place::Held) {
+                Place::Sent(Some(Early::Answer(answer))) => self.finish(visit, answer),
+                Place::Sent(Some(Early::Over)) => self.slots.end_exchange(visit.slot),
+                _ => {}
             }
             return;
         }
@@ -113,7 +116,7 @@ impl EventLoop {
         };
         match &mut exchange.place {
             Place::Held => self.finish(visit, answer),
-            Place::Sent(early) => *early = Some(answer),
+            Place::Sent(early) => *early = Some(Early::Answer(answer)),
             Place::Queued => {}
         }
     }
@@ -143,8 +146,11 @@ impl EventLoop {
             Place::Sent(early) => early.take(),
             _ => None,
         };
-        let unknown_fate = client.has_effect && !queued;
-        let answer = early.unwrap_or_else(|| if unknown_fate { unknown() } else { not_stored() });
+        let answer = match early {
+            Some(Early::Answer(answer)) => answer,
+            _ if client.has_effect && !queued => unknown(),
+            _ => not_stored(),
+        };
         self.troubles.unanswered += 1;
         self.answer(index, answer, true);
         if queued || held {
@@ -165,14 +171,20 @@ impl EventLoop {
     /// Answers a request that the handlers will not answer any more; `written`: they may have seen it whole.
     fn fail(&mut self, visit: Visit, written: bool) {
         let Some(slot) = self.slots.visited(visit) else { return };
+        let streams = slot.client.as_ref().is_some_and(|client| client.phase == Phase::Streaming);
         let has_effect = slot.client.as_ref().is_some_and(|client| client.has_effect);
         let early = match slot.exchange.take().map(|exchange| exchange.place) {
             Some(Place::Sent(early)) => early,
             _ => None,
         };
-        self.troubles.unanswered += u64::from(early.is_none());
-        let answer = early.unwrap_or_else(|| if has_effect && written { unknown() } else { not_stored() });
-        self.finish(visit, answer);
+        self.troubles.unanswered += u64::from(early.is_none() && !streams);
+        match early {
+            Some(Early::Answer(answer)) => self.finish(visit, answer),
+            _ if streams => self.hang_up(visit.slot),
+            Some(Early::Over) => self.slots.end_exchange(visit.slot),
+            None if has_effect && written => self.finish(visit, unknown()),
+            None => self.finish(visit, not_stored()),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::ops::Range;
 use httparse::{EMPTY_HEADER, Error, Header, Status};
 
 use super::limits::{MAX_HEAD_BYTES, MAX_HEADERS, MAX_METHOD_BYTES, MAX_TARGET_BYTES};
+use super::site::{FOREIGN, Site};
 use crate::http::answer::Refusal;
 use crate::http::guard::Guard;
 
@@ -70,12 +71,16 @@ pub(super) struct Head {
     pub(super) target: Range<usize>,
     /// What the body is said to be, if anything: visible ASCII and spaces.
     pub(super) content_type: Option<Range<usize>>,
+    /// The versions of the answer that the client has already (`If-None-Match`), if any.
+    pub(super) if_none_match: Option<Range<usize>>,
     /// What follows the head.
     pub(super) framing: Framing,
     /// The client waits for `100 Continue` before it sends the body.
     pub(super) expects_continue: bool,
     /// The connection ends with this request's answer.
     pub(super) close: bool,
+    /// It is HTTP/1.0, which knows no chunks.
+    pub(super) is_1_0: bool,
 }
 
 /// How far a head has been looked through, so that a head which comes byte by byte is not read again and
@@ -162,7 +167,11 @@ pub(super) fn take(
     };
     let fields = Fields::read(request.headers)?;
     let content_type = fields.content_type.map(|value| place_of(value, head, start));
+    let if_none_match = fields.if_none_match.map(|value| place_of(value, head, start));
     fields.check_host(minor)?;
+    if has_effect(method.as_bytes()) && fields.site.is_foreign() {
+        return Err(FOREIGN);
+    }
     let method_at = start..start + method.len();
     let target_at = path_and_query(method, target, method_at.end + 1)?;
     guard.check(method, input.get(target_at.clone()).unwrap_or_default(), fields.authorization)?;
@@ -172,10 +181,17 @@ pub(super) fn take(
         method: method_at,
         target: target_at,
         content_type,
+        if_none_match,
         framing,
         expects_continue: fields.expects_continue && minor == 1,
         close: fields.close || minor == 0,
+        is_1_0: minor == 0,
     }))
+}
+
+/// Whether a request with this method may have an effect (RFC 9110 §9.2.1).
+pub(super) fn has_effect(method: &[u8]) -> bool {
+    !matches!(method, b"GET" | b"HEAD" | b"OPTIONS")
 }
 
 /// Where a part of `head` is in the input, in which the head begins at `start`.
@@ -237,8 +253,10 @@ fn path_and_query(method: &str, target: &str, at: usize) -> Result<Range<usize>,
 struct Fields<'a> {
     hosts: usize,
     bad_host: bool,
+    site: Site<'a>,
     content_type: Option<&'a [u8]>,
     authorization: Option<&'a [u8]>,
+    if_none_match: Option<&'a [u8]>,
     length: Option<usize>,
     chunked: bool,
     expects_continue: bool,
@@ -255,7 +273,9 @@ impl<'a> Fields<'a> {
                 4 if is("host") => {
                     fields.hosts += 1;
                     fields.bad_host |= !value.iter().all(|&b| is_host_byte(b));
+                    fields.site.host = value;
                 }
+                6 if is("origin") => fields.site.origins.push(value),
                 6 if is("expect") => {
                     if !value.eq_ignore_ascii_case(b"100-continue") {
                         return Err(EXPECTATION);
@@ -266,13 +286,17 @@ impl<'a> Fields<'a> {
                     fields.close |= words(value).any(|word| word.eq_ignore_ascii_case(b"close"));
                 }
                 12 if is("content-type") => {
-                    let readable = value.iter().all(|b| matches!(b, b' '..=b'~'));
+                    let readable = is_visible(value);
                     if !readable || fields.content_type.replace(value).is_some() {
                         return Err(BAD_CONTENT_TYPE);
                     }
                 }
                 13 if is("authorization") => fields.take_authorization(value)?,
+                13 if is("if-none-match") => {
+                    fields.if_none_match = Some(value).filter(|value| is_visible(value));
+                }
                 14 if is("content-length") => fields.take_length(value)?,
+                14 if is("sec-fetch-site") => fields.site.fetch_site = value,
                 16 if is("content-encoding") && !value.eq_ignore_ascii_case(b"identity") => {
                     return Err(CODED_CONTENT);
                 }
@@ -317,6 +341,11 @@ impl<'a> Fields<'a> {
             (None, false) => Ok(Framing::Length(0)),
         }
     }
+}
+
+/// Whether a header's value can be handed on as it is.
+fn is_visible(value: &[u8]) -> bool {
+    value.iter().all(|b| matches!(b, b' '..=b'~'))
 }
 
 /// The words of a comma-separated header value.
@@ -368,6 +397,27 @@ mod tests {
         assert_eq!(&input[head.content_type.unwrap()], b"text/x; y=z");
         let twice = "GET / HTTP/1.1\r\nHost: x\r\nContent-Type: a/b\r\nContent-Type: a/b\r\n\r\n";
         assert_eq!(status(twice), 400);
+    }
+
+    #[test]
+    fn what_has_an_effect_is_refused_from_another_sites_page() {
+        for (headers, refused) in [
+            ("", false),
+            ("Origin: http://x:1\r\n", false),
+            ("Origin: http://y:1\r\n", true),
+            ("Sec-Fetch-Site: cross-site\r\n", true),
+        ] {
+            let head = format!("/ HTTP/1.1\r\n{headers}Host: x:1\r\nContent-Length: 0\r\n\r\n");
+            for method in ["POST", "DELETE", "PUT"] {
+                let outcome = parse(format!("{method} {head}").as_bytes());
+                assert_eq!(
+                    outcome.is_err_and(|refusal| refusal.status == 403),
+                    refused,
+                    "{method} {headers}"
+                );
+            }
+            assert!(parse(format!("GET {head}").as_bytes()).is_ok(), "{headers}");
+        }
     }
 
     #[test]

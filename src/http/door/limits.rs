@@ -65,6 +65,13 @@ pub(super) const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 /// How much longer than the channel's deadline for its message the front door waits for an answer.
 pub const ANSWER_GRACE: Duration = Duration::from_secs(1);
 
+/// How much of a stream may wait to be written to its client, in bytes; a client that lets more lie is
+/// dropped.
+pub(super) const STREAM_OUT_BYTES: usize = 512 * 1024;
+
+/// How often a stream says that it is still there. What was to be written before must be out by then.
+pub(super) const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
+
 /// How often troubles are summed up in the log at most.
 pub(super) const REPORT_EVERY: Duration = Duration::from_secs(10);
 

@@ -4,12 +4,15 @@
 //! `tiny_http` alone has no limits and no deadlines, and some bytes abort its process; so none but ours reach
 //! it. A request's way:
 //!
-//! 1. [`client`] reads it over a plain socket or TLS ([`transport`]), [`head`] and [`chunks`] check it; what breaks a rule is answered here, and who does not show the
-//!    token ([`crate::http::guard`]).
+//! 1. [`client`] reads it over a plain socket or TLS ([`transport`]), [`head`] and [`chunks`] check it; what
+//!    breaks a rule, is sent by another site's page ([`site`]), or does not show the token
+//!    ([`crate::http::guard`]), is answered here.
 //! 2. [`upstream`] pipelines it to the handlers, with a head of our own making.
 //! 3. [`relay`] takes the handlers' answers, which come in the same order. An answer "by ticket" leaves the
 //!    client in its place ([`slots`]) until the ticket is filled in ([`crate::http::tickets`]).
 //! 4. [`output`] frames the answer for the client.
+//!
+//! A ticket may become an answer that goes on ([`streams`]).
 //!
 //! [`event_loop`] waits for sockets and deadlines, [`exchanges`] moves requests and answers between the two
 //! sides.
@@ -22,7 +25,9 @@ mod head;
 mod limits;
 mod output;
 mod relay;
+mod site;
 mod slots;
+mod streams;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(not(feature = "tls"))]

@@ -15,6 +15,8 @@ pub(super) struct Frame {
     pub(super) head_only: bool,
     /// The connection ends after it.
     pub(super) close: bool,
+    /// The client takes an answer in chunks (HTTP/1.1).
+    pub(super) chunks: bool,
 }
 
 /// What is to be written to one client.
@@ -61,13 +63,41 @@ impl Output {
         date: &mut DateLine,
     ) {
         let out = &mut self.head;
-        push_all(out, &[b"HTTP/1.1 ", decimal(usize::from(status), &mut [0; 20]), b" "]);
-        push_all(out, &[reason(status).as_bytes(), b"\r\n", date.line()]);
+        push_status(out, status, date);
         headers(out);
         if status != 204 && status != 304 {
             push_all(out, &[b"Content-Length: ", decimal(length, &mut [0; 20]), b"\r\n"]);
         }
         out.extend_from_slice(if frame.close { b"Connection: close\r\n\r\n".as_slice() } else { b"\r\n" });
+    }
+
+    /// Puts in the head of a stream: its body has no length, and the connection ends with it.
+    pub(super) fn push_stream_head(&mut self, headers: &str, frame: Frame, date: &mut DateLine) {
+        let coding: &[u8] = if frame.chunks { b"Transfer-Encoding: chunked\r\n" } else { b"" };
+        push_status(&mut self.head, 200, date);
+        push_all(&mut self.head, &[headers.as_bytes(), coding, b"Connection: close\r\n\r\n"]);
+    }
+
+    /// Puts in more of a stream, in one chunk (RFC 9112 §7.1) where the client takes chunks. No bytes: its end.
+    pub(super) fn push_stream(&mut self, bytes: &[u8], frame: Frame) {
+        // A stream may never be written out to its last byte, and must not keep what has been.
+        if let Some(body_written) = self.written.checked_sub(self.head.len()) {
+            self.head.clear();
+            self.body.drain(..body_written.min(self.body.len()));
+            self.written = 0;
+        }
+        if frame.chunks {
+            let end: &[u8] = if bytes.is_empty() { b"\r\n" } else { bytes };
+            push_all(&mut self.body, &[format!("{:x}\r\n", bytes.len()).as_bytes(), end]);
+            push_all(&mut self.body, &[if bytes.is_empty() { b"" } else { b"\r\n" }]);
+        } else {
+            self.body.extend_from_slice(bytes);
+        }
+    }
+
+    /// How many bytes wait to be written.
+    pub(super) fn waiting(&self) -> usize {
+        (self.head.len() + self.body.len()).saturating_sub(self.written)
     }
 
     /// Puts in the body that belongs to the head put in last.
@@ -105,6 +135,12 @@ impl Output {
         self.body = Vec::new();
         self.written = 0;
     }
+}
+
+/// The status line, and the `Date` header.
+fn push_status(out: &mut Vec<u8>, status: u16, date: &DateLine) {
+    push_all(out, &[b"HTTP/1.1 ", decimal(usize::from(status), &mut [0; 20]), b" "]);
+    push_all(out, &[reason(status).as_bytes(), b"\r\n", date.line()]);
 }
 
 fn push_all(out: &mut Vec<u8>, parts: &[&[u8]]) {
@@ -179,7 +215,7 @@ mod tests {
     #[test]
     fn a_narrow_stream_gets_every_byte_in_order() {
         let (mut output, mut date, mut stream) = (Output::default(), DateLine::new(), Narrow(Vec::new(), 0));
-        let frame = Frame { head_only: false, close: true };
+        let frame = Frame { head_only: false, close: true, chunks: true };
         output.push_continue();
         output.push_answer(Answer::json(200, b"{\"a\":1}".to_vec()), frame, &mut date);
         while !output.flush(&mut stream).unwrap() {}
@@ -192,10 +228,30 @@ mod tests {
     #[test]
     fn an_answer_to_head_has_the_length_but_no_body() {
         let (mut output, mut stream) = (Output::default(), Vec::new());
-        let frame = Frame { head_only: true, close: false };
+        let frame = Frame { head_only: true, close: false, chunks: true };
         output.push_answer(Answer::json(404, b"12345".to_vec()), frame, &mut DateLine::new());
         assert!(output.flush(&mut stream).unwrap());
         assert!(String::from_utf8(stream).unwrap().ends_with("Content-Length: 5\r\n\r\n"));
+    }
+
+    #[test]
+    fn a_stream_keeps_nothing_of_what_is_written_though_its_client_is_always_behind() {
+        let (mut output, mut stream) = (Output::default(), Narrow(Vec::new(), 0));
+        let frame = Frame { head_only: false, close: true, chunks: true };
+        output.push_stream_head("A: b\r\n", frame, &mut DateLine::new());
+        for _ in 0..1000 {
+            output.push_stream(b"data: 1\n\n", frame);
+            while output.waiting() > 40 {
+                let _full = output.flush(&mut stream).unwrap();
+            }
+            assert!(output.body.len() < 100 && output.waiting() > 0, "{}", output.body.len());
+        }
+        output.push_stream(b"", frame);
+        while !output.flush(&mut stream).unwrap() {}
+        let text = String::from_utf8(stream.0).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert_eq!(head, "HTTP/1.1 200 OK\r\nA: b\r\nTransfer-Encoding: chunked\r\nConnection: close");
+        assert_eq!(body, "9\r\ndata: 1\n\n\r\n".repeat(1000) + "0\r\n\r\n");
     }
 
     #[test]

@@ -11,10 +11,19 @@ use crate::http::tickets::Visit;
 pub(super) enum Place {
     /// Still with its client.
     Queued,
-    /// With the handlers, who have not answered. Its ticket may be filled in already.
-    Sent(Option<Answer>),
+    /// With the handlers, who have not answered. What came of its ticket may be known already.
+    Sent(Option<Early>),
     /// The handlers have given it a ticket, which is not filled in yet.
     Held,
+}
+
+/// What came of a ticket before the handlers said that there is one.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Early {
+    /// Its answer.
+    Answer(Answer),
+    /// A stream, which is over.
+    Over,
 }
 
 /// A request on its way.
@@ -106,6 +115,14 @@ impl Slots {
     /// The place of a visit, if that visit's exchange is still under way.
     pub(super) fn visited(&mut self, visit: Visit) -> Option<&mut Slot> {
         self.get(visit.slot).filter(|slot| slot.turn == visit.turn && slot.exchange.is_some())
+    }
+
+    /// Ends a place's exchange as soon as the handlers owe no answer to it: its stream is over.
+    pub(super) fn end_stream(&mut self, index: usize) {
+        match self.get(index).and_then(|slot| slot.exchange.as_mut()) {
+            Some(Exchange { place: place @ Place::Sent(_), .. }) => *place = Place::Sent(Some(Early::Over)),
+            _ => self.end_exchange(index),
+        }
     }
 
     /// Ends a place's exchange, if there is one.

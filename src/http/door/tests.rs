@@ -5,13 +5,14 @@ use std::net::TcpStream;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Door, Entrance, Gate, Limits, WAKER};
 use crate::http::answer::Answer;
 use crate::http::guard::Guard;
-use crate::http::tickets::{Mailbox, Ticket, mailbox};
+use crate::http::tickets::{Mailbox, Stream, Ticket, mailbox};
 
 const NOT_FOUND: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
 const HELD: &[u8] = b"HTTP/1.1 299 Held\r\nContent-Length: 0\r\n\r\n";
@@ -167,6 +168,74 @@ fn a_ticket_filled_in_early_waits_for_its_turn_and_survives_a_lost_connection() 
     assert_eq!(ask(&mut client, POST), 200);
     assert_eq!(ask(&mut client, POST), 200, "its outcome is known, though the handlers are gone");
     assert_eq!(ask(&mut client, POST), 404);
+}
+
+/// Plays handlers who give each request a stream, which is sent to the test before or after they have said so.
+fn streams(mailbox: &Arc<Mailbox>, early: bool) -> (Script, Receiver<Stream>) {
+    let (sender, opened) = channel();
+    let mailbox = Arc::clone(mailbox);
+    let play = script(move |mut link| {
+        while let Some(request) = read_request(&mut link) {
+            let visit = request.split(' ').nth(4).unwrap().parse().unwrap();
+            let open = || sender.send(Ticket::new(&mailbox, visit).open("")).unwrap();
+            if early {
+                open();
+            }
+            link.write_all(HELD).unwrap();
+            if !early {
+                open();
+            }
+        }
+    });
+    (play, opened)
+}
+
+#[test]
+fn a_stream_whose_client_does_not_read_is_dropped_when_too_much_of_it_lies_there() {
+    let stage = Stage::new("unread");
+    let (play, opened) = streams(&stage.mailbox, false);
+    stage.play(vec![play]);
+    let mut client = stage.client();
+    client.write_all(GET.as_bytes()).unwrap();
+    let stream = opened.recv().unwrap();
+    let (piece, mut pushed) = (Arc::from(vec![b'x'; 64 * 1024]), 0);
+    while !stream.is_over() {
+        stream.push(Arc::clone(&piece));
+        pushed += 1;
+        assert!(pushed < 1024, "64 MiB are held for a client that reads nothing");
+        thread::sleep(Duration::from_millis(1)); // so that the door is never behind
+    }
+}
+
+#[test]
+fn a_stream_ends_for_its_client_and_its_place_is_free() {
+    for early in [true, false] {
+        let stage = Stage::new(&format!("ends-{early}"));
+        let (play, opened) = streams(&stage.mailbox, early);
+        stage.play(vec![play]);
+        // More than there are places.
+        for _ in 0..150 {
+            let mut client = stage.client();
+            client.write_all(GET.as_bytes()).unwrap();
+            let stream = opened.recv().unwrap();
+            stream.push(Arc::from(*b"abc"));
+            drop(stream);
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).unwrap();
+            assert!(answer.ends_with("\r\n\r\n3\r\nabc\r\n0\r\n\r\n"), "{answer}");
+        }
+        for _ in 0..150 {
+            let mut client = stage.client();
+            client.write_all(GET.as_bytes()).unwrap();
+            let stream = opened.recv().unwrap();
+            drop(client);
+            let deadline = Instant::now() + Duration::from_secs(30);
+            while !stream.is_over() {
+                assert!(Instant::now() < deadline, "its client has left");
+                thread::yield_now();
+            }
+        }
+    }
 }
 
 #[test]

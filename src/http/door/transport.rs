@@ -55,6 +55,11 @@ impl Transport {
         self.hung_up |= event.is_read_closed();
     }
 
+    /// Whether the client has ended its side, read or not.
+    pub(super) fn is_hung_up(&self) -> bool {
+        self.hung_up
+    }
+
     /// Whether a TLS handshake has still to be done.
     pub(super) fn is_handshaking(&self) -> bool {
         self.session.as_ref().is_some_and(|session| session.is_handshaking())

@@ -16,6 +16,8 @@ pub(super) struct Troubles {
     pub(super) slow: u64,
     /// Connections whose TLS failed.
     pub(super) bad_tls: u64,
+    /// Clients that did not read what was streamed to them.
+    pub(super) slow_readers: u64,
     /// Failures to accept a connection.
     pub(super) not_accepted: u64,
     /// Losses of the connection to the handlers.
@@ -33,6 +35,7 @@ impl Troubles {
             self.unauthorized,
             self.slow,
             self.bad_tls,
+            self.slow_readers,
             self.not_accepted,
             self.upstream_lost,
             self.unanswered,
@@ -58,6 +61,7 @@ impl fmt::Display for Troubles {
             (self.unauthorized, "requests without the right token"),
             (self.slow, "requests too slow"),
             (self.bad_tls, "connections whose TLS failed or took too long"),
+            (self.slow_readers, "clients dropped that did not read what was streamed to them"),
             (self.not_accepted, "connections could not be accepted (out of descriptors?)"),
             (self.upstream_lost, "losses of the connection to the handlers"),
             (self.unanswered, "requests given up after their time"),

@@ -71,7 +71,7 @@ impl Upstream {
         let mut stream = UnixStream::connect(&self.path)?;
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
         let mut link = Link::new(stream, now);
-        let proof = Whole { method: b"HEAD", target: b"/", content_type: b"", body: &[], client: "-" };
+        let proof = Whole::bare(b"HEAD", b"/", &[]);
         link.push(None, true, &self.secret, &proof);
         self.link = Some(link);
         Ok(())
@@ -230,6 +230,8 @@ impl Link {
             request.client.as_bytes(),
             if request.content_type.is_empty() { b"" } else { b"\r\nContent-Type: " },
             request.content_type,
+            if request.if_none_match.is_empty() { b"" } else { b"\r\nIf-None-Match: " },
+            request.if_none_match,
             b"\r\nContent-Length: ",
             decimal(request.body.len(), length_digits),
             b"\r\n\r\n",
@@ -294,8 +296,7 @@ mod tests {
         let (mut scratch, mut taken) = (vec![0; 40_000], 0);
         for turn in 0..1000 {
             if link.out.len() < UPSTREAM_OUT_BYTES {
-                let request =
-                    Whole { method: b"POST", target: b"/", content_type: b"", body: &body, client: "-" };
+                let request = Whole::bare(b"POST", b"/", &body);
                 link.push(Some(Visit { slot: 0, turn }), false, "secret", &request);
             }
             link.flush().unwrap();
