@@ -165,6 +165,7 @@ impl DeadLetters {
             timestamp: None,
             partition: Some(message.partition),
             deadline,
+            request: None,
         }
     }
 }

@@ -58,15 +58,24 @@ pub fn all(cluster: &Arc<Cluster>, deadline: Instant) -> Result<Vec<Group>> {
         states.extend(in_time(cluster, deadline, || listed_by(cluster, node, deadline))?);
     }
     let describe = |(name, state): (String, String)| {
-        let mut coordinator = Coordinator::new(cluster.clone(), &name, ONLOOKER);
-        let mut group = in_time(cluster, deadline, || coordinator.described(&name, deadline))?;
+        let mut group = one(cluster, &name, deadline)?;
         if group.state == DEAD && state != DEAD {
             (group.state, group.members) = (state, None);
         }
-        group.committed = in_time(cluster, deadline, || coordinator.all_committed(deadline))?;
         Ok(group)
     };
     states.into_iter().map(describe).collect()
+}
+
+/// The group `name`; one that is not there has no members and has committed nothing.
+///
+/// # Errors
+/// A broker does not answer until `deadline`, or refuses.
+pub fn one(cluster: &Arc<Cluster>, name: &str, deadline: Instant) -> Result<Group> {
+    let mut coordinator = Coordinator::new(cluster.clone(), name, ONLOOKER);
+    let mut group = in_time(cluster, deadline, || coordinator.described(name, deadline))?;
+    group.committed = in_time(cluster, deadline, || coordinator.all_committed(deadline))?;
+    Ok(group)
 }
 
 /// The groups that a node coordinates, with their states.

@@ -99,6 +99,8 @@ pub struct ProducerApiSettings {
     pub queue_messages: usize,
     /// Bytes (keys and values) that may wait to be stored or be under way; then 503.
     pub queue_bytes: usize,
+    /// Whether each answered request has its line in the log.
+    pub access_log: bool,
 }
 
 /// `[consumer]`: the group and its members.
@@ -129,6 +131,8 @@ pub struct ConsumerSettings {
     pub handler: Vec<String>,
     /// How long that program may take over one message before it is killed.
     pub handler_timeout_ms: u64,
+    /// Address and port where a consumer tells its metrics; unset: nowhere.
+    pub metrics_listen: Option<String>,
 }
 
 /// `[retry]`: how often, and after which waits, a message is tried that could not be handled.
@@ -244,6 +248,7 @@ impl Default for ProducerApiSettings {
             max_connections: 4096,
             queue_messages: 10_000,
             queue_bytes: 67_108_864,
+            access_log: false,
         }
     }
 }
@@ -263,6 +268,7 @@ impl Default for ConsumerSettings {
             auto_commit_interval_ms: 5_000,
             handler: Vec::new(),
             handler_timeout_ms: 60_000,
+            metrics_listen: None,
         }
     }
 }

@@ -10,6 +10,8 @@ use super::json::{self, Refused};
 use super::routes::Reply;
 use super::tickets::Ticket;
 use crate::channel::sender::{Delivery, Outgoing, SubmitError};
+use crate::logging::BURST;
+use crate::request_id::RequestId;
 
 /// Checks the body and hands it to the channel, byte for byte as it was posted; the channel's outcome fills
 /// in `ticket`.
@@ -29,11 +31,32 @@ pub(super) fn post(
         Err(Refused::OverLimits(why)) => return Reply::Now(Answer::error(400, "json_limits", &why)),
     }
     let data = beginning(&value);
-    let message = Outgoing::new(key, value, Instant::now() + answer_timeout);
-    let done = Box::new(move |delivery| ticket.answer(outcome(data, delivery)));
+    let request = ticket.request();
+    let deadline = Instant::now() + answer_timeout;
+    let message = Outgoing { request: Some(request), ..Outgoing::new(key, value, deadline) };
+    let done = Box::new(move |delivery| {
+        log_failure(request, &delivery);
+        ticket.answer(outcome(data, delivery));
+    });
     match channel.submit(message, done) {
         Ok(()) => Reply::Later,
-        Err(error) => Reply::Now(not_taken(error)),
+        Err(error) => {
+            log::info!(target: BURST, "not stored request={request}: {error}");
+            Reply::Now(not_taken(error))
+        }
+    }
+}
+
+/// One line for a message that is not stored, or not for sure; one that is has its line from the sender.
+fn log_failure(request: RequestId, delivery: &Delivery) {
+    match delivery {
+        Delivery::Stored { .. } => {}
+        Delivery::NotStored { code, reason, .. } => {
+            log::info!(target: BURST, "not stored request={request} code={code}: {reason}");
+        }
+        Delivery::Unknown { reason } => {
+            log::info!(target: BURST, "fate unknown request={request}: {reason}");
+        }
     }
 }
 

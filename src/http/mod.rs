@@ -3,7 +3,7 @@
 //! Clients meet the front `door`; whole, valid requests go on over a private connection to `tiny_http`
 //! (`handlers`), whose one thread picks a handler (`routes`). `enviar` hands the message to the channel
 //! and a ticket (`tickets`) to the door, so that nobody waits behind a message that waits for its
-//! partition.
+//! partition. `monitoring` is answered by the handlers' thread itself, so it waits for nothing.
 
 mod answer;
 mod descriptors;
@@ -11,6 +11,7 @@ mod door;
 mod enviar;
 mod handlers;
 mod json;
+mod monitoring;
 mod query;
 mod routes;
 mod tickets;
@@ -21,9 +22,11 @@ use std::time::Instant;
 use crate::channel::sender::{Done, Outgoing, Sender, SubmitError};
 use crate::config::ProducerApiSettings;
 use crate::error::{Error, Result};
+use crate::request_id::RequestIds;
 pub use door::ANSWER_GRACE;
-use door::{Door, Limits};
+use door::{Door, Ledger, Limits};
 use handlers::Handlers;
+pub use monitoring::{Monitoring, Readiness};
 use routes::Routes;
 
 /// What the endpoint needs of the channel: somebody who takes messages.
@@ -48,6 +51,9 @@ pub struct Backing {
     pub channel: Box<dyn Submit>,
 }
 
+/// Connections that an endpoint has at a time which only tells of its program.
+const MONITORING_CONNECTIONS: usize = 64;
+
 /// The running endpoint. Dropped without [`HttpServer::stop`], it ends at once.
 pub struct HttpServer {
     door: Door,
@@ -55,22 +61,49 @@ pub struct HttpServer {
 }
 
 impl HttpServer {
-    /// Starts the endpoint at `settings.listen`.
+    /// Starts the endpoint at `settings.listen`; `monitoring` is what the program tells of itself there.
     ///
     /// # Errors
     /// The address is not one, or is taken; there is no place for the private socket; the system has no
     /// descriptor or thread left.
-    pub fn start(settings: &ProducerApiSettings, backing: Backing) -> Result<HttpServer> {
-        let address = resolve(&settings.listen)?;
+    pub fn start(
+        settings: &ProducerApiSettings,
+        backing: Backing,
+        monitoring: Monitoring,
+    ) -> Result<HttpServer> {
+        HttpServer::open("producer_api.listen", settings, Some(backing), monitoring)
+    }
+
+    /// Starts an endpoint at `listen`, which the setting `key` says, that has only what `monitoring` tells.
+    ///
+    /// # Errors
+    /// As [`HttpServer::start`].
+    pub fn start_monitoring(key: &str, listen: &str, monitoring: Monitoring) -> Result<HttpServer> {
+        let settings = ProducerApiSettings {
+            listen: listen.to_owned(),
+            max_connections: MONITORING_CONNECTIONS,
+            ..ProducerApiSettings::default()
+        };
+        HttpServer::open(key, &settings, None, monitoring)
+    }
+
+    fn open(
+        key: &str,
+        settings: &ProducerApiSettings,
+        backing: Option<Backing>,
+        monitoring: Monitoring,
+    ) -> Result<HttpServer> {
+        let address = resolve(key, &settings.listen)?;
         let (mailbox, poll) = tickets::mailbox(door::WAKER)
             .map_err(|error| Error::new("the front door cannot be set up").caused_by(error))?;
         let secret = handlers::random_word()?.into();
-        let routes = Routes::new(secret, mailbox.clone(), backing, settings.answer_timeout());
+        let ledger = Ledger::new(RequestIds::new()?, settings.access_log, monitoring.http.clone());
+        let backing = backing.map(|backing| (backing, settings.answer_timeout()));
+        let routes = Routes::new(secret, mailbox.clone(), monitoring, backing);
         let handlers = Handlers::start(routes)?;
+        let door = Door::open(address, (limits(settings), ledger), handlers.entrance(), mailbox, poll);
         let door =
-            Door::open(address, limits(settings), handlers.entrance(), mailbox, poll).map_err(|error| {
-                Error::new(format!("cannot listen on {address} (producer_api.listen)")).caused_by(error)
-            })?;
+            door.map_err(|error| Error::new(format!("cannot listen on {address} ({key})")).caused_by(error))?;
         Ok(HttpServer { door, handlers })
     }
 
@@ -99,8 +132,8 @@ impl Drop for HttpServer {
     }
 }
 
-fn resolve(listen: &str) -> Result<SocketAddr> {
-    let what = || format!("producer_api.listen: `{listen}` is not an address like 127.0.0.1:5000");
+fn resolve(key: &str, listen: &str) -> Result<SocketAddr> {
+    let what = || format!("{key}: `{listen}` is not an address like 127.0.0.1:5000");
     let mut addresses = listen.to_socket_addrs().map_err(|error| Error::new(what()).caused_by(error))?;
     addresses.next().ok_or_else(|| Error::new(what()))
 }

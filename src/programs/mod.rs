@@ -4,6 +4,7 @@
 //! - [`producer_api`], [`consumer`], [`adapter`]: the three roles
 //! - [`producer`]: sends lines and reports each delivery
 //! - [`consumer_pull`], [`consumer_push`]: two other ways to consume
+//! - [`readiness`]: whether messages can be stored now; `monitor`: what a consumer tells of itself
 //! - [`supervise`]: the default program, which runs the others
 //! - [`status`]: what is in the cluster
 
@@ -12,7 +13,9 @@ pub mod base;
 pub mod consumer;
 pub mod consumer_pull;
 pub mod consumer_push;
+mod monitor;
 pub mod producer;
 pub mod producer_api;
+pub mod readiness;
 pub mod status;
 pub mod supervise;

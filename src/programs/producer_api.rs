@@ -3,10 +3,12 @@
 use std::time::{Duration, Instant};
 
 use super::base::Footing;
+use super::readiness::CanStore;
 use crate::channel::sender::Sender;
 use crate::cli::{Given, Program, ProgramOption};
 use crate::error::Result;
-use crate::http::{ANSWER_GRACE, Backing, HttpServer};
+use crate::http::{ANSWER_GRACE, Backing, HttpServer, Monitoring};
+use crate::metrics::SenderMetrics;
 use crate::supervisor::supervised;
 
 /// `producer_api`.
@@ -21,9 +23,16 @@ fn run(given: &Given) -> Result<()> {
     let stop = given.begin()?;
     let footing = Footing::find(given, &stop)?;
     let settings = &given.settings;
-    let sender = Sender::start(settings, &settings.kafka.topic, footing.endpoint(), PROGRAM.name);
+    let metrics = SenderMetrics::default();
+    let (topic, endpoint) = (&settings.kafka.topic, footing.endpoint());
+    let sender = Sender::start_counted(settings, topic, endpoint, PROGRAM.name, metrics.clone());
     let outcome = sender.and_then(|sender| {
-        let server = HttpServer::start(&settings.producer_api, Backing { channel: Box::new(sender.clone()) });
+        let ready = CanStore::start(settings, sender.clone(), stop.clone());
+        let server = ready.and_then(|ready| {
+            let monitoring = Monitoring::new(&[&metrics], Some(Box::new(ready)));
+            let backing = Backing { channel: Box::new(sender.clone()) };
+            HttpServer::start(&settings.producer_api, backing, monitoring)
+        });
         let outcome = server.map(|server| {
             log::info!("listening on http://{}", server.address());
             if given.supervised {

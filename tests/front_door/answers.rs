@@ -7,7 +7,7 @@ use point_to_point::channel::sender::Sender;
 use point_to_point::config::{ProducerApiSettings, Settings};
 use point_to_point::http::{Backing, HttpServer};
 
-use crate::support::{Client, PATIENCE, post, settings, start, until};
+use crate::support::{Client, PATIENCE, monitoring, post, settings, start, until};
 
 #[test]
 fn a_message_is_stored_as_posted_and_answered_with_its_place() {
@@ -178,8 +178,12 @@ fn without_a_broker_every_message_is_answered_as_not_stored() {
     settings.kafka.bootstrap_servers = vec!["127.0.0.1:1".to_owned()];
     let adapter = Adapter::start(AdapterSettings::in_process(&settings)).unwrap();
     let sender = Sender::start(&settings, &settings.kafka.topic, adapter.endpoint(), "test").unwrap();
-    let server =
-        HttpServer::start(&settings.producer_api, Backing { channel: Box::new(sender.clone()) }).unwrap();
+    let server = HttpServer::start(
+        &settings.producer_api,
+        Backing { channel: Box::new(sender.clone()) },
+        monitoring(),
+    )
+    .unwrap();
     let mut clients: Vec<Client> = (0..100).map(|_| Client::connect(server.address())).collect();
     for client in &mut clients {
         client.send(post("", "{\"id\":1}"));

@@ -4,4 +4,5 @@ mod answers;
 mod connections;
 mod crowds;
 mod malformed;
+mod monitoring;
 mod support;

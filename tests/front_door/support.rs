@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use point_to_point::channel::sender::{Delivery, Done, Outgoing, SubmitError};
 use point_to_point::config::ProducerApiSettings;
-use point_to_point::http::{Backing, HttpServer, Submit};
+use point_to_point::http::{Backing, HttpServer, Monitoring, Readiness, Submit};
 
 /// Longer than anything here takes; only a failing test waits so long.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -81,10 +81,27 @@ pub fn settings() -> ProducerApiSettings {
     ProducerApiSettings { listen: "127.0.0.1:0".to_owned(), ..ProducerApiSettings::default() }
 }
 
+/// Says that all is well.
+struct Ready;
+
+impl Readiness for Ready {
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// What a server of the tests tells of itself.
+pub fn monitoring() -> Monitoring {
+    Monitoring::new(&[], Some(Box::new(Ready)))
+}
+
 /// A server and its channel.
 pub fn start(settings: &ProducerApiSettings) -> (HttpServer, Channel) {
     let channel = Channel::new();
-    (HttpServer::start(settings, Backing { channel: Box::new(channel.clone()) }).unwrap(), channel)
+    (
+        HttpServer::start(settings, Backing { channel: Box::new(channel.clone()) }, monitoring()).unwrap(),
+        channel,
+    )
 }
 
 /// A connection to the server.

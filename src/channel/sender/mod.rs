@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use crate::adapter::Endpoint;
 use crate::config::{MAX_MESSAGE_BYTES, Settings};
 use crate::error::{Error, Result};
+use crate::metrics::{Outcome, SenderMetrics};
+use crate::request_id::RequestId;
 use crate::stop::Stop;
 use queue::{Limits, MAX_LANES, Queue};
 use set::{Finished, Set, SetOutcome};
@@ -32,12 +34,22 @@ pub struct Outgoing {
     pub partition: Option<i32>,
     /// When its [`Done`] is called at the latest.
     pub deadline: Instant,
+    /// Who asked for it, for the log.
+    pub request: Option<RequestId>,
 }
 
 impl Outgoing {
     /// A message without headers, for the partition that its key chooses, with the time at which it is sent.
     pub fn new(key: Option<Vec<u8>>, value: Vec<u8>, deadline: Instant) -> Outgoing {
-        Outgoing { key, value: Some(value), headers: Vec::new(), timestamp: None, partition: None, deadline }
+        Outgoing {
+            key,
+            value: Some(value),
+            headers: Vec::new(),
+            timestamp: None,
+            partition: None,
+            deadline,
+            request: None,
+        }
     }
 
     /// What it weighs against [`MAX_MESSAGE_BYTES`].
@@ -74,6 +86,16 @@ pub enum Delivery {
         /// A sentence for people.
         reason: String,
     },
+}
+
+impl Delivery {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Delivery::Stored { .. } => Outcome::Stored,
+            Delivery::NotStored { .. } => Outcome::NotStored,
+            Delivery::Unknown { .. } => Outcome::Unknown,
+        }
+    }
 }
 
 /// The delivery report's callback: is called exactly once with the message's fate, from a thread of the
@@ -143,6 +165,7 @@ struct Shared {
     /// The most that a message may weigh.
     largest: usize,
     ack_timeout: Duration,
+    metrics: SenderMetrics,
     state: Mutex<State>,
     /// Lanes wait here for messages.
     work: Condvar,
@@ -184,9 +207,24 @@ impl Sender {
     /// # Errors
     /// When a thread cannot be started.
     pub fn start(settings: &Settings, topic: &str, endpoint: Endpoint, name: &str) -> Result<Sender> {
+        Sender::start_counted(settings, topic, endpoint, name, SenderMetrics::default())
+    }
+
+    /// As [`Sender::start`], and counts what it does.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start_counted(
+        settings: &Settings,
+        topic: &str,
+        endpoint: Endpoint,
+        name: &str,
+        metrics: SenderMetrics,
+    ) -> Result<Sender> {
         let api = &settings.producer_api;
         let most = Most { messages: api.queue_messages, bytes: api.queue_bytes, each: MAX_MESSAGE_BYTES };
-        Sender::start_with(settings, topic, endpoint, name, most)
+        metrics.limits(most.messages, most.bytes);
+        Sender::start_with(settings, topic, endpoint, name, (most, metrics))
     }
 
     /// As [`Sender::start`], but without limits of its own: for one who has few messages open at a time,
@@ -196,7 +234,7 @@ impl Sender {
     /// When a thread cannot be started.
     pub fn unlimited(settings: &Settings, topic: &str, endpoint: Endpoint, name: &str) -> Result<Sender> {
         let most = Most { messages: usize::MAX, bytes: usize::MAX, each: usize::MAX };
-        Sender::start_with(settings, topic, endpoint, name, most)
+        Sender::start_with(settings, topic, endpoint, name, (most, SenderMetrics::default()))
     }
 
     fn start_with(
@@ -204,7 +242,7 @@ impl Sender {
         topic: &str,
         endpoint: Endpoint,
         name: &str,
-        most: Most,
+        (most, metrics): (Most, SenderMetrics),
     ) -> Result<Sender> {
         let topic: Arc<str> = topic.into();
         let api = &settings.producer_api;
@@ -212,7 +250,7 @@ impl Sender {
         let definite_after = ack_timeout + REACH;
         let limits = Limits { messages: most.messages, bytes: most.bytes, definite_after };
         let state = State {
-            queue: Queue::new(topic.clone(), limits),
+            queue: Queue::new(topic.clone(), limits, metrics.clone()),
             closing: false,
             idle: 0,
             waking: 0,
@@ -228,6 +266,7 @@ impl Sender {
             endpoint,
             largest: most.each,
             ack_timeout,
+            metrics,
             state: Mutex::new(state),
             work: Condvar::new(),
             clock: Condvar::new(),
@@ -251,6 +290,15 @@ impl Sender {
     /// # Errors
     /// See [`SubmitError`]; the message is then certainly not stored.
     pub fn submit(&self, message: Outgoing, done: Done) -> Result<(), SubmitError> {
+        self.take(message, done).inspect_err(|_| self.shared.metrics.finished(Outcome::NotTaken))
+    }
+
+    /// Whether the queue has no room: a message was not taken for that, and none has left since.
+    pub fn is_full(&self) -> bool {
+        self.shared.lock().queue.is_full()
+    }
+
+    fn take(&self, message: Outgoing, done: Done) -> Result<(), SubmitError> {
         let shared = &self.shared;
         if message.bytes() > shared.largest {
             return Err(SubmitError::TooLarge { limit: shared.largest });
@@ -287,7 +335,7 @@ impl Sender {
         let mut finished = Vec::new();
         state.queue.abandon(&mut finished);
         drop(state);
-        hand_out(finished);
+        shared.hand_out(finished);
         shared.end.ask();
         // Under the lock, so that no thread is between its look at `end` and its wait.
         drop(shared.lock());
@@ -369,7 +417,7 @@ impl Shared {
             }
             if !finished.is_empty() {
                 drop(state);
-                hand_out(std::mem::take(&mut finished));
+                self.hand_out(std::mem::take(&mut finished));
                 state = self.lock();
                 continue;
             }
@@ -379,7 +427,7 @@ impl Shared {
             state.waking = state.waking.saturating_sub(1);
         };
         drop(state);
-        hand_out(finished);
+        self.hand_out(finished);
         sets
     }
 
@@ -392,7 +440,21 @@ impl Shared {
             self.progress.notify_all();
         }
         drop(state);
-        hand_out(finished);
+        self.hand_out(finished);
+    }
+
+    /// Tells the senders.
+    fn hand_out(&self, finished: Vec<Finished>) {
+        let mut bad_news = false;
+        for (done, delivery) in finished {
+            let outcome = delivery.outcome();
+            bad_news |= outcome != Outcome::Stored;
+            self.metrics.finished(outcome);
+            done(delivery);
+        }
+        if bad_news {
+            log::logger().flush(); // their lines in the log
+        }
     }
 
     /// The topic is reached.
@@ -436,7 +498,7 @@ impl Shared {
             let failure = if state.queue.has_work(now) { self.open_lane(&mut state) } else { None };
             if !finished.is_empty() || failure.is_some() {
                 drop(state);
-                hand_out(std::mem::take(&mut finished));
+                self.hand_out(std::mem::take(&mut finished));
                 if let Some(error) = failure {
                     log::warn!("no thread for a further connection can be started: {error}");
                 }
@@ -462,11 +524,5 @@ impl Shared {
         let failure = self.start_lane(state).err();
         let known = std::mem::replace(&mut state.no_thread, failure.is_some());
         failure.filter(|_| !known)
-    }
-}
-
-fn hand_out(finished: Vec<Finished>) {
-    for (done, delivery) in finished {
-        done(delivery);
     }
 }

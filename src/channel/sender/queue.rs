@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::set::{Finished, Gone, Open, Payload, Set, SetOutcome, Waiting, Why, give_up, unknown};
 use super::{Done, Outgoing};
+use crate::metrics::SenderMetrics;
 use crate::protocol::partitioner::partition_for_key;
 
 /// Flights at a time, each on a lane (a `Producer` with its connection) of its own.
@@ -68,6 +69,47 @@ struct Flight {
     open: Vec<Open>,
 }
 
+/// What counts against the limits.
+struct Held {
+    messages: usize,
+    bytes: usize,
+    /// A message was not taken for want of room, and none has left since.
+    full: bool,
+    metrics: SenderMetrics,
+}
+
+impl Held {
+    /// Takes one message of so many bytes; false if the limits are reached.
+    fn take(&mut self, bytes: usize, limits: &Limits) -> bool {
+        self.full = self.messages >= limits.messages || self.bytes.saturating_add(bytes) > limits.bytes;
+        if !self.full {
+            self.messages += 1;
+            self.bytes += bytes;
+            self.metrics.queued(1, signed(bytes));
+        }
+        !self.full
+    }
+
+    fn free(&mut self, messages: usize, bytes: usize) {
+        if messages > 0 {
+            self.messages -= messages;
+            self.bytes -= bytes;
+            self.full = false;
+            self.metrics.queued(-signed(messages), -signed(bytes));
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.free(self.messages, self.bytes);
+    }
+}
+
+fn signed(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
 /// See the module's text.
 pub(super) struct Queue {
     topic: Arc<str>,
@@ -78,8 +120,7 @@ pub(super) struct Queue {
     /// Messages for any partition.
     unkeyed: VecDeque<Waiting>,
     flights: [Option<Flight>; MAX_LANES],
-    messages: usize,
-    bytes: usize,
+    held: Held,
     set_bytes: usize,
     /// When `set_bytes` is raised again, where it was lowered.
     set_grows_at: Instant,
@@ -91,7 +132,7 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    pub(super) fn new(topic: Arc<str>, limits: Limits) -> Queue {
+    pub(super) fn new(topic: Arc<str>, limits: Limits, metrics: SenderMetrics) -> Queue {
         Queue {
             topic,
             limits,
@@ -99,8 +140,7 @@ impl Queue {
             unplaced: VecDeque::new(),
             unkeyed: VecDeque::new(),
             flights: Default::default(),
-            messages: 0,
-            bytes: 0,
+            held: Held { messages: 0, bytes: 0, full: false, metrics },
             set_bytes: SET_BYTES,
             set_grows_at: Instant::now(),
             rotation: 0,
@@ -114,11 +154,9 @@ impl Queue {
         let deadline = message.deadline;
         let payload = Payload::new(message);
         let bytes = payload.bytes();
-        if self.messages >= self.limits.messages || self.bytes.saturating_add(bytes) > self.limits.bytes {
+        if !self.held.take(bytes, &self.limits) {
             return false;
         }
-        self.messages += 1;
-        self.bytes += bytes;
         self.next_deadline = earlier(self.next_deadline, deadline);
         self.line_of(&payload).push_back(Waiting { payload, deadline, done });
         true
@@ -126,7 +164,12 @@ impl Queue {
 
     /// Messages whose bytes are held.
     pub(super) fn open(&self) -> usize {
-        self.messages
+        self.held.messages
+    }
+
+    /// Whether a message was not taken for want of room, and none has left since.
+    pub(super) fn is_full(&self) -> bool {
+        self.held.full
     }
 
     /// No open message's deadline is earlier.
@@ -322,8 +365,7 @@ impl Queue {
             }
             let too_late = now + self.limits.definite_after;
             let gone = give_up(too_late, &mut set, &sick.why, open, finished);
-            self.messages -= gone.messages;
-            self.bytes -= gone.bytes;
+            self.held.free(gone.messages, gone.bytes);
             if !set.messages.is_empty() {
                 room = room.saturating_sub(set.bytes);
                 sets.push(set);
@@ -372,11 +414,11 @@ impl Queue {
         for (payload, open) in mem::take(&mut set.messages).into_iter().zip(open).rev() {
             match open {
                 Some((deadline, done)) if deadline > now => {
+                    self.held.metrics.retry();
                     self.line_of(&payload).push_front(Waiting { payload, deadline, done });
                 }
                 told => {
-                    self.messages -= 1;
-                    self.bytes -= payload.bytes();
+                    self.held.free(1, payload.bytes());
                     finished.extend(told.map(|(_, done)| (done, why.not_stored())));
                 }
             }
@@ -393,8 +435,7 @@ impl Queue {
     ) {
         let base = if let SetOutcome::Stored { base } = outcome { *base } else { 0 };
         for ((payload, open), offset) in set.messages.iter_mut().zip(open).zip(base..) {
-            self.messages -= 1;
-            self.bytes -= payload.bytes();
+            self.held.free(1, payload.bytes());
             payload.late = open.is_none();
             finished
                 .extend(open.map(|(_, done)| (done, outcome.delivery(&self.topic, set.partition, offset))));
@@ -435,8 +476,7 @@ impl Queue {
                 None => {}
             }
         }
-        self.messages -= gone.messages;
-        self.bytes -= gone.bytes;
+        self.held.free(gone.messages, gone.bytes);
         self.next_deadline = next;
     }
 

@@ -15,6 +15,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::Entrance;
 use super::client::{Client, Phase, SLOW_BODY, SLOW_HEAD, Step, Turn};
+use super::ledger::Ledger;
 use super::limits::{ACCEPT_PAUSE, ACCEPTS_IN_A_ROW, Limits, READ_BYTES, SWEEP_EVERY};
 use super::output::DateLine;
 use super::slots::{Place, Slots};
@@ -52,6 +53,7 @@ pub(super) struct EventLoop {
     pub(super) now: Instant,
     pub(super) date: DateLine,
     pub(super) troubles: Troubles,
+    pub(super) ledger: Ledger,
     /// Connections that have more to read than one turn allows.
     again: Vec<usize>,
     acceptable: bool,
@@ -64,7 +66,7 @@ impl EventLoop {
     /// Everything in its place, nothing running yet.
     pub(super) fn new(
         listener: TcpListener,
-        limits: Limits,
+        (limits, ledger): (Limits, Ledger),
         entrance: Entrance,
         mailbox: Arc<Mailbox>,
         poll: Poll,
@@ -84,6 +86,7 @@ impl EventLoop {
             now,
             date: DateLine::new(),
             troubles: Troubles::default(),
+            ledger,
             again: Vec::new(),
             acceptable: false,
             accept_after: None,
@@ -117,6 +120,7 @@ impl EventLoop {
             self.accept();
             self.pump();
             self.troubles.report(self.now);
+            self.ledger.write();
             if self.stop_at.is_some_and(|at| self.now >= at || !self.serves_anybody()) {
                 return self.answer_the_rest();
             }
@@ -178,6 +182,7 @@ impl EventLoop {
                 limits: &self.limits,
                 scratch: &mut self.scratch,
                 budget: &mut self.budget,
+                ledger: &mut self.ledger,
                 stopping: self.stop_at.is_some(),
             };
             match client.step(&mut turn) {
@@ -196,9 +201,12 @@ impl EventLoop {
     /// Puts in the answer to a request that is refused; it ends its connection.
     fn refuse(&mut self, index: usize, refusal: Refusal) {
         let by = self.now + self.limits.body_timeout;
+        self.ledger.metrics().refused(refusal.code);
         if let Some(client) = self.slots.client(index) {
-            client.forget_request();
-            client.answer(refusal.answer(), true, by, &mut self.date);
+            client.refused(&mut self.ledger);
+            let (answer, noted) = (refusal.answer(), (client.address.as_str(), &client.entry));
+            self.ledger.answered(noted, (answer.status, answer.body.len()), client.frame, self.now);
+            client.answer(answer, true, by, &mut self.date);
         }
     }
 
@@ -207,6 +215,7 @@ impl EventLoop {
         let Some(slot) = self.slots.get(index) else { return };
         if let Some(mut client) = slot.client.take() {
             client.release(&mut self.budget);
+            self.ledger.metrics().disconnected();
             if let Err(error) = self.poll.registry().deregister(&mut client.stream) {
                 log::debug!("a client's socket could not be deregistered: {error}");
             }
@@ -251,6 +260,7 @@ impl EventLoop {
             }
         }
         self.troubles.report(self.now);
+        self.ledger.write();
     }
 
     fn serves_anybody(&mut self) -> bool {
@@ -276,13 +286,15 @@ impl EventLoop {
             let Some(listener) = &self.listener else { return };
             match listener.accept() {
                 Ok((stream, address)) => {
-                    let client = Client::new(stream, address, self.now + self.limits.idle_timeout);
+                    let until = self.now + self.limits.idle_timeout;
+                    let client = Client::new(stream, address, self.now, until);
                     self.let_in(client);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.acceptable = false,
                 Err(error) if is_one_connections_own(&error) => {}
                 Err(_) => {
                     self.troubles.not_accepted += 1;
+                    self.ledger.metrics().refused("not_accepted");
                     self.accept_after = Some(self.now + ACCEPT_PAUSE);
                     return;
                 }
@@ -298,7 +310,10 @@ impl EventLoop {
             self.poll.registry().register(&mut client.stream, token, both)
         });
         match ready {
-            Ok(()) => self.slots.fill(client),
+            Ok(()) => {
+                self.ledger.metrics().connected();
+                self.slots.fill(client);
+            }
             Err(error) => log::debug!("a connection was lost before it was served: {error}"),
         }
     }

@@ -8,7 +8,7 @@
 //! 2. [`upstream`] pipelines it to the handlers, with a head of our own making.
 //! 3. [`relay`] takes the handlers' answers, which come in the same order. An answer "by ticket" leaves the
 //!    client in its place ([`slots`]) until the ticket is filled in ([`crate::http::tickets`]).
-//! 4. [`output`] frames the answer for the client.
+//! 4. [`output`] frames the answer for the client, [`ledger`] counts it and shows it in the access log.
 //!
 //! [`event_loop`] waits for sockets and deadlines, [`exchanges`] moves requests and answers between the two
 //! sides.
@@ -18,6 +18,7 @@ mod client;
 mod event_loop;
 mod exchanges;
 mod head;
+mod ledger;
 mod limits;
 mod output;
 mod relay;
@@ -38,6 +39,7 @@ use std::time::Instant;
 use socket2::{Domain, Protocol, Socket, Type};
 
 pub(crate) use event_loop::WAKER;
+pub(crate) use ledger::Ledger;
 pub use limits::ANSWER_GRACE;
 pub(crate) use limits::Limits;
 pub(crate) use upstream::DOOR_HEADER;
@@ -61,20 +63,20 @@ pub(crate) struct Entrance {
 }
 
 impl Door {
-    /// Opens the door at `address` for the handlers behind `entrance`.
+    /// Opens the door at `address` for the handlers behind `entrance`; requests are noted in `ledger`.
     ///
     /// # Errors
     /// The address cannot be listened on, or the system has no descriptor or thread for it.
     pub(crate) fn open(
         address: SocketAddr,
-        limits: Limits,
+        (limits, ledger): (Limits, Ledger),
         entrance: Entrance,
         mailbox: Arc<Mailbox>,
         poll: mio::Poll,
     ) -> io::Result<Door> {
         let listener = listen(address)?;
         let address = listener.local_addr()?;
-        let event_loop = EventLoop::new(listener, limits, entrance, Arc::clone(&mailbox), poll)?;
+        let event_loop = EventLoop::new(listener, (limits, ledger), entrance, Arc::clone(&mailbox), poll)?;
         let thread = thread::Builder::new().name("http-door".to_owned()).spawn(move || event_loop.run())?;
         Ok(Door { address, mailbox, thread: Some(thread) })
     }

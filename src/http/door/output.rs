@@ -4,6 +4,7 @@ use std::io::{self, IoSlice, Write};
 use std::time::{Instant, SystemTime};
 
 use crate::http::answer::{Answer, reason};
+use crate::request_id::RequestId;
 
 /// The most memory that an empty output keeps for the next answer, in bytes.
 const KEEP_BYTES: usize = 4096;
@@ -15,6 +16,8 @@ pub(super) struct Frame {
     pub(super) head_only: bool,
     /// The connection ends after it.
     pub(super) close: bool,
+    /// Which request it was, as its answer says in `X-Request-Id`.
+    pub(super) request: RequestId,
 }
 
 /// What is to be written to one client.
@@ -63,6 +66,8 @@ impl Output {
         let out = &mut self.head;
         push_all(out, &[b"HTTP/1.1 ", decimal(usize::from(status), &mut [0; 20]), b" "]);
         push_all(out, &[reason(status).as_bytes(), b"\r\n", date.line()]);
+        // A vector takes everything.
+        let _ = write!(out, "X-Request-Id: {}\r\n", frame.request);
         headers(out);
         if status != 204 && status != 304 {
             push_all(out, &[b"Content-Length: ", decimal(length, &mut [0; 20]), b"\r\n"]);
@@ -179,11 +184,12 @@ mod tests {
     #[test]
     fn a_narrow_stream_gets_every_byte_in_order() {
         let (mut output, mut date, mut stream) = (Output::default(), DateLine::new(), Narrow(Vec::new(), 0));
-        let frame = Frame { head_only: false, close: true };
+        let frame = Frame { head_only: false, close: true, request: RequestId::default() };
         output.push_continue();
         output.push_answer(Answer::json(200, b"{\"a\":1}".to_vec()), frame, &mut date);
         while !output.flush(&mut stream).unwrap() {}
-        let expected = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
+        let expected = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\
+                        X-Request-Id: 0000000000000000-0\r\nContent-Type: application/json\r\n\
                         Content-Length: 7\r\nConnection: close\r\n\r\n{\"a\":1}";
         assert_eq!(String::from_utf8(stream.0).unwrap(), expected);
         assert!(output.is_empty());
@@ -192,7 +198,7 @@ mod tests {
     #[test]
     fn an_answer_to_head_has_the_length_but_no_body() {
         let (mut output, mut stream) = (Output::default(), Vec::new());
-        let frame = Frame { head_only: true, close: false };
+        let frame = Frame { head_only: true, close: false, request: RequestId::default() };
         output.push_answer(Answer::json(404, b"12345".to_vec()), frame, &mut DateLine::new());
         assert!(output.flush(&mut stream).unwrap());
         assert!(String::from_utf8(stream).unwrap().ends_with("Content-Length: 5\r\n\r\n"));

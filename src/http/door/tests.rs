@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Door, Entrance, Limits, WAKER};
+use super::{Door, Entrance, Ledger, Limits, WAKER};
 use crate::http::answer::Answer;
 use crate::http::tickets::{Mailbox, Ticket, mailbox};
+use crate::metrics::HttpMetrics;
+use crate::request_id::RequestIds;
 
 const NOT_FOUND: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
 const HELD: &[u8] = b"HTTP/1.1 299 Held\r\nContent-Length: 0\r\n\r\n";
@@ -38,8 +40,9 @@ impl Stage {
         };
         let (mailbox, poll) = mailbox(WAKER).unwrap();
         let entrance = Entrance { path: path.clone(), secret: "secret".into() };
+        let ledger = Ledger::new(RequestIds::new().unwrap(), false, HttpMetrics::default());
         let address = "127.0.0.1:0".parse().unwrap();
-        let door = Door::open(address, limits, entrance, Arc::clone(&mailbox), poll).unwrap();
+        let door = Door::open(address, (limits, ledger), entrance, Arc::clone(&mailbox), poll).unwrap();
         Stage { path, door, mailbox }
     }
 

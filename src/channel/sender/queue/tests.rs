@@ -19,7 +19,8 @@ impl Bench {
     }
 
     fn with_limits(partitions: usize, messages: usize, bytes: usize) -> Bench {
-        let mut queue = Queue::new("t".into(), Limits { messages, bytes, definite_after: SECOND });
+        let limits = Limits { messages, bytes, definite_after: SECOND };
+        let mut queue = Queue::new("t".into(), limits, SenderMetrics::default());
         if partitions > 0 {
             queue.set_partitions(partitions);
         }
