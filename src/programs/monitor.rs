@@ -76,7 +76,7 @@ impl Onlooker {
             create: Vec::new(),
         });
         Onlooker {
-            cluster: Arc::new(cluster),
+            cluster: Arc::new(cluster.quiet()),
             name: name.to_owned(),
             group: settings.consumer.group().to_owned(),
             topic: settings.kafka.topic.clone(),

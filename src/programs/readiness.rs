@@ -99,6 +99,7 @@ impl Prober {
             compression: kafka.compression,
             create: Vec::new(),
         });
+        let cluster = cluster.quiet();
         Prober { cluster, topic: kafka.topic.clone(), creation: kafka.create_topic.then_some(creation) }
     }
 
