@@ -1,5 +1,6 @@
 //! What a consumer counts.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -34,6 +35,8 @@ pub struct ConsumerMetrics {
     rebalances: Counter,
     partitions: ByLabel<Topic, Gauge>,
     lag: ByLabel<Place, Gauge>,
+    /// Whose lag is shown.
+    shown: Arc<Mutex<Vec<Place>>>,
 }
 
 impl Default for ConsumerMetrics {
@@ -48,6 +51,7 @@ impl Default for ConsumerMetrics {
             rebalances: Counter::default(),
             partitions: ByLabel::default(),
             lag: ByLabel::default(),
+            shown: Arc::default(),
         }
     }
 }
@@ -88,20 +92,29 @@ impl ConsumerMetrics {
 
     /// The consumer owns these partitions of `topic`, and has so many messages to handle in each.
     pub fn owns(&self, topic: &str, lags: &[(i32, Option<i64>)]) {
-        self.lag.clear();
-        for (partition, lag) in lags {
-            if let Some(lag) = lag {
-                self.lag.get_or_create(&Place { topic: topic.to_owned(), partition: *partition }).set(*lag);
-            }
-        }
+        let known = lags.iter().filter_map(|(partition, lag)| Some((*partition, (*lag)?)));
+        self.show_lags(known.map(|(partition, lag)| (Place { topic: topic.to_owned(), partition }, lag)));
         let owned = i64::try_from(lags.len()).unwrap_or(i64::MAX);
         self.partitions.get_or_create(&Topic { topic: topic.to_owned() }).set(owned);
     }
 
     /// Which partitions it owns is not known now: nothing is said of them rather than what was once true.
     pub fn owns_nobody_knows_what(&self) {
-        self.lag.clear();
+        self.show_lags(std::iter::empty());
         self.partitions.clear();
+    }
+
+    /// Shows these lags, and then no others any more: a scrape meanwhile misses none.
+    fn show_lags(&self, lags: impl Iterator<Item = (Place, i64)>) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::take(&mut *shown);
+        for (place, lag) in lags {
+            self.lag.get_or_create(&place).set(lag);
+            shown.push(place);
+        }
+        for place in before.iter().filter(|place| !shown.contains(place)) {
+            self.lag.remove(place);
+        }
     }
 }
 
@@ -123,5 +136,31 @@ impl Family for ConsumerMetrics {
         registry.register("partitions", "Partitions that it owns", self.partitions.clone());
         let lag = "Messages still to be handled in each partition that it owns";
         registry.register("lag", lag, self.lag.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Exposition;
+
+    #[test]
+    fn only_what_it_owns_and_knows_of_is_shown() {
+        let metrics = ConsumerMetrics::default();
+        let exposition = Exposition::of(&[&metrics]);
+        let lags = || {
+            let text = exposition.text().unwrap();
+            let lags = text.lines().filter_map(|line| line.strip_prefix("point_to_point_consumer_lag{"));
+            let mut lags: Vec<String> = lags.map(str::to_owned).collect();
+            lags.sort();
+            lags
+        };
+        metrics.owns("t", &[(0, Some(5)), (1, Some(0)), (2, None)]);
+        assert_eq!(lags(), [r#"topic="t",partition="0"} 5"#, r#"topic="t",partition="1"} 0"#]);
+        metrics.owns("t", &[(1, Some(7))]);
+        assert_eq!(lags(), [r#"topic="t",partition="1"} 7"#]);
+        metrics.owns_nobody_knows_what();
+        assert_eq!(lags().len(), 0);
+        assert!(!exposition.text().unwrap().contains("consumer_partitions{"));
     }
 }
