@@ -1,6 +1,7 @@
 //! The batching sender: what many threads submit goes to the crate's `Producer::send_all` in few calls, and
 //! each message's outcome comes back as soon as the cluster has acknowledged it.
 
+mod held;
 mod lane;
 mod queue;
 mod set;

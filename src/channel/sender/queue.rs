@@ -9,6 +9,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::held::Held;
 use super::set::{Finished, Gone, Open, Payload, Set, SetOutcome, Waiting, Why, give_up, unknown};
 use super::{Done, Outgoing};
 use crate::metrics::SenderMetrics;
@@ -69,47 +70,6 @@ struct Flight {
     open: Vec<Open>,
 }
 
-/// What counts against the limits.
-struct Held {
-    messages: usize,
-    bytes: usize,
-    /// A message was not taken for want of room, and none has left since.
-    full: bool,
-    metrics: SenderMetrics,
-}
-
-impl Held {
-    /// Takes one message of so many bytes; false if the limits are reached.
-    fn take(&mut self, bytes: usize, limits: &Limits) -> bool {
-        self.full = self.messages >= limits.messages || self.bytes.saturating_add(bytes) > limits.bytes;
-        if !self.full {
-            self.messages += 1;
-            self.bytes += bytes;
-            self.metrics.queued(1, signed(bytes));
-        }
-        !self.full
-    }
-
-    fn free(&mut self, messages: usize, bytes: usize) {
-        if messages > 0 {
-            self.messages -= messages;
-            self.bytes -= bytes;
-            self.full = false;
-            self.metrics.queued(-signed(messages), -signed(bytes));
-        }
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.free(self.messages, self.bytes);
-    }
-}
-
-fn signed(number: usize) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
 /// See the module's text.
 pub(super) struct Queue {
     topic: Arc<str>,
@@ -121,6 +81,7 @@ pub(super) struct Queue {
     unkeyed: VecDeque<Waiting>,
     flights: [Option<Flight>; MAX_LANES],
     held: Held,
+    metrics: SenderMetrics,
     set_bytes: usize,
     /// When `set_bytes` is raised again, where it was lowered.
     set_grows_at: Instant,
@@ -140,7 +101,8 @@ impl Queue {
             unplaced: VecDeque::new(),
             unkeyed: VecDeque::new(),
             flights: Default::default(),
-            held: Held { messages: 0, bytes: 0, full: false, metrics },
+            held: Held::nothing(metrics.clone()),
+            metrics,
             set_bytes: SET_BYTES,
             set_grows_at: Instant::now(),
             rotation: 0,
@@ -154,7 +116,7 @@ impl Queue {
         let deadline = message.deadline;
         let payload = Payload::new(message);
         let bytes = payload.bytes();
-        if !self.held.take(bytes, &self.limits) {
+        if !self.held.take(bytes, self.limits.messages, self.limits.bytes) {
             return false;
         }
         self.next_deadline = earlier(self.next_deadline, deadline);
@@ -164,12 +126,12 @@ impl Queue {
 
     /// Messages whose bytes are held.
     pub(super) fn open(&self) -> usize {
-        self.held.messages
+        self.held.messages()
     }
 
     /// Whether a message was not taken for want of room, and none has left since.
     pub(super) fn is_full(&self) -> bool {
-        self.held.full
+        self.held.is_full()
     }
 
     /// No open message's deadline is earlier.
@@ -414,7 +376,7 @@ impl Queue {
         for (payload, open) in mem::take(&mut set.messages).into_iter().zip(open).rev() {
             match open {
                 Some((deadline, done)) if deadline > now => {
-                    self.held.metrics.retry();
+                    self.metrics.retry();
                     self.line_of(&payload).push_front(Waiting { payload, deadline, done });
                 }
                 told => {
