@@ -100,9 +100,10 @@ set_up_clients() {
     printf '%s\n' "$wanted" >.clients/.complete
 }
 
-# The default build compiles no C and holds no async runtime. The two variables below make any attempt to compile C fail.
+# No build compiles C or holds an async runtime: neither the default one nor, with the arguments given, the other. The two
+# variables below make any attempt to compile C fail.
 check_dependencies() {
-    tree=$(cargo tree --locked --workspace -e normal,build --prefix none)
+    tree=$(cargo tree --locked --workspace -e normal,build --prefix none "$@")
     bad=$(printf '%s\n' "$tree" | grep -E '^(cc|cmake|pkg-config|tokio|async-std|smol) v' | sort -u || true)
     [ -z "$bad" ] || fail "a C build or an async runtime came in with: $bad (cargo tree -e normal,build -i NAME)"
 }
@@ -118,9 +119,13 @@ say "formatting"
 cargo fmt --all --check
 say "no C, no async runtime"
 check_dependencies
+check_dependencies --features tls
 say "lints"
 cargo clippy --locked --workspace --all-targets -- -D warnings
+cargo clippy --locked --lib --bins --test tls --features tls -- -D warnings
 say "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib --document-private-items
 say "tests"
 cargo test --locked --workspace "$@"
+# With arguments it is one's own choice of tests.
+[ $# -gt 0 ] || cargo test --locked --features tls --test tls

@@ -164,10 +164,9 @@ class Embedded(Broker):
 
 
 class Ours:
-    name = "point-to-point"
-
-    def __init__(self, programs):
-        self.programs = pathlib.Path(programs)
+    def __init__(self, programs, commit="message"):
+        self.programs, self.commit = pathlib.Path(programs), commit
+        self.name = "point-to-point" if commit == "message" else f"point-to-point, {commit}"
 
     def _command(self, program, kafka, topic, *settings):
         common = (f"kafka.bootstrap_servers={kafka.bootstrap}", f"kafka.topic={topic}", "log.file=")
@@ -179,7 +178,8 @@ class Ours:
         return self._command("producer_api", kafka, topic, f"producer_api.listen=127.0.0.1:{port}", "log.level=warn")
 
     def consumer(self, kafka, topic, group):
-        return self._command("consumer1", kafka, topic, f"consumer.group={group}", "log.level=warn")
+        settings = (f"consumer.group={group}", f"consumer.commit={self.commit}", "log.level=warn")
+        return self._command("consumer1", kafka, topic, *settings)
 
 
 class Seed:
@@ -246,8 +246,10 @@ def measure_consuming(kafka, contestant, count, folder):
         if printed < count:
             sys.exit(f"bench: {contestant.name} printed {printed} of {count} messages")
         committed = wait_for("all is committed", 10, lambda: (kafka.committed(topic) == count) and count)
-    print(f"{contestant.name:28} {(count - 1) / (last - first):11.0f} {cpu / count * 1000:11.3f} {peak:7.0f}   "
-          f"{committed} = {count}", flush=True)
+    rate = (count - 1) / (last - first)
+    print(f"{contestant.name:28} {rate:11.0f} {cpu / count * 1000:11.3f} {peak:7.0f}   {committed} = {count}",
+          flush=True)
+    return rate
 
 
 def main():
@@ -259,6 +261,7 @@ def main():
     parser.add_argument("--broker", choices=("kafka", "embedded"), default="kafka")
     options = parser.parse_args()
     contestants = {"ours": (Ours(options.programs), options.messages), "seed": (Seed(), options.messages // 4)}
+    further = [] if options.only == "seed" else [Ours(options.programs, mode) for mode in ("pipelined", "poll")]
     chosen = [contestants[options.only]] if options.only else list(contestants.values())
     folder = pathlib.Path(tempfile.mkdtemp(prefix="point-to-point-bench-"))
     try:
@@ -272,8 +275,12 @@ def main():
                     measure_http(kafka, contestant, connections, options.seconds, folder)
             print("\nconsuming, a commit after each message\n"
                   f"{'':28} {'messages/s':>11} {'CPU s/1000':>11} {'MiB':>7}   committed = printed")
-            for contestant, count in chosen:
-                measure_consuming(kafka, contestant, count, folder)
+            rates = [measure_consuming(kafka, contestant, count, folder) for contestant, count in chosen]
+            if further:
+                print("\nthe other commit modes of ours")
+                more = [measure_consuming(kafka, contestant, options.messages, folder) for contestant in further]
+                ratio = " : ".join(f"{rate / rates[0]:.1f}" for rate in (rates[0], *more))
+                print(f"message : pipelined : poll = {ratio}")
             print(f"\n{broker.name} itself: {broker.process.cpu_seconds():.0f} CPU seconds, "
                   f"{broker.process.peak_mib():.0f} MiB")
     finally:

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Compares our release build with the seed's pair of programs (Flask and kafka-python) on one real Kafka, in one run:
-# HTTP -> stored with 1, 16 and 64 connections, and consuming with a commit after each message.
+# HTTP -> stored with 1, 16 and 64 connections, consuming with a commit after each message, and our other commit modes.
 # Needs Linux and the jars that ./test.sh fetches; installs wrk by apt where it may. Options go to bench/measure.py:
 #   --seconds N    length of each HTTP measurement (8)
 #   --messages N   messages for each consumer (20000 for ours, a quarter of that for the seed)

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use point_to_point::cli;
-use point_to_point::programs::{consumer, producer_api, status, supervise};
+use point_to_point::programs::supervise;
 
 fn main() -> ExitCode {
-    cli::main(supervise::PROGRAM, &[consumer::named("consumer"), producer_api::PROGRAM, status::PROGRAM])
+    cli::main(supervise::PROGRAM)
 }

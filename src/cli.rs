@@ -1,6 +1,8 @@
 //! The command line that all programs share, and what their exit codes mean: 0 after a clean stop, 1 for a
 //! failure, 2 for wrong usage or settings.
 
+mod letters;
+
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::Write;
@@ -14,6 +16,7 @@ use crate::config::{self, Settings};
 use crate::error::Result;
 use crate::logging;
 use crate::stop::Stop;
+pub use letters::AskedLetters;
 
 /// Wrong usage or settings.
 pub const USAGE: u8 = 2;
@@ -36,6 +39,8 @@ pub struct Program {
     pub about: &'static str,
     /// Which options it has besides those for settings.
     pub options: &'static [ProgramOption],
+    /// What else it does, each under a name of its own; these may have further ones.
+    pub subcommands: &'static [Program],
     /// Runs it until it is asked to stop or fails.
     pub run: fn(&Given) -> Result<()>,
 }
@@ -49,6 +54,12 @@ pub enum ProgramOption {
     Input,
     /// `--supervised`: another program started this one and speaks to it over standard input.
     Supervised,
+    /// The names of dead letters, one at least.
+    LetterNames,
+    /// The names of dead letters, and options to choose among them.
+    Letters,
+    /// `--all`: every dead letter.
+    AllLetters,
 }
 
 /// What a program was given to work with.
@@ -63,6 +74,8 @@ pub struct Given {
     pub count: Option<u64>,
     /// Whether a supervisor started it.
     pub supervised: bool,
+    /// Which dead letters are meant.
+    pub letters: AskedLetters,
     /// The options for settings as they were given, for programs that this one starts.
     pub options: Vec<OsString>,
 }
@@ -78,10 +91,10 @@ impl Given {
     }
 }
 
-/// Reads the command line of this process and the settings, and runs what it asks for: one of `subcommands`, or
-/// `program` itself.
-pub fn main(program: Program, subcommands: &[Program]) -> ExitCode {
-    let matches = match parse(command(program, subcommands), std::env::args_os()) {
+/// Reads the command line of this process and the settings, and runs what it asks for: one of the program's
+/// subcommands, or `program` itself.
+pub fn main(program: Program) -> ExitCode {
+    let matches = match parse(command(program), std::env::args_os()) {
         Ok(matches) => matches,
         Err(Ended::Shown(text)) => {
             let _ = std::io::stdout().write_all(text.as_bytes());
@@ -89,7 +102,7 @@ pub fn main(program: Program, subcommands: &[Program]) -> ExitCode {
         }
         Err(Ended::Refused(line)) => return fail(program.name, &line, USAGE),
     };
-    let (chosen, matches) = choose(program, subcommands, &matches);
+    let (chosen, matches) = choose(program, &matches);
     let (given, name) = match matches.given(&chosen) {
         Ok(given) => {
             // A supervisor puts the name before every line.
@@ -113,28 +126,29 @@ fn fail(name: &str, error: &dyn Display, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// What the command line says, before a subcommand and after it.
+/// What the command line says: before a subcommand, after it, and after each further one.
 struct Matches<'a> {
-    before: &'a ArgMatches,
-    after: Option<&'a ArgMatches>,
+    levels: Vec<&'a ArgMatches>,
 }
 
-fn choose<'a>(program: Program, subcommands: &[Program], matches: &'a ArgMatches) -> (Program, Matches<'a>) {
-    let chosen = matches.subcommand().and_then(|(name, after)| {
-        Some((*subcommands.iter().find(|subcommand| subcommand.name == name)?, after))
-    });
-    match chosen {
-        Some((subcommand, after)) => (subcommand, Matches { before: matches, after: Some(after) }),
-        None => (program, Matches { before: matches, after: None }),
+fn choose(mut program: Program, matches: &ArgMatches) -> (Program, Matches<'_>) {
+    let mut levels = vec![matches];
+    let mut last = matches;
+    while let Some((name, after)) = last.subcommand() {
+        let Some(chosen) = program.subcommands.iter().find(|subcommand| subcommand.name == name) else {
+            break;
+        };
+        levels.push(after);
+        (program, last) = (*chosen, after);
     }
+    (program, Matches { levels })
 }
 
 impl Matches<'_> {
     fn given(&self, program: &Program) -> Result<Given, config::ConfigError> {
-        let own = self.after.unwrap_or(self.before);
-        let both = || std::iter::once(self.before).chain(self.after);
-        let file = both().filter_map(|matches| matches.get_one::<PathBuf>(CONFIG)).next_back();
-        let sets = both().flat_map(|matches| matches.get_many::<String>(SET).unwrap_or_default());
+        let all = || self.levels.iter().copied();
+        let file = all().filter_map(|matches| matches.get_one::<PathBuf>(CONFIG)).next_back();
+        let sets = all().flat_map(|matches| matches.get_many::<String>(SET).unwrap_or_default());
         let sets: Vec<String> = sets.cloned().collect();
         let mut options: Vec<OsString> = Vec::new();
         if let Some(file) = file {
@@ -144,25 +158,26 @@ impl Matches<'_> {
             options.extend(["--set".into(), set.into()]);
         }
         let has = |option| program.options.contains(&option);
-        let name = if has(ProgramOption::Name) { own.get_one::<String>(NAME) } else { None };
+        let own = |option| if has(option) { all().next_back() } else { None };
+        let input = own(ProgramOption::Input);
+        let name = own(ProgramOption::Name).and_then(|matches| matches.get_one::<String>(NAME));
         Ok(Given {
             settings: config::load(file.map(PathBuf::as_path), &sets)?,
             name: name.map_or(program.name, String::as_str).to_owned(),
-            file: if has(ProgramOption::Input) { own.get_one(FILE).cloned() } else { None },
-            count: if has(ProgramOption::Input) { own.get_one(COUNT).copied() } else { None },
-            supervised: has(ProgramOption::Supervised) && own.get_flag(SUPERVISED),
+            file: input.and_then(|matches| matches.get_one(FILE).cloned()),
+            count: input.and_then(|matches| matches.get_one(COUNT).copied()),
+            supervised: own(ProgramOption::Supervised).is_some_and(|matches| matches.get_flag(SUPERVISED)),
+            letters: all().next_back().map(AskedLetters::of).unwrap_or_default(),
             options,
         })
     }
 }
 
-fn command(program: Program, subcommands: &[Program]) -> Command {
-    alone(program)
-        .version(env!("CARGO_PKG_VERSION"))
-        .subcommands(subcommands.iter().map(|subcommand| alone(*subcommand)))
+fn command(program: Program) -> Command {
+    part(program).version(env!("CARGO_PKG_VERSION"))
 }
 
-fn alone(program: Program) -> Command {
+fn part(program: Program) -> Command {
     let config = Arg::new(CONFIG)
         .long(CONFIG)
         .value_name("FILE")
@@ -179,6 +194,7 @@ fn alone(program: Program) -> Command {
         .after_help("Any setting can also come from the environment as POINT_TO_POINT__SECTION__KEY.")
         .args([config, set])
         .args(further)
+        .subcommands(program.subcommands.iter().map(|subcommand| part(*subcommand)))
 }
 
 fn arguments(option: ProgramOption) -> Vec<Arg> {
@@ -205,6 +221,9 @@ fn arguments(option: ProgramOption) -> Vec<Arg> {
         ProgramOption::Supervised => {
             vec![Arg::new(SUPERVISED).long(SUPERVISED).action(ArgAction::SetTrue).hide(true)]
         }
+        ProgramOption::LetterNames => vec![letters::names().required(true)],
+        ProgramOption::Letters => letters::choice(),
+        ProgramOption::AllLetters => vec![letters::all()],
     }
 }
 
@@ -233,20 +252,26 @@ fn parse(command: Command, arguments: impl IntoIterator<Item = OsString>) -> Res
 mod tests {
     use super::*;
 
-    const MAIN: Program = Program { name: "p", about: "tests", options: &[], run: |_| Ok(()) };
-    const SUB: Program =
-        Program { name: "sub", options: &[ProgramOption::Name, ProgramOption::Supervised], ..MAIN };
+    const MAIN: Program =
+        Program { name: "p", about: "tests", options: &[], subcommands: &[SUB, OUTER], run: |_| Ok(()) };
+    const SUB: Program = Program {
+        name: "sub",
+        about: "tests",
+        options: &[ProgramOption::Name, ProgramOption::Supervised],
+        subcommands: &[],
+        run: |_| Ok(()),
+    };
+    const OUTER: Program = Program { name: "outer", options: &[], subcommands: &[INNER], ..SUB };
+    const INNER: Program =
+        Program { name: "inner", options: &[ProgramOption::Letters, ProgramOption::AllLetters], ..SUB };
 
     fn parsed(arguments: &[&str]) -> Result<ArgMatches, Ended> {
-        parse(
-            command(MAIN, &[SUB]),
-            std::iter::once("p").chain(arguments.iter().copied()).map(OsString::from),
-        )
+        parse(command(MAIN), std::iter::once("p").chain(arguments.iter().copied()).map(OsString::from))
     }
 
     fn given(arguments: &[&str]) -> Given {
         let Ok(matches) = parsed(arguments) else { panic!("{arguments:?}") };
-        let (program, matches) = choose(MAIN, &[SUB], &matches);
+        let (program, matches) = choose(MAIN, &matches);
         matches.given(&program).unwrap_or_else(|error| panic!("{arguments:?}: {error}"))
     }
 
@@ -284,6 +309,39 @@ mod tests {
         let consumer = given(&["sub", "--name", "c7", "--supervised"]);
         assert_eq!((consumer.name.as_str(), consumer.supervised), ("c7", true));
         assert!(refused(&["--name", "c7"]).contains("--name"));
+    }
+
+    #[test]
+    fn a_subcommand_may_have_subcommands() {
+        let given =
+            given(&["--set", "kafka.topic=a", "outer", "--set", "kafka.topic=b", "inner", "2:1", "--all"]);
+        assert_eq!((given.name.as_str(), given.settings.kafka.topic.as_str()), ("inner", "b"));
+        assert!(given.letters.all && given.letters.filter.names.len() == 1);
+        assert!(!self::given(&["outer"]).letters.all);
+        assert!(refused(&["outer", "--all"]).contains("--all"));
+    }
+
+    #[test]
+    fn dead_letters_are_chosen_by_names_and_options() {
+        let words =
+            "outer inner 0:3 1:4 --partition 2 --group g --error e --since 1970-01-02 --key k --max 5";
+        let letters = given(&words.split(' ').collect::<Vec<_>>()).letters;
+        let filter = letters.filter;
+        assert_eq!(filter.names.iter().map(ToString::to_string).collect::<Vec<_>>(), ["0:3", "1:4"]);
+        assert_eq!(
+            (filter.partition, filter.group.as_deref(), filter.error.as_deref()),
+            (Some(2), Some("g"), Some("e"))
+        );
+        assert_eq!(
+            (filter.since, filter.key.as_deref(), letters.max),
+            (Some(86_400_000), Some(&b"k"[..]), Some(5))
+        );
+        assert!(given(&["outer", "inner"]).letters.filter.is_everything());
+        for wrong in
+            ["outer inner x", "outer inner --since x", "outer inner --max 0", "outer inner --partition -1"]
+        {
+            refused(&wrong.split(' ').collect::<Vec<_>>());
+        }
     }
 
     #[test]

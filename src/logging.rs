@@ -154,6 +154,11 @@ pub fn escaped(bytes: &[u8]) -> Escaped<'_> {
     Escaped { bytes, limit: SHOWN_BYTES, quoted: false }
 }
 
+/// As [`escaped`], but no more than the first `limit` bytes.
+pub fn escaped_beginning(bytes: &[u8], limit: usize) -> Escaped<'_> {
+    Escaped { bytes, limit, quoted: false }
+}
+
 /// As [`escaped`], but whole.
 pub fn escaped_whole(bytes: &[u8]) -> Escaped<'_> {
     Escaped { bytes, limit: usize::MAX, quoted: false }

@@ -432,25 +432,27 @@ fn a_consumer_killed_over_its_dead_letters_loses_none_and_none_is_skipped(versio
 
 /// The reader of its output holds it in the middle of a print.
 fn a_consumer_over_a_message_for_too_long_is_replaced_and_cannot_commit_it(version: &'static str) {
-    let scene = Scene::new(Kafka::shared(version), 1);
-    let large = format!("\"{}\"", "x".repeat(200_000));
-    scene.put(0, &large);
-    let start = |name| {
-        let start = Program::consumer_start(scene.kafka, name, &scene.topic, &scene.group);
-        start.set("consumer.max_processing_ms", "2000")
-    };
-    let mut slow = start("consumer1").held().start();
-    slow.wait_for_log(&["received", "offset=0"], PATIENCE);
-    slow.wait_for_log(&["has not come back for max_processing_ms (2000 ms)"], PATIENCE);
-    let other = start("consumer2").start();
-    other.wait_for_messages(1, PATIENCE);
-    scene.wait_for_commits();
-    scene.put(0, "2");
-    slow.release();
-    slow.wait_for_log(&["took longer than max_processing_ms", "offset=0"], PATIENCE);
-    slow.wait_for_log(&["the commit was refused", "belongs to another"], PATIENCE);
-    other.wait_for_messages(2, PATIENCE);
-    scene.wait_for_commits();
+    for mode in ["message", "pipelined", "poll"] {
+        let scene = Scene::new(Kafka::shared(version), 1);
+        let large = format!("\"{}\"", "x".repeat(200_000));
+        scene.put(0, &large);
+        let start = |name| {
+            let start = Program::consumer_start(scene.kafka, name, &scene.topic, &scene.group);
+            start.set("consumer.commit", mode).set("consumer.max_processing_ms", "2000")
+        };
+        let mut slow = start("consumer1").held().start();
+        slow.wait_for_log(&["received", "offset=0"], PATIENCE);
+        slow.wait_for_log(&["has not come back for max_processing_ms (2000 ms)"], PATIENCE);
+        let other = start("consumer2").start();
+        other.wait_for_messages(1, PATIENCE);
+        scene.wait_for_commits();
+        scene.put(0, "2");
+        slow.release();
+        slow.wait_for_log(&["took longer than max_processing_ms", "offset=0"], PATIENCE);
+        slow.wait_for_log(&["the commit was refused", "belongs to another"], PATIENCE);
+        other.wait_for_messages(2, PATIENCE);
+        scene.wait_for_commits();
+    }
 }
 
 fn all_programs_that_consume_use_the_handler(version: &'static str) {

@@ -12,7 +12,7 @@ use kafka::error::KafkaCode;
 use point_to_point::adapter::{Adapter, AdapterSettings};
 use point_to_point::broker::{Broker, BrokerSettings};
 use point_to_point::channel::puller::{Puller, Received};
-use point_to_point::channel::sender::{Delivery, Outgoing, Sender, SubmitError};
+use point_to_point::channel::sender::{Delivery, Outgoing, Place, Sender, SubmitError};
 use point_to_point::cluster::fetching::{self, Position};
 use point_to_point::cluster::producing::{Batch, Outcome, Producer};
 use point_to_point::cluster::{Cluster, ClusterSettings};
@@ -206,7 +206,7 @@ impl Drop for Stage {
 /// A message for partition 0 that says nothing yet.
 fn outgoing() -> Outgoing {
     let message = Outgoing::new(None, Vec::new(), Instant::now() + PATIENCE);
-    Outgoing { value: None, partition: Some(0), ..message }
+    Outgoing { value: None, place: Place::Rather(0), ..message }
 }
 
 /// Submits them all at once, and gives what became of each.
@@ -470,8 +470,9 @@ fn dead_letters_get_a_topic_with_as_many_partitions_once_somebody_asks_for_it(ve
     stage.settings.kafka.partitions = 5;
     let other = Adapter::start(AdapterSettings::in_process(&stage.settings)).unwrap();
     let sender = Sender::start(&stage.settings, &dead_letters, other.endpoint(), "test").unwrap();
-    let to = |partition| Outgoing { key: Some(b"k".to_vec()), partition, ..outgoing() };
-    let deliveries = send(&sender, vec![to(Some(0)), to(Some(1)), to(Some(2)), to(Some(3)), to(None)]);
+    let to = |place| Outgoing { key: Some(b"k".to_vec()), place, ..outgoing() };
+    let each = [0, 1, 2, 3].map(Place::Rather).into_iter().chain([Place::ByKey]);
+    let deliveries = send(&sender, each.map(to).collect());
     let partitions: Vec<i32> = deliveries.iter().map(|delivery| place(delivery).0).collect();
     assert_eq!(partitions[..3], [0, 1, 2]);
     assert_eq!(partitions[3], partitions[4], "as the key says where there is no such partition");

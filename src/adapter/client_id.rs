@@ -1,4 +1,4 @@
-//! What a connection wants, as its client id says it: `name?token=…&member=1&session=…&envelope=1`.
+//! What a connection wants, as its client id says it: `name?token=…&member=1&session=…&envelope=1&commit=pipelined`.
 //!
 //! The client id is the one thing that the `kafka` crate sends with every request and lets a program choose. Kafka
 //! and its tools are shown the name alone.
@@ -19,7 +19,12 @@ pub struct ClientId {
     pub session: String,
     /// Whether messages are [envelopes](crate::protocol::envelope), in both directions.
     pub envelope: bool,
+    /// Whether commits of one of our own consumers are answered before Kafka has them.
+    pub pipelined: bool,
 }
+
+/// The wish for that.
+const PIPELINED: &str = "pipelined";
 
 impl ClientId {
     /// Takes a client id apart; control characters in the name are escaped, as it goes into logs. Options that are not
@@ -33,6 +38,7 @@ impl ClientId {
                 Some(("member", value)) => id.member = value == "1",
                 Some(("session", value)) => id.session = value.to_owned(),
                 Some(("envelope", value)) => id.envelope = value == "1",
+                Some(("commit", value)) => id.pipelined = value == PIPELINED,
                 _ => {}
             }
         }
@@ -54,6 +60,7 @@ impl ClientId {
             ("member", yes(self.member)),
             ("session", Some(self.session.as_str()).filter(|session| !session.is_empty())),
             ("envelope", yes(self.envelope)),
+            ("commit", self.pipelined.then_some(PIPELINED)),
         ];
         for (key, value) in options {
             if let Some(value) = value {
@@ -75,6 +82,7 @@ impl std::fmt::Debug for ClientId {
             .field("member", &self.member)
             .field("session", &self.session)
             .field("envelope", &self.envelope)
+            .field("pipelined", &self.pipelined)
             .finish_non_exhaustive()
     }
 }
@@ -91,8 +99,9 @@ mod tests {
             member: true,
             session: "s1".to_owned(),
             envelope: true,
+            pipelined: true,
         };
-        assert_eq!(id.text(), "consumer1?token=abc&member=1&session=s1&envelope=1");
+        assert_eq!(id.text(), "consumer1?token=abc&member=1&session=s1&envelope=1&commit=pipelined");
         assert_eq!(ClientId::parse(&id.text()), id);
     }
 

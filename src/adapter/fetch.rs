@@ -114,8 +114,8 @@ fn take_up(session: &mut Session, asks: &[Ask]) -> Result<(), ErrorCode> {
     match session.looked_up.as_ref().filter(|looked_up| looked_up.covers(&topics)) {
         Some(looked_up) => {
             let (name, group) = (session.client.shown().to_owned(), looked_up.group.clone());
-            let envelope = session.client.envelope;
-            session.start_member(Role { name, group, topics, program: Program::Foreign, envelope })
+            let (program, envelope) = (Program::Foreign, session.client.envelope);
+            session.start_member(Role { name, group, topics, program, envelope, pipelined: false })
         }
         None => Ok(()),
     }

@@ -104,6 +104,14 @@ impl Members {
         }
     }
 
+    /// Waits until the commits of all members have arrived, until `deadline` at most. None is answered any more before
+    /// Kafka has it.
+    pub fn flush(&self, deadline: Instant) {
+        for member in self.find(|member| !member.ended()) {
+            member.flush(deadline);
+        }
+    }
+
     /// Wakes every member, to see that the adapter stops.
     pub fn wake(&self) {
         lock(&self.running).iter().for_each(|(member, _)| member.poke());

@@ -26,14 +26,14 @@ mod session;
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::cluster::{Cluster, ClusterSettings, TopicCreation};
 use crate::config;
 use crate::net::listener::Listener;
 use client_id::ClientId;
 use look_ups::LookUps;
-use member::{GroupSettings, OffsetReset};
+use member::{FLUSH, GroupSettings, OffsetReset};
 use members::Members;
 
 /// The node id under which the adapter presents itself, as the only broker.
@@ -189,8 +189,10 @@ impl Adapter {
         Endpoint { address: self.listener.address(), token: self.shared.token.clone() }
     }
 
-    /// Stops: members leave their groups, connections are closed, threads have ended when this returns.
+    /// Stops: commits on their way arrive, members leave their groups, connections are closed, threads have ended when
+    /// this returns.
     pub fn stop(self) {
+        self.shared.members.flush(Instant::now() + FLUSH);
         self.shared.cluster.stop();
         self.shared.members.wake();
         self.listener.stop();
@@ -231,11 +233,11 @@ impl Endpoint {
 
     /// The client id of one of our own consumers: a member from its look-up of offsets on, which gets envelopes.
     /// `session` stays the same over the consumers that one receiver builds one after the other, and belongs to no
-    /// other receiver.
-    pub fn consumer_client_id(&self, name: &str, session: &str) -> String {
+    /// other receiver. The commits of a `pipelined` one are answered before Kafka has them.
+    pub fn consumer_client_id(&self, name: &str, session: &str, pipelined: bool) -> String {
         let token = self.token.clone();
         let (name, session) = (name.to_owned(), session.to_owned());
-        ClientId { name, token, member: true, session, envelope: true }.text()
+        ClientId { name, token, member: true, session, envelope: true, pipelined }.text()
     }
 }
 

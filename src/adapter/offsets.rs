@@ -173,6 +173,7 @@ fn begin(session: &mut Session, group: &str, topics: &Topics<i32>) -> Result<(),
             topics: topics.iter().map(|(topic, _)| topic.clone()).collect(),
             program: Program::Own(session.client.session.clone()),
             envelope: session.client.envelope,
+            pipelined: session.client.pipelined,
         };
         session.start_member(role)?;
     }

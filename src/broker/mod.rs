@@ -23,7 +23,6 @@ pub mod storage;
 #[cfg(test)]
 mod tests;
 mod topic_config;
-mod topic_name;
 mod versions;
 
 use std::net::SocketAddr;

@@ -1,6 +1,7 @@
 //! The Point-to-Point Channel over the `kafka` crate.
 //!
-//! - [`sender`]: batches what many clients post; [`outbox`]: sends at least once
+//! - [`sender`]: batches what many clients post; [`outbox`]: sends at least once; [`senders`]: for
+//!   any topic
 //! - [`puller`]: one of the group's Competing Consumers, whose messages are asked for one by one; on it
 //!   [`receiver`], which commits each message after it was handled, and [`push`](push::push), which commits
 //!   at intervals
@@ -18,6 +19,7 @@ pub mod push;
 pub mod receiver;
 pub mod running;
 pub mod sender;
+pub mod senders;
 pub mod worker;
 
 use kafka::error::{Error, KafkaCode};

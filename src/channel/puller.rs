@@ -80,6 +80,8 @@ pub struct Puller {
     topic: String,
     settings: ConsumerSettings,
     stop: Stop,
+    /// Commits are not waited for.
+    pipelined: bool,
     /// A message was given, or marked, that is not committed.
     busy: Arc<AtomicBool>,
     live: Option<Live>,
@@ -128,6 +130,7 @@ impl Puller {
             topic: settings.kafka.topic.clone(),
             settings: settings.consumer.clone(),
             stop,
+            pipelined: false,
             busy: Arc::default(),
             live: None,
             join_at: Instant::now(),
@@ -160,6 +163,12 @@ impl Puller {
     /// Whether a message was given, or marked, that is not committed.
     pub(super) fn busy(&self) -> &Arc<AtomicBool> {
         &self.busy
+    }
+
+    /// From the next `Consumer` on, commits are answered by the adapter before Kafka has them. That one did not arrive
+    /// is then told by a later commit or fetch.
+    pub(super) fn pipeline_commits(&mut self) {
+        self.pipelined = true;
     }
 
     /// Waits until this is a member of the group, also for a broker that is not there yet; false when stop is
@@ -223,7 +232,7 @@ impl Puller {
         self.live.as_ref().is_some_and(|live| live.following().is_some())
     }
 
-    /// Commits what is marked, and waits until Kafka has it.
+    /// Commits what is marked, and waits until Kafka has it, unless commits are pipelined.
     ///
     /// # Errors
     /// When the partition belongs to another by now, or when it is unknown whether the commit arrived. Either
@@ -302,7 +311,7 @@ impl Puller {
     fn build(&self) -> Result<Consumer, String> {
         let settings = &self.settings;
         let mut client = KafkaClient::new(vec![self.endpoint.address()]);
-        client.set_client_id(self.endpoint.consumer_client_id(&self.name, &self.session));
+        client.set_client_id(self.endpoint.consumer_client_id(&self.name, &self.session, self.pipelined));
         // The adapter checked the batches; the builder's own switch for this does nothing.
         client.set_fetch_crc_validation(false);
         client.load_metadata(&[&self.topic]).map_err(|error| shown(&error))?;

@@ -52,14 +52,17 @@ impl Receiver {
 }
 
 /// Pulls messages one by one until stop is asked, and commits as `consumer.commit` says: each when it is
-/// handled, or all that was polled together, at least each quarter of `max_processing_ms`, as a consumer is
-/// heard of by its commits.
+/// handled, with or without waiting for Kafka's answer, or all that was polled together, at least each quarter
+/// of `max_processing_ms`, as a consumer is heard of by its commits.
 ///
 /// # Errors
 /// When the handler is of no more use, after a commit of what was handled before.
 pub fn receive(puller: &mut Puller, worker: &mut Worker<impl Handler>) -> Result<()> {
+    if puller.settings().commit == Commit::Pipelined {
+        puller.pipeline_commits();
+    }
     let interval = match puller.settings().commit {
-        Commit::Message => Duration::ZERO,
+        Commit::Message | Commit::Pipelined => Duration::ZERO,
         Commit::Poll => puller.settings().max_processing() / 4,
     };
     work(puller, worker, interval, |puller| !puller.has_polled())

@@ -70,6 +70,15 @@ pub struct Commit {
     pub metadata: String,
 }
 
+/// What a group has committed for a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The offset of the next record to handle.
+    pub offset: i64,
+    /// The note of whoever committed it.
+    pub metadata: String,
+}
+
 /// One connection to the coordinator of one group, found and found again as needed.
 #[derive(Debug)]
 pub struct Coordinator {
@@ -255,6 +264,19 @@ impl Coordinator {
         partitions: &Partitions,
         deadline: Instant,
     ) -> Result<HashMap<(String, i32), Option<i64>>> {
+        let committed = self.committed_with_metadata(partitions, deadline)?;
+        Ok(committed.into_iter().map(|(place, found)| (place, found.map(|found| found.offset))).collect())
+    }
+
+    /// As [`Coordinator::committed`], with the notes of who committed.
+    ///
+    /// # Errors
+    /// As [`Coordinator::committed`].
+    pub fn committed_with_metadata(
+        &mut self,
+        partitions: &Partitions,
+        deadline: Instant,
+    ) -> Result<HashMap<(String, i32), Option<Committed>>> {
         let topic = |(name, partitions): (&String, &Vec<i32>)| {
             OffsetFetchRequestTopic::default()
                 .with_name(topic_name(name))
@@ -270,8 +292,11 @@ impl Coordinator {
         for topic in &answer.topics {
             for partition in &topic.partitions {
                 self.check("committed offsets", partition.error_code)?;
-                let offset = Some(partition.committed_offset).filter(|&offset| offset >= 0);
-                offsets.insert((topic.name.to_string(), partition.partition_index), offset);
+                let committed = (partition.committed_offset >= 0).then(|| Committed {
+                    offset: partition.committed_offset,
+                    metadata: partition.metadata.as_deref().unwrap_or_default().to_owned(),
+                });
+                offsets.insert((topic.name.to_string(), partition.partition_index), committed);
             }
         }
         Ok(offsets)

@@ -90,13 +90,18 @@ fn listed_by(cluster: &Cluster, node: i32, deadline: Instant) -> Result<Vec<(Str
 }
 
 /// Tries again on what may pass until `deadline`.
-fn in_time<T>(cluster: &Cluster, deadline: Instant, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
+///
+/// # Errors
+/// What lasts, or the last trouble.
+pub fn in_time<T>(cluster: &Cluster, deadline: Instant, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
     let mut backoff = Backoff::default();
     loop {
+        // A try without time would hide what the trouble is.
+        let wait = backoff.wait();
         match ask() {
-            Err(error) if !error.is_lasting() && !cluster.stopping() && Instant::now() < deadline => {
-                log::debug!("groups: {error}");
-                std::thread::sleep(backoff.wait());
+            Err(error) if !error.is_lasting() && !cluster.stopping() && Instant::now() + wait < deadline => {
+                log::debug!("{error}; asking again");
+                std::thread::sleep(wait);
             }
             outcome => return outcome,
         }

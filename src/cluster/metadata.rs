@@ -12,6 +12,7 @@ use kafka_protocol::messages::{CreateTopicsRequest, MetadataRequest, MetadataRes
 use kafka_protocol::protocol::StrBytes;
 
 use super::connection::Connection;
+use super::description::Description;
 use super::error::{Error, Result};
 use crate::net::lock;
 use crate::protocol::compression::Compression;
@@ -174,6 +175,15 @@ impl Cluster {
             .collect();
         topics.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(topics)
+    }
+
+    /// The brokers and these topics, or all of them, as the cluster describes them now.
+    ///
+    /// # Errors
+    /// No broker answers until `deadline`.
+    pub fn describe(&self, topics: Option<&[&str]>, deadline: Instant) -> Result<Description> {
+        let mut link = self.link(deadline)?;
+        self.ask(&mut link, topics, deadline).map(|answer| Description::of(&answer))
     }
 
     /// Asks the cluster about `topics` again. One refresh of the same topics a moment ago is enough.

@@ -2,6 +2,7 @@
 //!
 //! - [`connection`]: one connection to one broker
 //! - [`metadata`]: brokers, topics and leaders, cached and refreshed
+//! - [`description`]: brokers, topics and replicas, for who looks at them from outside
 //! - [`producing`]: idempotent producing with `acks=all`
 //! - [`fetching`]: records of several brokers at once
 //! - [`offsets`]: the log's own offsets (earliest, latest, by time)
@@ -14,6 +15,7 @@
 pub mod assignor;
 pub mod connection;
 pub mod coordinator;
+pub mod description;
 pub mod error;
 pub mod fetching;
 pub mod groups;

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use super::{AutoOffsetReset, Commit, Compression, MAX_MESSAGE_BYTES, Secret, Settings};
+use super::{AutoOffsetReset, Commit, Compression, MAX_BODY_BYTES, ProducerApiSettings, Secret, Settings};
 
 /// A value as a source gave it.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +30,10 @@ pub(super) type Put = fn(&mut Settings, &Given) -> Result<(), String>;
 
 const MINUTE: u64 = 60_000;
 
+/// The key whose value is taken from the environment alone: a command line is there for all to see, and a settings
+/// file often, too.
+pub(super) const API_TOKEN: &str = "producer_api.token";
+
 /// All keys by their full name, in the order of `config.toml`.
 pub(super) const KEYS: &[(&str, Put)] = &[
     ("kafka.bootstrap_servers", |s, v| put(&mut s.kafka.bootstrap_servers, servers(v))),
@@ -52,7 +56,7 @@ pub(super) const KEYS: &[(&str, Put)] = &[
         put(&mut s.producer_api.answer_timeout_ms, number(v, 2_000..=100_000))
     }),
     ("producer_api.max_body_bytes", |s, v| {
-        put(&mut s.producer_api.max_body_bytes, number(v, 1..=MAX_MESSAGE_BYTES))
+        put(&mut s.producer_api.max_body_bytes, number(v, 1..=MAX_BODY_BYTES))
     }),
     ("producer_api.head_timeout_ms", |s, v| {
         put(&mut s.producer_api.head_timeout_ms, number(v, 100..=10 * MINUTE))
@@ -68,6 +72,11 @@ pub(super) const KEYS: &[(&str, Put)] = &[
         put(&mut s.producer_api.queue_messages, number(v, 1..=10_000_000))
     }),
     ("producer_api.queue_bytes", |s, v| put(&mut s.producer_api.queue_bytes, number(v, 1_024..=1 << 40))),
+    (API_TOKEN, |s, v| put(&mut s.producer_api.token, api_token(v).map(Some))),
+    ("producer_api.token_file", |s, v| put(&mut s.producer_api.token_file, file(v).map(Some))),
+    ("producer_api.tls_certificate", |s, v| put(&mut s.producer_api.tls_certificate, file(v).map(Some))),
+    ("producer_api.tls_key", |s, v| put(&mut s.producer_api.tls_key, file(v).map(Some))),
+    ("producer_api.anyone_may_send", |s, v| put(&mut s.producer_api.anyone_may_send, boolean(v))),
     ("producer_api.access_log", |s, v| put(&mut s.producer_api.access_log, boolean(v))),
     ("consumer.group", |s, v| put(&mut s.consumer.group, group(v).map(Some))),
     ("consumer.auto_offset_reset", |s, v| put(&mut s.consumer.auto_offset_reset, choice(v, RESETS))),
@@ -116,7 +125,8 @@ const COMPRESSIONS: &[(&str, Compression)] = &[
 const RESETS: &[(&str, AutoOffsetReset)] =
     &[("earliest", AutoOffsetReset::Earliest), ("latest", AutoOffsetReset::Latest)];
 
-const COMMITS: &[(&str, Commit)] = &[("message", Commit::Message), ("poll", Commit::Poll)];
+const COMMITS: &[(&str, Commit)] =
+    &[("message", Commit::Message), ("pipelined", Commit::Pipelined), ("poll", Commit::Poll)];
 
 const LEVELS: &[(&str, log::LevelFilter)] = &[
     ("off", log::LevelFilter::Off),
@@ -151,6 +161,7 @@ pub(super) fn check_together(settings: &Settings) -> Result<(), Contradiction> {
         let (body, queue) = ("producer_api.max_body_bytes", "producer_api.queue_bytes");
         return Err(out_of_order((body, api.max_body_bytes), (queue, api.queue_bytes)));
     }
+    check_guard(api)?;
     check_metrics(settings)?;
     let retry = &settings.retry;
     if retry.initial_backoff_ms > retry.max_backoff_ms {
@@ -158,6 +169,30 @@ pub(super) fn check_together(settings: &Settings) -> Result<(), Contradiction> {
         return Err(out_of_order((initial, retry.initial_backoff_ms), (most, retry.max_backoff_ms)));
     }
     check_handler(settings)
+}
+
+/// What goes together, or not, at the endpoint's door. Whether it has to be guarded at all is decided where it
+/// listens.
+fn check_guard(api: &ProducerApiSettings) -> Result<(), Contradiction> {
+    let (file, certificate, key) =
+        ("producer_api.token_file", "producer_api.tls_certificate", "producer_api.tls_key");
+    if api.token.is_some() && api.token_file.is_some() {
+        return Err([
+            (file, format!("must not be set beside {API_TOKEN}: only one of them can hold the token")),
+            (API_TOKEN, format!("must not be set beside {file}: only one of them can hold the token")),
+        ]);
+    }
+    match (&api.tls_certificate, &api.tls_key) {
+        (Some(_), None) => {
+            let lacks = format!("needs {key}, the file of its private key");
+            Err([(certificate, lacks), (key, format!("must be set beside {certificate}"))])
+        }
+        (None, Some(_)) => {
+            let lacks = format!("needs {certificate}, the file of its certificate");
+            Err([(key, lacks), (certificate, format!("must be set beside {key}"))])
+        }
+        _ => Ok(()),
+    }
 }
 
 /// All attempts at a message end before its consumer is taken for frozen, and the rest of that time is enough
@@ -319,6 +354,14 @@ fn folder(given: &Given) -> Result<PathBuf, String> {
     Ok(PathBuf::from(folder))
 }
 
+fn file(given: &Given) -> Result<PathBuf, String> {
+    let file = text(given)?;
+    if file.is_empty() || file.contains('\0') {
+        return Err(format!("must be the path of a file, not {}", quoted(&file)));
+    }
+    Ok(PathBuf::from(file))
+}
+
 /// A program with its arguments.
 fn command(given: &Given) -> Result<Vec<String>, String> {
     let example = "a list of texts, the program and its arguments, for example [\"./handle\", \"-v\"]";
@@ -437,6 +480,28 @@ fn token(given: &Given) -> Result<Secret, String> {
         }
     }
 }
+
+/// The error does not show the token.
+fn api_token(given: &Given) -> Result<Secret, String> {
+    let token = text(given).map_err(|_| WHAT_A_TOKEN_IS.to_owned())?;
+    check_token(&token).map(|()| Secret::new(token)).map_err(str::to_owned)
+}
+
+/// Whether `token` may be what the endpoint's clients have to show. It travels in a header and should not be one that
+/// can be guessed.
+///
+/// # Errors
+/// A sentence that says what is legal, without the token.
+pub fn check_token(token: &str) -> Result<(), &'static str> {
+    let legal = matches!(token.len(), 16..=MAX_TOKEN_BYTES) && token.bytes().all(|b| b.is_ascii_graphic());
+    if legal { Ok(()) } else { Err(WHAT_A_TOKEN_IS) }
+}
+
+const WHAT_A_TOKEN_IS: &str = "must be 16 to 256 visible ASCII characters without spaces (its value is not shown); for example what `openssl \
+     rand -hex 32` prints";
+
+/// The longest token that a client of the endpoint may have to show, in bytes.
+pub const MAX_TOKEN_BYTES: usize = 256;
 
 /// Whether `name` may be the name of a consumer: it becomes the first part of its client id.
 ///

@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Settings;
-use super::keys::{Given, KEYS, Put, Value, check_together};
+use super::keys::{API_TOKEN, Given, KEYS, Put, Value, check_together};
 use crate::logging::escaped_whole;
 
 /// The file that is read when none is named and it exists.
@@ -17,6 +17,10 @@ const DEFAULT_FILE: &str = "config.toml";
 
 /// What the names of our environment variables start with: `POINT_TO_POINT__SECTION__KEY`.
 const VARIABLE_PREFIX: &str = "POINT_TO_POINT__";
+
+/// What is said of a secret in a place where others can read it.
+const ONLY_FROM_THE_ENVIRONMENT: &str = "is not taken from here, where others may read it: set the environment variable \
+     POINT_TO_POINT__PRODUCER_API__TOKEN, or producer_api.token_file to a file that you alone can read";
 
 /// Settings that cannot be used: one line that names where the value came from (the file's line, the
 /// variable, the option), the key, and what would be right.
@@ -170,6 +174,9 @@ impl Reader {
         let Some((name, put)) = KEYS.iter().find(|(name, _)| *name == key) else {
             return Err(unknown(&origin, key));
         };
+        if *name == API_TOKEN && !matches!(origin, Origin::Variable(_)) {
+            return Err(ConfigError::new(format_args!("{origin}: {name}: {ONLY_FROM_THE_ENVIRONMENT}")));
+        }
         let put: &Put = put;
         put(&mut self.settings, given)
             .map_err(|sentence| ConfigError::new(format_args!("{origin}: {name}: {sentence}")))?;

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use keys::check_consumer_name;
+pub use keys::{MAX_TOKEN_BYTES, check_consumer_name, check_token};
 pub use load::{ConfigError, load};
 
 pub use crate::protocol::compression::Compression;
@@ -17,6 +17,9 @@ pub use crate::protocol::compression::Compression;
 /// What a message may weigh, key and value together, so that it fits a Kafka batch under the broker's default
 /// `message.max.bytes` (1048588) with its headers.
 pub const MAX_MESSAGE_BYTES: usize = 1_040_000;
+
+/// The most that `producer_api.max_body_bytes` may be: a body may hold many messages.
+pub(crate) const MAX_BODY_BYTES: usize = 64 << 20;
 
 /// Every setting of every program. Fields are named as the keys of the file; times are in milliseconds there
 /// and come as [`Duration`] from the methods.
@@ -99,6 +102,17 @@ pub struct ProducerApiSettings {
     pub queue_messages: usize,
     /// Bytes (keys and values) that may wait to be stored or be under way; then 503.
     pub queue_bytes: usize,
+    /// What a client has to show, as `Authorization: Bearer`; unset, and without `token_file`: nothing.
+    pub token: Option<Secret>,
+    /// The file that holds the token instead.
+    pub token_file: Option<PathBuf>,
+    /// The server's certificate and those between it and the authority, in PEM; with `tls_key` the endpoint
+    /// speaks TLS.
+    pub tls_certificate: Option<PathBuf>,
+    /// The certificate's private key, in PEM.
+    pub tls_key: Option<PathBuf>,
+    /// Whether `listen` may be an address that other machines can reach without both token and TLS.
+    pub anyone_may_send: bool,
     /// Whether each answered request has its line in the log.
     pub access_log: bool,
 }
@@ -164,6 +178,8 @@ pub enum AutoOffsetReset {
 pub enum Commit {
     /// After each message, waiting for Kafka's answer.
     Message,
+    /// After each message, without waiting for Kafka's answer; the commits behind one that is under way become one.
+    Pipelined,
     /// Once for all that was polled together.
     Poll,
 }
@@ -241,13 +257,18 @@ impl Default for ProducerApiSettings {
         ProducerApiSettings {
             listen: "127.0.0.1:5000".to_owned(),
             answer_timeout_ms: 10_000,
-            max_body_bytes: 1_000_000,
+            max_body_bytes: 1_048_576,
             head_timeout_ms: 5_000,
             body_timeout_ms: 30_000,
             idle_timeout_ms: 60_000,
             max_connections: 4096,
             queue_messages: 10_000,
             queue_bytes: 67_108_864,
+            token: None,
+            token_file: None,
+            tls_certificate: None,
+            tls_key: None,
+            anyone_may_send: false,
             access_log: false,
         }
     }

@@ -6,8 +6,12 @@ use std::borrow::Cow;
 
 /// The header lines of a JSON answer.
 const JSON: &str = "Content-Type: application/json\r\n";
+/// The header line of a JSON answer of the REST API (v2).
+const KAFKA: &str = "Content-Type: application/vnd.kafka.v2+json\r\n";
 /// The line that asks the client to come back in a second.
 const RETRY: &str = "Retry-After: 1\r\n";
+/// The line that says what a client has to show (RFC 6750 §3).
+const BEARER: &str = "WWW-Authenticate: Bearer\r\n";
 
 /// A whole answer, before it has been put into HTTP's form.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +37,7 @@ impl Answer {
     }
 
     /// An error in the one form that all have: `{"error":{"code":…,"message":…},"error_code":…,"message":…}`.
-    /// A 503 carries `Retry-After`.
+    /// A 503 carries `Retry-After`, a 401 `WWW-Authenticate`.
     ///
     /// `code` is a word that programs compare, `message` one sentence for a person; beside them stand the
     /// same sentence and the status, where clients of a Kafka REST proxy (v2) look for them.
@@ -47,7 +51,19 @@ impl Answer {
             "error": {"code": code, "message": message}, "error_code": number, "message": message,
         });
         let answer = Answer::json(status, error.to_string().into_bytes());
-        if status == 503 { answer.with(RETRY) } else { answer }
+        match status {
+            401 => answer.with(BEARER),
+            503 => answer.with(RETRY),
+            _ => answer,
+        }
+    }
+
+    /// The same answer with the media type of the REST API (v2).
+    pub(crate) fn for_kafka(mut self) -> Answer {
+        if let Some(rest) = self.headers.strip_prefix(JSON) {
+            self.headers = format!("{KAFKA}{rest}").into();
+        }
+        self
     }
 
     /// The answer to a method that a path does not have; `allowed` are those that it has.

@@ -20,29 +20,35 @@ pub(super) enum Refused {
     OverLimits(String),
 }
 
-/// Checks that `body` is one whole JSON value with nothing after it.
+/// Checks that `body` is one whole JSON value with nothing after it, nested at most `depth` deep.
 ///
 /// # Errors
 /// See [`Refused`].
-pub(super) fn check(body: &[u8]) -> Result<(), Refused> {
+pub(super) fn check(body: &[u8], depth: usize) -> Result<(), Refused> {
     if let Err(error) = std::str::from_utf8(body) {
         let at = error.valid_up_to();
         return Err(Refused::NotJson(format!("The body is not UTF-8 from byte {at} on.")));
     }
     let mut reader = serde_json::Deserializer::from_slice(body);
-    let result = Depth(0).deserialize(&mut reader).and_then(|()| reader.end());
+    let result = Depth { left: depth, most: depth }.deserialize(&mut reader).and_then(|()| reader.end());
     result.map_err(|error| match message::check(body) {
         Ok(()) => Refused::OverLimits(format!("The body is JSON that not every reader can read: {error}.")),
         Err(_) => Refused::NotJson(format!("The body is not JSON: {error}.")),
     })
 }
 
-/// A value at a depth; it is walked through and thrown away.
-struct Depth(usize);
+/// A value that may be nested so deep yet; it is walked through and thrown away.
+#[derive(Clone, Copy)]
+struct Depth {
+    left: usize,
+    most: usize,
+}
 
 impl Depth {
-    fn below<E: Error>(&self) -> Result<usize, E> {
-        if self.0 < MAX_DEPTH { Ok(self.0 + 1) } else { Err(E::custom("nested more than 64 deep")) }
+    fn below<E: Error>(self) -> Result<Depth, E> {
+        let left = self.left.checked_sub(1);
+        let left = left.ok_or_else(|| E::custom(format_args!("nested more than {} deep", self.most)))?;
+        Ok(Depth { left, ..self })
     }
 }
 
@@ -87,14 +93,14 @@ impl<'de> Visitor<'de> for Depth {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<(), A::Error> {
         let depth = self.below()?;
-        while values.next_element_seed(Depth(depth))?.is_some() {}
+        while values.next_element_seed(depth)?.is_some() {}
         Ok(())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
         let depth = self.below()?;
-        while entries.next_key_seed(Depth(depth))?.is_some() {
-            entries.next_value_seed(Depth(depth))?;
+        while entries.next_key_seed(depth)?.is_some() {
+            entries.next_value_seed(depth)?;
         }
         Ok(())
     }
@@ -114,7 +120,7 @@ mod tests {
             "18446744073709551616",
             r#"{"a":1,"a":2}"#,
         ] {
-            assert_eq!(check(body.as_bytes()), Ok(()), "{body:?}");
+            assert_eq!(check(body.as_bytes(), MAX_DEPTH), Ok(()), "{body:?}");
         }
     }
 
@@ -136,28 +142,28 @@ mod tests {
             "{a:1}",
             "{1:1}",
         ] {
-            assert!(matches!(check(body.as_bytes()), Err(Refused::NotJson(_))), "{body:?}");
+            assert!(matches!(check(body.as_bytes(), MAX_DEPTH), Err(Refused::NotJson(_))), "{body:?}");
         }
         let sentence = "The body is not UTF-8 from byte 2 on.".to_owned();
-        assert_eq!(check(b"\"a\xff\""), Err(Refused::NotJson(sentence)));
+        assert_eq!(check(b"\"a\xff\"", MAX_DEPTH), Err(Refused::NotJson(sentence)));
     }
 
     #[test]
     fn json_that_readers_disagree_about_is_refused_as_such() {
         for body in ["\"\\ud800\"", "\"\\ud800x\"", "[\"\\udc00\\ud800\"]", "1e999", "{\"a\":-1e400}"] {
-            assert!(matches!(check(body.as_bytes()), Err(Refused::OverLimits(_))), "{body:?}");
+            assert!(matches!(check(body.as_bytes(), MAX_DEPTH), Err(Refused::OverLimits(_))), "{body:?}");
         }
-        assert!(matches!(check(b"[1e999"), Err(Refused::NotJson(_))), "that is no JSON at all");
+        assert!(matches!(check(b"[1e999", MAX_DEPTH), Err(Refused::NotJson(_))), "that is no JSON at all");
     }
 
     #[test]
     fn depth_is_limited() {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-        assert_eq!(check(nested(MAX_DEPTH).as_bytes()), Ok(()));
-        let Err(Refused::OverLimits(sentence)) = check(nested(MAX_DEPTH + 1).as_bytes()) else {
+        assert_eq!(check(nested(MAX_DEPTH).as_bytes(), MAX_DEPTH), Ok(()));
+        let Err(Refused::OverLimits(sentence)) = check(nested(MAX_DEPTH + 1).as_bytes(), MAX_DEPTH) else {
             panic!("it is too deep");
         };
         assert!(sentence.contains("64 deep"), "{sentence}");
-        assert!(matches!(check("[".repeat(1_000_000).as_bytes()), Err(Refused::NotJson(_))));
+        assert!(matches!(check("[".repeat(1_000_000).as_bytes(), MAX_DEPTH), Err(Refused::NotJson(_))));
     }
 }

@@ -3,31 +3,45 @@
 //! Clients meet the front `door`; whole, valid requests go on over a private connection to `tiny_http`
 //! (`handlers`), whose one thread picks a handler (`routes`). `enviar` hands the message to the channel
 //! and a ticket (`tickets`) to the door, so that nobody waits behind a message that waits for its
+//! partition. `rest` does so with records for any topic; what has to be asked of the cluster for that is asked
+//! by a thread of its own (`look_ups`).
 //! partition. `monitoring` is answered by the handlers' thread itself, so it waits for nothing.
 
 mod answer;
+mod body;
 mod descriptors;
 mod door;
 mod enviar;
+mod guard;
 mod handlers;
 mod json;
+mod look_ups;
 mod monitoring;
+mod outcome;
+mod private_file;
 mod query;
+mod rest;
 mod routes;
 mod tickets;
 
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::channel::sender::{Done, Outgoing, Sender, SubmitError};
+use crate::channel::senders::Senders;
 use crate::config::ProducerApiSettings;
 use crate::error::{Error, Result};
 use crate::request_id::RequestIds;
 pub use door::ANSWER_GRACE;
-use door::{Door, Ledger, Limits};
+use door::{Acceptor, Door, Gate, Ledger, Limits};
+use guard::Guard;
 use handlers::Handlers;
+use look_ups::LookUps;
+pub use look_ups::{Directory, Partition, Topic};
 pub use monitoring::{Monitoring, Readiness};
-use routes::Routes;
+use rest::Rest;
+use routes::{Desk, Routes};
 
 /// What the endpoint needs of the channel: somebody who takes messages.
 pub trait Submit: Send + 'static {
@@ -45,10 +59,28 @@ impl Submit for Sender {
     }
 }
 
+/// Somebody who takes messages for any topic.
+pub trait SubmitTo: Send + Sync + 'static {
+    /// Takes messages for a topic that exists, without blocking. Each `done` is called exactly once, from any
+    /// thread, if and only if its message was taken, and by the message's deadline. One result for each
+    /// message; a message that was not taken is certainly not stored.
+    fn submit(&self, topic: &str, messages: Vec<(Outgoing, Done)>) -> Vec<Result<(), SubmitError>>;
+}
+
+impl SubmitTo for Senders {
+    fn submit(&self, topic: &str, messages: Vec<(Outgoing, Done)>) -> Vec<Result<(), SubmitError>> {
+        Senders::submit(self, topic, messages)
+    }
+}
+
 /// What stands behind the endpoint.
 pub struct Backing {
     /// Takes what is posted to `/enviar`.
     pub channel: Box<dyn Submit>,
+    /// Takes what is posted to `/topics/{topic}`.
+    pub topics: Arc<dyn SubmitTo>,
+    /// Knows what there is in the cluster.
+    pub directory: Box<dyn Directory>,
 }
 
 /// Connections that an endpoint has at a time which only tells of its program.
@@ -58,20 +90,31 @@ const MONITORING_CONNECTIONS: usize = 64;
 pub struct HttpServer {
     door: Door,
     handlers: Handlers,
+    look_ups: Option<Arc<LookUps>>,
+    scheme: &'static str,
 }
 
 impl HttpServer {
     /// Starts the endpoint at `settings.listen`; `monitoring` is what the program tells of itself there.
     ///
     /// # Errors
-    /// The address is not one, or is taken; there is no place for the private socket; the system has no
+    /// The address is not one, is taken, or can be reached by others without being guarded; a file of the
+    /// token or of TLS cannot be used; there is no place for the private socket; the system has no
     /// descriptor or thread left.
     pub fn start(
         settings: &ProducerApiSettings,
         backing: Backing,
         monitoring: Monitoring,
     ) -> Result<HttpServer> {
-        HttpServer::open("producer_api.listen", settings, Some(backing), monitoring)
+        let Backing { channel, topics, directory } = backing;
+        let look_ups = LookUps::start(directory, settings.queue_bytes)?;
+        let answer_timeout = settings.answer_timeout();
+        let rest = Rest { topics, look_ups: Arc::clone(&look_ups), answer_timeout };
+        let desk = Desk { channel, rest, answer_timeout };
+        let server = HttpServer::open("producer_api.listen", settings, Some(desk), monitoring);
+        let mut server = server.inspect_err(|_| look_ups.stop())?;
+        server.look_ups = Some(look_ups);
+        Ok(server)
     }
 
     /// Starts an endpoint at `listen`, which the setting `key` says, that has only what `monitoring` tells.
@@ -90,26 +133,34 @@ impl HttpServer {
     fn open(
         key: &str,
         settings: &ProducerApiSettings,
-        backing: Option<Backing>,
+        desk: Option<Desk>,
         monitoring: Monitoring,
     ) -> Result<HttpServer> {
         let address = resolve(key, &settings.listen)?;
+        let tls = tls(settings)?;
+        let guard = Guard::new(settings, address, tls.is_some())?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let gate = Gate { guard, tls };
         let (mailbox, poll) = tickets::mailbox(door::WAKER)
             .map_err(|error| Error::new("the front door cannot be set up").caused_by(error))?;
         let secret = handlers::random_word()?.into();
         let ledger = Ledger::new(RequestIds::new()?, settings.access_log, monitoring.http.clone());
-        let backing = backing.map(|backing| (backing, settings.answer_timeout()));
-        let routes = Routes::new(secret, mailbox.clone(), monitoring, backing);
-        let handlers = Handlers::start(routes)?;
-        let door = Door::open(address, (limits(settings), ledger), handlers.entrance(), mailbox, poll);
-        let door =
-            door.map_err(|error| Error::new(format!("cannot listen on {address} ({key})")).caused_by(error))?;
-        Ok(HttpServer { door, handlers })
+        let handlers = Handlers::start(Routes::new(secret, mailbox.clone(), monitoring, desk))?;
+        let noted = (limits(settings), ledger);
+        let door = Door::open(address, noted, gate, handlers.entrance(), mailbox, poll);
+        let what = || format!("cannot listen on {address} ({key})");
+        let door = door.map_err(|error| Error::new(what()).caused_by(error))?;
+        Ok(HttpServer { door, handlers, look_ups: None, scheme })
     }
 
     /// Where it listens: with port 0 in the settings, the port that the system chose.
     pub fn address(&self) -> SocketAddr {
         self.door.address()
+    }
+
+    /// Where its clients find it: `http://127.0.0.1:5000`, or `https:` if they have to speak TLS.
+    pub fn url(&self) -> String {
+        format!("{}://{}", self.scheme, self.address())
     }
 
     /// Takes no new connection and no new request, finishes the open ones until `deadline`, and ends its
@@ -123,6 +174,9 @@ impl HttpServer {
     fn close(&mut self, deadline: Instant) {
         self.door.close(deadline);
         self.handlers.stop();
+        if let Some(look_ups) = &self.look_ups {
+            look_ups.stop();
+        }
     }
 }
 
@@ -136,6 +190,18 @@ fn resolve(key: &str, listen: &str) -> Result<SocketAddr> {
     let what = || format!("{key}: `{listen}` is not an address like 127.0.0.1:5000");
     let mut addresses = listen.to_socket_addrs().map_err(|error| Error::new(what()).caused_by(error))?;
     addresses.next().ok_or_else(|| Error::new(what()))
+}
+
+/// What clients have to speak TLS with, if they do.
+fn tls(settings: &ProducerApiSettings) -> Result<Option<Acceptor>> {
+    match (&settings.tls_certificate, &settings.tls_key) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => Acceptor::load(certificate, key).map(Some),
+        _ => {
+            let what = "producer_api.tls_certificate and producer_api.tls_key must be set together";
+            Err(Error::new(what).about_settings())
+        }
+    }
 }
 
 fn limits(settings: &ProducerApiSettings) -> Limits {

@@ -24,12 +24,17 @@ pub(super) fn parameter(query: &str, name: &str) -> Result<Option<Vec<u8>>, Refu
     if values.next().is_some() {
         return Err(TWICE);
     }
-    let decoded = decode(value).ok_or(BAD_ESCAPE)?;
+    let decoded = decode(value, b' ').ok_or(BAD_ESCAPE)?;
     Ok(Some(decoded).filter(|value| !value.is_empty()))
 }
 
+/// A decoded part of a path; `None` if it is not percent-encoded UTF-8.
+pub(super) fn part(path: &str) -> Option<String> {
+    decode(path, b'+').and_then(|decoded| String::from_utf8(decoded).ok())
+}
+
 /// Percent-decodes; `None` if an escape is no escape or the result no UTF-8.
-fn decode(value: &str) -> Option<Vec<u8>> {
+fn decode(value: &str, plus: u8) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(value.len());
     let mut bytes = value.bytes();
     while let Some(byte) = bytes.next() {
@@ -39,7 +44,7 @@ fn decode(value: &str) -> Option<Vec<u8>> {
                 let (high, low) = (digit(bytes.next())?, digit(bytes.next())?);
                 u8::try_from(high * 16 + low).ok()?
             }
-            b'+' => b' ',
+            b'+' => plus,
             byte => byte,
         });
     }
@@ -63,6 +68,14 @@ mod tests {
             ("keys=a&akey=b", None),
         ] {
             assert_eq!(parameter(query, "key"), Ok(key.map(|key| key.as_bytes().to_vec())), "{query:?}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_path_is_decoded() {
+        for (path, decoded) in [("a%20b+c", Some("a b+c")), ("%C3%B1", Some("ñ")), ("%", None), ("%FF", None)]
+        {
+            assert_eq!(part(path).as_deref(), decoded, "{path:?}");
         }
     }
 

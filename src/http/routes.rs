@@ -8,8 +8,10 @@ use tiny_http::{Method, Request};
 use super::answer::Answer;
 use super::door::DOOR_HEADER;
 use super::enviar;
+use super::guard::same;
+use super::rest::{Place, Rest};
 use super::tickets::{Mailbox, Ticket, Visit};
-use super::{Backing, Monitoring, monitoring, query};
+use super::{Monitoring, Submit, monitoring, query};
 
 /// How a request is answered.
 pub(super) enum Reply {
@@ -21,7 +23,7 @@ pub(super) enum Reply {
 
 /// What the endpoint has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Route {
+enum Route<'a> {
     /// `/enviar`
     Enviar,
     /// `/healthz`
@@ -30,6 +32,8 @@ enum Route {
     Readiness,
     /// `/metrics`
     Metrics,
+    /// The REST API.
+    Rest(Place<'a>),
 }
 
 /// The [`template`] of a path at which there is nothing.
@@ -41,15 +45,15 @@ pub(super) fn template(target: &[u8]) -> &'static str {
     Route::at(query::split(target).0).map_or(NO_ROUTE, Route::template)
 }
 
-impl Route {
+impl<'a> Route<'a> {
     /// What is at a path.
-    fn at(path: &str) -> Option<Route> {
+    fn at(path: &'a str) -> Option<Route<'a>> {
         match path {
             "/enviar" => Some(Route::Enviar),
             "/healthz" => Some(Route::Health),
             "/readyz" => Some(Route::Readiness),
             "/metrics" => Some(Route::Metrics),
-            _ => None,
+            _ => Place::at(path).map(Route::Rest),
         }
     }
 
@@ -58,6 +62,7 @@ impl Route {
         match self {
             Route::Enviar => "POST",
             Route::Health | Route::Readiness | Route::Metrics => "GET, HEAD",
+            Route::Rest(place) => place.methods(),
         }
     }
 
@@ -68,6 +73,7 @@ impl Route {
             Route::Health => "/healthz",
             Route::Readiness => "/readyz",
             Route::Metrics => "/metrics",
+            Route::Rest(place) => place.template(),
         }
     }
 }
@@ -77,19 +83,29 @@ pub(super) struct Routes {
     secret: Arc<str>,
     mailbox: Arc<Mailbox>,
     monitoring: Monitoring,
-    backing: Option<(Backing, Duration)>,
+    desk: Option<Desk>,
+}
+
+/// Who takes messages.
+pub(super) struct Desk {
+    /// Those of `/enviar`.
+    pub(super) channel: Box<dyn Submit>,
+    /// Those for any topic.
+    pub(super) rest: Rest,
+    /// How long each may take.
+    pub(super) answer_timeout: Duration,
 }
 
 impl Routes {
-    /// Handlers that answer only those who know `secret`. They tell what `monitoring` says and, unless there
-    /// is no `backing`, have its routes, too; that has the time given beside it for each message.
+    /// Handlers that answer only those who know `secret`. They tell what `monitoring` says and, with a
+    /// `desk`, take messages, too.
     pub(super) fn new(
         secret: Arc<str>,
         mailbox: Arc<Mailbox>,
         monitoring: Monitoring,
-        backing: Option<(Backing, Duration)>,
+        desk: Option<Desk>,
     ) -> Routes {
-        Routes { secret, mailbox, monitoring, backing }
+        Routes { secret, mailbox, monitoring, desk }
     }
 
     /// What the door has to know.
@@ -114,32 +130,33 @@ impl Routes {
     }
 
     fn route(&self, request: &mut Request, visit: Visit) -> Reply {
-        let (path, query) = query::split(request.url());
-        match (Route::at(path), &self.backing, request.method()) {
-            (Some(route), _, Method::Get | Method::Head) if route.methods() == "GET, HEAD" => {
-                Reply::Now(self.told(route))
-            }
-            (Some(Route::Enviar), Some((backing, answer_timeout)), Method::Post) => {
-                match query::parameter(query, "key") {
-                    Ok(key) => {
-                        let ticket = Ticket::new(&self.mailbox, visit);
-                        enviar::post(request, key, backing.channel.as_ref(), *answer_timeout, ticket)
-                    }
-                    Err(refusal) => Reply::Now(refusal.answer()),
-                }
-            }
-            (Some(Route::Enviar), None, _) | (None, _, _) => Reply::Now(not_found()),
-            (Some(route), _, _) => Reply::Now(Answer::method_not_allowed(route.methods())),
+        let url = request.url().to_owned();
+        let (path, query) = query::split(&url);
+        let Some(route) = Route::at(path).filter(|route| self.has(*route)) else {
+            return Reply::Now(Answer::error(404, "not_found", "There is nothing at this path."));
+        };
+        if !allows(route.methods(), request.method()) {
+            return Reply::Now(Answer::method_not_allowed(route.methods()));
+        }
+        let ticket = || Ticket::new(&self.mailbox, visit);
+        match (route, &self.desk) {
+            (Route::Metrics, _) => Reply::Now(self.monitoring.metrics()),
+            (Route::Readiness, _) => Reply::Now(self.monitoring.ready()),
+            (Route::Enviar, Some(desk)) => match query::parameter(query, "key") {
+                Ok(key) => enviar::post(request, key, desk.channel.as_ref(), desk.answer_timeout, ticket()),
+                Err(refusal) => Reply::Now(refusal.answer()),
+            },
+            (Route::Rest(place), Some(desk)) => desk.rest.reply(request, place, ticket()),
+            (Route::Health | Route::Enviar | Route::Rest(_), _) => Reply::Now(monitoring::healthy()),
         }
     }
 
-    /// What the program tells of itself.
-    fn told(&self, route: Route) -> Answer {
+    /// Whether this program has the route.
+    fn has(&self, route: Route<'_>) -> bool {
         match route {
-            Route::Health => monitoring::healthy(),
-            Route::Readiness if self.monitoring.knows_readiness() => self.monitoring.ready(),
-            Route::Metrics => self.monitoring.metrics(),
-            Route::Readiness | Route::Enviar => not_found(),
+            Route::Health | Route::Metrics => true,
+            Route::Readiness => self.monitoring.knows_readiness(),
+            Route::Enviar | Route::Rest(_) => self.desk.is_some(),
         }
     }
 
@@ -151,8 +168,9 @@ impl Routes {
     }
 }
 
-fn not_found() -> Answer {
-    Answer::error(404, "not_found", "There is nothing at this path.")
+/// Whether a list as `Allow` has it names a method.
+fn allows(methods: &str, method: &Method) -> bool {
+    methods.split(", ").any(|name| name == method.as_str())
 }
 
 /// What the door says about a request: the secret, the visit with the request's id, the client's address.
@@ -164,10 +182,4 @@ fn door_words(request: &Request) -> Option<impl Iterator<Item = &str>> {
 /// The address of the client, for the log.
 fn client_of(request: &Request) -> &str {
     door_words(request).and_then(|mut words| words.nth(2)).unwrap_or("nobody")
-}
-
-/// Compares without telling by its duration how far two words agree.
-fn same(one: &[u8], other: &[u8]) -> bool {
-    one.len() == other.len()
-        && one.iter().zip(other).fold(0, |differences, (a, b)| differences | (a ^ b)) == 0
 }

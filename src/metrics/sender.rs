@@ -119,10 +119,10 @@ impl SenderMetrics {
         self.queue_bytes.inc_by(bytes);
     }
 
-    /// So much may wait or be under way.
+    /// So much more may wait or be under way.
     pub fn limits(&self, messages: usize, bytes: usize) {
-        self.most_messages.set(i64::try_from(messages).unwrap_or(i64::MAX));
-        self.most_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.most_messages.inc_by(i64::try_from(messages).unwrap_or(i64::MAX));
+        self.most_bytes.inc_by(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 }
 

@@ -10,6 +10,7 @@ pub const PROGRAM: Program = Program {
     name: "adapter",
     about: "Lets programs with the kafka crate use a Kafka of today, as members of groups",
     options: &[],
+    subcommands: &[],
     run,
 };
 

@@ -1,8 +1,10 @@
 //! What a program stands on: the embedded broker, if no other is named, and an adapter; or those of the supervisor
 //! that started it.
 
+use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::adapter::{Adapter, AdapterSettings, Endpoint};
 use crate::broker::{Broker, BrokerSettings};
@@ -11,6 +13,9 @@ use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::stop::Stop;
 use crate::supervisor::supervised;
+
+/// How long the embedded broker's address is knocked at.
+const KNOCK: Duration = Duration::from_secs(1);
 
 /// The embedded broker, if it is the one to use, and the adapter of this process.
 pub struct Base {
@@ -61,6 +66,25 @@ pub fn start_broker(settings: &Settings) -> Result<Option<Broker>> {
         partitions: settings.kafka.partitions,
     });
     broker.map(Some).map_err(|error| Error::new("the embedded broker cannot be started").caused_by(error))
+}
+
+/// Whether there is somebody to ask: another broker than the embedded one, or a process that serves that. If not,
+/// whoever starts it finds what is stored.
+///
+/// # Errors
+/// There is nothing: nobody serves the embedded broker, and it has no folder.
+pub fn is_served(settings: &Settings) -> Result<bool> {
+    let Some(embedded) = settings.embedded_broker() else { return Ok(true) };
+    let mut addresses = embedded.address().to_socket_addrs().into_iter().flatten();
+    if addresses.any(|address| TcpStream::connect_timeout(&address, KNOCK).is_ok()) {
+        return Ok(true);
+    }
+    if embedded.data_dir.exists() {
+        return Ok(false);
+    }
+    let (address, folder) = (embedded.address(), embedded.data_dir.display());
+    let what = "nothing is stored yet: nobody serves";
+    Err(Error::new(format!("{what} {address}, and there is no folder {folder}")))
 }
 
 /// Where a role finds its adapter.

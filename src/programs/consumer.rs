@@ -22,6 +22,7 @@ pub const fn named(name: &'static str) -> Program {
         name,
         about: "Prints or handles the messages that this member of the group gets",
         options: &[ProgramOption::Name, ProgramOption::Supervised],
+        subcommands: &[],
         run,
     }
 }

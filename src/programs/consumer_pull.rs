@@ -11,6 +11,7 @@ pub const PROGRAM: Program = Program {
     name: "consumer_pull",
     about: "Prints the messages of its group: asks for one at a time and commits it",
     options: &[ProgramOption::Name],
+    subcommands: &[],
     run,
 };
 

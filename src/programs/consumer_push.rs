@@ -10,6 +10,7 @@ pub const PROGRAM: Program = Program {
     name: "consumer_push",
     about: "Prints the messages of its group as they come and commits them at intervals",
     options: &[ProgramOption::Name],
+    subcommands: &[],
     run,
 };
 

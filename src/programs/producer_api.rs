@@ -1,10 +1,13 @@
-//! The HTTP endpoint: what is posted to it is stored in the topic.
+//! The HTTP endpoint: what is posted to it is stored in the topic, or in the one that a request names.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::base::Footing;
+use super::directory::ClusterDirectory;
 use super::readiness::CanStore;
 use crate::channel::sender::Sender;
+use crate::channel::senders::Senders;
 use crate::cli::{Given, Program, ProgramOption};
 use crate::error::Result;
 use crate::http::{ANSWER_GRACE, Backing, HttpServer, Monitoring};
@@ -14,8 +17,9 @@ use crate::supervisor::supervised;
 /// `producer_api`.
 pub const PROGRAM: Program = Program {
     name: "producer_api",
-    about: "Stores what is posted to /enviar in the topic",
+    about: "Stores what is posted to /enviar in the topic, and to /topics/NAME in that one",
     options: &[ProgramOption::Supervised],
+    subcommands: &[],
     run,
 };
 
@@ -27,14 +31,20 @@ fn run(given: &Given) -> Result<()> {
     let (topic, endpoint) = (&settings.kafka.topic, footing.endpoint());
     let sender = Sender::start_counted(settings, topic, endpoint, PROGRAM.name, metrics.clone());
     let outcome = sender.and_then(|sender| {
+        let topics = Senders::new(sender.clone(), settings, footing.endpoint(), PROGRAM.name);
+        let topics = Arc::new(topics.counted(metrics.clone()));
+        let backing = Backing {
+            channel: Box::new(sender.clone()),
+            topics: topics.clone(),
+            directory: Box::new(ClusterDirectory::new(settings)),
+        };
         let ready = CanStore::start(settings, sender.clone(), stop.clone());
         let server = ready.and_then(|ready| {
             let monitoring = Monitoring::new(&[&metrics], Some(Box::new(ready)));
-            let backing = Backing { channel: Box::new(sender.clone()) };
             HttpServer::start(&settings.producer_api, backing, monitoring)
         });
         let outcome = server.map(|server| {
-            log::info!("listening on http://{}", server.address());
+            log::info!("listening on {}", server.url());
             if given.supervised {
                 supervised::say_ready(server.address());
             }
@@ -43,6 +53,7 @@ fn run(given: &Given) -> Result<()> {
             let patience = settings.producer_api.answer_timeout() + ANSWER_GRACE;
             server.stop(Instant::now() + if footing.is_lost() { Duration::ZERO } else { patience });
         });
+        topics.close(Instant::now());
         sender.close(Instant::now());
         outcome
     });

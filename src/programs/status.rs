@@ -2,18 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
-use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::base::start_broker;
+use super::base;
+use super::table::Table;
 use crate::broker::Broker;
 use crate::cli::{Given, Program};
 use crate::cluster::groups::{self, Group};
 use crate::cluster::offsets::{self, LATEST, Offsets};
 use crate::cluster::{Cluster, ClusterSettings};
-use crate::config::{EmbeddedSettings, LogSettings, Settings};
+use crate::config::{LogSettings, Settings};
 use crate::error::{Error, Result};
 use crate::logging;
 
@@ -22,6 +22,7 @@ pub const PROGRAM: Program = Program {
     name: "status",
     about: "Shows the topics with their ends, and the groups with their members and what they have still to handle",
     options: &[],
+    subcommands: &[],
     run,
 };
 
@@ -29,8 +30,6 @@ pub const PROGRAM: Program = Program {
 const FIRST_ANSWER: Duration = Duration::from_secs(5);
 /// ... and how long everything may.
 const ALL_ANSWERS: Duration = Duration::from_secs(20);
-/// How long the embedded broker's address is knocked at.
-const KNOCK: Duration = Duration::from_secs(1);
 /// How long nobody may serve it between two holders.
 const HAND_OVER: Duration = Duration::from_secs(2);
 /// The wait before another look.
@@ -63,22 +62,7 @@ fn find(settings: &Settings) -> Result<View> {
 
 /// The embedded broker, if it is the one to ask and no other process serves it.
 fn serve_if_nobody_does(settings: &Settings) -> Result<Option<Broker>> {
-    match settings.embedded_broker() {
-        Some(embedded) if !is_served(embedded) => {
-            if !embedded.data_dir.exists() {
-                let (address, folder) = (embedded.address(), embedded.data_dir.display());
-                let what = "nothing is stored yet: nobody serves";
-                return Err(Error::new(format!("{what} {address}, and there is no folder {folder}")));
-            }
-            start_broker(settings)
-        }
-        _ => Ok(None),
-    }
-}
-
-fn is_served(embedded: &EmbeddedSettings) -> bool {
-    let addresses = embedded.address().to_socket_addrs().into_iter().flatten();
-    addresses.into_iter().any(|address| TcpStream::connect_timeout(&address, KNOCK).is_ok())
+    if base::is_served(settings)? { Ok(None) } else { base::start_broker(settings) }
 }
 
 fn look(settings: &Settings) -> Result<View> {
@@ -115,7 +99,8 @@ struct View {
 impl View {
     fn text(&self) -> String {
         let tables = [self.topics(), self.members(), self.progress()];
-        let tables: Vec<String> = tables.iter().filter(|table| table.len() > 1).map(|t| aligned(t)).collect();
+        let tables: Vec<String> =
+            tables.iter().filter(|table| table.len() > 1).map(|t| Table::default().text(t)).collect();
         if tables.is_empty() { "no topics and no groups\n".to_owned() } else { tables.join("\n") }
     }
 
@@ -198,22 +183,6 @@ fn unknown() -> String {
 
 fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
-}
-
-/// The rows with their columns under each other, two spaces between.
-fn aligned(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
-    let width =
-        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|c| c.chars().count()).max();
-    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or_default()).collect();
-    let mut text = String::new();
-    for row in rows {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        text.push_str(cells.join("  ").trim_end());
-        text.push('\n');
-    }
-    text
 }
 
 #[cfg(test)]

@@ -8,10 +8,11 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::base::Base;
+use super::{consumer, dead_letters, producer_api, status};
 use crate::adapter::AdapterSettings;
 use crate::channel::running::BUSY_GRACE;
 use crate::cli::{Given, Program};
-use crate::config::{self, Settings};
+use crate::config::{self, ProducerApiSettings, Settings};
 use crate::error::{Error, Result};
 use crate::http::ANSWER_GRACE;
 use crate::logging;
@@ -25,6 +26,12 @@ pub const PROGRAM: Program = Program {
     name: "point-to-point",
     about: "The whole channel: the HTTP endpoint and two consumers, on the embedded broker unless another is named",
     options: &[],
+    subcommands: &[
+        consumer::named("consumer"),
+        producer_api::PROGRAM,
+        status::PROGRAM,
+        dead_letters::PROGRAM,
+    ],
     run,
 };
 
@@ -66,7 +73,7 @@ fn supervise(given: &Given, output: &Output, stop: &Stop) -> Result<()> {
         ended: &|name| base.adapter().program_ended(name),
         ready: &|address| {
             if told.replace(Some(address)) != Some(address) {
-                output.plain(&example(address));
+                output.plain(&example(&settings.producer_api, address));
             }
         },
     };
@@ -109,10 +116,14 @@ fn grace(settings: &Settings) -> Duration {
 }
 
 /// A command that sends a first message to the endpoint.
-fn example(address: SocketAddr) -> String {
+fn example(settings: &ProducerApiSettings, address: SocketAddr) -> String {
     let address = config::connectable(address);
+    let scheme = if settings.tls_certificate.is_some() { "https" } else { "http" };
+    let guarded = settings.token.is_some() || settings.token_file.is_some();
+    let token = if guarded { " -H 'Authorization: Bearer TOKEN'" } else { "" };
     format!(
-        "curl -X POST http://{address}/enviar -H 'Content-Type: application/json' -d '{{\"contenido\":\"hola\"}}'"
+        "curl -X POST {scheme}://{address}/enviar{token} -H 'Content-Type: application/json' \
+         -d '{{\"contenido\":\"hola\"}}'"
     )
 }
 
@@ -142,9 +153,13 @@ mod tests {
 
     #[test]
     fn the_example_can_be_used_as_it_stands_also_where_the_endpoint_listens_everywhere() {
-        let line = example(SocketAddr::from(([0, 0, 0, 0], 5000)));
+        let everywhere = SocketAddr::from(([0, 0, 0, 0], 5000));
+        let line = example(&ProducerApiSettings::default(), everywhere);
         let expected = "curl -X POST http://127.0.0.1:5000/enviar -H 'Content-Type: application/json' \
                         -d '{\"contenido\":\"hola\"}'";
         assert_eq!(line, expected);
+        let token = Some("token".into());
+        let guarded = ProducerApiSettings { token_file: token, ..ProducerApiSettings::default() };
+        assert!(example(&guarded, everywhere).contains(" -H 'Authorization: Bearer TOKEN' "));
     }
 }

@@ -8,6 +8,7 @@
 //! - [`assignment`]: what members of a consumer group tell each other.
 //! - [`layout`]: the guard in front of the decoders of `kafka-protocol`.
 //! - [`legacy`]: the old protocol that the `kafka` crate speaks.
+//! - [`topic_name`]: the names that a topic may have.
 //! - [`envelope`]: a whole record in the value of an old message, for our own programs.
 
 pub mod assignment;
@@ -18,6 +19,7 @@ pub mod layout;
 pub mod legacy;
 pub mod partitioner;
 pub mod records;
+pub mod topic_name;
 pub mod wire;
 
 #[cfg(test)]

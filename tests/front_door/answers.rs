@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use point_to_point::adapter::{Adapter, AdapterSettings};
 use point_to_point::channel::sender::Sender;
 use point_to_point::config::{ProducerApiSettings, Settings};
-use point_to_point::http::{Backing, HttpServer};
+use point_to_point::http::HttpServer;
 
-use crate::support::{Client, PATIENCE, monitoring, post, settings, start, until};
+use crate::support::{Channel, Client, PATIENCE, backing, monitoring, post, settings, start, until};
 
 #[test]
 fn a_message_is_stored_as_posted_and_answered_with_its_place() {
@@ -22,6 +22,29 @@ fn a_message_is_stored_as_posted_and_answered_with_its_place() {
     );
     assert_eq!(answer.body, expected);
     assert_eq!(channel.taken(), [body.as_bytes()]);
+}
+
+#[test]
+fn what_can_be_got_can_be_asked_for_its_head_alone() {
+    let (server, _channel) = start(&settings());
+    let mut client = Client::connect(server.address());
+    for (path, status) in
+        [("/topics", 200), ("/brokers", 200), ("/topics/a", 404), ("/topics/a/partitions", 404)]
+    {
+        let ask = |method: &str| format!("{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+        let whole = client.ask(ask("GET"));
+        assert_eq!(whole.status, status, "{path}: {}", whole.body);
+        client.send(ask("HEAD"));
+        let head = client.answer_to(true);
+        let lines = |head: &str| -> Vec<String> {
+            let its_own = |line: &&str| line.starts_with("Date: ") || line.starts_with("X-Request-Id: ");
+            head.lines().filter(|line| !its_own(line)).map(str::to_owned).collect()
+        };
+        assert_eq!(lines(&head.head), lines(&whole.head), "{path}");
+    }
+    let answer = client.ask("DELETE /topics/a HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(answer.status, 405);
+    assert!(answer.head.contains("\r\nAllow: GET, HEAD, POST\r\n"), "{}", answer.head);
 }
 
 #[test]
@@ -178,12 +201,8 @@ fn without_a_broker_every_message_is_answered_as_not_stored() {
     settings.kafka.bootstrap_servers = vec!["127.0.0.1:1".to_owned()];
     let adapter = Adapter::start(AdapterSettings::in_process(&settings)).unwrap();
     let sender = Sender::start(&settings, &settings.kafka.topic, adapter.endpoint(), "test").unwrap();
-    let server = HttpServer::start(
-        &settings.producer_api,
-        Backing { channel: Box::new(sender.clone()) },
-        monitoring(),
-    )
-    .unwrap();
+    let backing = backing(Box::new(sender.clone()), &Channel::new());
+    let server = HttpServer::start(&settings.producer_api, backing, monitoring()).unwrap();
     let mut clients: Vec<Client> = (0..100).map(|_| Client::connect(server.address())).collect();
     for client in &mut clients {
         client.send(post("", "{\"id\":1}"));

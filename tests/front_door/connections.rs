@@ -111,7 +111,7 @@ fn a_client_that_asks_first_is_told_to_go_on_or_not() {
 #[test]
 fn large_bodies_go_through_unchanged() {
     let (server, channel) = start(&settings());
-    for length in [1000, 1024, 1025, 70_000, 1_000_000] {
+    for length in [1000, 1024, 1025, 70_000, 1_048_576] {
         let body = format!("\"{}\"", "x".repeat(length - 2));
         let mut client = Client::connect(server.address());
         let answer = client.ask(post("", &body));
@@ -119,7 +119,7 @@ fn large_bodies_go_through_unchanged() {
         assert!(answer.body.contains(&body));
         assert_eq!(channel.taken().last().map(Vec::as_slice), Some(body.as_bytes()));
     }
-    let body = format!("\"{}\"", "x".repeat(999_999));
+    let body = format!("\"{}\"", "x".repeat(1_048_575));
     assert_eq!(Client::connect(server.address()).ask(post("", &body)).code(), "body_too_large");
 }
 

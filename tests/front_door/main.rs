@@ -3,6 +3,7 @@
 mod answers;
 mod connections;
 mod crowds;
+mod guarded;
 mod malformed;
 mod monitoring;
 mod support;

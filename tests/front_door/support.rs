@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use point_to_point::channel::sender::{Delivery, Done, Outgoing, SubmitError};
 use point_to_point::config::ProducerApiSettings;
-use point_to_point::http::{Backing, HttpServer, Monitoring, Readiness, Submit};
+use point_to_point::error::Result as Asked;
+use point_to_point::http::{Backing, Directory, HttpServer, Monitoring, Readiness, Submit, SubmitTo, Topic};
 
 /// Longer than anything here takes; only a failing test waits so long.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -76,6 +77,29 @@ impl Submit for Channel {
     }
 }
 
+impl SubmitTo for Channel {
+    fn submit(&self, _: &str, messages: Vec<(Outgoing, Done)>) -> Vec<Result<(), SubmitError>> {
+        messages.into_iter().map(|(message, done)| Submit::submit(self, message, done)).collect()
+    }
+}
+
+/// A cluster without a topic.
+struct Nothing;
+
+impl Directory for Nothing {
+    fn topics(&self, _: Instant) -> Asked<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    fn topic(&self, _: &str, _: Instant) -> Asked<Option<Topic>> {
+        Ok(None)
+    }
+
+    fn brokers(&self, _: Instant) -> Asked<Vec<i32>> {
+        Ok(Vec::new())
+    }
+}
+
 /// Settings for a port of the test's own.
 pub fn settings() -> ProducerApiSettings {
     ProducerApiSettings { listen: "127.0.0.1:0".to_owned(), ..ProducerApiSettings::default() }
@@ -95,13 +119,16 @@ pub fn monitoring() -> Monitoring {
     Monitoring::new(&[], Some(Box::new(Ready)))
 }
 
+/// A channel for `/enviar` and one for all topics, of a cluster that has none.
+pub fn backing(one: Box<dyn Submit>, any: &Channel) -> Backing {
+    Backing { channel: one, topics: Arc::new(any.clone()), directory: Box::new(Nothing) }
+}
+
 /// A server and its channel.
 pub fn start(settings: &ProducerApiSettings) -> (HttpServer, Channel) {
     let channel = Channel::new();
-    (
-        HttpServer::start(settings, Backing { channel: Box::new(channel.clone()) }, monitoring()).unwrap(),
-        channel,
-    )
+    let backing = backing(Box::new(channel.clone()), &channel);
+    (HttpServer::start(settings, backing, monitoring()).unwrap(), channel)
 }
 
 /// A connection to the server.

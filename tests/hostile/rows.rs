@@ -112,6 +112,13 @@ fn cut_short() -> Vec<(u16, String)> {
     ]
 }
 
+/// Records for a topic, right in their form.
+fn records(topic: &str, body: &str) -> Vec<u8> {
+    let kind = "Content-Type: application/vnd.kafka.json.v2+json\r\n";
+    let line = format!("POST /topics/{topic} HTTP/1.1");
+    request(&line, &format!("Host: x\r\n{kind}Content-Length: {}\r\n", body.len()), body).into_bytes()
+}
+
 fn refused_by_handlers() -> Vec<(u16, Vec<u8>)> {
     let get = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").into_bytes();
     vec![
@@ -127,6 +134,13 @@ fn refused_by_handlers() -> Vec<(u16, Vec<u8>)> {
         (404, post("/nothing", b"{}")),
         (404, get("/enviar2?x=%0d%0aSet-Cookie:%20a=b")),
         (405, get("/enviar")),
+        (404, get("/topics/no-hay")),
+        (405, post("/topics", b"{}")),
+        (415, post("/topics/no-hay", b"{\"records\":[{\"value\":1}]}")),
+        (400, records("no-hay", "{\"records\":[")),
+        (404, records("no-hay", "{\"records\":[{\"value\":1}]}")),
+        (404, records("%2e%2e", "{\"records\":[{\"value\":1}]}")),
+        (422, records("no-hay", "{\"records\":[]}")),
         (405, b"BREW /enviar HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".to_vec()),
     ]
 }

@@ -5,6 +5,7 @@ mod channel;
 #[path = "../support/mod.rs"]
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpListener;
 use std::process::Command;
@@ -12,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use channel::{CONSUMERS, Channel, Place, children, ids_of, is_gone, signal, status, wait_until_gone};
+use support::load::{Load, numbers_of};
 use support::ports::free_port;
 use support::program::{Program, RECEIVED, Start, WAITING, binary};
 use support::watchdog::Folder;
@@ -23,6 +25,7 @@ run_on! {
         ctrl_c_and_sigterm_stop_all_of_it_cleanly,
         a_killed_child_is_started_again_and_gets_work,
         the_partitions_of_a_killed_consumer_move_within_a_second,
+        pipelined_a_consumer_killed_again_and_again_repeats_the_message_in_hand_alone,
         a_consumer_frozen_for_longer_than_max_processing_ms_is_taken_out_of_the_group_until_it_thaws,
         status_shows_topics_members_and_lag,
         programs_started_by_hand_work_with_the_supervised_ones,
@@ -35,6 +38,7 @@ run_on! {
         children_end_when_their_supervisor_is_killed,
         a_killed_child_is_started_again_and_gets_work,
         the_partitions_of_a_killed_consumer_move_within_a_second,
+        pipelined_a_consumer_killed_again_and_again_repeats_the_message_in_hand_alone,
         a_consumer_frozen_for_longer_than_max_processing_ms_is_taken_out_of_the_group_until_it_thaws,
         a_child_that_cannot_work_with_its_settings_ends_everything_with_2,
         a_second_one_with_the_same_addresses_ends_with_1_and_leaves_the_first_alone,
@@ -188,6 +192,32 @@ fn the_partitions_of_a_killed_consumer_move_within_a_second(version: &'static st
     println!("from kill -9 to the survivor's first message of a taken-over partition: {times:?}");
     let best = times.iter().min().expect("a round");
     assert!(*best < Duration::from_secs(1), "{times:?}");
+}
+
+/// The adapter outlives the consumer: it sends what it has accepted.
+fn pipelined_a_consumer_killed_again_and_again_repeats_the_message_in_hand_alone(version: &'static str) {
+    const KILLS: usize = 4;
+    let channel = Channel::start_with(version, |start| start.set("consumer.commit", "pipelined"));
+    let printed = || {
+        let received = |line: &String| line.split_once(RECEIVED).map(|(_, message)| message.to_owned());
+        numbers_of(channel.program.lines().iter().filter_map(received))
+    };
+    let load = Load::start(channel.program.address(), 8, u64::MAX);
+    for kill in 0..KILLS {
+        let goal = printed().len() + 150 + 37 * kill;
+        eventually("more is printed", PATIENCE, || (printed().len() >= goal).then_some(()));
+        let (name, process) = (CONSUMERS[kill % 2], channel.child(CONSUMERS[kill % 2]));
+        signal("KILL", &[process]);
+        eventually(&format!("another {name} runs"), PATIENCE, || {
+            (channel.child(name) != process).then_some(())
+        });
+    }
+    let book = load.finish();
+    eventually("all that is stored is printed", PATIENCE, || {
+        let printed: BTreeSet<u64> = printed().into_iter().collect();
+        book.stored.keys().all(|number| printed.contains(number)).then_some(())
+    });
+    book.check(&printed(), KILLS);
 }
 
 fn a_consumer_frozen_for_longer_than_max_processing_ms_is_taken_out_of_the_group_until_it_thaws(

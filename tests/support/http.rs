@@ -45,8 +45,14 @@ impl Connection {
 
     /// Posts a JSON body and waits for the whole answer.
     pub fn post(&mut self, path: &str, body: &[u8]) -> io::Result<Answer> {
+        self.post_with(path, "", body)
+    }
+
+    /// As [`Connection::post`], with further header lines, each with its CRLF.
+    pub fn post_with(&mut self, path: &str, lines: &str, body: &[u8]) -> io::Result<Answer> {
         let mut request = format!(
-            "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n{lines}\
+             Content-Length: {}\r\n\r\n",
             body.len()
         )
         .into_bytes();

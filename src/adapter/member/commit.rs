@@ -9,23 +9,29 @@ use crate::net::lock;
 use crate::protocol::error_code::ErrorCode;
 
 /// How long a commit outlives an outage: what was handled need not come again then. Below the crate's fixed 120 s.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(super) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The code for a commit whose span no longer stands, or that lies outside of it.
-const REFUSED: ErrorCode = ErrorCode::ILLEGAL_GENERATION;
+pub(super) const REFUSED: ErrorCode = ErrorCode::ILLEGAL_GENERATION;
 
 impl Member {
-    /// Commits for the program and gives the code of each commit, in their order; no error means that Kafka has it.
+    /// Commits for the program and gives the code of each commit, in their order; no error means that Kafka has it, or,
+    /// of a [pipelined](super::Role::pipelined) member, will be asked to take it at once.
     ///
-    /// An own program is told REBALANCE_IN_PROGRESS instead of success when its commits are stored but its
-    /// partitions change. `epoch` is where it began.
+    /// An own program is told REBALANCE_IN_PROGRESS instead of success when its partitions change. `epoch` is where
+    /// it began.
     pub fn commit(&self, epoch: u64, commits: &[Commit]) -> Vec<ErrorCode> {
         {
             let mut state = self.state();
             state.busy = true;
             state.last_seen = Instant::now();
         }
-        let mut results = self.commit_as_member(commits, Instant::now() + PATIENCE);
+        let deadline = Instant::now() + PATIENCE;
+        let mut results = if self.role.pipelined {
+            self.commit_ahead(epoch, commits, deadline)
+        } else {
+            self.commit_as_member(commits, deadline)
+        };
         let mut state = self.state();
         let stored = results.iter().all(|code| code.is_ok());
         let own = matches!(self.role.program, Program::Own(_));

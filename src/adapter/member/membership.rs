@@ -1,14 +1,14 @@
 //! The member's life in its group: joining, heartbeats, rebalances, leaving.
 //!
 //! A rebalance without a failure makes no duplicate: when a heartbeat says that one has begun, nothing more is served,
-//! the message in hand may still be committed, and only then the member joins anew.
+//! the message in hand may still be committed, and only when every commit has arrived the member joins anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::thread::{Scope, scope};
 use std::time::{Duration, Instant};
 
-use super::{LINGER, Member, OffsetReset, Phase, Program, Span, prefetch};
+use super::{LINGER, Member, OffsetReset, Phase, Program, Span, pipeline, prefetch};
 use crate::cluster::assignor::{self, Partitions};
 use crate::cluster::coordinator::{Commit, Coordinator, Joined, Membership};
 use crate::cluster::offsets::{self, Offsets};
@@ -68,6 +68,10 @@ pub fn run(member: &Arc<Member>, left: &dyn Fn()) {
     };
     scope(|threads| {
         life.spawn(threads, format!("leaders-{}", role.name), || prefetch::follow_leaders(member));
+        if role.pipelined && !life.spawn(threads, format!("commits-{}", role.name), || pipeline::run(member))
+        {
+            member.abandon();
+        }
         loop {
             match life.next_step() {
                 Step::Join => life.join(),
@@ -93,7 +97,7 @@ impl<'a> Life<'a> {
             }
             let due = match state.phase {
                 Phase::Joining => self.retry_at,
-                Phase::Draining(_) if !state.in_hand => return Step::Join,
+                Phase::Draining(_) if !state.in_hand && state.ahead_by() == 0 => return Step::Join,
                 _ if state.poked => return Step::Heartbeat,
                 _ => self.next_heartbeat,
             };
@@ -413,6 +417,7 @@ impl<'a> Life<'a> {
 
     fn leave(&mut self, code: ErrorCode, why: &str) {
         let member = self.member;
+        member.flush_to_leave();
         let member_id = {
             let mut state = member.state();
             let left = state.owned.iter().filter_map(|(key, span)| Some((key.clone(), span.expected()?)));
@@ -422,6 +427,7 @@ impl<'a> Life<'a> {
             std::mem::take(&mut state.membership.member_id)
         };
         member.changed.notify_all();
+        member.accepted.notify_all();
         let (name, group) = (&member.role.name, &member.role.group);
         if member_id.is_empty() {
             return;

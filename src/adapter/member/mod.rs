@@ -1,12 +1,14 @@
 //! The group member behind a consumer: it joins, heartbeats and fetches ahead while the program handles messages,
 //! and decides what is served and what may be committed.
 //!
-//! Threads: one [`membership`] thread, one [`prefetch`] thread for each leader, and the thread of the program's
-//! connection, which calls the methods here. All meet in [`Member::state`]; none does I/O while it holds that lock.
+//! Threads: one [`membership`] thread, one [`prefetch`] thread for each leader, one [`pipeline`] thread where commits
+//! are pipelined, and the thread of the program's connection, which calls the methods here. All meet in [`Member::state`]; none does
+//! I/O while it holds that lock.
 //! Lock order: `committer` before `state`.
 
 mod commit;
 mod membership;
+mod pipeline;
 mod prefetch;
 mod serve;
 mod span;
@@ -15,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+pub use pipeline::FLUSH;
 pub use prefetch::convert;
 pub use serve::{Ask, Served};
 pub use span::Chunk;
@@ -23,6 +26,7 @@ use crate::cluster::Cluster;
 use crate::cluster::coordinator::{Commit, Coordinator, Membership};
 use crate::net::lock;
 use crate::protocol::error_code::ErrorCode;
+use pipeline::Pipeline;
 use span::Span;
 
 /// How long a member outlives its connection: the `kafka` crate closes and reopens an idle one, and our own
@@ -76,6 +80,8 @@ pub struct Role {
     pub program: Program,
     /// Whether that gets [envelopes](crate::protocol::envelope): records are translated before it asks for them.
     pub envelope: bool,
+    /// Whether its commits are answered before Kafka has them; of our own programs alone.
+    pub pipelined: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +132,8 @@ struct State {
     left: BTreeMap<(String, i32), i64>,
     /// The leaders that a prefetch thread runs for.
     fetching: BTreeSet<i32>,
+    /// Commits that are on their way.
+    pipeline: Pipeline,
 }
 
 /// A member of a group.
@@ -136,6 +144,8 @@ pub struct Member {
     cluster: Arc<Cluster>,
     state: Mutex<State>,
     changed: Condvar,
+    /// A commit was accepted, or the member has ended.
+    accepted: Condvar,
     committer: Mutex<Coordinator>,
 }
 
@@ -163,6 +173,7 @@ impl Member {
             told: None,
             left: BTreeMap::new(),
             fetching: BTreeSet::new(),
+            pipeline: Pipeline::default(),
         };
         let committer = Mutex::new(Coordinator::new(cluster.clone(), &role.group, &role.name));
         Arc::new(Member {
@@ -171,6 +182,7 @@ impl Member {
             cluster,
             state: Mutex::new(state),
             changed: Condvar::new(),
+            accepted: Condvar::new(),
             committer,
         })
     }
@@ -268,8 +280,8 @@ impl Member {
         })
     }
 
-    /// Makes the member ready for an own program that begins anew: waits until the assignment is there, sets every
-    /// position to what is committed, and gives the epoch.
+    /// Makes the member ready for an own program that begins anew: waits until the assignment is there and no commit is
+    /// on its way, sets every position to what is committed, and gives the epoch.
     ///
     /// # Errors
     /// The code for the program: what joining fails of at `deadline`, REQUEST_TIMED_OUT, or why the member ended.
@@ -316,12 +328,14 @@ impl Member {
         loop {
             state.last_seen = Instant::now();
             match state.phase {
-                Phase::Stable if state.moved => {
-                    return Ok((state.epoch, state.owned.keys().cloned().collect()));
+                Phase::Stable if state.ahead_by() == 0 => {
+                    // What did not arrive comes again: there is nothing left to tell.
+                    state.pipeline.failed = None;
+                    let rewind = if state.moved { state.owned.keys().cloned().collect() } else { Vec::new() };
+                    return Ok((state.epoch, rewind));
                 }
-                Phase::Stable => return Ok((state.epoch, Vec::new())),
                 Phase::Ended(code) => return Err(code),
-                Phase::Joining | Phase::Draining(_) => {}
+                Phase::Stable | Phase::Joining | Phase::Draining(_) => {}
             }
             let now = Instant::now();
             if now >= deadline || self.cluster.stopping() {

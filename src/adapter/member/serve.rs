@@ -108,6 +108,7 @@ impl Member {
     }
 
     fn may_serve(&self, state: &mut State, epoch: u64, asks: &[Ask]) -> Result<(), ErrorCode> {
+        state.pipeline.failed.take().map_or(Ok(()), Err)?;
         let own = matches!(self.role.program, Program::Own(_));
         match state.phase {
             Phase::Ended(code) => return Err(code),
@@ -201,7 +202,7 @@ impl State {
         }
     }
 
-    /// Whether something was served that is not committed.
+    /// Whether something was served that the program has not committed.
     fn awaits_commits(&self) -> bool {
         self.owned.values().any(Span::awaits_commit)
     }

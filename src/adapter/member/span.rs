@@ -35,6 +35,8 @@ pub struct Span {
     pub by_policy: bool,
     /// The highest offset that may be committed: after the last message served.
     pub ceiling: i64,
+    /// The offset that the program was told is committed before Kafka has it: it is on its way.
+    accepted: Option<i64>,
     /// The offset that the program will ask for next, as far as is known.
     expected: Option<i64>,
     /// The offset that fetching goes on from.
@@ -58,6 +60,7 @@ impl Span {
             floor: committed,
             by_policy,
             ceiling: from,
+            accepted: None,
             expected: None,
             fetch_from: from,
             version: next_version(),
@@ -104,6 +107,7 @@ impl Span {
     pub fn reset(&mut self, offset: i64) {
         self.floor = Some(offset);
         self.ceiling = offset;
+        self.accepted = None;
         self.seek(offset);
     }
 
@@ -178,15 +182,43 @@ impl Span {
         self.floor.is_some_and(|floor| floor <= offset) && offset <= self.ceiling
     }
 
-    /// Whether something was served that is not committed.
+    /// Whether something was served that the program has not committed.
     pub fn awaits_commit(&self) -> bool {
-        self.floor.is_some_and(|floor| floor < self.ceiling)
+        self.accepted.or(self.floor).is_some_and(|offset| offset < self.ceiling)
+    }
+
+    /// Whether `offset` may be committed and is not behind what was accepted.
+    pub fn accepts(&self, offset: i64) -> bool {
+        self.admits(offset) && self.accepted.is_none_or(|accepted| accepted <= offset)
+    }
+
+    /// Takes note of a commit that is to be sent.
+    pub fn accept(&mut self, offset: i64) {
+        if self.floor.is_some_and(|floor| floor < offset) {
+            self.accepted = Some(offset);
+        }
+    }
+
+    /// The commit that is on its way, the last one where there are several.
+    pub fn accepted(&self) -> Option<i64> {
+        self.accepted
+    }
+
+    /// Forgets the commit that is on its way.
+    pub fn forget_accepted(&mut self) {
+        self.accepted = None;
+    }
+
+    /// How many offsets were accepted that Kafka has not acknowledged.
+    pub fn ahead_by(&self) -> i64 {
+        self.accepted.zip(self.floor).map_or(0, |(accepted, floor)| accepted.saturating_sub(floor))
     }
 
     /// Takes note of an acknowledged commit, unless the span has begun anew meanwhile.
     pub fn committed(&mut self, offset: i64) {
         if self.admits(offset) {
             self.floor = Some(offset);
+            self.accepted = self.accepted.filter(|accepted| offset < *accepted);
         }
     }
 
@@ -318,6 +350,36 @@ mod tests {
         span.committed(12);
         assert!(!span.admits(11), "a committed offset never moves backwards");
         assert!(span.admits(12) && !span.awaits_commit());
+    }
+
+    #[test]
+    fn an_accepted_commit_counts_until_it_is_stored() {
+        let mut span = Span::new(Some(10), false);
+        span.ask(10).unwrap();
+        span.add(span.version, 10, chunk(&[10, 11, 12], 13));
+        serve(&mut span, 100);
+        span.accept(11);
+        span.accept(13);
+        assert_eq!((span.floor, span.ahead_by()), (Some(10), 3));
+        assert!(!span.accepts(12) && span.accepts(13) && !span.accepts(14));
+        assert!(!span.awaits_commit(), "the program has committed all that was served");
+        span.committed(11);
+        assert_eq!((span.accepted(), span.ahead_by()), (Some(13), 2));
+        span.committed(13);
+        assert_eq!((span.accepted(), span.ahead_by()), (None, 0));
+        span.accept(13);
+        assert_eq!(span.accepted(), None, "Kafka has it already");
+    }
+
+    #[test]
+    fn a_span_that_begins_anew_has_nothing_on_its_way() {
+        let mut span = Span::new(Some(0), false);
+        span.ask(0).unwrap();
+        span.add(span.version, 0, chunk(&[0, 1, 2], 3));
+        serve(&mut span, 100);
+        span.accept(2);
+        span.rewind(Some(1));
+        assert_eq!((span.accepted(), span.ahead_by()), (None, 0));
     }
 
     #[test]

@@ -11,8 +11,8 @@ use crate::broker::caller::Caller;
 use crate::broker::node::{NODE_ID, Node};
 use crate::broker::storage::{Pending, Topic};
 use crate::broker::topic_config::{self, Entry};
-use crate::broker::topic_name;
 use crate::protocol::error_code::ErrorCode;
+use crate::protocol::topic_name;
 
 /// Why a topic is not created.
 type Refusal = (ErrorCode, String);

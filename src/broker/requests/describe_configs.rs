@@ -11,8 +11,8 @@ use super::{message, once, text};
 use crate::broker::caller::Caller;
 use crate::broker::node::{NODE_ID, Node};
 use crate::broker::topic_config::{self, Entry};
-use crate::broker::topic_name;
 use crate::protocol::error_code::ErrorCode;
+use crate::protocol::topic_name;
 
 /// Resource types.
 const TOPIC: i8 = 2;

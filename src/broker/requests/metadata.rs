@@ -9,8 +9,8 @@ use super::{once, text};
 use crate::broker::caller::Caller;
 use crate::broker::node::{LEADER_EPOCH, NODE_ID, Node};
 use crate::broker::storage::{Pending, Topic};
-use crate::broker::topic_name;
 use crate::protocol::error_code::ErrorCode;
+use crate::protocol::topic_name;
 
 /// Describes the topics that are asked for, each once, or all of them. A topic that is created here is durable, with a
 /// leader for every partition, when this returns.

@@ -1,9 +1,9 @@
 //! The batching sender: what many threads submit goes to the crate's `Producer::send_all` in few calls, and
 //! each message's outcome comes back as soon as the cluster has acknowledged it.
 
-mod held;
 mod lane;
 mod queue;
+mod room;
 mod set;
 
 use std::fmt;
@@ -17,7 +17,8 @@ use crate::error::{Error, Result};
 use crate::metrics::{Outcome, SenderMetrics};
 use crate::request_id::RequestId;
 use crate::stop::Stop;
-use queue::{Limits, MAX_LANES, Queue};
+use queue::{MAX_LANES, Queue};
+pub(super) use room::Room;
 use set::{Finished, Set, SetOutcome};
 
 /// A message to be stored.
@@ -31,8 +32,8 @@ pub struct Outgoing {
     pub headers: Vec<(String, Option<Vec<u8>>)>,
     /// Its time, ms since 1970; `None` or a negative one: when it is sent to the cluster.
     pub timestamp: Option<i64>,
-    /// The partition, whatever the key; where the topic does not have it, it is as if none were given.
-    pub partition: Option<i32>,
+    /// Where in the topic it goes.
+    pub place: Place,
     /// When its [`Done`] is called at the latest.
     pub deadline: Instant,
     /// Who asked for it, for the log.
@@ -47,18 +48,29 @@ impl Outgoing {
             value: Some(value),
             headers: Vec::new(),
             timestamp: None,
-            partition: None,
+            place: Place::ByKey,
             deadline,
             request: None,
         }
     }
 
     /// What it weighs against [`MAX_MESSAGE_BYTES`].
-    fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
         let header = |(name, value): &(String, Option<Vec<u8>>)| HEADER_OVERHEAD + name.len() + length(value);
         length(&self.key) + length(&self.value) + self.headers.iter().map(header).sum::<usize>()
     }
+}
+
+/// Which partition of its topic a message goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The one that its key chooses; without a key, any.
+    ByKey,
+    /// This one, whatever the key; where the topic does not have it, as [`Place::ByKey`].
+    Rather(i32),
+    /// This one and no other: while the topic is not known to have it, the message waits.
+    Only(i32),
 }
 
 /// What became of a message.
@@ -115,6 +127,8 @@ pub enum SubmitError {
         /// The most that they may weigh together, in bytes; each header counts ten bytes more than it has.
         limit: usize,
     },
+    /// The system gives no thread to send to its topic with; try again later.
+    NoThread,
 }
 
 impl fmt::Display for SubmitError {
@@ -125,6 +139,7 @@ impl fmt::Display for SubmitError {
             SubmitError::TooLarge { limit } => {
                 write!(f, "key, body and headers together are longer than {limit} bytes")
             }
+            SubmitError::NoThread => f.write_str("a thread for its topic cannot be started"),
         }
     }
 }
@@ -178,13 +193,6 @@ struct Shared {
     end: Stop,
 }
 
-/// What a sender takes: messages and bytes open at a time, and bytes of each.
-struct Most {
-    messages: usize,
-    bytes: usize,
-    each: usize,
-}
-
 struct State {
     queue: Queue,
     closing: bool,
@@ -222,10 +230,21 @@ impl Sender {
         name: &str,
         metrics: SenderMetrics,
     ) -> Result<Sender> {
-        let api = &settings.producer_api;
-        let most = Most { messages: api.queue_messages, bytes: api.queue_bytes, each: MAX_MESSAGE_BYTES };
-        metrics.limits(most.messages, most.bytes);
-        Sender::start_with(settings, topic, endpoint, name, (most, metrics))
+        Sender::sharing(settings, topic, endpoint, name, &Room::of(&settings.producer_api, metrics))
+    }
+
+    /// As [`Sender::start`], but with limits, and metrics, that it shares with others.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub(super) fn sharing(
+        settings: &Settings,
+        topic: &str,
+        endpoint: Endpoint,
+        name: &str,
+        room: &Arc<Room>,
+    ) -> Result<Sender> {
+        Sender::start_with(settings, topic, endpoint, name, room.clone(), MAX_MESSAGE_BYTES)
     }
 
     /// As [`Sender::start`], but without limits of its own: for one who has few messages open at a time,
@@ -234,8 +253,8 @@ impl Sender {
     /// # Errors
     /// When a thread cannot be started.
     pub fn unlimited(settings: &Settings, topic: &str, endpoint: Endpoint, name: &str) -> Result<Sender> {
-        let most = Most { messages: usize::MAX, bytes: usize::MAX, each: usize::MAX };
-        Sender::start_with(settings, topic, endpoint, name, (most, SenderMetrics::default()))
+        let room = Room::new(usize::MAX, usize::MAX, SenderMetrics::default());
+        Sender::start_with(settings, topic, endpoint, name, room, usize::MAX)
     }
 
     fn start_with(
@@ -243,15 +262,15 @@ impl Sender {
         topic: &str,
         endpoint: Endpoint,
         name: &str,
-        (most, metrics): (Most, SenderMetrics),
+        room: Arc<Room>,
+        largest: usize,
     ) -> Result<Sender> {
         let topic: Arc<str> = topic.into();
         let api = &settings.producer_api;
         let ack_timeout = (api.answer_timeout() / 4).min(LONGEST_ACK_TIMEOUT);
         let definite_after = ack_timeout + REACH;
-        let limits = Limits { messages: most.messages, bytes: most.bytes, definite_after };
         let state = State {
-            queue: Queue::new(topic.clone(), limits, metrics.clone()),
+            queue: Queue::new(topic.clone(), room.clone(), definite_after),
             closing: false,
             idle: 0,
             waking: 0,
@@ -265,9 +284,9 @@ impl Sender {
             name: name.to_owned(),
             topic,
             endpoint,
-            largest: most.each,
+            largest,
             ack_timeout,
-            metrics,
+            metrics: room.metrics().clone(),
             state: Mutex::new(state),
             work: Condvar::new(),
             clock: Condvar::new(),
@@ -325,6 +344,23 @@ impl Sender {
         Ok(())
     }
 
+    /// The topic.
+    pub(super) fn topic(&self) -> &str {
+        &self.shared.topic
+    }
+
+    /// Ends the threads, without waiting for that, if nothing is open; false if something is.
+    pub(super) fn retire(&self) -> bool {
+        let mut state = self.shared.lock();
+        if state.queue.open() > 0 {
+            return false;
+        }
+        state.closing = true;
+        drop(state);
+        self.shared.end_threads();
+        true
+    }
+
     /// Takes no new message, finishes the open ones and ends the threads. What is still open at `deadline`
     /// gets its honest answer then: not stored if it still waited, unknown if it was under way. A thread
     /// whose call is still out is left to end with it.
@@ -337,11 +373,7 @@ impl Sender {
         state.queue.abandon(&mut finished);
         drop(state);
         shared.hand_out(finished);
-        shared.end.ask();
-        // Under the lock, so that no thread is between its look at `end` and its wait.
-        drop(shared.lock());
-        shared.work.notify_all();
-        shared.clock.notify_all();
+        shared.end_threads();
         let all_done = |state: &mut State| state.threads.iter().all(JoinHandle::is_finished);
         let mut state = shared.wait_until(deadline.max(Instant::now() + TICK), shared.lock(), all_done);
         for thread in state.threads.drain(..).filter(JoinHandle::is_finished) {
@@ -358,6 +390,14 @@ impl Shared {
 
     fn ended(&self) -> bool {
         self.end.is_asked()
+    }
+
+    fn end_threads(&self) {
+        self.end.ask();
+        // Under the lock, so that no thread is between its look at `end` and its wait.
+        drop(self.lock());
+        self.work.notify_all();
+        self.clock.notify_all();
     }
 
     fn start_lane(self: &Arc<Self>, state: &mut State) -> std::io::Result<()> {

@@ -9,10 +9,8 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::held::Held;
 use super::set::{Finished, Gone, Open, Payload, Set, SetOutcome, Waiting, Why, give_up, unknown};
-use super::{Done, Outgoing};
-use crate::metrics::SenderMetrics;
+use super::{Done, Outgoing, Place, Room};
 use crate::protocol::partitioner::partition_for_key;
 
 /// Flights at a time, each on a lane (a `Producer` with its connection) of its own.
@@ -37,16 +35,6 @@ const SICK_PAUSE: Duration = Duration::from_millis(100);
 
 /// A sick partition that no key asks for is tried with one message after this time.
 const PROBE_AFTER: Duration = Duration::from_secs(5);
-
-/// How much may wait, and how long a call in vain lasts.
-pub(super) struct Limits {
-    pub(super) messages: usize,
-    pub(super) bytes: usize,
-    /// After this time at the latest the adapter says that a set was never written. With less left than that,
-    /// a message for a partition without a leader is not sent again: its answer would come too late to be
-    /// definite.
-    pub(super) definite_after: Duration,
-}
 
 #[derive(Default)]
 struct Partition {
@@ -73,15 +61,19 @@ struct Flight {
 /// See the module's text.
 pub(super) struct Queue {
     topic: Arc<str>,
-    limits: Limits,
+    room: Arc<Room>,
+    /// After this time at the latest the adapter says that a set was never written. With less left than that,
+    /// a message for a partition without a leader is not sent again: its answer would come too late to be
+    /// definite.
+    definite_after: Duration,
     partitions: Vec<Partition>,
-    /// Messages for one partition while the number of partitions is unknown.
+    /// Messages for one partition while the number of partitions is unknown, or too small for it.
     unplaced: VecDeque<Waiting>,
     /// Messages for any partition.
     unkeyed: VecDeque<Waiting>,
     flights: [Option<Flight>; MAX_LANES],
-    held: Held,
-    metrics: SenderMetrics,
+    messages: usize,
+    bytes: usize,
     set_bytes: usize,
     /// When `set_bytes` is raised again, where it was lowered.
     set_grows_at: Instant,
@@ -93,16 +85,18 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    pub(super) fn new(topic: Arc<str>, limits: Limits, metrics: SenderMetrics) -> Queue {
+    /// An empty queue, which takes no more than there is `room` for; see the field for `definite_after`.
+    pub(super) fn new(topic: Arc<str>, room: Arc<Room>, definite_after: Duration) -> Queue {
         Queue {
             topic,
-            limits,
+            room,
+            definite_after,
             partitions: Vec::new(),
             unplaced: VecDeque::new(),
             unkeyed: VecDeque::new(),
             flights: Default::default(),
-            held: Held::nothing(metrics.clone()),
-            metrics,
+            messages: 0,
+            bytes: 0,
             set_bytes: SET_BYTES,
             set_grows_at: Instant::now(),
             rotation: 0,
@@ -116,9 +110,11 @@ impl Queue {
         let deadline = message.deadline;
         let payload = Payload::new(message);
         let bytes = payload.bytes();
-        if !self.held.take(bytes, self.limits.messages, self.limits.bytes) {
+        if !self.room.take(bytes) {
             return false;
         }
+        self.messages += 1;
+        self.bytes += bytes;
         self.next_deadline = earlier(self.next_deadline, deadline);
         self.line_of(&payload).push_back(Waiting { payload, deadline, done });
         true
@@ -126,12 +122,12 @@ impl Queue {
 
     /// Messages whose bytes are held.
     pub(super) fn open(&self) -> usize {
-        self.held.messages()
+        self.messages
     }
 
     /// Whether a message was not taken for want of room, and none has left since.
     pub(super) fn is_full(&self) -> bool {
-        self.held.is_full()
+        self.room.is_full()
     }
 
     /// No open message's deadline is earlier.
@@ -284,9 +280,20 @@ impl Queue {
         self.partitions.get_mut(usize::try_from(number).ok()?)
     }
 
+    /// Takes note of what is no longer held.
+    fn forget(&mut self, gone: &Gone) {
+        self.messages -= gone.messages;
+        self.bytes -= gone.bytes;
+        self.room.give_back(gone.messages, gone.bytes);
+    }
+
     fn line_of(&mut self, payload: &Payload) -> &mut VecDeque<Waiting> {
         let count = i32::try_from(self.partitions.len()).unwrap_or(i32::MAX);
-        let given = payload.partition.filter(|given| count == 0 || (0..count).contains(given));
+        let given = match payload.place {
+            Place::ByKey => None,
+            Place::Rather(given) => Some(given).filter(|given| count == 0 || (0..count).contains(given)),
+            Place::Only(given) => Some(given),
+        };
         let of_key = |key: &Vec<u8>| partition_for_key(key, count);
         let Some(number) = given.or_else(|| payload.key.as_ref().map(of_key)) else {
             return &mut self.unkeyed;
@@ -314,6 +321,7 @@ impl Queue {
             return sets;
         }
         let mut room = CALL_BYTES;
+        let mut gone = Gone::default();
         let none_healthy = self.none_healthy();
         for (index, partition) in self.partitions.iter_mut().enumerate() {
             let due = partition.sick.as_ref().filter(|sick| sick.retry_at <= now && !partition.in_flight);
@@ -325,14 +333,14 @@ impl Queue {
                 set.most = if none_healthy { usize::MAX } else { 1 };
                 set.fill(&mut self.unkeyed, bytes, open);
             }
-            let too_late = now + self.limits.definite_after;
-            let gone = give_up(too_late, &mut set, &sick.why, open, finished);
-            self.held.free(gone.messages, gone.bytes);
+            let too_late = now + self.definite_after;
+            give_up(too_late, &mut set, &sick.why, open, &mut gone, finished);
             if !set.messages.is_empty() {
                 room = room.saturating_sub(set.bytes);
                 sets.push(set);
             }
         }
+        self.forget(&gone);
         sets
     }
 
@@ -376,11 +384,11 @@ impl Queue {
         for (payload, open) in mem::take(&mut set.messages).into_iter().zip(open).rev() {
             match open {
                 Some((deadline, done)) if deadline > now => {
-                    self.metrics.retry();
+                    self.room.metrics().retry();
                     self.line_of(&payload).push_front(Waiting { payload, deadline, done });
                 }
                 told => {
-                    self.held.free(1, payload.bytes());
+                    self.forget(&Gone::of(&payload));
                     finished.extend(told.map(|(_, done)| (done, why.not_stored())));
                 }
             }
@@ -397,7 +405,7 @@ impl Queue {
     ) {
         let base = if let SetOutcome::Stored { base } = outcome { *base } else { 0 };
         for ((payload, open), offset) in set.messages.iter_mut().zip(open).zip(base..) {
-            self.held.free(1, payload.bytes());
+            self.forget(&Gone::of(payload));
             payload.late = open.is_none();
             finished
                 .extend(open.map(|(_, done)| (done, outcome.delivery(&self.topic, set.partition, offset))));
@@ -421,7 +429,8 @@ impl Queue {
                 }
             }
         };
-        sieve(&mut self.unplaced, &why);
+        let unplaced = Why::new("no_partition", "its topic is not known to have that partition");
+        sieve(&mut self.unplaced, if self.partitions.is_empty() { &why } else { &unplaced });
         sieve(&mut self.unkeyed, &why);
         for partition in &mut self.partitions {
             let sick = partition.sick.as_ref().filter(|_| self.trouble.is_none());
@@ -438,7 +447,7 @@ impl Queue {
                 None => {}
             }
         }
-        self.held.free(gone.messages, gone.bytes);
+        self.forget(&gone);
         self.next_deadline = next;
     }
 
@@ -453,6 +462,12 @@ impl Queue {
             _ if self.partitions.is_empty() => Why::new("no_broker", "no broker has answered yet"),
             _ => Why::new("queue_timeout", BEHIND_OTHERS),
         }
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.room.give_back(self.messages, self.bytes);
     }
 }
 

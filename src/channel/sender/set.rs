@@ -5,7 +5,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Delivery, Done, Outgoing};
+use super::{Delivery, Done, Outgoing, Place};
 use crate::protocol::envelope;
 use crate::protocol::legacy::message_set::ENTRY_OVERHEAD;
 use crate::protocol::records::{Content, OwnHeaders};
@@ -31,7 +31,7 @@ pub(super) struct Payload {
     headers: OwnHeaders,
     timestamp: Option<i64>,
     /// The partition that its sender chose.
-    pub(super) partition: Option<i32>,
+    pub(super) place: Place,
     /// Who asked for it.
     pub(super) request: Option<RequestId>,
     /// Its sender was told 'unknown' before the outcome came.
@@ -42,10 +42,10 @@ pub(super) struct Payload {
 
 impl Payload {
     pub(super) fn new(message: Outgoing) -> Payload {
-        let Outgoing { key, value, headers, timestamp, partition, deadline: _, request } = message;
+        let Outgoing { key, value, headers, timestamp, place, deadline: _, request } = message;
         let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
         let headers = OwnHeaders::new(headers);
-        Payload { key, value, headers, timestamp, partition, request, late: false, company: usize::MAX }
+        Payload { key, value, headers, timestamp, place, request, late: false, company: usize::MAX }
     }
 
     pub(super) fn content(&self) -> Content<'_> {
@@ -170,6 +170,10 @@ pub(super) struct Gone {
 }
 
 impl Gone {
+    pub(super) fn of(payload: &Payload) -> Gone {
+        Gone { messages: 1, bytes: payload.bytes() }
+    }
+
     pub(super) fn add(&mut self, payload: &Payload) {
         self.messages += 1;
         self.bytes += payload.bytes();
@@ -182,9 +186,9 @@ pub(super) fn give_up(
     set: &mut Set,
     why: &Why,
     open: &mut Vec<Open>,
+    gone: &mut Gone,
     finished: &mut Vec<Finished>,
-) -> Gone {
-    let mut gone = Gone::default();
+) {
     let own = open.split_off(open.len() - set.messages.len());
     for (payload, told) in mem::take(&mut set.messages).into_iter().zip(own) {
         match told {
@@ -199,7 +203,6 @@ pub(super) fn give_up(
             }
         }
     }
-    gone
 }
 
 pub(super) fn unknown(reason: &str) -> Delivery {

@@ -122,11 +122,11 @@ fn a_value_of_the_wrong_type_or_out_of_range_is_refused_with_its_place() {
         ("[log]\nlevel = \"loud\"", "line 2: log.level: must be \"off\" or"),
         (
             "[consumer]\ncommit = \"often\"",
-            "line 2: consumer.commit: must be \"message\" or \"poll\", not \"often\"",
+            "line 2: consumer.commit: must be \"message\" or \"pipelined\" or \"poll\", not \"often\"",
         ),
         ("[consumer]\nsession_timeout_ms = 5", "from 1000 to 1800000, not 5"),
         ("[producer_api]\nanswer_timeout_ms = 1999", "from 2000 to 100000, not 1999"),
-        ("[producer_api]\nmax_body_bytes = 2000000", "from 1 to 1040000, not 2000000"),
+        ("[producer_api]\nmax_body_bytes = 67108865", "from 1 to 67108864, not 67108865"),
     ];
     for (text, line) in refused {
         let error = error(text, &[], &[]);
@@ -360,4 +360,41 @@ fn a_token_is_never_shown() {
              (its value is not shown)"
         );
     }
+}
+
+const API_TOKEN_VARIABLE: &str = "POINT_TO_POINT__PRODUCER_API__TOKEN";
+
+#[test]
+fn the_endpoints_token_comes_from_the_environment_alone_and_is_never_shown() {
+    let settings = read("", &[(API_TOKEN_VARIABLE, "s3cret-s3cret-s3")], &[]).unwrap();
+    assert_eq!(settings.producer_api.token.as_ref().unwrap().expose(), "s3cret-s3cret-s3");
+    assert!(!format!("{settings:?}").contains("s3cret"));
+    let option = error("", &[], &["producer_api.token=s3cret-s3cret-s3"]);
+    let file = error("[producer_api]\ntoken = \"s3cret-s3cret-s3\"\n", &[], &[]);
+    for (error, place) in [(option, "--set: "), (file, "point.toml line 2: ")] {
+        assert!(error.starts_with(&format!("{place}producer_api.token: is not taken from here")), "{error}");
+        assert!(error.contains(API_TOKEN_VARIABLE) && error.contains("producer_api.token_file"), "{error}");
+        assert!(!error.contains("s3cret"), "{error}");
+    }
+    for wrong in
+        ["s3cret-s3cret-s", "s3cret s3cret s3cret", "s3cret-ñ-s3cret-s3cret", "", &"s3cret".repeat(50)]
+    {
+        let error = error("", &[(API_TOKEN_VARIABLE, wrong)], &[]);
+        assert!(error.contains("must be 16 to 256 visible ASCII characters"), "{error}");
+        assert!(!error.contains("s3cret"), "{error}");
+    }
+}
+
+#[test]
+fn a_token_has_one_place_and_tls_both_its_files() {
+    let file = "[producer_api]\ntoken_file = \"t\"\n";
+    let line = "environment variable POINT_TO_POINT__PRODUCER_API__TOKEN: producer_api.token: must not be set beside \
+                producer_api.token_file: only one of them can hold the token";
+    assert_eq!(error(file, &[(API_TOKEN_VARIABLE, "0123456789abcdef")], &[]), line);
+    let certificate = error("", &[], &["producer_api.tls_certificate=a"]);
+    assert!(certificate.starts_with("--set: producer_api.tls_certificate: needs producer_api.tls_key"));
+    let key = error("", &[], &["producer_api.tls_key=a"]);
+    assert!(key.starts_with("--set: producer_api.tls_key: needs producer_api.tls_certificate"));
+    assert!(read("", &[], &["producer_api.tls_key=a", "producer_api.tls_certificate=a"]).is_ok());
+    assert!(error("", &[], &["producer_api.token_file="]).contains("must be the path of a file, not \"\""));
 }

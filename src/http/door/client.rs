@@ -3,23 +3,24 @@
 //! A connection serves one request at a time. While that one is being answered nothing more is read from it,
 //! so a client that pipelines costs no more memory than one that waits.
 
-use std::io::{self, Read};
-use std::net::{Shutdown, SocketAddr};
+use std::io;
+use std::net::SocketAddr;
 use std::time::Instant;
-
-use mio::net::TcpStream;
 
 use super::chunks::Chunks;
 use super::head::{self, Framing, Head, Scan};
 use super::ledger::{Entry, Ledger};
 use super::limits::{DRAIN_BYTES, DRAIN_FOR, Limits, READS_IN_A_ROW, UNCOUNTED_BYTES};
 use super::output::{DateLine, Frame, Output};
+use super::transport::{Got, Transport};
 use crate::http::answer::{Answer, Refusal};
+use crate::http::guard::Guard;
 use crate::request_id::RequestId;
 
 const CUT_SHORT: Refusal = Refusal::new(400, "cut_short", "The request ended before it was whole.");
 const NO_ROOM: Refusal =
     Refusal::new(503, "overloaded", "Too many large bodies are under way; the message was not stored.");
+const NOT_TLS: Refusal = Refusal::new(400, "not_tls", "This address speaks HTTPS alone.");
 /// The head took longer than `head_timeout_ms`.
 pub(super) const SLOW_HEAD: Refusal = Refusal::new(
     408,
@@ -54,8 +55,12 @@ pub(super) enum Step {
     Again,
     /// A request is whole: bring it to the handlers.
     Forward,
+    /// A step of a TLS handshake, when its turn comes.
+    Handshake,
     /// The request must be refused.
     Refuse(Refusal),
+    /// The client's TLS breaks the rules.
+    BadTls,
     /// The connection is done with.
     Close,
 }
@@ -66,6 +71,8 @@ pub(super) struct Turn<'a> {
     pub(super) now: Instant,
     /// The limits.
     pub(super) limits: &'a Limits,
+    /// Who decides whether a request may go on.
+    pub(super) guard: &'a Guard,
     /// Where reads go first.
     pub(super) scratch: &'a mut [u8],
     /// What is left of the budget for bodies.
@@ -74,6 +81,8 @@ pub(super) struct Turn<'a> {
     pub(super) ledger: &'a mut Ledger,
     /// The door takes no new requests.
     pub(super) stopping: bool,
+    /// A step of a TLS handshake may be taken.
+    pub(super) permit: bool,
 }
 
 /// A whole request, as it goes to the handlers.
@@ -90,17 +99,10 @@ pub(super) struct Whole<'a> {
     pub(super) client: &'a str,
 }
 
-enum Filled {
-    Data,
-    Nothing,
-    Ended,
-    Broken,
-}
-
 /// A client's connection.
 pub(super) struct Client {
-    /// The socket, for (de)registering.
-    pub(super) stream: TcpStream,
+    /// The socket.
+    pub(super) transport: Transport,
     /// What it is doing.
     pub(super) phase: Phase,
     /// By when this phase has to end.
@@ -113,8 +115,8 @@ pub(super) struct Client {
     pub(super) address: String,
     /// What is noted of the request in hand.
     pub(super) entry: Entry,
-    readable: bool,
-    hung_up: bool,
+    /// Waits for a permit to take a step of its TLS handshake.
+    in_line: bool,
     ended: bool,
     broken: bool,
     input: Vec<u8>,
@@ -129,17 +131,16 @@ pub(super) struct Client {
 
 impl Client {
     /// A connection just accepted.
-    pub(super) fn new(stream: TcpStream, address: SocketAddr, now: Instant, deadline: Instant) -> Client {
+    pub(super) fn new(transport: Transport, address: SocketAddr, now: Instant, deadline: Instant) -> Client {
         Client {
-            stream,
+            transport,
             phase: Phase::Head,
             deadline,
             frame: Frame { head_only: false, close: false, request: RequestId::default() },
             has_effect: false,
             address: address.to_string(),
             entry: Entry::new(now),
-            readable: false,
-            hung_up: false,
+            in_line: false,
             ended: false,
             broken: false,
             input: Vec::new(),
@@ -153,11 +154,9 @@ impl Client {
         }
     }
 
-    /// Notes what the socket is ready for. Sockets are registered once, edge-triggered; what an event said
-    /// holds until a read or a write finds out otherwise.
+    /// Notes what the socket is ready for.
     pub(super) fn note(&mut self, event: &mio::event::Event) {
-        self.readable |= event.is_readable() || event.is_read_closed();
-        self.hung_up |= event.is_read_closed();
+        self.transport.note(event);
         self.broken |= event.is_error() || event.is_write_closed();
     }
 
@@ -173,6 +172,11 @@ impl Client {
         self.input.drain(..2 * lines);
     }
 
+    /// Leaves the line of those who wait for a permit; tells whether it was in it.
+    pub(super) fn leave_line(&mut self) -> bool {
+        std::mem::take(&mut self.in_line)
+    }
+
     /// Whether its request awaits an answer.
     pub(super) fn is_waiting(&self) -> bool {
         self.phase == Phase::Waiting
@@ -185,7 +189,7 @@ impl Client {
             if self.broken {
                 return Step::Close;
             }
-            match self.output.flush(&mut self.stream) {
+            match self.flush() {
                 Ok(true) => {}
                 Ok(false) if self.phase == Phase::Answering => return Step::Wait,
                 Ok(false) => {} // an interim answer; the client goes on sending in any case
@@ -216,13 +220,21 @@ impl Client {
             }
             reads += 1;
             match self.fill(turn) {
-                Filled::Data => {}
-                Filled::Nothing => return Step::Wait,
-                Filled::Broken => return Step::Close,
-                Filled::Ended if self.phase == Phase::Draining || self.is_idle() => return Step::Close,
-                Filled::Ended => return Step::Refuse(CUT_SHORT),
+                Got::Bytes(_) | Got::Progress => {}
+                Got::Handshake if !std::mem::replace(&mut self.in_line, true) => return Step::Handshake,
+                Got::Nothing | Got::Handshake => return Step::Wait,
+                Got::Broken => return Step::Close,
+                Got::NotTls => return Step::Refuse(NOT_TLS),
+                Got::BadTls => return Step::BadTls,
+                Got::Ended if self.phase == Phase::Draining || self.is_idle() => return Step::Close,
+                Got::Ended => return Step::Refuse(CUT_SHORT),
             }
         }
+    }
+
+    /// Writes what there is to be written. `Ok(true)`: all of it; `Ok(false)`: the socket is full.
+    fn flush(&mut self) -> io::Result<bool> {
+        Ok(self.output.flush(&mut self.transport)? && self.transport.finish()?)
     }
 
     /// Looks for a head in the input; `Ok(true)`: the phase has changed.
@@ -230,7 +242,8 @@ impl Client {
         if self.is_idle() {
             return Ok(false);
         }
-        let Some(head) = head::take(&self.input, &mut self.scan, turn.limits.max_body_bytes)? else {
+        let Some(head) = head::take(&self.input, &mut self.scan, turn.limits.max_body_bytes, turn.guard)?
+        else {
             return Ok(false);
         };
         let method = self.input.get(head.method.clone()).unwrap_or_default();
@@ -285,31 +298,24 @@ impl Client {
     }
 
     /// Reads once.
-    fn fill(&mut self, turn: &mut Turn<'_>) -> Filled {
+    fn fill(&mut self, turn: &mut Turn<'_>) -> Got {
         if self.ended {
-            return Filled::Ended;
+            return Got::Ended;
         }
-        if !self.readable {
-            return Filled::Nothing;
+        let shaking_hands = self.transport.is_handshaking();
+        let got = self.transport.read(turn.scratch, turn.permit);
+        match got {
+            Got::Bytes(count) => self.keep(turn.scratch.get(..count).unwrap_or_default(), turn),
+            Got::Ended => self.ended = true,
+            Got::Progress if shaking_hands => {
+                turn.permit = false;
+                if !self.transport.is_handshaking() {
+                    self.deadline = turn.now + turn.limits.idle_timeout;
+                }
+            }
+            _ => {}
         }
-        match self.stream.read(turn.scratch) {
-            Ok(0) => {
-                self.ended = true;
-                Filled::Ended
-            }
-            Ok(count) => {
-                // A read that was not filled has emptied the socket, but for an end that came along with it.
-                self.readable = count == turn.scratch.len() || self.hung_up;
-                self.keep(turn.scratch.get(..count).unwrap_or_default(), turn);
-                Filled::Data
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.readable = false;
-                Filled::Nothing
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Filled::Data,
-            Err(_) => Filled::Broken,
-        }
+        got
     }
 
     fn keep(&mut self, data: &[u8], turn: &Turn<'_>) {
@@ -392,19 +398,22 @@ impl Client {
         self.body = Vec::new();
     }
 
+    /// Closes the sending side, and has the rest read away: closing with unread input would make the kernel reset
+    /// the connection and the client lose the answer (RFC 9112 §9.6).
+    pub(super) fn drain(&mut self, now: Instant) {
+        self.forget_request();
+        self.phase = Phase::Draining;
+        self.deadline = now + DRAIN_FOR;
+        if self.transport.end().is_err() {
+            self.broken = true;
+        }
+    }
+
     /// The answer is out: on to the next request, or to the end.
     fn answered(&mut self, turn: &mut Turn<'_>) {
         self.release(turn.budget);
         if self.frame.close {
-            // The sending side is closed first and the rest read away: closing with unread input would make
-            // the kernel reset the connection and the client lose the answer (RFC 9112 §9.6).
-            self.forget_request();
-            self.phase = Phase::Draining;
-            self.deadline = turn.now + DRAIN_FOR;
-            if self.stream.shutdown(Shutdown::Write).is_err() {
-                self.broken = true;
-            }
-            return;
+            return self.drain(turn.now);
         }
         self.phase = Phase::Head;
         self.skip_empty_lines();
@@ -416,6 +425,8 @@ impl Client {
 
 #[cfg(test)]
 mod tests {
+    use mio::net::TcpStream;
+
     use super::*;
 
     fn client() -> Client {
@@ -423,7 +434,8 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let stream = std::net::TcpStream::connect(address).unwrap();
         stream.set_nonblocking(true).unwrap();
-        Client::new(TcpStream::from_std(stream), address, Instant::now(), Instant::now())
+        let transport = Transport::new(TcpStream::from_std(stream), None);
+        Client::new(transport, address, Instant::now(), Instant::now())
     }
 
     #[test]
@@ -433,7 +445,7 @@ mod tests {
         client.input.extend_from_slice(head);
         client.input.resize(head.len() + 1_000_000, b'x');
         client.input.extend_from_slice(b"POST /next");
-        client.request = head::take(&client.input, &mut client.scan, 1_000_000).unwrap();
+        client.request = head::take(&client.input, &mut client.scan, 1_000_000, &Guard::default()).unwrap();
         client.handed_over();
         assert_eq!(client.input, b"POST /next");
         assert!(client.input.capacity() <= UNCOUNTED_BYTES, "{} bytes", client.input.capacity());

@@ -5,22 +5,26 @@
 //! change a registration, and a connection that is not to be read (its request is being answered) does not
 //! wake the thread.
 
+use std::collections::VecDeque;
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::event::Event;
+use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
-use super::Entrance;
 use super::client::{Client, Phase, SLOW_BODY, SLOW_HEAD, Step, Turn};
 use super::ledger::Ledger;
-use super::limits::{ACCEPT_PAUSE, ACCEPTS_IN_A_ROW, Limits, READ_BYTES, SWEEP_EVERY};
+use super::limits::{ACCEPT_PAUSE, ACCEPTS_IN_A_ROW, HANDSHAKES_IN_A_ROW, Limits, READ_BYTES, SWEEP_EVERY};
 use super::output::DateLine;
 use super::slots::{Place, Slots};
+use super::tls::Acceptor;
+use super::transport::Transport;
 use super::troubles::Troubles;
 use super::upstream::Upstream;
+use super::{Entrance, Gate};
 use crate::http::answer::{Answer, Refusal};
 use crate::http::tickets::{Mailbox, Visit};
 
@@ -45,6 +49,7 @@ pub(super) struct EventLoop {
     pub(super) poll: Poll,
     listener: Option<mio::net::TcpListener>,
     pub(super) limits: Limits,
+    gate: Gate,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) slots: Slots,
     pub(super) upstream: Upstream,
@@ -56,6 +61,8 @@ pub(super) struct EventLoop {
     pub(super) ledger: Ledger,
     /// Connections that have more to read than one turn allows.
     again: Vec<usize>,
+    /// Clients that wait for their next step in a TLS handshake, in their order.
+    handshakes: VecDeque<usize>,
     acceptable: bool,
     accept_after: Option<Instant>,
     next_sweep: Instant,
@@ -67,6 +74,7 @@ impl EventLoop {
     pub(super) fn new(
         listener: TcpListener,
         (limits, ledger): (Limits, Ledger),
+        gate: Gate,
         entrance: Entrance,
         mailbox: Arc<Mailbox>,
         poll: Poll,
@@ -82,12 +90,14 @@ impl EventLoop {
             scratch: vec![0; READ_BYTES],
             budget: limits.body_budget(),
             limits,
+            gate,
             mailbox,
             now,
             date: DateLine::new(),
             troubles: Troubles::default(),
             ledger,
             again: Vec::new(),
+            handshakes: VecDeque::new(),
             acceptable: false,
             accept_after: None,
             next_sweep: now + SWEEP_EVERY,
@@ -114,6 +124,7 @@ impl EventLoop {
             for event in &events {
                 self.note(event);
             }
+            self.shake_hands();
             self.collect(&mut filled_in); // before a loss is noticed, so that what is known is said
             self.relay_answers();
             self.sweep();
@@ -137,6 +148,21 @@ impl EventLoop {
         }
     }
 
+    /// Lets those take a step in their TLS handshake who have waited longest for it. It may cost a millisecond of
+    /// computing, so it is a few at a time: a crowd that shakes hands must not keep the others waiting.
+    fn shake_hands(&mut self) {
+        let mut steps = 0;
+        while steps < HANDSHAKES_IN_A_ROW
+            && let Some(index) = self.handshakes.pop_front()
+        {
+            // Who waited in this place may be gone.
+            if self.slots.client(index).is_some_and(Client::leave_line) {
+                self.advance_with(index, true);
+                steps += 1;
+            }
+        }
+    }
+
     /// Whether new requests are refused.
     pub(super) fn is_stopping(&self) -> bool {
         self.stop_at.is_some()
@@ -145,7 +171,7 @@ impl EventLoop {
     /// How long to sleep: not at all if there is something to do.
     fn timeout(&mut self) -> Option<Duration> {
         let accepts = self.can_accept() && self.accept_after.is_none();
-        let reads = !self.again.is_empty() || self.upstream.is_readable();
+        let reads = !self.again.is_empty() || !self.handshakes.is_empty() || self.upstream.is_readable();
         if accepts || reads || !self.mailbox.fall_asleep() {
             return Some(Duration::ZERO);
         }
@@ -175,22 +201,37 @@ impl EventLoop {
 
     /// Lets a connection do what it can.
     pub(super) fn advance(&mut self, index: usize) {
+        self.advance_with(index, false);
+    }
+
+    /// As [`EventLoop::advance`], with a `permit` for a step of a TLS handshake.
+    fn advance_with(&mut self, index: usize, mut permit: bool) {
         loop {
             let Some(client) = self.slots.client(index) else { return };
             let mut turn = Turn {
                 now: self.now,
                 limits: &self.limits,
+                guard: &self.gate.guard,
                 scratch: &mut self.scratch,
                 budget: &mut self.budget,
                 ledger: &mut self.ledger,
                 stopping: self.stop_at.is_some(),
+                permit: std::mem::take(&mut permit),
             };
             match client.step(&mut turn) {
                 Step::Wait => return,
                 Step::Again => return self.again.push(index),
+                Step::Handshake => return self.handshakes.push_back(index),
+                Step::BadTls => {
+                    self.troubles.bad_tls += 1;
+                    client.drain(self.now);
+                }
                 Step::Forward => return self.forward(index),
                 Step::Refuse(refusal) => {
-                    self.troubles.malformed += 1;
+                    match refusal.status {
+                        401 => self.troubles.unauthorized += 1,
+                        _ => self.troubles.malformed += 1,
+                    }
                     self.refuse(index, refusal);
                 }
                 Step::Close => return self.hang_up(index),
@@ -216,7 +257,8 @@ impl EventLoop {
         if let Some(mut client) = slot.client.take() {
             client.release(&mut self.budget);
             self.ledger.metrics().disconnected();
-            if let Err(error) = self.poll.registry().deregister(&mut client.stream) {
+            client.transport.leave();
+            if let Err(error) = self.poll.registry().deregister(&mut client.transport.socket) {
                 log::debug!("a client's socket could not be deregistered: {error}");
             }
         }
@@ -286,9 +328,7 @@ impl EventLoop {
             let Some(listener) = &self.listener else { return };
             match listener.accept() {
                 Ok((stream, address)) => {
-                    let until = self.now + self.limits.idle_timeout;
-                    let client = Client::new(stream, address, self.now, until);
-                    self.let_in(client);
+                    self.let_in(stream, address);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.acceptable = false,
                 Err(error) if is_one_connections_own(&error) => {}
@@ -302,12 +342,19 @@ impl EventLoop {
         }
     }
 
-    fn let_in(&mut self, mut client: Client) {
+    fn let_in(&mut self, socket: TcpStream, address: SocketAddr) {
+        let (session, patience) = match self.gate.tls.as_ref().map(Acceptor::session) {
+            None => (None, self.limits.idle_timeout),
+            Some(Ok(session)) => (Some(session), self.limits.head_timeout),
+            Some(Err(error)) => return log::error!("a connection gets no TLS: {error}"),
+        };
+        let mut client = Client::new(Transport::new(socket, session), address, self.now, self.now + patience);
+        let socket = &mut client.transport.socket;
         let index = self.slots.next();
         let token = Token(index + FIRST_CLIENT);
-        let ready = client.stream.set_nodelay(true).and_then(|()| {
+        let ready = socket.set_nodelay(true).and_then(|()| {
             let both = Interest::READABLE | Interest::WRITABLE;
-            self.poll.registry().register(&mut client.stream, token, both)
+            self.poll.registry().register(socket, token, both)
         });
         match ready {
             Ok(()) => {
@@ -344,7 +391,12 @@ impl EventLoop {
         match phase {
             Phase::Waiting => return self.overdue(index),
             Phase::Answering | Phase::Draining => return self.hang_up(index),
-            Phase::Head if idle => return self.hang_up(index),
+            Phase::Head if idle => {
+                let client = self.slots.client(index);
+                let shaking_hands = client.is_some_and(|client| client.transport.is_handshaking());
+                self.troubles.bad_tls += u64::from(shaking_hands);
+                return self.hang_up(index);
+            }
             Phase::Head => self.refuse(index, SLOW_HEAD),
             Phase::Body => self.refuse(index, SLOW_BODY),
         }

@@ -10,6 +10,7 @@ use httparse::{EMPTY_HEADER, Error, Header, Status};
 
 use super::limits::{MAX_HEAD_BYTES, MAX_HEADERS, MAX_METHOD_BYTES, MAX_TARGET_BYTES};
 use crate::http::answer::Refusal;
+use crate::http::guard::Guard;
 
 const BAD_REQUEST_LINE: Refusal =
     Refusal::new(400, "bad_request_line", "The request line is not `METHOD TARGET HTTP/1.1`.");
@@ -18,6 +19,7 @@ const BARE_LINE_FEED: Refusal =
 const BAD_HEADER: Refusal = Refusal::new(400, "bad_header", "A header line is malformed.");
 const BAD_CONTENT_TYPE: Refusal =
     Refusal::new(400, "bad_content_type", "Content-Type must be given once, in visible ASCII.");
+const BAD_AUTHORIZATION: Refusal = Refusal::new(400, "bad_authorization", "Authorization may be given once.");
 const BAD_TARGET: Refusal =
     Refusal::new(400, "bad_target", "The request target must be a path and may hold ASCII alone.");
 const BAD_HOST: Refusal =
@@ -132,8 +134,13 @@ impl Scan {
 /// until then, and begun anew for the next request.
 ///
 /// # Errors
-/// The refusal, if the head breaks a rule or a limit; the connection cannot be used for another request then.
-pub(super) fn take(input: &[u8], scan: &mut Scan, max_body: usize) -> Result<Option<Head>, Refusal> {
+/// The refusal, if the head breaks a rule or a limit, or `guard` does not let it in; the connection cannot be used for another request then.
+pub(super) fn take(
+    input: &[u8],
+    scan: &mut Scan,
+    max_body: usize,
+    guard: &Guard,
+) -> Result<Option<Head>, Refusal> {
     let Some(length) = scan.end_of_head(input)? else { return Ok(None) };
     let start = scan.start.unwrap_or(0);
     let head = input.get(start..length).unwrap_or_default();
@@ -158,6 +165,7 @@ pub(super) fn take(input: &[u8], scan: &mut Scan, max_body: usize) -> Result<Opt
     fields.check_host(minor)?;
     let method_at = start..start + method.len();
     let target_at = path_and_query(method, target, method_at.end + 1)?;
+    guard.check(method, input.get(target_at.clone()).unwrap_or_default(), fields.authorization)?;
     let framing = fields.framing(method, minor, max_body)?;
     Ok(Some(Head {
         length,
@@ -230,6 +238,7 @@ struct Fields<'a> {
     hosts: usize,
     bad_host: bool,
     content_type: Option<&'a [u8]>,
+    authorization: Option<&'a [u8]>,
     length: Option<usize>,
     chunked: bool,
     expects_continue: bool,
@@ -262,6 +271,7 @@ impl<'a> Fields<'a> {
                         return Err(BAD_CONTENT_TYPE);
                     }
                 }
+                13 if is("authorization") => fields.take_authorization(value)?,
                 14 if is("content-length") => fields.take_length(value)?,
                 16 if is("content-encoding") && !value.eq_ignore_ascii_case(b"identity") => {
                     return Err(CODED_CONTENT);
@@ -276,6 +286,10 @@ impl<'a> Fields<'a> {
             }
         }
         Ok(fields)
+    }
+
+    fn take_authorization(&mut self, value: &'a [u8]) -> Result<(), Refusal> {
+        if self.authorization.replace(value).is_some() { Err(BAD_AUTHORIZATION) } else { Ok(()) }
     }
 
     fn take_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
@@ -322,7 +336,7 @@ mod tests {
     const LIMIT: usize = 1000;
 
     fn parse(input: &[u8]) -> Result<Option<Head>, Refusal> {
-        take(input, &mut Scan::default(), LIMIT)
+        take(input, &mut Scan::default(), LIMIT, &Guard::default())
     }
 
     fn status(input: &str) -> u16 {
@@ -336,11 +350,11 @@ mod tests {
         assert_eq!(&input[whole.method.clone()], b"POST");
         assert_eq!(&input[whole.target.clone()], b"/enviar?key=a");
         assert_eq!((whole.framing, whole.length, whole.close), (Framing::Length(5), input.len() - 5, false));
-        let mut scan = Scan::default();
+        let (mut scan, everybody) = (Scan::default(), Guard::default());
         for end in 0..whole.length {
-            assert_eq!(take(&input[..end], &mut scan, LIMIT), Ok(None), "at {end}");
+            assert_eq!(take(&input[..end], &mut scan, LIMIT, &everybody), Ok(None), "at {end}");
         }
-        assert_eq!(take(&input[..whole.length], &mut scan, LIMIT), Ok(Some(whole)));
+        assert_eq!(take(&input[..whole.length], &mut scan, LIMIT, &everybody), Ok(Some(whole)));
     }
 
     #[test]
@@ -406,6 +420,8 @@ mod tests {
         }
         let twice = "Content-Length: 1\r\nContent-Length: 1\r\n";
         assert_eq!(status(&format!("POST / HTTP/1.1\r\n{host}{twice}\r\n")), 400);
+        let twice = "Authorization: Bearer a\r\nauthorization: Bearer a\r\n";
+        assert_eq!(status(&format!("GET / HTTP/1.1\r\n{host}{twice}\r\n")), 400);
         let both = "Transfer-Encoding: chunked\r\nContent-Length: 1\r\n";
         assert_eq!(status(&format!("POST / HTTP/1.1\r\n{host}{both}\r\n")), 400);
         assert_eq!(status("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"), 400);

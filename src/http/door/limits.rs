@@ -23,6 +23,9 @@ pub(super) const READS_IN_A_ROW: usize = 4;
 /// How many connections are accepted before the others have their turn.
 pub(super) const ACCEPTS_IN_A_ROW: usize = 128;
 
+/// How many steps of TLS handshakes are taken before the others have their turn.
+pub(super) const HANDSHAKES_IN_A_ROW: usize = 8;
+
 /// Connections that wait in the kernel to be accepted.
 pub(super) const BACKLOG: i32 = 4096;
 

@@ -4,7 +4,8 @@
 //! `tiny_http` alone has no limits and no deadlines, and some bytes abort its process; so none but ours reach
 //! it. A request's way:
 //!
-//! 1. [`client`] reads it, [`head`] and [`chunks`] check it; what breaks a rule is answered here.
+//! 1. [`client`] reads it over a plain socket or TLS ([`transport`]), [`head`] and [`chunks`] check it; what breaks a rule is answered here, and who does not show the
+//!    token ([`crate::http::guard`]).
 //! 2. [`upstream`] pipelines it to the handlers, with a head of our own making.
 //! 3. [`relay`] takes the handlers' answers, which come in the same order. An answer "by ticket" leaves the
 //!    client in its place ([`slots`]) until the ticket is filled in ([`crate::http::tickets`]).
@@ -23,6 +24,12 @@ mod limits;
 mod output;
 mod relay;
 mod slots;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "without_tls.rs"]
+mod tls;
+mod transport;
 mod troubles;
 mod upstream;
 
@@ -42,8 +49,10 @@ pub(crate) use event_loop::WAKER;
 pub(crate) use ledger::Ledger;
 pub use limits::ANSWER_GRACE;
 pub(crate) use limits::Limits;
+pub(crate) use tls::Acceptor;
 pub(crate) use upstream::DOOR_HEADER;
 
+use super::guard::Guard;
 use super::tickets::Mailbox;
 use event_loop::EventLoop;
 
@@ -52,6 +61,14 @@ pub(crate) struct Door {
     address: SocketAddr,
     mailbox: Arc<Mailbox>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Who is let in, and how.
+pub(crate) struct Gate {
+    /// Decides by a request's head.
+    pub(crate) guard: Guard,
+    /// Clients have to speak TLS.
+    pub(crate) tls: Option<Acceptor>,
 }
 
 /// The way from the door to the handlers.
@@ -63,20 +80,23 @@ pub(crate) struct Entrance {
 }
 
 impl Door {
-    /// Opens the door at `address` for the handlers behind `entrance`; requests are noted in `ledger`.
+    /// Opens the door at `address` for the handlers behind `entrance` to those whom `gate` lets in; requests
+    /// are noted in `ledger`.
     ///
     /// # Errors
     /// The address cannot be listened on, or the system has no descriptor or thread for it.
     pub(crate) fn open(
         address: SocketAddr,
         (limits, ledger): (Limits, Ledger),
+        gate: Gate,
         entrance: Entrance,
         mailbox: Arc<Mailbox>,
         poll: mio::Poll,
     ) -> io::Result<Door> {
         let listener = listen(address)?;
         let address = listener.local_addr()?;
-        let event_loop = EventLoop::new(listener, (limits, ledger), entrance, Arc::clone(&mailbox), poll)?;
+        let noted = (limits, ledger);
+        let event_loop = EventLoop::new(listener, noted, gate, entrance, Arc::clone(&mailbox), poll)?;
         let thread = thread::Builder::new().name("http-door".to_owned()).spawn(move || event_loop.run())?;
         Ok(Door { address, mailbox, thread: Some(thread) })
     }

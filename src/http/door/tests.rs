@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Door, Entrance, Ledger, Limits, WAKER};
+use super::{Door, Entrance, Gate, Ledger, Limits, WAKER};
 use crate::http::answer::Answer;
+use crate::http::guard::Guard;
 use crate::http::tickets::{Mailbox, Ticket, mailbox};
 use crate::metrics::HttpMetrics;
 use crate::request_id::RequestIds;
@@ -41,8 +42,9 @@ impl Stage {
         let (mailbox, poll) = mailbox(WAKER).unwrap();
         let entrance = Entrance { path: path.clone(), secret: "secret".into() };
         let ledger = Ledger::new(RequestIds::new().unwrap(), false, HttpMetrics::default());
+        let gate = Gate { guard: Guard::default(), tls: None };
         let address = "127.0.0.1:0".parse().unwrap();
-        let door = Door::open(address, (limits, ledger), entrance, Arc::clone(&mailbox), poll).unwrap();
+        let door = Door::open(address, (limits, ledger), gate, entrance, Arc::clone(&mailbox), poll).unwrap();
         Stage { path, door, mailbox }
     }
 

@@ -10,8 +10,12 @@ use super::limits::REPORT_EVERY;
 pub(super) struct Troubles {
     /// Requests refused for their form.
     pub(super) malformed: u64,
+    /// Requests that did not show the token.
+    pub(super) unauthorized: u64,
     /// Requests that came too slowly.
     pub(super) slow: u64,
+    /// Connections whose TLS failed.
+    pub(super) bad_tls: u64,
     /// Failures to accept a connection.
     pub(super) not_accepted: u64,
     /// Losses of the connection to the handlers.
@@ -24,7 +28,15 @@ pub(super) struct Troubles {
 impl Troubles {
     /// When the next report is due; `None` if there is nothing to report.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
-        let any = [self.malformed, self.slow, self.not_accepted, self.upstream_lost, self.unanswered];
+        let any = [
+            self.malformed,
+            self.unauthorized,
+            self.slow,
+            self.bad_tls,
+            self.not_accepted,
+            self.upstream_lost,
+            self.unanswered,
+        ];
         let next = self.reported.map_or(now, |at| at + REPORT_EVERY);
         any.iter().any(|&count| count > 0).then_some(next)
     }
@@ -43,7 +55,9 @@ impl fmt::Display for Troubles {
         let mut before = "";
         for (count, what) in [
             (self.malformed, "requests refused"),
+            (self.unauthorized, "requests without the right token"),
             (self.slow, "requests too slow"),
+            (self.bad_tls, "connections whose TLS failed or took too long"),
             (self.not_accepted, "connections could not be accepted (out of descriptors?)"),
             (self.upstream_lost, "losses of the connection to the handlers"),
             (self.unanswered, "requests given up after their time"),

@@ -26,6 +26,7 @@ pub const PROGRAM: Program = Program {
     name: "producer",
     about: "Sends messages to the topic, one JSON a line, and reports each delivery",
     options: &[ProgramOption::Input],
+    subcommands: &[],
     run,
 };
 

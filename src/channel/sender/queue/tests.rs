@@ -2,7 +2,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 
 use super::*;
 use crate::channel::sender::Delivery;
-use crate::metrics::Exposition;
+use crate::metrics::{Exposition, SenderMetrics};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -20,8 +20,8 @@ impl Bench {
     }
 
     fn with_limits(partitions: usize, messages: usize, bytes: usize) -> Bench {
-        let limits = Limits { messages, bytes, definite_after: SECOND };
-        let mut queue = Queue::new("t".into(), limits, SenderMetrics::default());
+        let room = Room::new(messages, bytes, SenderMetrics::default());
+        let mut queue = Queue::new("t".into(), room, SECOND);
         if partitions > 0 {
             queue.set_partitions(partitions);
         }
@@ -154,12 +154,12 @@ fn a_key_chooses_its_partition_and_messages_without_take_turns_call_by_call() {
 fn a_given_partition_goes_before_the_key_if_the_topic_has_it() {
     let mut bench = Bench::new(0);
     let key = key_for(1, 2);
-    let message = |bench: &Bench, key: &str, partition| {
+    let message = |bench: &Bench, key: &str, place| {
         let key = Some(key.as_bytes().to_vec()).filter(|key| !key.is_empty());
-        Outgoing { partition, ..Outgoing::new(key, b"x".to_vec(), bench.now + 10 * SECOND) }
+        Outgoing { place, ..Outgoing::new(key, b"x".to_vec(), bench.now + 10 * SECOND) }
     };
-    for (key, partition) in [("", Some(0)), (&key, Some(0)), (&key, Some(2)), (&key, Some(-1))] {
-        let message = message(&bench, key, partition);
+    for (key, partition) in [("", 0), (&key, 0), (&key, 2), (&key, -1)] {
+        let message = message(&bench, key, Place::Rather(partition));
         assert!(bench.push_this(message, "x"));
     }
     bench.queue.set_partitions(2);
@@ -172,9 +172,45 @@ fn a_given_partition_goes_before_the_key_if_the_topic_has_it() {
     let sets = bench.take(0);
     assert_eq!(counts(&sets), [(0, 2)], "sent again where they were sent before");
     bench.settle(0, sets, |_| stored(0));
-    let stray = message(&bench, "", Some(7));
+    let stray = message(&bench, "", Place::Rather(7));
     assert!(bench.push_this(stray, "x"));
     assert_eq!(bench.take(0).len(), 1, "to any partition");
+}
+
+#[test]
+fn what_may_go_to_one_partition_only_waits_until_the_topic_has_it() {
+    let mut bench = Bench::new(2);
+    for (name, partition) in [("there", 1), ("not there", 2), ("never there", -1)] {
+        let message = Outgoing::new(None, name.as_bytes().to_vec(), bench.now + 10 * SECOND);
+        assert!(bench.push_this(Outgoing { place: Place::Only(partition), ..message }, name));
+    }
+    let sets = bench.take(0);
+    assert_eq!(names(&sets), [(1, vec!["there".to_owned()])]);
+    bench.settle(0, sets, |_| stored(0));
+    assert!(bench.take(0).is_empty());
+    bench.queue.set_partitions(3);
+    let sets = bench.take(0);
+    assert_eq!(names(&sets), [(2, vec!["not there".to_owned()])]);
+    bench.settle(0, sets, |_| stored(0));
+    assert_eq!(bench.told().len(), 2);
+    bench.pass(11 * SECOND);
+    let told = bench.told();
+    assert_eq!((told[0].0.as_str(), code(&told[0].1)), ("never there", ("no_partition", true)));
+}
+
+#[test]
+fn queues_that_share_their_room_are_full_together_and_give_it_back() {
+    let room = Room::new(2, 1_000, SenderMetrics::default());
+    let message = || Outgoing::new(None, b"x".to_vec(), Instant::now() + SECOND);
+    let mut queues = [0, 1].map(|_| Queue::new("t".into(), room.clone(), SECOND));
+    let [one, other] = &mut queues;
+    assert!(one.push(message(), Box::new(|_| ())) && other.push(message(), Box::new(|_| ())));
+    assert!(!one.push(message(), Box::new(|_| ())));
+    other.abandon(&mut Vec::new());
+    assert!(one.push(message(), Box::new(|_| ())));
+    assert!(!other.push(message(), Box::new(|_| ())));
+    drop(queues);
+    assert!(room.take(1_000), "a queue that is gone holds nothing");
 }
 
 #[test]
@@ -242,8 +278,7 @@ fn what_the_queue_holds_is_counted_until_it_has_left() {
         )
     };
     let mut bench = Bench::new(1);
-    let limits = Limits { messages: 9, bytes: 1000, definite_after: SECOND };
-    bench.queue = Queue::new("t".into(), limits, metrics.clone());
+    bench.queue = Queue::new("t".into(), Room::new(9, 1000, metrics.clone()), SECOND);
     bench.queue.set_partitions(1);
     for name in ["1", "22", "333"] {
         bench.push("", name);

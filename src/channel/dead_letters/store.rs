@@ -1,32 +1,19 @@
-//! The Dead Letter Channel: messages that could not be handled, stored in a topic of their own with what went
-//! wrong in headers after Spring Kafka's convention (its `KafkaHeaders`, the constants that begin with
-//! `DLT_`).
+//! Storing dead letters, one at a time: each is acknowledged before the next one comes.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use super::handler::Cause;
-use super::puller::Received;
-use super::sender::{Delivery, Outgoing, Sender};
+use super::{
+    CONSUMER_GROUP, EXCEPTION_FQCN, EXCEPTION_MESSAGE, ORIGINAL_OFFSET, ORIGINAL_PARTITION,
+    ORIGINAL_TIMESTAMP, ORIGINAL_TOPIC,
+};
 use crate::adapter::Endpoint;
+use crate::channel::handler::Cause;
+use crate::channel::puller::Received;
+use crate::channel::sender::{Delivery, Outgoing, Place, Sender};
 use crate::config::Settings;
 use crate::error::Result;
 use crate::stop::Stop;
-
-/// The topic that the message came from, UTF-8.
-pub const ORIGINAL_TOPIC: &str = "kafka_dlt-original-topic";
-/// Its partition: 4 bytes, big-endian.
-pub const ORIGINAL_PARTITION: &str = "kafka_dlt-original-partition";
-/// Its offset: 8 bytes, big-endian.
-pub const ORIGINAL_OFFSET: &str = "kafka_dlt-original-offset";
-/// Its timestamp: 8 bytes, big-endian; missing if it had none.
-pub const ORIGINAL_TIMESTAMP: &str = "kafka_dlt-original-timestamp";
-/// The group that could not handle it, UTF-8.
-pub const CONSUMER_GROUP: &str = "kafka_dlt-original-consumer-group";
-/// The full name of the error's type.
-pub const EXCEPTION_FQCN: &str = "kafka_dlt-exception-fqcn";
-/// What the error said, UTF-8.
-pub const EXCEPTION_MESSAGE: &str = "kafka_dlt-exception-message";
 
 /// The bytes of an error's message that are kept.
 const LONGEST_MESSAGE: usize = 1_000;
@@ -163,7 +150,7 @@ impl DeadLetters {
             value: message.value.map(<[u8]>::to_vec),
             headers,
             timestamp: None,
-            partition: Some(message.partition),
+            place: Place::Rather(message.partition),
             deadline,
             request: None,
         }

@@ -1,0 +1,185 @@
+//! Commits that are answered before Kafka has them, and sent by a thread of their own. While one is under way the
+//! later ones become one. They count as on their way until Kafka has acknowledged them, and there is a limit to that.
+
+use std::time::{Duration, Instant};
+
+use super::commit::{PATIENCE, REFUSED};
+use super::{Member, Phase, Span, State};
+use crate::cluster::coordinator::Commit;
+use crate::protocol::error_code::ErrorCode;
+
+/// The most offsets of a member that may be on their way. A commit beyond that waits until some have arrived; so this is
+/// also how many messages come again at most, besides the one in hand, when the adapter dies.
+const MOST_AHEAD: i64 = 100;
+
+/// How long a member that leaves waits for its commits to arrive.
+pub const FLUSH: Duration = Duration::from_secs(3);
+
+/// How often a wait looks whether it is to end.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What is known of the commits on their way, besides the offsets, which their spans have.
+#[derive(Debug, Default)]
+pub(super) struct Pipeline {
+    /// Why accepted commits did not arrive, until the program has been told.
+    pub(super) failed: Option<ErrorCode>,
+    /// Somebody waits for commits to arrive.
+    awaited: bool,
+    /// The member is about to leave: a commit is answered only when Kafka has it.
+    closing: bool,
+}
+
+impl Member {
+    /// Accepts what the spans admit, when there is room, and gives the code of each commit. Waits until Kafka has the
+    /// commits where the membership is in doubt, or the partitions change.
+    pub(super) fn commit_ahead(&self, epoch: u64, commits: &[Commit], deadline: Instant) -> Vec<ErrorCode> {
+        let mut state = self.state();
+        let mut accepted = false;
+        loop {
+            if let Some(code) = state.pipeline.failed.take() {
+                return vec![code; commits.len()];
+            }
+            if !accepted && state.has_room(commits) {
+                accepted = true;
+                state.accept(commits);
+                self.accepted.notify_one();
+            }
+            let results = state.results(commits);
+            let settled = accepted && (state.runs_ahead(epoch) || !state.is_any_ahead(commits));
+            if settled || results.iter().all(|code| *code == REFUSED) {
+                return results;
+            }
+            if Instant::now() >= deadline || self.cluster.stopping() {
+                return vec![ErrorCode::REQUEST_TIMED_OUT; commits.len()];
+            }
+            state.pipeline.awaited = true;
+            state = self.wait(state, LOOK);
+        }
+    }
+
+    /// Waits until all commits have arrived, until `deadline` at most; gives how many offsets are still on their way. From
+    /// now on no commit is answered before Kafka has it.
+    pub fn flush(&self, deadline: Instant) -> i64 {
+        let mut state = self.state();
+        state.pipeline.closing = true;
+        while state.ahead_by() > 0 && Instant::now() < deadline && !self.cluster.stopping() {
+            state.pipeline.awaited = true;
+            state = self.wait(state, LOOK);
+        }
+        state.ahead_by()
+    }
+
+    /// Waits for the commits of a member that leaves, and says where it is unknown whether they arrived.
+    pub(super) fn flush_to_leave(&self) {
+        let ahead_by = self.flush(Instant::now() + FLUSH);
+        if ahead_by > 0 {
+            let name = &self.role.name;
+            log::warn!(
+                "{name}: it is unknown whether its last commits arrived; up to {ahead_by} messages may come again"
+            );
+        }
+    }
+
+    /// What is to be sent, as soon as there is anything; `None` when the member has ended.
+    fn next_commits(&self) -> Option<Vec<Commit>> {
+        let mut state = self.state();
+        loop {
+            if matches!(state.phase, Phase::Ended(_)) {
+                return None;
+            }
+            let commits = state.accepted();
+            if !commits.is_empty() {
+                return Some(commits);
+            }
+            state = match self.accepted.wait_timeout(state, LOOK) {
+                Ok((state, _)) => state,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
+    }
+
+    /// Tells the program by its next commit or fetch if one did not arrive, and wakes who waits for them.
+    fn arrived(&self, codes: &[ErrorCode]) {
+        let mut state = self.state();
+        let failed = codes.iter().find(|code| !code.is_ok());
+        if let Some(code) = failed {
+            log::warn!(
+                "{}: a commit did not arrive: {code}; what was handled since the one before may come again",
+                self.role.name
+            );
+            state.owned.values_mut().for_each(Span::forget_accepted);
+            state.pipeline.failed = Some(*code);
+        }
+        let awaited = std::mem::take(&mut state.pipeline.awaited);
+        if failed.is_some() || awaited || state.phase != Phase::Stable {
+            self.changed.notify_all();
+        }
+    }
+}
+
+/// Sends what was accepted, one request after the other, until the member has ended.
+pub(super) fn run(member: &Member) {
+    while let Some(commits) = member.next_commits() {
+        let codes = member.commit_as_member(&commits, Instant::now() + PATIENCE);
+        member.arrived(&codes);
+    }
+}
+
+impl State {
+    /// How many offsets are on their way.
+    pub(super) fn ahead_by(&self) -> i64 {
+        self.owned.values().map(Span::ahead_by).sum()
+    }
+
+    /// A single commit always finds room when nothing else is on its way: offsets may have gaps.
+    fn has_room(&self, commits: &[Commit]) -> bool {
+        let ahead = self.ahead_by();
+        let further = |commit: &Commit| {
+            let span = self.owned.get(&(commit.topic.clone(), commit.partition));
+            let from = span.and_then(|span| span.accepted().or(span.floor)).unwrap_or(commit.offset);
+            commit.offset.saturating_sub(from).max(0)
+        };
+        ahead == 0 || ahead + commits.iter().map(further).sum::<i64>() <= MOST_AHEAD
+    }
+
+    fn accept(&mut self, commits: &[Commit]) {
+        for commit in commits {
+            let span = self.owned.get_mut(&(commit.topic.clone(), commit.partition));
+            if let Some(span) = span.filter(|span| span.accepts(commit.offset)) {
+                span.accept(commit.offset);
+            }
+        }
+    }
+
+    /// Whether commits need not be waited for: nothing speaks against it that Kafka will take them.
+    fn runs_ahead(&self, epoch: u64) -> bool {
+        self.phase == Phase::Stable && self.epoch == epoch && !self.cut_off && !self.pipeline.closing
+    }
+
+    fn is_any_ahead(&self, commits: &[Commit]) -> bool {
+        commits.iter().any(|commit| {
+            let span = self.owned.get(&(commit.topic.clone(), commit.partition));
+            span.is_some_and(|span| span.ahead_by() > 0)
+        })
+    }
+
+    /// The code of each commit, if it is not to be waited for.
+    fn results(&self, commits: &[Commit]) -> Vec<ErrorCode> {
+        let code = |commit: &Commit| {
+            let span = self.owned.get(&(commit.topic.clone(), commit.partition));
+            if span.is_some_and(|span| span.accepts(commit.offset)) { ErrorCode::NONE } else { REFUSED }
+        };
+        commits.iter().map(code).collect()
+    }
+
+    fn accepted(&self) -> Vec<Commit> {
+        let commit = |((topic, partition), offset): (&(String, i32), i64)| Commit {
+            topic: topic.clone(),
+            partition: *partition,
+            offset,
+            metadata: String::new(),
+        };
+        let accepted = self.owned.iter().filter_map(|(key, span)| Some((key, span.accepted()?)));
+        accepted.map(commit).collect()
+    }
+}

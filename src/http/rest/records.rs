@@ -1,0 +1,341 @@
+//! The records of a body, `{"records":[{"key","value","partition","headers","timestamp"}]}`.
+
+use std::fmt;
+use std::time::Instant;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use tiny_http::Request;
+
+use super::media::Format;
+use crate::channel::sender::{Outgoing, Place};
+use crate::http::answer::Answer;
+use crate::http::body;
+use crate::http::json::MAX_DEPTH;
+
+/// The most records in one request.
+const MAX_RECORDS: usize = 10_000;
+
+/// What is around a value: the body's object, its array, the record's object.
+const AROUND: usize = 3;
+
+/// The longest part of a sentence that may show what a client sent, in characters.
+const SHOWN: usize = 200;
+
+/// The records of a request, all with this deadline; `partition` is the one in the path.
+///
+/// # Errors
+/// The answer to a body that is no JSON, no list of records, or too long a one.
+pub(super) fn read(
+    request: &mut Request,
+    format: Format,
+    partition: Option<i32>,
+    deadline: Instant,
+) -> Result<Vec<Outgoing>, Answer> {
+    let body = body::read_nested(request, MAX_DEPTH + AROUND)?;
+    parse(&body, format, partition, deadline)
+}
+
+/// `body` is JSON.
+fn parse(
+    body: &[u8],
+    format: Format,
+    partition: Option<i32>,
+    deadline: Instant,
+) -> Result<Vec<Outgoing>, Answer> {
+    let body: Body<'_> = object(body).map_err(|why| wrong(&format!("the body {why}")))?;
+    if [body.key_schema, body.key_schema_id, body.value_schema, body.value_schema_id]
+        .iter()
+        .any(Option::is_some)
+    {
+        return Err(wrong("there is no schema registry here, so a schema cannot be given"));
+    }
+    let List { records, over } = body.records;
+    if over {
+        let sentence = format!("A request may have {MAX_RECORDS} records at most; nothing was stored.");
+        return Err(Answer::error(413, "too_many_records", &sentence));
+    }
+    if records.is_empty() {
+        return Err(wrong("`records` is empty"));
+    }
+    let one = |(index, record): (usize, &RawValue)| {
+        let outgoing = object(record.get().as_bytes())
+            .and_then(|record: Record<'_>| record.outgoing(format, partition, deadline));
+        outgoing.map_err(|why| wrong(&format!("records[{index}] {why}")))
+    };
+    records.into_iter().enumerate().map(one).collect()
+}
+
+/// The answer to JSON that is no list of records.
+fn wrong(why: &str) -> Answer {
+    let mut why: String = why.chars().take(SHOWN).collect();
+    if !why.ends_with('.') {
+        why.push('.');
+    }
+    Answer::error(422, "bad_records", &format!("Nothing was stored: {why}"))
+}
+
+/// An object and nothing else; serde would take an array for the fields in their order, too.
+fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, String> {
+    if !json.trim_ascii_start().starts_with(b"{") {
+        return Err("must be an object".to_owned());
+    }
+    serde_json::from_slice(json).map_err(|error| format!("is not as it should be: {error}"))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body<'a> {
+    #[serde(borrow)]
+    records: List<'a>,
+    key_schema: Option<IgnoredAny>,
+    key_schema_id: Option<IgnoredAny>,
+    value_schema: Option<IgnoredAny>,
+    value_schema_id: Option<IgnoredAny>,
+}
+
+/// Up to [`MAX_RECORDS`] records; memory is set aside for no more.
+struct List<'a> {
+    records: Vec<&'a RawValue>,
+    over: bool,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for List<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<List<'a>, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = List<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`records` to be an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<List<'de>, A::Error> {
+                let mut records = Vec::new();
+                while let Some(record) = values.next_element()? {
+                    if records.len() == MAX_RECORDS {
+                        while values.next_element::<IgnoredAny>()?.is_some() {}
+                        return Ok(List { records, over: true });
+                    }
+                    records.push(record);
+                }
+                Ok(List { records, over: false })
+            }
+        }
+        deserializer.deserialize_seq(Collect)
+    }
+}
+
+/// JSON's null is `None`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record<'a> {
+    #[serde(borrow)]
+    key: Option<&'a RawValue>,
+    #[serde(borrow)]
+    value: Option<&'a RawValue>,
+    partition: Option<i32>,
+    #[serde(borrow)]
+    headers: Option<Vec<&'a RawValue>>,
+    timestamp: Option<i64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    key: String,
+    value: Option<String>,
+}
+
+impl Record<'_> {
+    fn outgoing(self, format: Format, partition: Option<i32>, deadline: Instant) -> Result<Outgoing, String> {
+        let bytes = |name: &str, json: Option<&RawValue>| {
+            let bytes = json.map(|json| bytes_of(json.get(), format)).transpose();
+            bytes.map_err(|why| format!("has a `{name}` that {why}"))
+        };
+        let place = match (self.partition, partition) {
+            (Some(_), Some(_)) => return Err("has a `partition` though the path has one".to_owned()),
+            (Some(number), None) if number < 0 => return Err("has a negative `partition`".to_owned()),
+            (Some(number), None) | (None, Some(number)) => Place::Only(number),
+            (None, None) => Place::ByKey,
+        };
+        if self.timestamp.is_some_and(|timestamp| timestamp < 0) {
+            return Err("has a negative `timestamp`".to_owned());
+        }
+        let headers = self.headers.unwrap_or_default().into_iter().enumerate().map(header);
+        Ok(Outgoing {
+            key: bytes("key", self.key)?,
+            value: bytes("value", self.value)?,
+            headers: headers.collect::<Result<_, _>>()?,
+            timestamp: self.timestamp,
+            place,
+            deadline,
+            request: None,
+        })
+    }
+}
+
+fn header((index, json): (usize, &RawValue)) -> Result<(String, Option<Vec<u8>>), String> {
+    let of = |why: String| format!("has a header, headers[{index}], that {why}");
+    let Header { key, value } = object(json.get().as_bytes()).map_err(of)?;
+    let value = value.map(|value| from_base64(&value)).transpose();
+    Ok((key, value.map_err(|why| of(format!("has a `value` that {why}")))?))
+}
+
+/// The bytes that a key or value stands for.
+fn bytes_of(json: &str, format: Format) -> Result<Vec<u8>, String> {
+    let text = || serde_json::from_str::<String>(json);
+    match format {
+        Format::Json => Ok(json.as_bytes().to_vec()),
+        Format::Text => text().map(String::into_bytes).map_err(|_| "is not a string".to_owned()),
+        Format::Binary => {
+            text().map_err(|_| "is not base64 in a string".to_owned()).and_then(|text| from_base64(&text))
+        }
+    }
+}
+
+fn from_base64(text: &str) -> Result<Vec<u8>, String> {
+    STANDARD.decode(text).map_err(|error| format!("is not base64 (RFC 4648 §4): {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &str, format: Format) -> Result<Vec<Outgoing>, Answer> {
+        parse(body.as_bytes(), format, None, Instant::now())
+    }
+
+    fn one(record: &str, format: Format) -> Outgoing {
+        let mut records = read(&format!("{{\"records\":[{record}]}}"), format).unwrap();
+        assert_eq!(records.len(), 1);
+        records.remove(0)
+    }
+
+    #[test]
+    fn json_keys_and_values_are_the_very_bytes() {
+        for value in [
+            "1.00",
+            "-0",
+            "true",
+            "\"a\\u00e9\\/\"",
+            "[ 1 , {\"b\" :2,\"b\":3}]",
+            "12345678901234567890123",
+            "{\n \"a\" : null }",
+        ] {
+            let record = one(&format!("{{\"value\" :  {value} , \"key\":{value}}}"), Format::Json);
+            assert_eq!(record.value.as_deref(), Some(value.as_bytes()));
+            assert_eq!(record.key.as_deref(), Some(value.as_bytes()));
+        }
+        for format in [Format::Json, Format::Binary, Format::Text] {
+            for record in ["{\"value\":null,\"key\":null}", "{}", "{ \"headers\": null, \"partition\":null}"]
+            {
+                let record = one(record, format);
+                assert_eq!((record.key, record.value, record.place), (None, None, Place::ByKey));
+            }
+        }
+    }
+
+    #[test]
+    fn binary_is_base64_and_text_is_text() {
+        let record = one(r#"{"key":"","value":"AP8\u003d"}"#, Format::Binary);
+        assert_eq!((record.key, record.value), (Some(vec![]), Some(vec![0, 255])));
+        let record = one(r#"{"key":"","value":"a\u00f1\n\""}"#, Format::Text);
+        assert_eq!((record.key, record.value), (Some(vec![]), Some("añ\n\"".as_bytes().to_vec())));
+    }
+
+    #[test]
+    fn headers_partition_and_time_are_taken() {
+        let headers =
+            r#"[{"key":"a","value":"AA=="},{"key":"a","value":null},{"key":"a"},{"key":"","value":""}]"#;
+        let record = format!(r#"{{"headers":{headers},"partition":3,"timestamp":1700000000123}}"#);
+        let record = one(&record, Format::Text);
+        let name = || "a".to_owned();
+        let expected =
+            vec![(name(), Some(vec![0])), (name(), None), (name(), None), (String::new(), Some(vec![]))];
+        assert_eq!(record.headers, expected);
+        assert_eq!((record.place, record.timestamp), (Place::Only(3), Some(1_700_000_000_123)));
+    }
+
+    #[test]
+    fn what_is_no_list_of_records_is_refused_as_such() {
+        let long = format!("{{\"{}\":1}}", "x".repeat(10_000));
+        for body in [
+            "[]",
+            "1",
+            "null",
+            "\"records\"",
+            "{}",
+            "[[{\"value\":1}]]",
+            r#"{"records":null}"#,
+            r#"{"records":[]}"#,
+            r#"{"records":{}}"#,
+            r#"{"records":"x"}"#,
+            r#"{"records":[1]}"#,
+            r#"{"records":[null]}"#,
+            r#"{"records":[["a",1]]}"#,
+            r#"{"records":[{},[]]}"#,
+            r#"{"records":[{}],"records":[{}]}"#,
+            r#"{"Records":[{}]}"#,
+            r#"{"records":[{}],"other":1}"#,
+            r#"{"records":[{}],"value_schema":"{}"}"#,
+            r#"{"records":[{}],"key_schema_id":1}"#,
+            r#"{"records":[{"values":1}]}"#,
+            r#"{"records":[{"value":1,"value":1}]}"#,
+            r#"{"records":[{"partition":-1}]}"#,
+            r#"{"records":[{"partition":"0"}]}"#,
+            r#"{"records":[{"partition":0.0}]}"#,
+            r#"{"records":[{"partition":2147483648}]}"#,
+            r#"{"records":[{"timestamp":-1}]}"#,
+            r#"{"records":[{"timestamp":"now"}]}"#,
+            r#"{"records":[{"timestamp":9223372036854775808}]}"#,
+            r#"{"records":[{"headers":{"a":"AA=="}}]}"#,
+            r#"{"records":[{"headers":[["a","AA=="]]}]}"#,
+            r#"{"records":[{"headers":[{"value":"AA=="}]}]}"#,
+            r#"{"records":[{"headers":[{"key":null}]}]}"#,
+            r#"{"records":[{"headers":[{"key":"a","value":"%"}]}]}"#,
+            r#"{"records":[{"headers":[{"key":"a","value":1}]}]}"#,
+            r#"{"records":[{"headers":[{"key":"a","name":"b"}]}]}"#,
+            &long,
+        ] {
+            let Err(refused) = read(body, Format::Json) else { panic!("{body} was taken") };
+            assert_eq!(refused.status, 422, "{body}");
+            assert!(refused.body.len() < 1_000, "{body}");
+        }
+        for value in ["1", "true", "{}", "[\"AA==\"]", "\"A\"", "\"A_==\"", "\"AA\"", "\"AA==\\n\""] {
+            for field in ["key", "value"] {
+                let body = format!("{{\"records\":[{{\"{field}\":{value}}}]}}");
+                assert_eq!(read(&body, Format::Binary).err().map(|a| a.status), Some(422), "{body}");
+            }
+        }
+        assert!(read(r#"{"records":[{"value":1}]}"#, Format::Text).is_err());
+        assert!(read(r#"{"records":[{"value":1}],"value_schema":null}"#, Format::Json).is_ok());
+    }
+
+    #[test]
+    fn the_sentence_says_which_record_and_what() {
+        let Err(refused) = read(r#"{"records":[{},{"partition":-7}]}"#, Format::Json) else { panic!() };
+        let body: serde_json::Value = serde_json::from_slice(&refused.body).unwrap();
+        assert_eq!(body["message"], "Nothing was stored: records[1] has a negative `partition`.");
+        assert_eq!(body["error_code"], 422);
+    }
+
+    #[test]
+    fn a_partition_in_the_path_is_that_of_every_record_and_not_said_twice() {
+        let parse = |body: &str| parse(body.as_bytes(), Format::Json, Some(2), Instant::now());
+        let records = parse(r#"{"records":[{},{"partition":null}]}"#).unwrap();
+        assert!(records.iter().all(|record| record.place == Place::Only(2)));
+        assert_eq!(parse(r#"{"records":[{"partition":2}]}"#).err().map(|a| a.status), Some(422));
+    }
+
+    #[test]
+    fn the_number_of_records_is_limited() {
+        let body = |count: usize| format!("{{\"records\":[{}{{}}]}}", "{},".repeat(count - 1));
+        assert_eq!(read(&body(MAX_RECORDS), Format::Json).unwrap().len(), MAX_RECORDS);
+        let refused = read(&body(MAX_RECORDS + 1), Format::Json).err().map(|answer| answer.status);
+        assert_eq!(refused, Some(413));
+    }
+}
