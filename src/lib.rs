@@ -2,7 +2,7 @@
 //!
 //! Layers, each knowing only the next: [`http`] → [`channel`] → (the `kafka` crate, over a socket) →
 //! [`adapter`] → [`cluster`] → (a socket) → Kafka, or the embedded [`broker`]. [`protocol`] is bytes without I/O and
-//! depends on nothing here. [`programs`] puts them together; [`supervisor`] runs programs as child processes.
+//! depends on nothing here. What they count is in [`metrics`]. [`programs`] puts them together; [`supervisor`] runs programs as child processes.
 
 pub mod adapter;
 pub mod broker;
@@ -14,8 +14,10 @@ pub mod error;
 pub mod http;
 pub mod logging;
 pub mod message;
+pub mod metrics;
 mod net;
 pub mod programs;
 pub mod protocol;
+pub mod request_id;
 pub mod stop;
 pub mod supervisor;

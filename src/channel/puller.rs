@@ -15,6 +15,7 @@ use crate::adapter::Endpoint;
 use crate::config::{ConsumerSettings, Settings};
 use crate::error::{Error, Result, Stored};
 use crate::logging::{Key, Value};
+use crate::metrics::ConsumerMetrics;
 use crate::protocol::envelope;
 use crate::protocol::records::Content;
 pub use crate::protocol::records::Headers;
@@ -87,6 +88,7 @@ pub struct Puller {
     join_at: Instant,
     pause: Duration,
     last_failure: Option<String>,
+    metrics: ConsumerMetrics,
 }
 
 /// The `Consumer` of the day.
@@ -134,7 +136,13 @@ impl Puller {
             join_at: Instant::now(),
             pause: FIRST_PAUSE,
             last_failure: None,
+            metrics: ConsumerMetrics::default(),
         })
+    }
+
+    /// Counts its commits and the group's rebalances in `metrics`.
+    pub fn counted(self, metrics: ConsumerMetrics) -> Puller {
+        Puller { metrics, ..self }
     }
 
     /// Its name.
@@ -232,16 +240,18 @@ impl Puller {
     pub fn commit_marked(&mut self) -> Result<()> {
         let Some(live) = &mut self.live else { return Ok(()) };
         let Some(place) = live.marked else { return Ok(()) };
+        let began = Instant::now();
         let committed = live.consumer.commit_consumed();
         live.marked = None;
+        let arrived = committed.as_ref().err().is_none_or(is_in_a_rebalance);
+        self.metrics.committed(began.elapsed(), arrived);
         self.busy.store(live.given.is_some(), Ordering::Release);
         let Err(error) = committed else { return Ok(()) };
         let failed = |what: &str| {
             Error::new(what).stored(Stored::Yes).retriable().at(&self.topic, Some(place.0), Some(place.1))
         };
         let (end, outcome) = match code_of(&error) {
-            // The adapter answers so when Kafka has this very commit.
-            Some(KafkaCode::RebalanceInProgress) => (End::Rebalance, Ok(())),
+            _ if arrived => (End::Rebalance, Ok(())),
             Some(KafkaCode::IllegalGeneration | KafkaCode::UnknownMemberId) => {
                 let error = failed("the commit was refused, as the partition now belongs to another");
                 (End::Rebalance, Err(error))
@@ -378,6 +388,7 @@ impl Puller {
         }
         match end {
             End::Rebalance => {
+                self.metrics.rebalanced();
                 log::debug!("the partitions of group {} change, joining again", self.settings.group());
                 // However the answers come, this is no busy loop.
                 self.join_at = began + FIRST_PAUSE;
@@ -434,6 +445,11 @@ impl Live {
             Err(malformed) => Err((message.offset, malformed)),
         }
     }
+}
+
+/// Whether the group's partitions change. To a commit the adapter answers so when Kafka has that very commit.
+fn is_in_a_rebalance(error: &KafkaError) -> bool {
+    code_of(error) == Some(KafkaCode::RebalanceInProgress)
 }
 
 /// An adapter of another version may serve what is not understood here; the message waits for one that does

@@ -10,6 +10,7 @@ use super::worker::{Worked, Worker};
 use crate::adapter::Endpoint;
 use crate::config::{Commit, Settings};
 use crate::error::Result;
+use crate::metrics::ConsumerMetrics;
 use crate::stop::Stop;
 
 /// A consumer of the group.
@@ -17,6 +18,7 @@ pub struct Receiver {
     puller: Puller,
     settings: Settings,
     endpoint: Endpoint,
+    metrics: ConsumerMetrics,
 }
 
 impl Receiver {
@@ -26,7 +28,12 @@ impl Receiver {
     /// When the system has no random numbers to name the session with.
     pub fn new(settings: &Settings, endpoint: Endpoint, name: &str, stop: Stop) -> Result<Receiver> {
         let puller = Puller::new(settings, endpoint.clone(), name, stop)?;
-        Ok(Receiver { puller, settings: settings.clone(), endpoint })
+        Ok(Receiver { puller, settings: settings.clone(), endpoint, metrics: ConsumerMetrics::default() })
+    }
+
+    /// Counts what it does in `metrics`.
+    pub fn counted(self, metrics: ConsumerMetrics) -> Receiver {
+        Receiver { metrics, ..self }
     }
 
     /// Receives on a thread of its own until stop is asked: waits for brokers that are not there, follows the
@@ -36,8 +43,10 @@ impl Receiver {
     /// # Errors
     /// When the thread cannot be started.
     pub fn start(self, handler: impl Handler + Send + 'static) -> Result<Running> {
-        let Receiver { puller, settings, endpoint } = self;
-        let mut worker = Worker::new(&settings, endpoint, puller.name(), puller.stop().clone(), handler);
+        let Receiver { puller, settings, endpoint, metrics } = self;
+        let puller = puller.counted(metrics.clone());
+        let worker = Worker::new(&settings, endpoint, puller.name(), puller.stop().clone(), handler);
+        let mut worker = worker.counted(metrics);
         Running::start(puller, move |puller| receive(puller, &mut worker))
     }
 }

@@ -11,6 +11,7 @@ use crate::config::{RetrySettings, Settings};
 use crate::error::Result;
 use crate::logging::Value;
 use crate::message;
+use crate::metrics::ConsumerMetrics;
 use crate::stop::Stop;
 
 /// A handler with what is around it.
@@ -20,6 +21,7 @@ pub struct Worker<H> {
     max_processing: Duration,
     dead_letters: DeadLetters,
     stop: Stop,
+    metrics: ConsumerMetrics,
 }
 
 /// What became of a message.
@@ -50,7 +52,13 @@ impl<H: Handler> Worker<H> {
             max_processing: settings.consumer.max_processing(),
             dead_letters: DeadLetters::new(settings, endpoint, name, stop.clone()),
             stop,
+            metrics: ConsumerMetrics::default(),
         }
+    }
+
+    /// Counts what becomes of messages in `metrics`.
+    pub fn counted(self, metrics: ConsumerMetrics) -> Worker<H> {
+        Worker { metrics, ..self }
     }
 
     /// Says that the consumer is a member of the group.
@@ -69,7 +77,10 @@ impl<H: Handler> Worker<H> {
         let deadline = Instant::now() + self.max_processing;
         let cause = match message::check(message.value.unwrap_or_default()) {
             Ok(()) => match self.attempts(message, deadline)? {
-                Attempts::Handled => return Ok(Worked::Done),
+                Attempts::Handled => {
+                    self.metrics.handled();
+                    return Ok(Worked::Done);
+                }
                 Attempts::Left => return Ok(Worked::Left),
                 Attempts::Failed(cause) => cause,
             },
@@ -79,8 +90,11 @@ impl<H: Handler> Worker<H> {
                 Cause::of(&error)
             }
         };
-        let stored = self.dead_letters.store(message, &cause, deadline);
-        Ok(if stored { Worked::Done } else { Worked::Left })
+        if !self.dead_letters.store(message, &cause, deadline) {
+            return Ok(Worked::Left);
+        }
+        self.metrics.dead_lettered();
+        Ok(Worked::Done)
     }
 
     /// Tries until the message is handled, it has failed too often, or it is too late.
@@ -102,6 +116,7 @@ impl<H: Handler> Worker<H> {
                 Err(Failure::Interrupted) => return Ok(Attempts::Left),
                 Err(Failure::Failed(cause)) => cause,
             };
+            self.metrics.attempt_failed();
             let failed = format!("attempt {attempt} of {most} failed: {message}: {cause}");
             if late {
                 log::warn!("{failed}; it comes again");
@@ -116,6 +131,7 @@ impl<H: Handler> Worker<H> {
             if self.stop.wait_for(wait) {
                 break;
             }
+            self.metrics.retried();
         }
         Ok(Attempts::Left)
     }

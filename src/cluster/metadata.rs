@@ -82,6 +82,8 @@ pub struct Cluster {
     /// The connection for metadata; whoever refreshes holds it.
     link: Mutex<Option<Connection>>,
     stopping: AtomicBool,
+    /// How loudly it is said that no broker answers, or one does again.
+    outage_level: (log::Level, log::Level),
 }
 
 impl Cluster {
@@ -92,7 +94,13 @@ impl Cluster {
             known: Mutex::default(),
             link: Mutex::default(),
             stopping: AtomicBool::new(false),
+            outage_level: (log::Level::Warn, log::Level::Info),
         }
+    }
+
+    /// For an onlooker beside a client that tells of the same outages.
+    pub fn quiet(self) -> Cluster {
+        Cluster { outage_level: (log::Level::Debug, log::Level::Debug), ..self }
     }
 
     /// The settings given to [`Cluster::new`].
@@ -251,7 +259,7 @@ impl Cluster {
                     let mut known = self.known();
                     known.failed.remove(address);
                     if std::mem::take(&mut known.silent) {
-                        log::info!("{address} answers");
+                        log::log!(self.outage_level.1, "{address} answers");
                     }
                     return Ok(connection);
                 }
@@ -267,7 +275,7 @@ impl Cluster {
         }
         let reasons = reasons.join("; ");
         if !std::mem::replace(&mut self.known().silent, true) {
-            log::warn!("no broker answers, trying until one does: {reasons}");
+            log::log!(self.outage_level.0, "no broker answers, trying until one does: {reasons}");
         }
         Err(Error::Unreachable { address: "any broker".to_owned(), reason: reasons })
     }

@@ -77,6 +77,7 @@ pub(super) const KEYS: &[(&str, Put)] = &[
     ("producer_api.tls_certificate", |s, v| put(&mut s.producer_api.tls_certificate, file(v).map(Some))),
     ("producer_api.tls_key", |s, v| put(&mut s.producer_api.tls_key, file(v).map(Some))),
     ("producer_api.anyone_may_send", |s, v| put(&mut s.producer_api.anyone_may_send, boolean(v))),
+    ("producer_api.access_log", |s, v| put(&mut s.producer_api.access_log, boolean(v))),
     ("consumer.group", |s, v| put(&mut s.consumer.group, group(v).map(Some))),
     ("consumer.auto_offset_reset", |s, v| put(&mut s.consumer.auto_offset_reset, choice(v, RESETS))),
     ("consumer.session_timeout_ms", |s, v| {
@@ -101,6 +102,7 @@ pub(super) const KEYS: &[(&str, Put)] = &[
     ("consumer.handler_timeout_ms", |s, v| {
         put(&mut s.consumer.handler_timeout_ms, number(v, 1..=24 * 60 * MINUTE))
     }),
+    ("consumer.metrics_listen", |s, v| put(&mut s.consumer.metrics_listen, listen(v).map(Some))),
     ("retry.max_attempts", |s, v| put(&mut s.retry.max_attempts, number(v, 1..=100))),
     ("retry.initial_backoff_ms", |s, v| put(&mut s.retry.initial_backoff_ms, number(v, 0..=60 * MINUTE))),
     ("retry.multiplier", |s, v| put(&mut s.retry.multiplier, fraction(v, 1.0..=100.0))),
@@ -160,6 +162,7 @@ pub(super) fn check_together(settings: &Settings) -> Result<(), Contradiction> {
         return Err(out_of_order((body, api.max_body_bytes), (queue, api.queue_bytes)));
     }
     check_guard(api)?;
+    check_metrics(settings)?;
     let retry = &settings.retry;
     if retry.initial_backoff_ms > retry.max_backoff_ms {
         let (initial, most) = ("retry.initial_backoff_ms", "retry.max_backoff_ms");
@@ -217,6 +220,17 @@ fn check_handler(settings: &Settings) -> Result<(), Contradiction> {
         (most, format!("must be at least {needed}: {why}")),
         (limit, format!("is too long for {most} ({}): {why}", consumer.max_processing_ms)),
     ])
+}
+
+/// Metrics tell topics and loads to whoever asks for them.
+fn check_metrics(settings: &Settings) -> Result<(), Contradiction> {
+    match &settings.consumer.metrics_listen {
+        Some(address) if !is_loopback(address) => {
+            let sentence = format!("{address} can be reached from elsewhere; it must be on loopback");
+            Err([("consumer.metrics_listen", sentence.clone()), ("consumer.metrics_listen", sentence)])
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What the embedded broker demands.

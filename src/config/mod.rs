@@ -113,6 +113,8 @@ pub struct ProducerApiSettings {
     pub tls_key: Option<PathBuf>,
     /// Whether `listen` may be an address that other machines can reach without both token and TLS.
     pub anyone_may_send: bool,
+    /// Whether each answered request has its line in the log.
+    pub access_log: bool,
 }
 
 /// `[consumer]`: the group and its members.
@@ -143,6 +145,8 @@ pub struct ConsumerSettings {
     pub handler: Vec<String>,
     /// How long that program may take over one message before it is killed.
     pub handler_timeout_ms: u64,
+    /// Address and port where a consumer tells its metrics; unset: nowhere.
+    pub metrics_listen: Option<String>,
 }
 
 /// `[retry]`: how often, and after which waits, a message is tried that could not be handled.
@@ -265,6 +269,7 @@ impl Default for ProducerApiSettings {
             tls_certificate: None,
             tls_key: None,
             anyone_may_send: false,
+            access_log: false,
         }
     }
 }
@@ -284,6 +289,7 @@ impl Default for ConsumerSettings {
             auto_commit_interval_ms: 5_000,
             handler: Vec::new(),
             handler_timeout_ms: 60_000,
+            metrics_listen: None,
         }
     }
 }

@@ -31,6 +31,11 @@ impl Answer {
         Answer { status, headers: JSON.into(), body }
     }
 
+    /// An answer of another media type.
+    pub(crate) fn of_type(status: u16, media_type: &'static str, body: Vec<u8>) -> Answer {
+        Answer { status, headers: format!("Content-Type: {media_type}\r\n").into(), body }
+    }
+
     /// An error in the one form that all have: `{"error":{"code":…,"message":…},"error_code":…,"message":…}`.
     /// A 503 carries `Retry-After`, a 401 `WWW-Authenticate`.
     ///

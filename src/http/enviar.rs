@@ -26,11 +26,19 @@ pub(super) fn post(
         Err(refused) => return Reply::Now(refused),
     };
     let data = beginning(&value);
-    let message = Outgoing::new(key, value, Instant::now() + answer_timeout);
-    let done = Box::new(move |delivery| ticket.answer(answer(data, delivery)));
+    let request = ticket.request();
+    let deadline = Instant::now() + answer_timeout;
+    let message = Outgoing { request: Some(request), ..Outgoing::new(key, value, deadline) };
+    let done = Box::new(move |delivery| {
+        outcome::log_failure(request, &delivery);
+        ticket.answer(answer(data, delivery));
+    });
     match channel.submit(message, done) {
         Ok(()) => Reply::Later,
-        Err(error) => Reply::Now(Failure::from(error).answer()),
+        Err(error) => {
+            outcome::log_not_taken(request, error);
+            Reply::Now(Failure::from(error).answer())
+        }
     }
 }
 

@@ -80,7 +80,7 @@ impl Handlers {
 }
 
 /// Answers requests until told to stop. Answers that only say `held` go out together, as soon as no request
-/// waits.
+/// waits, and so does what was logged of them.
 fn serve(server: &Server, stopping: &AtomicBool, routes: &Routes) {
     let mut unsent: Option<Box<dyn Write + Send>> = None;
     loop {
@@ -90,6 +90,7 @@ fn serve(server: &Server, stopping: &AtomicBool, routes: &Routes) {
                 if let Some(Err(error)) = unsent.take().map(|mut writer| writer.flush()) {
                     log::debug!("answers could not be sent to the front door: {error}");
                 }
+                log::logger().flush();
                 if stopping.load(Ordering::SeqCst) {
                     return;
                 }

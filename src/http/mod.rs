@@ -5,6 +5,7 @@
 //! and a ticket (`tickets`) to the door, so that nobody waits behind a message that waits for its
 //! partition. `rest` does so with records for any topic; what has to be asked of the cluster for that is asked
 //! by a thread of its own (`look_ups`). `page` is what a browser shows, `watch` what it is told while it does.
+//! `monitoring` is answered by the handlers' thread itself, so it waits for nothing.
 
 mod answer;
 mod body;
@@ -15,6 +16,7 @@ mod guard;
 mod handlers;
 mod json;
 mod look_ups;
+mod monitoring;
 mod outcome;
 mod page;
 mod private_file;
@@ -33,14 +35,16 @@ use crate::channel::sender::{Done, Outgoing, Sender, SubmitError};
 use crate::channel::senders::Senders;
 use crate::config::{self, ProducerApiSettings};
 use crate::error::{Error, Result};
+use crate::request_id::RequestIds;
 pub use door::ANSWER_GRACE;
-use door::{Acceptor, Door, Gate, Limits};
+use door::{Acceptor, Door, Gate, Ledger, Limits};
 use guard::Guard;
 use handlers::Handlers;
 use look_ups::LookUps;
 pub use look_ups::{Directory, Partition, Topic};
+pub use monitoring::{Monitoring, Readiness};
 use rest::Rest;
-use routes::{Routes, Services};
+use routes::{Desk, Routes};
 pub use watch::{DeadLetter, Excerpt, GroupState, MemberState, Onlooker, PartitionState, Replayed};
 use watch::{Replays, Watch};
 
@@ -86,25 +90,90 @@ pub struct Backing {
     pub onlooker: Arc<dyn Onlooker>,
 }
 
+/// Connections that an endpoint has at a time which only tells of its program.
+const MONITORING_CONNECTIONS: usize = 64;
+
 /// The running endpoint. Dropped without [`HttpServer::stop`], it ends at once.
 pub struct HttpServer {
     door: Door,
     handlers: Handlers,
-    look_ups: Arc<LookUps>,
+    aides: Option<Aides>,
     scheme: &'static str,
+}
+
+/// The threads besides the door's and the handlers' of an endpoint that takes messages.
+struct Aides {
+    look_ups: Arc<LookUps>,
     watch: Watch,
     replays: Option<JoinHandle<()>>,
 }
 
+impl Aides {
+    /// Starts them for `backing`, and gives those who take messages with it.
+    fn start(settings: &ProducerApiSettings, limits: &Limits, backing: Backing) -> Result<(Aides, Desk)> {
+        let Backing { channel, topics, directory, onlooker } = backing;
+        let watch = Watch::start(Arc::clone(&onlooker), limits.max_connections)?;
+        let (replays, replaying) = Replays::start(onlooker, watch.entry())?;
+        let look_ups = LookUps::start(directory, settings.queue_bytes)?;
+        let (answer_timeout, topics) = (settings.answer_timeout(), watch.noted_topics(topics));
+        let rest = Rest { topics, look_ups: Arc::clone(&look_ups), answer_timeout };
+        let channel = watch.noted(channel);
+        let desk = Desk { channel, rest, watch: watch.entry(), replays, answer_timeout };
+        Ok((Aides { look_ups, watch, replays: Some(replaying) }, desk))
+    }
+
+    /// Ends them; the [`Desk`] must be gone before.
+    fn stop(&mut self) {
+        self.look_ups.stop();
+        self.watch.stop();
+        if let Some(thread) = self.replays.take()
+            && thread.join().is_err()
+        {
+            log::error!("the thread that replays dead letters had failed");
+        }
+    }
+}
+
 impl HttpServer {
-    /// Starts the endpoint at `settings.listen`.
+    /// Starts the endpoint at `settings.listen`; `monitoring` is what the program tells of itself there.
     ///
     /// # Errors
     /// The address is not one, is taken, or can be reached by others without being guarded; a file of the
     /// token or of TLS cannot be used; there is no place for the private socket; the system has no
     /// descriptor or thread left.
-    pub fn start(settings: &ProducerApiSettings, backing: Backing) -> Result<HttpServer> {
-        let address = resolve(&settings.listen)?;
+    pub fn start(
+        settings: &ProducerApiSettings,
+        backing: Backing,
+        monitoring: Monitoring,
+    ) -> Result<HttpServer> {
+        let limits = limits(settings);
+        let (mut aides, desk) = Aides::start(settings, &limits, backing)?;
+        let server = HttpServer::open("producer_api.listen", (settings, limits), Some(desk), monitoring);
+        let mut server = server.inspect_err(|_| aides.stop())?;
+        server.aides = Some(aides);
+        Ok(server)
+    }
+
+    /// Starts an endpoint at `listen`, which the setting `key` says, that has only what `monitoring` tells.
+    ///
+    /// # Errors
+    /// As [`HttpServer::start`].
+    pub fn start_monitoring(key: &str, listen: &str, monitoring: Monitoring) -> Result<HttpServer> {
+        let settings = ProducerApiSettings {
+            listen: listen.to_owned(),
+            max_connections: MONITORING_CONNECTIONS,
+            ..ProducerApiSettings::default()
+        };
+        HttpServer::open(key, (&settings, limits(&settings)), None, monitoring)
+    }
+
+    fn open(
+        key: &str,
+        (settings, limits): (&ProducerApiSettings, Limits),
+        desk: Option<Desk>,
+        monitoring: Monitoring,
+    ) -> Result<HttpServer> {
+        let address = resolve(key, &settings.listen)?;
         let tls = tls(settings)?;
         let guard = Guard::new(settings, address, tls.is_some())?;
         let scheme = if tls.is_some() { "https" } else { "http" };
@@ -112,23 +181,12 @@ impl HttpServer {
         let (mailbox, poll) = tickets::mailbox(door::WAKER)
             .map_err(|error| Error::new("the front door cannot be set up").caused_by(error))?;
         let secret = handlers::random_word()?.into();
-        let Backing { channel, topics, directory, onlooker } = backing;
-        let limits = limits(settings);
-        let watch = Watch::start(Arc::clone(&onlooker), limits.max_connections)?;
-        let (replays, replaying) = Replays::start(onlooker, watch.entry())?;
-        let look_ups = LookUps::start(directory, settings.queue_bytes)?;
-        let answer_timeout = settings.answer_timeout();
-        let topics = watch.noted_topics(topics);
-        let rest = Rest { topics, look_ups: Arc::clone(&look_ups), answer_timeout };
-        let services = Services { channel: watch.noted(channel), rest, watch: watch.entry(), replays };
-        let routes = Routes::new(secret, mailbox.clone(), services, answer_timeout);
-        let started = Handlers::start(routes).and_then(|handlers| {
-            let door = Door::open(address, limits, gate, handlers.entrance(), mailbox, poll);
-            let what = || format!("cannot listen on {address} (producer_api.listen)");
-            Ok((door.map_err(|error| Error::new(what()).caused_by(error))?, handlers))
-        });
-        let (door, handlers) = started.inspect_err(|_| look_ups.stop())?;
-        Ok(HttpServer { door, handlers, look_ups, watch, replays: Some(replaying), scheme })
+        let ledger = Ledger::new(RequestIds::new()?, settings.access_log, monitoring.http.clone());
+        let handlers = Handlers::start(Routes::new(secret, mailbox.clone(), monitoring, desk))?;
+        let door = Door::open(address, (limits, ledger), gate, handlers.entrance(), mailbox, poll);
+        let what = || format!("cannot listen on {address} ({key})");
+        let door = door.map_err(|error| Error::new(what()).caused_by(error))?;
+        Ok(HttpServer { door, handlers, aides: None, scheme })
     }
 
     /// Where it listens: with port 0 in the settings, the port that the system chose.
@@ -152,12 +210,8 @@ impl HttpServer {
     fn close(&mut self, deadline: Instant) {
         self.door.close(deadline);
         self.handlers.stop();
-        self.look_ups.stop();
-        self.watch.stop();
-        if let Some(thread) = self.replays.take()
-            && thread.join().is_err()
-        {
-            log::error!("the thread that replays dead letters had failed");
+        if let Some(aides) = &mut self.aides {
+            aides.stop();
         }
     }
 }
@@ -168,8 +222,8 @@ impl Drop for HttpServer {
     }
 }
 
-fn resolve(listen: &str) -> Result<SocketAddr> {
-    let what = || format!("producer_api.listen: `{listen}` is not an address like 127.0.0.1:5000");
+fn resolve(key: &str, listen: &str) -> Result<SocketAddr> {
+    let what = || format!("{key}: `{listen}` is not an address like 127.0.0.1:5000");
     let mut addresses = listen.to_socket_addrs().map_err(|error| Error::new(what()).caused_by(error))?;
     addresses.next().ok_or_else(|| Error::new(what()))
 }

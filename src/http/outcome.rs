@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use super::answer::Answer;
 use crate::channel::sender::{Delivery, SubmitError};
+use crate::logging::BURST;
+use crate::request_id::RequestId;
 
 /// Where a message is stored.
 pub(super) struct Stored {
@@ -54,6 +56,24 @@ impl From<SubmitError> for Failure {
         };
         Failure::not_stored(status, code, &error.to_string())
     }
+}
+
+/// One line for a message that is not stored, or not for sure; one that is has its line from the sender.
+pub(super) fn log_failure(request: RequestId, delivery: &Delivery) {
+    match delivery {
+        Delivery::Stored { .. } => {}
+        Delivery::NotStored { code, reason, .. } => {
+            log::info!(target: BURST, "not stored request={request} code={code}: {reason}");
+        }
+        Delivery::Unknown { reason } => {
+            log::info!(target: BURST, "fate unknown request={request}: {reason}");
+        }
+    }
+}
+
+/// One line for a message that the channel did not take.
+pub(super) fn log_not_taken(request: RequestId, error: SubmitError) {
+    log::info!(target: BURST, "not stored request={request}: {error}");
 }
 
 /// The fate of a message that the channel took.

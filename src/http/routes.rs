@@ -13,7 +13,7 @@ use super::page::File;
 use super::rest::{Place, Rest};
 use super::tickets::{Mailbox, Ticket, Visit};
 use super::watch::{Entry, Replays};
-use super::{Submit, body, query};
+use super::{Monitoring, Submit, body, monitoring, query};
 
 const TOO_MANY_WATCHERS: Refusal = Refusal::new(
     503,
@@ -40,8 +40,23 @@ enum Route<'a> {
     Events,
     /// `/dead-letters/replay`
     Replay,
+    /// `/healthz`
+    Health,
+    /// `/readyz`
+    Readiness,
+    /// `/metrics`
+    Metrics,
     /// The REST API.
     Rest(Place<'a>),
+}
+
+/// The [`template`] of a path at which there is nothing.
+pub(super) const NO_ROUTE: &str = "none";
+
+/// The template of the route that a target asks for, of which there are few, whatever clients ask for.
+pub(super) fn template(target: &[u8]) -> &'static str {
+    let target = str::from_utf8(target).unwrap_or_default();
+    Route::at(query::split(target).0).map_or(NO_ROUTE, Route::template)
 }
 
 impl<'a> Route<'a> {
@@ -51,6 +66,9 @@ impl<'a> Route<'a> {
             "/enviar" => Some(Route::Enviar),
             "/events" => Some(Route::Events),
             "/dead-letters/replay" => Some(Route::Replay),
+            "/healthz" => Some(Route::Health),
+            "/readyz" => Some(Route::Readiness),
+            "/metrics" => Some(Route::Metrics),
             path => File::at(path).map(Route::Page).or_else(|| Place::at(path).map(Route::Rest)),
         }
     }
@@ -59,8 +77,22 @@ impl<'a> Route<'a> {
     fn methods(self) -> &'static str {
         match self {
             Route::Enviar | Route::Replay => "POST",
-            Route::Page(_) | Route::Events => "GET, HEAD",
+            Route::Page(_) | Route::Events | Route::Health | Route::Readiness | Route::Metrics => "GET, HEAD",
             Route::Rest(place) => place.methods(),
+        }
+    }
+
+    /// Its path, with a name in braces for each part that clients choose.
+    fn template(self) -> &'static str {
+        match self {
+            Route::Enviar => "/enviar",
+            Route::Health => "/healthz",
+            Route::Readiness => "/readyz",
+            Route::Metrics => "/metrics",
+            Route::Page(file) => file.path(),
+            Route::Events => "/events",
+            Route::Replay => "/dead-letters/replay",
+            Route::Rest(place) => place.template(),
         }
     }
 }
@@ -69,32 +101,47 @@ impl<'a> Route<'a> {
 pub(super) struct Routes {
     secret: Arc<str>,
     mailbox: Arc<Mailbox>,
-    services: Services,
-    answer_timeout: Duration,
+    monitoring: Monitoring,
+    desk: Option<Desk>,
 }
 
-/// Who does what is asked for.
-pub(super) struct Services {
-    /// Takes messages.
+/// Who takes messages.
+pub(super) struct Desk {
+    /// Those of `/enviar`.
     pub(super) channel: Box<dyn Submit>,
-    /// Takes records for any topic, and tells of the cluster.
+    /// Those for any topic.
     pub(super) rest: Rest,
-    /// Shows what happens.
+    /// What is shown while it happens.
     pub(super) watch: Entry,
-    /// Replays dead letters.
+    /// Those who replay dead letters.
     pub(super) replays: Replays,
+    /// How long each may take.
+    pub(super) answer_timeout: Duration,
+}
+
+impl Desk {
+    fn replay(&self, request: &mut Request, ticket: Ticket) -> Reply {
+        let body = match body::read(request) {
+            Ok(body) => body,
+            Err(refused) => return Reply::Now(refused),
+        };
+        match self.replays.post(&body, self.answer_timeout, ticket) {
+            Ok(()) => Reply::Later,
+            Err(answer) => Reply::Now(answer),
+        }
+    }
 }
 
 impl Routes {
-    /// Handlers that answer only those who know `secret`, and have the work done by `services`, which
-    /// have `answer_timeout` for each request.
+    /// Handlers that answer only those who know `secret`. They tell what `monitoring` says and, with a
+    /// `desk`, take messages, too.
     pub(super) fn new(
         secret: Arc<str>,
         mailbox: Arc<Mailbox>,
-        services: Services,
-        answer_timeout: Duration,
+        monitoring: Monitoring,
+        desk: Option<Desk>,
     ) -> Routes {
-        Routes { secret, mailbox, services, answer_timeout }
+        Routes { secret, mailbox, monitoring, desk }
     }
 
     /// What the door has to know.
@@ -107,11 +154,13 @@ impl Routes {
         let Some(visit) = self.let_in(request) else {
             return Reply::Now(Answer::error(403, "forbidden", "This socket is the front door's alone."));
         };
+        let id = visit.request;
         let reply = self.route(request, visit);
         if let Reply::Now(answer) = &reply
             && log::log_enabled!(log::Level::Debug)
         {
-            log::debug!("{} of {} was answered {}", request.method(), client_of(request), answer.status);
+            let (method, client) = (request.method(), client_of(request));
+            log::debug!("{method} of {client} was answered {}: request={id}", answer.status);
         }
         reply
     }
@@ -119,41 +168,37 @@ impl Routes {
     fn route(&self, request: &mut Request, visit: Visit) -> Reply {
         let url = request.url().to_owned();
         let (path, query) = query::split(&url);
-        let Some(route) = Route::at(path) else {
+        let Some(route) = Route::at(path).filter(|route| self.has(*route)) else {
             return Reply::Now(Answer::error(404, "not_found", "There is nothing at this path."));
         };
-        match (route, request.method()) {
-            (Route::Enviar, Method::Post) => match query::parameter(query, "key") {
-                Ok(key) => {
-                    let ticket = Ticket::new(&self.mailbox, visit);
-                    enviar::post(request, key, self.services.channel.as_ref(), self.answer_timeout, ticket)
-                }
+        if !allows(route.methods(), request.method()) {
+            return Reply::Now(Answer::method_not_allowed(route.methods()));
+        }
+        let ticket = Ticket::new(&self.mailbox, visit);
+        match (route, &self.desk) {
+            (Route::Metrics, _) => Reply::Now(self.monitoring.metrics()),
+            (Route::Readiness, _) => Reply::Now(self.monitoring.ready()),
+            (Route::Page(file), _) => Reply::Now(file.answer(request)),
+            (Route::Enviar, Some(desk)) => match query::parameter(query, "key") {
+                Ok(key) => enviar::post(request, key, desk.channel.as_ref(), desk.answer_timeout, ticket),
                 Err(refusal) => Reply::Now(refusal.answer()),
             },
-            (Route::Page(file), Method::Get | Method::Head) => Reply::Now(file.answer(request)),
-            (Route::Events, Method::Get | Method::Head) => {
-                match self.services.watch.join(Ticket::new(&self.mailbox, visit)) {
-                    Ok(()) => Reply::Later,
-                    Err(_too_many) => Reply::Now(TOO_MANY_WATCHERS.answer()),
-                }
-            }
-            (Route::Replay, Method::Post) => self.replay(request, visit),
-            (Route::Rest(place), method) if allows(place.methods(), method) => {
-                self.services.rest.reply(request, place, Ticket::new(&self.mailbox, visit))
-            }
-            (route, _) => Reply::Now(Answer::method_not_allowed(route.methods())),
+            (Route::Events, Some(desk)) => match desk.watch.join(ticket) {
+                Ok(()) => Reply::Later,
+                Err(_too_many) => Reply::Now(TOO_MANY_WATCHERS.answer()),
+            },
+            (Route::Replay, Some(desk)) => desk.replay(request, ticket),
+            (Route::Rest(place), Some(desk)) => desk.rest.reply(request, place, ticket),
+            (Route::Health, _) | (_, None) => Reply::Now(monitoring::healthy()),
         }
     }
 
-    fn replay(&self, request: &mut Request, visit: Visit) -> Reply {
-        let body = match body::read(request) {
-            Ok(body) => body,
-            Err(refused) => return Reply::Now(refused),
-        };
-        let ticket = Ticket::new(&self.mailbox, visit);
-        match self.services.replays.post(&body, self.answer_timeout, ticket) {
-            Ok(()) => Reply::Later,
-            Err(answer) => Reply::Now(answer),
+    /// Whether this program has the route.
+    fn has(&self, route: Route<'_>) -> bool {
+        match route {
+            Route::Health | Route::Metrics => true,
+            Route::Readiness => self.monitoring.knows_readiness(),
+            _ => self.desk.is_some(),
         }
     }
 
@@ -170,7 +215,7 @@ fn allows(methods: &str, method: &Method) -> bool {
     methods.split(", ").any(|name| name == method.as_str())
 }
 
-/// What the door says about a request: the secret, the visit, the client's address.
+/// What the door says about a request: the secret, the visit with the request's id, the client's address.
 fn door_words(request: &Request) -> Option<impl Iterator<Item = &str>> {
     let header = request.headers().iter().find(|header| header.field.equiv(DOOR_HEADER))?;
     Some(header.value.as_str().split(' '))

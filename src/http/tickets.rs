@@ -11,22 +11,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use super::answer::Answer;
+use crate::request_id::RequestId;
 
 /// The status by which a handler tells the door, and only the door, that the answer comes by ticket.
 pub(crate) const HELD_STATUS: u16 = 299;
 
 /// One request of one client: a place among the door's connections, and how many requests it had before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Visit {
     /// The connection's place.
     pub(crate) slot: usize,
     /// Which of the requests in that place; an answer to an earlier one is thrown away.
     pub(crate) turn: u32,
+    /// The request's id.
+    pub(crate) request: RequestId,
 }
 
 impl std::fmt::Display for Visit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}", self.slot, self.turn)
+        write!(f, "{}.{}.{}", self.slot, self.turn, self.request)
     }
 }
 
@@ -34,8 +37,9 @@ impl std::str::FromStr for Visit {
     type Err = std::num::ParseIntError;
 
     fn from_str(text: &str) -> Result<Visit, Self::Err> {
-        let (slot, turn) = text.split_once('.').unwrap_or((text, ""));
-        Ok(Visit { slot: slot.parse()?, turn: turn.parse()? })
+        let (slot, rest) = text.split_once('.').unwrap_or((text, ""));
+        let (turn, request) = rest.split_once('.').unwrap_or((rest, ""));
+        Ok(Visit { slot: slot.parse()?, turn: turn.parse()?, request: request.parse()? })
     }
 }
 
@@ -137,6 +141,11 @@ impl Ticket {
         Ticket { mailbox: Arc::clone(mailbox), visit }
     }
 
+    /// The id of the request.
+    pub(crate) fn request(&self) -> RequestId {
+        self.visit.request
+    }
+
     /// Answers. If the client has gone meanwhile, the answer is thrown away.
     pub(crate) fn answer(self, answer: Answer) {
         self.mailbox.post(self.visit, Mail::Answer(answer));
@@ -199,7 +208,8 @@ mod tests {
         let (mailbox, mut poll) = mailbox(mio::Token(0)).unwrap();
         assert!(mailbox.fall_asleep());
         for turn in 0..3 {
-            Ticket::new(&mailbox, Visit { slot: 1, turn }).answer(Answer::json(200, Vec::new()));
+            Ticket::new(&mailbox, Visit { slot: 1, turn, ..Visit::default() })
+                .answer(Answer::json(200, Vec::new()));
         }
         let mut events = mio::Events::with_capacity(8);
         poll.poll(&mut events, Some(Duration::from_secs(10))).unwrap();
@@ -224,7 +234,7 @@ mod tests {
     #[test]
     fn a_stream_is_over_when_its_client_has_left() {
         let (mailbox, _poll) = mailbox(mio::Token(0)).unwrap();
-        let stream = Ticket::new(&mailbox, Visit { slot: 1, turn: 1 }).open("");
+        let stream = Ticket::new(&mailbox, Visit { slot: 1, turn: 1, ..Visit::default() }).open("");
         let mut mail = Vec::new();
         mailbox.collect(&mut mail);
         assert!(!stream.is_over());
@@ -237,9 +247,9 @@ mod tests {
 
     #[test]
     fn a_visit_survives_its_way_through_a_header() {
-        let visit = Visit { slot: 17, turn: u32::MAX };
+        let visit = Visit { slot: 17, turn: u32::MAX, request: "ff-7".parse().unwrap() };
         assert_eq!(visit.to_string().parse(), Ok(visit));
-        for text in ["", "1", "1.", ".1", "a.b", "1.2.3"] {
+        for text in ["", "1", "1.", ".1", "a.b", "1.2", "1.2.3", "1.2.3.4"] {
             assert!(text.parse::<Visit>().is_err(), "{text:?}");
         }
     }

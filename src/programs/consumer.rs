@@ -2,6 +2,7 @@
 //! commits it.
 
 use super::base::Footing;
+use super::monitor::Monitor;
 use crate::channel::command::CommandHandler;
 use crate::channel::handler::{Failure, Handler};
 use crate::channel::print::Printer;
@@ -12,6 +13,7 @@ use crate::channel::worker::Worker;
 use crate::cli::{Given, Program, ProgramOption};
 use crate::config::{ConsumerSettings, Settings};
 use crate::error::Result;
+use crate::metrics::ConsumerMetrics;
 use crate::stop::Stop;
 
 /// `consumer1`, `consumer2` or the subcommand `consumer`: the same, each with a name of its own.
@@ -75,13 +77,15 @@ pub(super) fn run_in_group(
     let mut settings = given.settings.clone();
     settings.consumer.group.get_or_insert_with(|| group.to_owned());
     let handler = Chosen::new(&settings, &stop)?;
+    let metrics = ConsumerMetrics::default();
     let footing = Footing::find(given, &stop)?;
     let endpoint = footing.endpoint();
-    let mut worker = Worker::new(&settings, endpoint.clone(), &given.name, stop.clone(), handler);
-    let puller = Puller::new(&settings, endpoint, &given.name, stop);
-    let outcome = puller
-        .and_then(|puller| Running::start(puller, move |puller| body(puller, &mut worker)))
-        .and_then(Running::wait);
+    let worker = Worker::new(&settings, endpoint.clone(), &given.name, stop.clone(), handler);
+    let mut worker = worker.counted(metrics.clone());
+    let outcome = Monitor::start(&settings, &given.name, &metrics).and_then(|_monitor| {
+        let puller = Puller::new(&settings, endpoint, &given.name, stop)?.counted(metrics);
+        Running::start(puller, move |puller| body(puller, &mut worker))?.wait()
+    });
     footing.stop();
     outcome
 }

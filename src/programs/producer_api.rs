@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use super::base::Footing;
 use super::directory::ClusterDirectory;
 use super::onlooker::Onlooker;
+use super::readiness::CanStore;
 use crate::channel::sender::Sender;
 use crate::channel::senders::Senders;
 use crate::cli::{Given, Program, ProgramOption};
 use crate::error::Result;
-use crate::http::{ANSWER_GRACE, Backing, HttpServer};
+use crate::http::{ANSWER_GRACE, Backing, HttpServer, Monitoring};
+use crate::metrics::SenderMetrics;
 use crate::supervisor::supervised;
 
 /// `producer_api`.
@@ -26,16 +28,23 @@ fn run(given: &Given) -> Result<()> {
     let stop = given.begin()?;
     let footing = Footing::find(given, &stop)?;
     let settings = &given.settings;
-    let sender = Sender::start(settings, &settings.kafka.topic, footing.endpoint(), PROGRAM.name);
+    let metrics = SenderMetrics::default();
+    let (topic, endpoint) = (&settings.kafka.topic, footing.endpoint());
+    let sender = Sender::start_counted(settings, topic, endpoint, PROGRAM.name, metrics.clone());
     let outcome = sender.and_then(|sender| {
-        let topics = Arc::new(Senders::new(sender.clone(), settings, footing.endpoint(), PROGRAM.name));
+        let topics = Senders::new(sender.clone(), settings, footing.endpoint(), PROGRAM.name);
+        let topics = Arc::new(topics.counted(metrics.clone()));
         let backing = Backing {
             channel: Box::new(sender.clone()),
             topics: topics.clone(),
             directory: Box::new(ClusterDirectory::new(settings)),
             onlooker: Arc::new(Onlooker::new(settings)),
         };
-        let server = HttpServer::start(&settings.producer_api, backing);
+        let ready = CanStore::start(settings, sender.clone(), stop.clone());
+        let server = ready.and_then(|ready| {
+            let monitoring = Monitoring::new(&[&metrics], Some(Box::new(ready)));
+            HttpServer::start(&settings.producer_api, backing, monitoring)
+        });
         let outcome = server.map(|server| {
             log::info!("listening on {}; a page for browsers is at {}", server.address(), server.url());
             if given.supervised {

@@ -2,6 +2,7 @@
 //! of this one. The adapter hears of a consumer's end at once, so that its partitions move at once.
 
 use std::cell::Cell;
+use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -62,7 +63,7 @@ fn supervise(given: &Given, output: &Output, stop: &Stop) -> Result<()> {
     let base = Base::start(settings, AdapterSettings::in_process(settings))?;
     let plan = Plan {
         program,
-        roles: roles(),
+        roles: roles(settings)?,
         options: given.options.clone(),
         first_line: base.adapter().endpoint().to_line(),
         grace: grace(settings),
@@ -81,14 +82,31 @@ fn supervise(given: &Given, output: &Output, stop: &Stop) -> Result<()> {
     outcome
 }
 
-fn roles() -> Vec<Role> {
+fn roles(settings: &Settings) -> Result<Vec<Role>> {
     let role = |name, arguments: &[&str], says_ready| Role {
         name,
         arguments: arguments.iter().chain(&["--supervised"]).map(Into::into).collect(),
+        options: Vec::new(),
         says_ready,
     };
-    let consumer = |name| role(name, &["consumer", "--name", name], false);
-    std::iter::once(role("producer_api", &["producer_api"], true)).chain(CONSUMERS.map(consumer)).collect()
+    let mut roles = vec![role("producer_api", &["producer_api"], true)];
+    for (index, name) in (0..).zip(CONSUMERS) {
+        let options = metrics_listen(settings.consumer.metrics_listen.as_deref(), index)?;
+        roles.push(Role { options, ..role(name, &["consumer", "--name", name], false) });
+    }
+    Ok(roles)
+}
+
+/// Where consumer number `index` (from 0) tells its metrics: each at a port of its own, from the one in the
+/// settings on. With port 0 the system chooses.
+fn metrics_listen(listen: Option<&str>, index: u16) -> Result<Vec<OsString>> {
+    let Some((host, port)) = listen.and_then(|listen| listen.rsplit_once(':')) else { return Ok(Vec::new()) };
+    let next = |port: u16| if port == 0 { Some(0) } else { port.checked_add(index) };
+    let port = port.parse().ok().and_then(next).ok_or_else(|| {
+        let why = "leaves no port for every consumer; choose a lower one";
+        Error::new(format!("consumer.metrics_listen: {host}:{port} {why}")).about_settings()
+    })?;
+    Ok(vec!["--set".into(), format!("consumer.metrics_listen={host}:{port}").into()])
 }
 
 /// As long as the endpoint's open requests, or a consumer's message in hand, may take.
@@ -119,6 +137,19 @@ fn wants_colours() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_consumer_tells_its_metrics_at_a_port_of_its_own() {
+        let of = |listen, index| {
+            metrics_listen(listen, index).map(|options| options.last().cloned()).map_err(|e| e.to_string())
+        };
+        assert_eq!(of(None, 1), Ok(None));
+        assert_eq!(of(Some("127.0.0.1:9100"), 1), Ok(Some("consumer.metrics_listen=127.0.0.1:9101".into())));
+        assert_eq!(of(Some("[::1]:0"), 1), Ok(Some("consumer.metrics_listen=[::1]:0".into())));
+        let error =
+            "consumer.metrics_listen: localhost:65535 leaves no port for every consumer; choose a lower one";
+        assert_eq!(of(Some("localhost:65535"), 1), Err(error.to_owned()));
+    }
 
     #[test]
     fn the_example_can_be_used_as_it_stands_also_where_the_endpoint_listens_everywhere() {

@@ -20,6 +20,8 @@ pub struct Role {
     pub name: &'static str,
     /// Its command line, without the options for settings.
     pub arguments: Vec<OsString>,
+    /// Options for settings of its own, over those that all have.
+    pub options: Vec<OsString>,
     /// Whether it is a server, which says when it is ready. Until it was so once, its failure is not tried again.
     pub says_ready: bool,
 }
@@ -45,7 +47,7 @@ impl Running {
         events: &Sender<Event>,
     ) -> io::Result<Running> {
         let mut command = Command::new(program);
-        command.args(&role.arguments).args(options);
+        command.args(&role.arguments).args(options).args(&role.options);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn()?;
         let pipes = (process.stdin.take(), process.stdout.take(), process.stderr.take());

@@ -7,7 +7,7 @@ use point_to_point::channel::sender::Sender;
 use point_to_point::config::{ProducerApiSettings, Settings};
 use point_to_point::http::HttpServer;
 
-use crate::support::{Channel, Client, PATIENCE, backing, post, settings, start, until};
+use crate::support::{Channel, Client, PATIENCE, backing, monitoring, post, settings, start, until};
 
 #[test]
 fn a_message_is_stored_as_posted_and_answered_with_its_place() {
@@ -37,7 +37,8 @@ fn what_can_be_got_can_be_asked_for_its_head_alone() {
         client.send(ask("HEAD"));
         let head = client.answer_to(true);
         let lines = |head: &str| -> Vec<String> {
-            head.lines().filter(|line| !line.starts_with("Date")).map(str::to_owned).collect()
+            let its_own = |line: &&str| line.starts_with("Date: ") || line.starts_with("X-Request-Id: ");
+            head.lines().filter(|line| !its_own(line)).map(str::to_owned).collect()
         };
         assert_eq!(lines(&head.head), lines(&whole.head), "{path}");
     }
@@ -201,7 +202,7 @@ fn without_a_broker_every_message_is_answered_as_not_stored() {
     let adapter = Adapter::start(AdapterSettings::in_process(&settings)).unwrap();
     let sender = Sender::start(&settings, &settings.kafka.topic, adapter.endpoint(), "test").unwrap();
     let backing = backing(Box::new(sender.clone()), &Channel::new());
-    let server = HttpServer::start(&settings.producer_api, backing).unwrap();
+    let server = HttpServer::start(&settings.producer_api, backing, monitoring()).unwrap();
     let mut clients: Vec<Client> = (0..100).map(|_| Client::connect(server.address())).collect();
     for client in &mut clients {
         client.send(post("", "{\"id\":1}"));

@@ -5,5 +5,6 @@ mod connections;
 mod crowds;
 mod guarded;
 mod malformed;
+mod monitoring;
 mod streams;
 mod support;

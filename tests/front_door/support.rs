@@ -13,7 +13,8 @@ use point_to_point::channel::sender::{Delivery, Done, Outgoing, SubmitError};
 use point_to_point::config::ProducerApiSettings;
 use point_to_point::error::Result as Asked;
 use point_to_point::http::{
-    Backing, DeadLetter, Directory, GroupState, HttpServer, Onlooker, Replayed, Submit, SubmitTo, Topic,
+    Backing, DeadLetter, Directory, GroupState, HttpServer, Monitoring, Onlooker, Readiness, Replayed,
+    Submit, SubmitTo, Topic,
 };
 
 /// Longer than anything here takes; only a failing test waits so long.
@@ -130,6 +131,20 @@ pub fn settings() -> ProducerApiSettings {
     ProducerApiSettings { listen: "127.0.0.1:0".to_owned(), ..ProducerApiSettings::default() }
 }
 
+/// Says that all is well.
+struct Ready;
+
+impl Readiness for Ready {
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// What a server of the tests tells of itself.
+pub fn monitoring() -> Monitoring {
+    Monitoring::new(&[], Some(Box::new(Ready)))
+}
+
 /// A channel for `/enviar` and one for all topics, of a cluster that has none.
 pub fn backing(one: Box<dyn Submit>, any: &Channel) -> Backing {
     let (topics, directory, onlooker) = (Arc::new(any.clone()), Box::new(Nothing), Arc::new(Nothing));
@@ -139,7 +154,8 @@ pub fn backing(one: Box<dyn Submit>, any: &Channel) -> Backing {
 /// A server and its channel.
 pub fn start(settings: &ProducerApiSettings) -> (HttpServer, Channel) {
     let channel = Channel::new();
-    (HttpServer::start(settings, backing(Box::new(channel.clone()), &channel)).unwrap(), channel)
+    let backing = backing(Box::new(channel.clone()), &channel);
+    (HttpServer::start(settings, backing, monitoring()).unwrap(), channel)
 }
 
 /// A connection to the server.

@@ -76,6 +76,13 @@ impl Connection {
         let _closed = self.stream.get_mut().shutdown(Shutdown::Write);
     }
 
+    /// Gets what is at a path and waits for the whole answer.
+    pub fn get(&mut self, path: &str) -> io::Result<Answer> {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+        self.stream.get_mut().write_all(request.as_bytes())?;
+        self.answer()
+    }
+
     fn line(&mut self) -> io::Result<String> {
         let mut line = String::new();
         if self.stream.read_line(&mut line)? == 0 {

@@ -13,6 +13,7 @@ pub mod java;
 pub mod kafka;
 pub mod kraft;
 pub mod load;
+pub mod metrics;
 pub mod node;
 pub mod ports;
 pub mod program;

@@ -18,11 +18,11 @@ use std::process::Command;
 use std::time::Instant;
 
 use point_to_point::config::{ProducerApiSettings, Secret};
-use point_to_point::http::{Backing, HttpServer};
+use point_to_point::http::HttpServer;
 use rustls::version::{TLS12, TLS13};
 
 use client::{Client, client_hello, is_closed, plain};
-use door::{Channel, post, start};
+use door::{Channel, backing, monitoring, post, start};
 use support::ports::free_port;
 use support::program::{Program, RECEIVED, Start};
 use support::watchdog::Folder;
@@ -64,7 +64,8 @@ fn serve(change: impl FnOnce(&mut ProducerApiSettings)) -> (HttpServer, Channel)
 
 /// Why an endpoint with these settings does not start.
 fn refused(settings: &ProducerApiSettings) -> String {
-    let error = HttpServer::start(settings, Backing { channel: Box::new(Channel::new()) }).err();
+    let channel = Channel::new();
+    let error = HttpServer::start(settings, backing(Box::new(channel.clone()), &channel), monitoring()).err();
     let error = error.expect("these settings must be refused");
     assert!(error.is_about_settings(), "{error}");
     error.to_string()

@@ -152,6 +152,7 @@ impl DeadLetters {
             timestamp: None,
             place: Place::Rather(message.partition),
             deadline,
+            request: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A lane: a thread with a `Producer` (and so a connection) of its own that carries one call at a time.
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use crate::channel::code_of;
 use crate::logging::{BURST, Key, Value};
 use crate::protocol::envelope;
 use crate::protocol::wire::Writer;
+use crate::request_id::RequestId;
 
 /// Pause after the first failure to reach the topic; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -100,19 +102,20 @@ fn known(shared: &Shared, producer: Producer) -> Option<Ready> {
 /// One call to the crate. False if the producer must not be used again: after an error a late answer could be
 /// taken for that of the next call.
 fn carry(shared: &Arc<Shared>, lane: usize, mut sets: Vec<Set>, ready: &mut Ready) -> bool {
+    let began = Instant::now();
     let sent = catch_unwind(AssertUnwindSafe(|| send(&shared.topic, &sets, &mut ready.producer)));
     let (outcomes, usable): (Vec<_>, _) = match sent {
-        Ok(Ok(confirms)) => {
-            (sets.iter().map(|set| outcome_of(&shared.topic, set, &confirms)).collect(), true)
-        }
+        Ok(Ok(confirms)) => (sets.iter().map(|set| outcome_of(shared, set, &confirms)).collect(), true),
         // The crate says so of a partition that it does not know, before it sends anything.
         Ok(Err(KafkaError::Kafka(code))) => {
             let outcome = SetOutcome::NeverWritten { reason: format!("no partition to send to ({code:?})") };
+            sets.iter().for_each(|_| shared.metrics.error(format!("{code:?}")));
             (vec![outcome; sets.len()], false)
         }
-        Ok(Err(error)) => (vec![lost(&error.to_string()); sets.len()], false),
-        Err(_) => (vec![lost("the kafka crate panicked"); sets.len()], false),
+        Ok(Err(error)) => (all_lost(shared, &sets, &error.to_string()), false),
+        Err(_) => (all_lost(shared, &sets, "the kafka crate panicked"), false),
     };
+    shared.metrics.produced(began.elapsed());
     shared.settle(lane, &mut sets, &outcomes);
     for (set, outcome) in sets.iter().zip(&outcomes) {
         log_outcome(shared, set, outcome);
@@ -141,21 +144,32 @@ fn send(topic: &str, sets: &[Set], producer: &mut Producer) -> kafka::error::Res
     producer.send_all(&records)
 }
 
-fn lost(why: &str) -> SetOutcome {
-    SetOutcome::Unknown { reason: format!("the connection failed before the answer came: {why}") }
+fn all_lost(shared: &Shared, sets: &[Set], why: &str) -> Vec<SetOutcome> {
+    let reason = format!("the connection failed before the answer came: {why}");
+    sets.iter().for_each(|_| shared.metrics.error("ConnectionLost".to_owned()));
+    vec![SetOutcome::Unknown { reason }; sets.len()]
 }
 
-fn outcome_of(topic: &str, set: &Set, confirms: &[ProduceConfirm]) -> SetOutcome {
+fn outcome_of(shared: &Shared, set: &Set, confirms: &[ProduceConfirm]) -> SetOutcome {
     let found = confirms
         .iter()
-        .filter(|confirm| confirm.topic == topic)
+        .filter(|confirm| confirm.topic == *shared.topic)
         .flat_map(|confirm| &confirm.partition_confirms)
         .find(|confirm| confirm.partition == set.partition);
     let partition = set.partition;
     match found.map(|confirm| confirm.offset) {
-        Some(Ok(base)) if base >= 0 => SetOutcome::Stored { base },
-        Some(Ok(_)) | None => SetOutcome::Unknown { reason: format!("no answer for partition {partition}") },
-        Some(Err(code)) => failed(partition, code),
+        Some(Ok(base)) if base >= 0 => {
+            shared.metrics.batch(set.messages.len());
+            SetOutcome::Stored { base }
+        }
+        Some(Ok(_)) | None => {
+            shared.metrics.error("NoAnswer".to_owned());
+            SetOutcome::Unknown { reason: format!("no answer for partition {partition}") }
+        }
+        Some(Err(code)) => {
+            shared.metrics.error(format!("{code:?}"));
+            failed(partition, code)
+        }
     }
 }
 
@@ -201,9 +215,10 @@ fn log_outcome(shared: &Shared, set: &Set, outcome: &SetOutcome) {
                 } else {
                     ""
                 };
+                let request = Request(message.request);
                 log::info!(
                     target: BURST,
-                    "sent topic={topic} partition={partition} offset={offset} key={key} name={name} \
+                    "sent topic={topic} partition={partition} offset={offset} key={key} name={name}{request} \
                      value={value}{late}"
                 );
             }
@@ -224,6 +239,15 @@ fn log_outcome(shared: &Shared, set: &Set, outcome: &SetOutcome) {
         SetOutcome::Unknown { reason } => {
             log::error!("fate unknown topic={topic} messages={count}: {reason}")
         }
+    }
+}
+
+/// Who asked for a message, if that was a request.
+struct Request(Option<RequestId>);
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |id| write!(f, " request={id}"))
     }
 }
 

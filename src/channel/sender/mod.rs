@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use crate::adapter::Endpoint;
 use crate::config::{MAX_MESSAGE_BYTES, Settings};
 use crate::error::{Error, Result};
+use crate::metrics::{Outcome, SenderMetrics};
 use crate::stop::Stop;
 pub use outgoing::{Outgoing, Place};
 use queue::{MAX_LANES, Queue};
@@ -47,6 +48,16 @@ pub enum Delivery {
         /// A sentence for people.
         reason: String,
     },
+}
+
+impl Delivery {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Delivery::Stored { .. } => Outcome::Stored,
+            Delivery::NotStored { .. } => Outcome::NotStored,
+            Delivery::Unknown { .. } => Outcome::Unknown,
+        }
+    }
 }
 
 /// The delivery report's callback: is called exactly once with the message's fate, from a thread of the
@@ -116,6 +127,7 @@ struct Shared {
     /// The most that a message may weigh.
     largest: usize,
     ack_timeout: Duration,
+    metrics: SenderMetrics,
     state: Mutex<State>,
     /// Lanes wait here for messages.
     work: Condvar,
@@ -150,10 +162,24 @@ impl Sender {
     /// # Errors
     /// When a thread cannot be started.
     pub fn start(settings: &Settings, topic: &str, endpoint: Endpoint, name: &str) -> Result<Sender> {
-        Sender::sharing(settings, topic, endpoint, name, &Room::of(&settings.producer_api))
+        Sender::start_counted(settings, topic, endpoint, name, SenderMetrics::default())
     }
 
-    /// As [`Sender::start`], but with limits that it shares with others.
+    /// As [`Sender::start`], and counts what it does.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start_counted(
+        settings: &Settings,
+        topic: &str,
+        endpoint: Endpoint,
+        name: &str,
+        metrics: SenderMetrics,
+    ) -> Result<Sender> {
+        Sender::sharing(settings, topic, endpoint, name, &Room::of(&settings.producer_api, metrics))
+    }
+
+    /// As [`Sender::start`], but with limits, and metrics, that it shares with others.
     ///
     /// # Errors
     /// When a thread cannot be started.
@@ -173,7 +199,7 @@ impl Sender {
     /// # Errors
     /// When a thread cannot be started.
     pub fn unlimited(settings: &Settings, topic: &str, endpoint: Endpoint, name: &str) -> Result<Sender> {
-        let room = Room::new(usize::MAX, usize::MAX);
+        let room = Room::new(usize::MAX, usize::MAX, SenderMetrics::default());
         Sender::start_with(settings, topic, endpoint, name, room, usize::MAX)
     }
 
@@ -190,7 +216,7 @@ impl Sender {
         let ack_timeout = (api.answer_timeout() / 4).min(LONGEST_ACK_TIMEOUT);
         let definite_after = ack_timeout + REACH;
         let state = State {
-            queue: Queue::new(topic.clone(), room, definite_after),
+            queue: Queue::new(topic.clone(), room.clone(), definite_after),
             closing: false,
             idle: 0,
             waking: 0,
@@ -206,6 +232,7 @@ impl Sender {
             endpoint,
             largest,
             ack_timeout,
+            metrics: room.metrics().clone(),
             state: Mutex::new(state),
             work: Condvar::new(),
             clock: Condvar::new(),
@@ -229,6 +256,15 @@ impl Sender {
     /// # Errors
     /// See [`SubmitError`]; the message is then certainly not stored.
     pub fn submit(&self, message: Outgoing, done: Done) -> Result<(), SubmitError> {
+        self.take(message, done).inspect_err(|_| self.shared.metrics.finished(Outcome::NotTaken))
+    }
+
+    /// Whether the queue has no room: a message was not taken for that, and none has left since.
+    pub fn is_full(&self) -> bool {
+        self.shared.lock().queue.is_full()
+    }
+
+    fn take(&self, message: Outgoing, done: Done) -> Result<(), SubmitError> {
         let shared = &self.shared;
         if message.bytes() > shared.largest {
             return Err(SubmitError::TooLarge { limit: shared.largest });
@@ -282,7 +318,7 @@ impl Sender {
         let mut finished = Vec::new();
         state.queue.abandon(&mut finished);
         drop(state);
-        hand_out(finished);
+        shared.hand_out(finished);
         shared.end_threads();
         let all_done = |state: &mut State| state.threads.iter().all(JoinHandle::is_finished);
         let mut state = shared.wait_until(deadline.max(Instant::now() + TICK), shared.lock(), all_done);
@@ -368,7 +404,7 @@ impl Shared {
             }
             if !finished.is_empty() {
                 drop(state);
-                hand_out(std::mem::take(&mut finished));
+                self.hand_out(std::mem::take(&mut finished));
                 state = self.lock();
                 continue;
             }
@@ -378,7 +414,7 @@ impl Shared {
             state.waking = state.waking.saturating_sub(1);
         };
         drop(state);
-        hand_out(finished);
+        self.hand_out(finished);
         sets
     }
 
@@ -391,7 +427,21 @@ impl Shared {
             self.progress.notify_all();
         }
         drop(state);
-        hand_out(finished);
+        self.hand_out(finished);
+    }
+
+    /// Tells the senders.
+    fn hand_out(&self, finished: Vec<Finished>) {
+        let mut bad_news = false;
+        for (done, delivery) in finished {
+            let outcome = delivery.outcome();
+            bad_news |= outcome != Outcome::Stored;
+            self.metrics.finished(outcome);
+            done(delivery);
+        }
+        if bad_news {
+            log::logger().flush(); // their lines in the log
+        }
     }
 
     /// The topic is reached.
@@ -435,7 +485,7 @@ impl Shared {
             let failure = if state.queue.has_work(now) { self.open_lane(&mut state) } else { None };
             if !finished.is_empty() || failure.is_some() {
                 drop(state);
-                hand_out(std::mem::take(&mut finished));
+                self.hand_out(std::mem::take(&mut finished));
                 if let Some(error) = failure {
                     log::warn!("no thread for a further connection can be started: {error}");
                 }
@@ -461,11 +511,5 @@ impl Shared {
         let failure = self.start_lane(state).err();
         let known = std::mem::replace(&mut state.no_thread, failure.is_some());
         failure.filter(|_| !known)
-    }
-}
-
-fn hand_out(finished: Vec<Finished>) {
-    for (done, delivery) in finished {
-        done(delivery);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use crate::request_id::RequestId;
+
 /// The lengths of a header's name and value take ten bytes at most.
 const HEADER_OVERHEAD: usize = 10;
 
@@ -20,6 +22,8 @@ pub struct Outgoing {
     pub place: Place,
     /// When its [`Done`](super::Done) is called at the latest.
     pub deadline: Instant,
+    /// Who asked for it, for the log.
+    pub request: Option<RequestId>,
 }
 
 impl Outgoing {
@@ -32,6 +36,7 @@ impl Outgoing {
             timestamp: None,
             place: Place::ByKey,
             deadline,
+            request: None,
         }
     }
 

@@ -125,6 +125,11 @@ impl Queue {
         self.messages
     }
 
+    /// Whether a message was not taken for want of room, and none has left since.
+    pub(super) fn is_full(&self) -> bool {
+        self.room.is_full()
+    }
+
     /// No open message's deadline is earlier.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.next_deadline
@@ -379,6 +384,7 @@ impl Queue {
         for (payload, open) in mem::take(&mut set.messages).into_iter().zip(open).rev() {
             match open {
                 Some((deadline, done)) if deadline > now => {
+                    self.room.metrics().retry();
                     self.line_of(&payload).push_front(Waiting { payload, deadline, done });
                 }
                 told => {

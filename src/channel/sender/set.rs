@@ -9,6 +9,7 @@ use super::{Delivery, Done, Outgoing, Place};
 use crate::protocol::envelope;
 use crate::protocol::legacy::message_set::ENTRY_OVERHEAD;
 use crate::protocol::records::{Content, OwnHeaders};
+use crate::request_id::RequestId;
 
 /// A message that reached its fate, and whom to tell.
 pub(super) type Finished = (Done, Delivery);
@@ -31,6 +32,8 @@ pub(super) struct Payload {
     timestamp: Option<i64>,
     /// The partition that its sender chose.
     pub(super) place: Place,
+    /// Who asked for it.
+    pub(super) request: Option<RequestId>,
     /// Its sender was told 'unknown' before the outcome came.
     pub(super) late: bool,
     /// The most messages that its set may have: fewer and fewer after its sets were refused.
@@ -39,10 +42,10 @@ pub(super) struct Payload {
 
 impl Payload {
     pub(super) fn new(message: Outgoing) -> Payload {
-        let Outgoing { key, value, headers, timestamp, place, deadline: _ } = message;
+        let Outgoing { key, value, headers, timestamp, place, deadline: _, request } = message;
         let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
         let headers = OwnHeaders::new(headers);
-        Payload { key, value, headers, timestamp, place, late: false, company: usize::MAX }
+        Payload { key, value, headers, timestamp, place, request, late: false, company: usize::MAX }
     }
 
     pub(super) fn content(&self) -> Content<'_> {

@@ -338,6 +338,15 @@ fn a_named_file_must_exist() {
 }
 
 #[test]
+fn metrics_are_told_on_loopback_alone() {
+    let settings = load_from(None, std::iter::empty(), &["consumer.metrics_listen=localhost:0".to_owned()]);
+    assert_eq!(settings.unwrap().consumer.metrics_listen.as_deref(), Some("localhost:0"));
+    let line =
+        "--set: consumer.metrics_listen: 0.0.0.0:9100 can be reached from elsewhere; it must be on loopback";
+    assert_eq!(error("", &[], &["consumer.metrics_listen=0.0.0.0:9100"]), line);
+}
+
+#[test]
 fn a_token_is_never_shown() {
     let settings = read("", &[("POINT_TO_POINT__ADAPTER__TOKEN", "s3cret")], &[]).unwrap();
     assert_eq!(settings.adapter.token.as_ref().unwrap().expose(), "s3cret");

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use super::chunks::Chunks;
 use super::head::{self, Framing, Head, Scan};
+use super::ledger::{Entry, Ledger};
 use super::limits::{
     DRAIN_BYTES, DRAIN_FOR, HEARTBEAT_EVERY, Limits, READS_IN_A_ROW, STREAM_OUT_BYTES, UNCOUNTED_BYTES,
 };
@@ -18,6 +19,7 @@ use super::transport::{Got, Transport};
 use crate::http::answer::{Answer, Refusal};
 use crate::http::guard::Guard;
 use crate::http::tickets::Opening;
+use crate::request_id::RequestId;
 
 const CUT_SHORT: Refusal = Refusal::new(400, "cut_short", "The request ended before it was whole.");
 const NO_ROOM: Refusal =
@@ -81,6 +83,8 @@ pub(super) struct Turn<'a> {
     pub(super) scratch: &'a mut [u8],
     /// What is left of the budget for bodies.
     pub(super) budget: &'a mut usize,
+    /// Where requests are noted.
+    pub(super) ledger: &'a mut Ledger,
     /// The door takes no new requests.
     pub(super) stopping: bool,
     /// A step of a TLS handshake may be taken.
@@ -122,7 +126,10 @@ pub(super) struct Client {
     pub(super) frame: Frame,
     /// Whether the request in hand may have an effect (`POST`).
     pub(super) has_effect: bool,
-    address: String,
+    /// Where it comes from.
+    pub(super) address: String,
+    /// What is noted of the request in hand.
+    pub(super) entry: Entry,
     /// Waits for a permit to take a step of its TLS handshake.
     in_line: bool,
     ended: bool,
@@ -141,14 +148,15 @@ pub(super) struct Client {
 
 impl Client {
     /// A connection just accepted.
-    pub(super) fn new(transport: Transport, address: SocketAddr, deadline: Instant) -> Client {
+    pub(super) fn new(transport: Transport, address: SocketAddr, now: Instant, deadline: Instant) -> Client {
         Client {
             transport,
             phase: Phase::Head,
             deadline,
-            frame: Frame { head_only: false, close: false, chunks: false },
+            frame: Frame { head_only: false, close: false, chunks: false, request: RequestId::default() },
             has_effect: false,
             address: address.to_string(),
+            entry: Entry::new(now),
             in_line: false,
             ended: false,
             broken: false,
@@ -264,7 +272,7 @@ impl Client {
     }
 
     /// Looks for a head in the input; `Ok(true)`: the phase has changed.
-    fn read_head(&mut self, turn: &Turn<'_>) -> Result<bool, Refusal> {
+    fn read_head(&mut self, turn: &mut Turn<'_>) -> Result<bool, Refusal> {
         if self.is_idle() {
             return Ok(false);
         }
@@ -274,7 +282,14 @@ impl Client {
         };
         let method = self.input.get(head.method.clone()).unwrap_or_default();
         self.has_effect = head::has_effect(method);
-        self.frame = Frame { head_only: method == b"HEAD", close: head.close, chunks: !head.is_1_0 };
+        self.frame = Frame {
+            head_only: method == b"HEAD",
+            close: head.close,
+            chunks: !head.is_1_0,
+            request: turn.ledger.id(),
+        };
+        let target = self.input.get(head.target.clone()).unwrap_or_default();
+        turn.ledger.asked(&mut self.entry, method, target);
         if head.expects_continue && head.framing != Framing::Length(0) && self.input.len() == head.length {
             self.output.push_continue();
         }
@@ -353,6 +368,7 @@ impl Client {
             self.skip_empty_lines();
             if !self.is_idle() {
                 self.deadline = turn.now + turn.limits.head_timeout;
+                self.entry = Entry::new(turn.now);
             }
         }
     }
@@ -381,6 +397,7 @@ impl Client {
             Framing::Length(length) => head.length + length,
             Framing::Chunked => head.length,
         };
+        self.entry.bytes = length + self.body.len();
         self.input.drain(..length.min(self.input.len()));
         if self.input.is_empty() {
             self.input.shrink_to(1024);
@@ -440,11 +457,18 @@ impl Client {
         }
     }
 
-    /// Gives up on the request in hand, whose rest will be thrown away.
-    pub(super) fn forget_request(&mut self) {
+    /// Notes in `ledger` that the request in hand is refused, and gives it up: its rest will be thrown away.
+    pub(super) fn refused(&mut self, ledger: &mut Ledger) {
         if self.phase == Phase::Head {
-            self.frame.head_only = false; // that was the request before
+            // What the frame says is of the request before.
+            self.frame = Frame { head_only: false, request: ledger.id(), ..self.frame };
+            ledger.unreadable(&mut self.entry, &self.input);
         }
+        self.entry.bytes = self.input.len() + self.body.len();
+        self.forget_request();
+    }
+
+    fn forget_request(&mut self) {
         self.request = None;
         self.input = Vec::new();
         self.body = Vec::new();
@@ -470,6 +494,7 @@ impl Client {
         self.phase = Phase::Head;
         self.skip_empty_lines();
         let limits = turn.limits;
+        self.entry = Entry::new(turn.now);
         self.deadline = turn.now + if self.is_idle() { limits.idle_timeout } else { limits.head_timeout };
     }
 }
@@ -486,7 +511,7 @@ mod tests {
         let stream = std::net::TcpStream::connect(address).unwrap();
         stream.set_nonblocking(true).unwrap();
         let transport = Transport::new(TcpStream::from_std(stream), None);
-        Client::new(transport, address, Instant::now())
+        Client::new(transport, address, Instant::now(), Instant::now())
     }
 
     #[test]

@@ -16,6 +16,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use super::client::{Client, Phase, SLOW_BODY, SLOW_HEAD, Step, Turn};
+use super::ledger::Ledger;
 use super::limits::{ACCEPT_PAUSE, ACCEPTS_IN_A_ROW, HANDSHAKES_IN_A_ROW, Limits, READ_BYTES, SWEEP_EVERY};
 use super::output::DateLine;
 use super::slots::{Place, Slots};
@@ -57,6 +58,7 @@ pub(super) struct EventLoop {
     pub(super) now: Instant,
     pub(super) date: DateLine,
     pub(super) troubles: Troubles,
+    pub(super) ledger: Ledger,
     /// Connections that have more to read than one turn allows.
     again: Vec<usize>,
     /// Clients that wait for their next step in a TLS handshake, in their order.
@@ -71,7 +73,7 @@ impl EventLoop {
     /// Everything in its place, nothing running yet.
     pub(super) fn new(
         listener: TcpListener,
-        limits: Limits,
+        (limits, ledger): (Limits, Ledger),
         gate: Gate,
         entrance: Entrance,
         mailbox: Arc<Mailbox>,
@@ -93,6 +95,7 @@ impl EventLoop {
             now,
             date: DateLine::new(),
             troubles: Troubles::default(),
+            ledger,
             again: Vec::new(),
             handshakes: VecDeque::new(),
             acceptable: false,
@@ -128,6 +131,7 @@ impl EventLoop {
             self.accept();
             self.pump();
             self.troubles.report(self.now);
+            self.ledger.write();
             if self.stop_at.is_some_and(|at| self.now >= at || !self.serves_anybody()) {
                 return self.answer_the_rest();
             }
@@ -210,6 +214,7 @@ impl EventLoop {
                 guard: &self.gate.guard,
                 scratch: &mut self.scratch,
                 budget: &mut self.budget,
+                ledger: &mut self.ledger,
                 stopping: self.stop_at.is_some(),
                 permit: std::mem::take(&mut permit),
             };
@@ -237,9 +242,12 @@ impl EventLoop {
     /// Puts in the answer to a request that is refused; it ends its connection.
     fn refuse(&mut self, index: usize, refusal: Refusal) {
         let by = self.now + self.limits.body_timeout;
+        self.ledger.metrics().refused(refusal.code);
         if let Some(client) = self.slots.client(index) {
-            client.forget_request();
-            client.answer(refusal.answer(), true, by, &mut self.date);
+            client.refused(&mut self.ledger);
+            let (answer, noted) = (refusal.answer(), (client.address.as_str(), &client.entry));
+            self.ledger.answered(noted, (answer.status, answer.body.len()), client.frame, self.now);
+            client.answer(answer, true, by, &mut self.date);
         }
     }
 
@@ -249,6 +257,7 @@ impl EventLoop {
         let streams = slot.client.as_ref().is_some_and(|client| client.phase == Phase::Streaming);
         if let Some(mut client) = slot.client.take() {
             client.release(&mut self.budget);
+            self.ledger.metrics().disconnected();
             client.transport.leave();
             if let Err(error) = self.poll.registry().deregister(&mut client.transport.socket) {
                 log::debug!("a client's socket could not be deregistered: {error}");
@@ -302,6 +311,7 @@ impl EventLoop {
             }
         }
         self.troubles.report(self.now);
+        self.ledger.write();
     }
 
     fn serves_anybody(&mut self) -> bool {
@@ -333,6 +343,7 @@ impl EventLoop {
                 Err(error) if is_one_connections_own(&error) => {}
                 Err(_) => {
                     self.troubles.not_accepted += 1;
+                    self.ledger.metrics().refused("not_accepted");
                     self.accept_after = Some(self.now + ACCEPT_PAUSE);
                     return;
                 }
@@ -346,7 +357,7 @@ impl EventLoop {
             Some(Ok(session)) => (Some(session), self.limits.head_timeout),
             Some(Err(error)) => return log::error!("a connection gets no TLS: {error}"),
         };
-        let mut client = Client::new(Transport::new(socket, session), address, self.now + patience);
+        let mut client = Client::new(Transport::new(socket, session), address, self.now, self.now + patience);
         let socket = &mut client.transport.socket;
         let index = self.slots.next();
         let token = Token(index + FIRST_CLIENT);
@@ -355,7 +366,10 @@ impl EventLoop {
             self.poll.registry().register(socket, token, both)
         });
         match ready {
-            Ok(()) => self.slots.fill(client),
+            Ok(()) => {
+                self.ledger.metrics().connected();
+                self.slots.fill(client);
+            }
             Err(error) => log::debug!("a connection was lost before it was served: {error}"),
         }
     }

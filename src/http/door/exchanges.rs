@@ -28,10 +28,9 @@ impl EventLoop {
         let deadline = self.now + self.limits.answer_timeout + ANSWER_GRACE;
         let Some(slot) = self.slots.get(index) else { return };
         let turn = slot.begin(deadline);
-        if let Some(client) = &mut slot.client {
-            client.deadline = deadline;
-        }
-        self.upstream.enqueue(Visit { slot: index, turn });
+        let Some(client) = &mut slot.client else { return };
+        client.deadline = deadline;
+        self.upstream.enqueue(Visit { slot: index, turn, request: client.frame.request });
     }
 
     /// Sends what waits, as far as there is room: one write for all of it.
@@ -100,6 +99,8 @@ impl EventLoop {
             return;
         }
         if let Some(client) = slot.client.as_mut().filter(|client| client.is_waiting()) {
+            let noted = (client.address.as_str(), &client.entry);
+            self.ledger.answered(noted, (answer.status, answer.length), client.frame, self.now);
             let (output, frame) = client.begin_answer(stopping, by);
             let headers = |out: &mut Vec<u8>| out.extend_from_slice(&answer.headers);
             output.push_head(answer.status, headers, answer.length, frame, &mut self.date);
@@ -132,6 +133,8 @@ impl EventLoop {
         let by = self.now + self.limits.body_timeout;
         let close = close || self.is_stopping();
         if let Some(client) = self.slots.client(index).filter(|client| client.is_waiting()) {
+            let noted = (client.address.as_str(), &client.entry);
+            self.ledger.answered(noted, (answer.status, answer.body.len()), client.frame, self.now);
             client.answer(answer, close, by, &mut self.date);
         }
     }

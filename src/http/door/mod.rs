@@ -10,7 +10,7 @@
 //! 2. [`upstream`] pipelines it to the handlers, with a head of our own making.
 //! 3. [`relay`] takes the handlers' answers, which come in the same order. An answer "by ticket" leaves the
 //!    client in its place ([`slots`]) until the ticket is filled in ([`crate::http::tickets`]).
-//! 4. [`output`] frames the answer for the client.
+//! 4. [`output`] frames the answer for the client, [`ledger`] counts it and shows it in the access log.
 //!
 //! A ticket may become an answer that goes on ([`streams`]).
 //!
@@ -22,6 +22,7 @@ mod client;
 mod event_loop;
 mod exchanges;
 mod head;
+mod ledger;
 mod limits;
 mod output;
 mod relay;
@@ -50,6 +51,7 @@ use std::time::Instant;
 use socket2::{Domain, Protocol, Socket, Type};
 
 pub(crate) use event_loop::WAKER;
+pub(crate) use ledger::Ledger;
 pub use limits::ANSWER_GRACE;
 pub(crate) use limits::Limits;
 pub(crate) use tls::Acceptor;
@@ -83,13 +85,14 @@ pub(crate) struct Entrance {
 }
 
 impl Door {
-    /// Opens the door at `address` for the handlers behind `entrance` to those whom `gate` lets in.
+    /// Opens the door at `address` for the handlers behind `entrance` to those whom `gate` lets in; requests
+    /// are noted in `ledger`.
     ///
     /// # Errors
     /// The address cannot be listened on, or the system has no descriptor or thread for it.
     pub(crate) fn open(
         address: SocketAddr,
-        limits: Limits,
+        (limits, ledger): (Limits, Ledger),
         gate: Gate,
         entrance: Entrance,
         mailbox: Arc<Mailbox>,
@@ -97,7 +100,8 @@ impl Door {
     ) -> io::Result<Door> {
         let listener = listen(address)?;
         let address = listener.local_addr()?;
-        let event_loop = EventLoop::new(listener, limits, gate, entrance, Arc::clone(&mailbox), poll)?;
+        let noted = (limits, ledger);
+        let event_loop = EventLoop::new(listener, noted, gate, entrance, Arc::clone(&mailbox), poll)?;
         let thread = thread::Builder::new().name("http-door".to_owned()).spawn(move || event_loop.run())?;
         Ok(Door { address, mailbox, thread: Some(thread) })
     }

@@ -4,6 +4,7 @@ use std::io::{self, IoSlice, Write};
 use std::time::{Instant, SystemTime};
 
 use crate::http::answer::{Answer, reason};
+use crate::request_id::RequestId;
 
 /// The most memory that an empty output keeps for the next answer, in bytes.
 const KEEP_BYTES: usize = 4096;
@@ -17,6 +18,8 @@ pub(super) struct Frame {
     pub(super) close: bool,
     /// The client takes an answer in chunks (HTTP/1.1).
     pub(super) chunks: bool,
+    /// Which request it was, as its answer says in `X-Request-Id`.
+    pub(super) request: RequestId,
 }
 
 /// What is to be written to one client.
@@ -63,7 +66,7 @@ impl Output {
         date: &mut DateLine,
     ) {
         let out = &mut self.head;
-        push_status(out, status, date);
+        push_status(out, status, frame, date);
         headers(out);
         if status != 204 && status != 304 {
             push_all(out, &[b"Content-Length: ", decimal(length, &mut [0; 20]), b"\r\n"]);
@@ -74,7 +77,7 @@ impl Output {
     /// Puts in the head of a stream: its body has no length, and the connection ends with it.
     pub(super) fn push_stream_head(&mut self, headers: &str, frame: Frame, date: &mut DateLine) {
         let coding: &[u8] = if frame.chunks { b"Transfer-Encoding: chunked\r\n" } else { b"" };
-        push_status(&mut self.head, 200, date);
+        push_status(&mut self.head, 200, frame, date);
         push_all(&mut self.head, &[headers.as_bytes(), coding, b"Connection: close\r\n\r\n"]);
     }
 
@@ -138,9 +141,11 @@ impl Output {
 }
 
 /// The status line, and the `Date` header.
-fn push_status(out: &mut Vec<u8>, status: u16, date: &DateLine) {
+fn push_status(out: &mut Vec<u8>, status: u16, frame: Frame, date: &DateLine) {
     push_all(out, &[b"HTTP/1.1 ", decimal(usize::from(status), &mut [0; 20]), b" "]);
     push_all(out, &[reason(status).as_bytes(), b"\r\n", date.line()]);
+    // A vector takes everything.
+    let _ = write!(out, "X-Request-Id: {}\r\n", frame.request);
 }
 
 fn push_all(out: &mut Vec<u8>, parts: &[&[u8]]) {
@@ -215,11 +220,12 @@ mod tests {
     #[test]
     fn a_narrow_stream_gets_every_byte_in_order() {
         let (mut output, mut date, mut stream) = (Output::default(), DateLine::new(), Narrow(Vec::new(), 0));
-        let frame = Frame { head_only: false, close: true, chunks: true };
+        let frame = Frame { head_only: false, close: true, chunks: true, request: RequestId::default() };
         output.push_continue();
         output.push_answer(Answer::json(200, b"{\"a\":1}".to_vec()), frame, &mut date);
         while !output.flush(&mut stream).unwrap() {}
-        let expected = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
+        let expected = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\
+                        X-Request-Id: 0000000000000000-0\r\nContent-Type: application/json\r\n\
                         Content-Length: 7\r\nConnection: close\r\n\r\n{\"a\":1}";
         assert_eq!(String::from_utf8(stream.0).unwrap(), expected);
         assert!(output.is_empty());
@@ -228,7 +234,7 @@ mod tests {
     #[test]
     fn an_answer_to_head_has_the_length_but_no_body() {
         let (mut output, mut stream) = (Output::default(), Vec::new());
-        let frame = Frame { head_only: true, close: false, chunks: true };
+        let frame = Frame { head_only: true, close: false, chunks: true, request: RequestId::default() };
         output.push_answer(Answer::json(404, b"12345".to_vec()), frame, &mut DateLine::new());
         assert!(output.flush(&mut stream).unwrap());
         assert!(String::from_utf8(stream).unwrap().ends_with("Content-Length: 5\r\n\r\n"));
@@ -237,7 +243,7 @@ mod tests {
     #[test]
     fn a_stream_keeps_nothing_of_what_is_written_though_its_client_is_always_behind() {
         let (mut output, mut stream) = (Output::default(), Narrow(Vec::new(), 0));
-        let frame = Frame { head_only: false, close: true, chunks: true };
+        let frame = Frame { head_only: false, close: true, chunks: true, request: RequestId::default() };
         output.push_stream_head("A: b\r\n", frame, &mut DateLine::new());
         for _ in 0..1000 {
             output.push_stream(b"data: 1\n\n", frame);

@@ -14,6 +14,8 @@ impl EventLoop {
         let (now, by) = (self.now, self.now + self.limits.body_timeout);
         let Some(slot) = self.slots.visited(visit) else { return };
         if let Some(client) = slot.client.as_mut().filter(|client| client.is_waiting()) {
+            let noted = (client.address.as_str(), &client.entry);
+            self.ledger.answered(noted, (200, 0), client.frame, now);
             client.open_stream(opening, by, now, &mut self.date);
         }
         if slot.client.as_ref().is_none_or(|client| client.phase != Phase::Streaming) {

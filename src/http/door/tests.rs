@@ -9,10 +9,12 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Door, Entrance, Gate, Limits, WAKER};
+use super::{Door, Entrance, Gate, Ledger, Limits, WAKER};
 use crate::http::answer::Answer;
 use crate::http::guard::Guard;
 use crate::http::tickets::{Mailbox, Stream, Ticket, mailbox};
+use crate::metrics::HttpMetrics;
+use crate::request_id::RequestIds;
 
 const NOT_FOUND: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
 const HELD: &[u8] = b"HTTP/1.1 299 Held\r\nContent-Length: 0\r\n\r\n";
@@ -40,9 +42,10 @@ impl Stage {
         };
         let (mailbox, poll) = mailbox(WAKER).unwrap();
         let entrance = Entrance { path: path.clone(), secret: "secret".into() };
+        let ledger = Ledger::new(RequestIds::new().unwrap(), false, HttpMetrics::default());
         let gate = Gate { guard: Guard::default(), tls: None };
         let address = "127.0.0.1:0".parse().unwrap();
-        let door = Door::open(address, limits, gate, entrance, Arc::clone(&mailbox), poll).unwrap();
+        let door = Door::open(address, (limits, ledger), gate, entrance, Arc::clone(&mailbox), poll).unwrap();
         Stage { path, door, mailbox }
     }
 

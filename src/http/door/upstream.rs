@@ -15,7 +15,7 @@ use super::output::decimal;
 use crate::http::tickets::Visit;
 
 /// The header by which the handlers know that a request came through the door, and whose it is: the secret,
-/// the visit, the client's address.
+/// the visit with the request's id, the client's address.
 pub(crate) const DOOR_HEADER: &str = "X-Door";
 
 /// A request that the handlers have to answer.
@@ -210,9 +210,10 @@ impl Link {
     }
 
     fn push(&mut self, visit: Option<Visit>, head_only: bool, secret: &str, request: &Whole<'_>) {
-        let Visit { slot, turn } = visit.unwrap_or(Visit { slot: 0, turn: 0 });
+        let Visit { slot, turn, request: id } = visit.unwrap_or_default();
         let (slot_digits, turn_digits, length_digits) = (&mut [0; 20], &mut [0; 20], &mut [0; 20]);
         let slash: &[u8] = if matches!(request.target, [b'/', ..] | b"*") { b"" } else { b"/" };
+        let id = id.to_string();
         for part in [
             request.method,
             b" ",
@@ -226,6 +227,8 @@ impl Link {
             decimal(slot, slot_digits),
             b".",
             decimal(turn as usize, turn_digits),
+            b".",
+            id.as_bytes(),
             b" ",
             request.client.as_bytes(),
             if request.content_type.is_empty() { b"" } else { b"\r\nContent-Type: " },
@@ -297,7 +300,7 @@ mod tests {
         for turn in 0..1000 {
             if link.out.len() < UPSTREAM_OUT_BYTES {
                 let request = Whole::bare(b"POST", b"/", &body);
-                link.push(Some(Visit { slot: 0, turn }), false, "secret", &request);
+                link.push(Some(Visit { turn, ..Visit::default() }), false, "secret", &request);
             }
             link.flush().unwrap();
             assert!(!link.out.is_empty() || turn < 100, "the socket is to be full");

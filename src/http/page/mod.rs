@@ -25,11 +25,15 @@ pub(super) enum File {
 impl File {
     /// The file at a path, if there is one.
     pub(super) fn at(path: &str) -> Option<File> {
-        match path {
-            "/" => Some(File::Index),
-            "/page/style.css" => Some(File::Style),
-            "/page/script.js" => Some(File::Script),
-            _ => None,
+        [File::Index, File::Style, File::Script].into_iter().find(|file| file.path() == path)
+    }
+
+    /// Its path.
+    pub(super) fn path(self) -> &'static str {
+        match self {
+            File::Index => "/",
+            File::Style => "/page/style.css",
+            File::Script => "/page/script.js",
         }
     }
 

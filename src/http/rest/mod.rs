@@ -58,6 +58,17 @@ impl<'a> Place<'a> {
         (named && steps.next().is_none()).then_some(place)
     }
 
+    /// Its path, with a name in braces for each part that clients choose.
+    pub(super) fn template(self) -> &'static str {
+        match self {
+            Place::Topics => "/topics",
+            Place::Topic(_) => "/topics/{topic}",
+            Place::Partitions(_) => "/topics/{topic}/partitions",
+            Place::Partition(..) => "/topics/{topic}/partitions/{partition}",
+            Place::Brokers => "/brokers",
+        }
+    }
+
     /// The methods that it takes, as `Allow` lists them.
     pub(super) fn methods(self) -> &'static str {
         match self {

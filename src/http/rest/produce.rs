@@ -46,6 +46,7 @@ fn topic_for(found: Found, partition: Option<i32>) -> Result<Arc<Topic>, Answer>
 }
 
 fn submit(topic: &Topic, topics: &dyn SubmitTo, name: &str, records: Vec<Outgoing>, ticket: Ticket) {
+    let request = ticket.request();
     let tally = Tally::of(records.len(), ticket);
     let mut indices = Vec::with_capacity(records.len());
     let mut messages: Vec<(Outgoing, Done)> = Vec::with_capacity(records.len());
@@ -54,14 +55,18 @@ fn submit(topic: &Topic, topics: &dyn SubmitTo, name: &str, records: Vec<Outgoin
             Place::Only(number) if !topic.has(number) => tally.settle(index, Err(not_there(number))),
             _ => {
                 let tally = tally.clone();
-                let done = move |delivery| tally.settle(index, outcome::of(delivery));
-                messages.push((record, Box::new(done)));
+                let done = move |delivery| {
+                    outcome::log_failure(request, &delivery);
+                    tally.settle(index, outcome::of(delivery));
+                };
+                messages.push((Outgoing { request: Some(request), ..record }, Box::new(done)));
                 indices.push(index);
             }
         }
     }
     for (index, result) in indices.into_iter().zip(topics.submit(name, messages)) {
         if let Err(error) = result {
+            outcome::log_not_taken(request, error);
             tally.settle(index, Err(error.into()));
         }
     }

@@ -173,6 +173,7 @@ impl Record<'_> {
             timestamp: self.timestamp,
             place,
             deadline,
+            request: None,
         })
     }
 }

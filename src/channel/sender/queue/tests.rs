@@ -2,6 +2,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 
 use super::*;
 use crate::channel::sender::Delivery;
+use crate::metrics::{Exposition, SenderMetrics};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -19,7 +20,8 @@ impl Bench {
     }
 
     fn with_limits(partitions: usize, messages: usize, bytes: usize) -> Bench {
-        let mut queue = Queue::new("t".into(), Room::new(messages, bytes), SECOND);
+        let room = Room::new(messages, bytes, SenderMetrics::default());
+        let mut queue = Queue::new("t".into(), room, SECOND);
         if partitions > 0 {
             queue.set_partitions(partitions);
         }
@@ -198,7 +200,7 @@ fn what_may_go_to_one_partition_only_waits_until_the_topic_has_it() {
 
 #[test]
 fn queues_that_share_their_room_are_full_together_and_give_it_back() {
-    let room = Room::new(2, 1_000);
+    let room = Room::new(2, 1_000, SenderMetrics::default());
     let message = || Outgoing::new(None, b"x".to_vec(), Instant::now() + SECOND);
     let mut queues = [0, 1].map(|_| Queue::new("t".into(), room.clone(), SECOND));
     let [one, other] = &mut queues;
@@ -250,6 +252,46 @@ fn a_full_queue_takes_no_more_until_bytes_are_freed() {
         bench.push_for("", vec![b'x'; 900], "c", SECOND) && !bench.push_for("", vec![b'x'; 101], "d", SECOND)
     );
     assert_eq!(bench.told().len(), 2, "nobody is told of a message that was not taken");
+}
+
+#[test]
+fn a_queue_is_full_from_the_first_message_not_taken_until_another_leaves_it() {
+    let mut bench = Bench::with_limits(1, 2, 1000);
+    assert!(bench.push("", "a") && bench.push("", "b") && !bench.queue.is_full());
+    assert!(!bench.push("", "c") && bench.queue.is_full());
+    let sets = bench.take(0);
+    assert!(bench.queue.is_full(), "what is under way counts too");
+    bench.settle(0, sets, |_| stored(0));
+    assert!(!bench.queue.is_full());
+}
+
+#[test]
+fn what_the_queue_holds_is_counted_until_it_has_left() {
+    let metrics = SenderMetrics::default();
+    let held = |metrics: &SenderMetrics| {
+        let text = Exposition::of(&[metrics]).text().unwrap();
+        let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.parse::<i64>().ok());
+        (
+            value("point_to_point_queue_messages ").unwrap(),
+            value("point_to_point_queue_bytes ").unwrap(),
+            value("point_to_point_retries_total ").unwrap(),
+        )
+    };
+    let mut bench = Bench::new(1);
+    bench.queue = Queue::new("t".into(), Room::new(9, 1000, metrics.clone()), SECOND);
+    bench.queue.set_partitions(1);
+    for name in ["1", "22", "333"] {
+        bench.push("", name);
+    }
+    assert_eq!(held(&metrics), (3, 6, 0));
+    let sets = bench.take(0);
+    bench.settle(0, sets, |_| SetOutcome::NeverWritten { reason: "x".to_owned() });
+    assert_eq!(held(&metrics), (3, 6, 3), "all of it waits anew");
+    bench.pass(11 * SECOND);
+    assert_eq!(held(&metrics), (0, 0, 3));
+    bench.push("", "1");
+    drop(bench);
+    assert_eq!(held(&metrics), (0, 0, 3), "nothing is held when the sender is gone");
 }
 
 #[test]

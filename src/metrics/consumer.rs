@@ -1,0 +1,166 @@
+//! What a consumer counts.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family as ByLabel;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use super::{Family, SECONDS};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Place {
+    topic: String,
+    partition: i32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Topic {
+    topic: String,
+}
+
+/// The metrics of one consumer.
+#[derive(Debug, Clone)]
+pub struct ConsumerMetrics {
+    handled: Counter,
+    failed_attempts: Counter,
+    retries: Counter,
+    dead_lettered: Counter,
+    commit_seconds: Histogram,
+    failed_commits: Counter,
+    rebalances: Counter,
+    partitions: ByLabel<Topic, Gauge>,
+    lag: ByLabel<Place, Gauge>,
+    /// Whose lag is shown.
+    shown: Arc<Mutex<Vec<Place>>>,
+}
+
+impl Default for ConsumerMetrics {
+    fn default() -> ConsumerMetrics {
+        ConsumerMetrics {
+            handled: Counter::default(),
+            failed_attempts: Counter::default(),
+            retries: Counter::default(),
+            dead_lettered: Counter::default(),
+            commit_seconds: Histogram::new(SECONDS),
+            failed_commits: Counter::default(),
+            rebalances: Counter::default(),
+            partitions: ByLabel::default(),
+            lag: ByLabel::default(),
+            shown: Arc::default(),
+        }
+    }
+}
+
+impl ConsumerMetrics {
+    /// A message was handled.
+    pub fn handled(&self) {
+        self.handled.inc();
+    }
+
+    /// An attempt at a message has failed.
+    pub fn attempt_failed(&self) {
+        self.failed_attempts.inc();
+    }
+
+    /// A message is tried again.
+    pub fn retried(&self) {
+        self.retries.inc();
+    }
+
+    /// A message was stored as a dead letter.
+    pub fn dead_lettered(&self) {
+        self.dead_lettered.inc();
+    }
+
+    /// A commit took so long, and Kafka has it, or not for sure.
+    pub fn committed(&self, took: Duration, arrived: bool) {
+        self.commit_seconds.observe(took.as_secs_f64());
+        if !arrived {
+            self.failed_commits.inc();
+        }
+    }
+
+    /// The group's partitions change.
+    pub fn rebalanced(&self) {
+        self.rebalances.inc();
+    }
+
+    /// The consumer owns these partitions of `topic`, and has so many messages to handle in each.
+    pub fn owns(&self, topic: &str, lags: &[(i32, Option<i64>)]) {
+        let known = lags.iter().filter_map(|(partition, lag)| Some((*partition, (*lag)?)));
+        self.show_lags(known.map(|(partition, lag)| (Place { topic: topic.to_owned(), partition }, lag)));
+        let owned = i64::try_from(lags.len()).unwrap_or(i64::MAX);
+        self.partitions.get_or_create(&Topic { topic: topic.to_owned() }).set(owned);
+    }
+
+    /// Which partitions it owns is not known now: nothing is said of them rather than what was once true.
+    pub fn owns_nobody_knows_what(&self) {
+        self.show_lags(std::iter::empty());
+        self.partitions.clear();
+    }
+
+    /// Shows these lags, and then no others any more: a scrape meanwhile misses none.
+    fn show_lags(&self, lags: impl Iterator<Item = (Place, i64)>) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::take(&mut *shown);
+        for (place, lag) in lags {
+            self.lag.get_or_create(&place).set(lag);
+            shown.push(place);
+        }
+        for place in before.iter().filter(|place| !shown.contains(place)) {
+            self.lag.remove(place);
+        }
+    }
+}
+
+impl Family for ConsumerMetrics {
+    fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("consumer");
+        for (name, help, counter) in [
+            ("messages_handled", "Messages that were handled", &self.handled),
+            ("attempts_failed", "Attempts at a message that failed", &self.failed_attempts),
+            ("retries", "Attempts at a message after the first", &self.retries),
+            ("messages_dead_lettered", "Messages stored as dead letters", &self.dead_lettered),
+            ("commits_failed", "Commits refused, or without an answer", &self.failed_commits),
+            ("rebalances", "Changes of the group's partitions since it joined", &self.rebalances),
+        ] {
+            registry.register(name, help, counter.clone());
+        }
+        let commits = "Seconds from a commit to its answer";
+        registry.register("commit_duration_seconds", commits, self.commit_seconds.clone());
+        registry.register("partitions", "Partitions that it owns", self.partitions.clone());
+        let lag = "Messages still to be handled in each partition that it owns";
+        registry.register("lag", lag, self.lag.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Exposition;
+
+    #[test]
+    fn only_what_it_owns_and_knows_of_is_shown() {
+        let metrics = ConsumerMetrics::default();
+        let exposition = Exposition::of(&[&metrics]);
+        let lags = || {
+            let text = exposition.text().unwrap();
+            let lags = text.lines().filter_map(|line| line.strip_prefix("point_to_point_consumer_lag{"));
+            let mut lags: Vec<String> = lags.map(str::to_owned).collect();
+            lags.sort();
+            lags
+        };
+        metrics.owns("t", &[(0, Some(5)), (1, Some(0)), (2, None)]);
+        assert_eq!(lags(), [r#"topic="t",partition="0"} 5"#, r#"topic="t",partition="1"} 0"#]);
+        metrics.owns("t", &[(1, Some(7))]);
+        assert_eq!(lags(), [r#"topic="t",partition="1"} 7"#]);
+        metrics.owns_nobody_knows_what();
+        assert_eq!(lags().len(), 0);
+        assert!(!exposition.text().unwrap().contains("consumer_partitions{"));
+    }
+}
