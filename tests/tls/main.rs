@@ -18,11 +18,11 @@ use std::process::Command;
 use std::time::Instant;
 
 use point_to_point::config::{ProducerApiSettings, Secret};
-use point_to_point::http::{Backing, HttpServer};
+use point_to_point::http::HttpServer;
 use rustls::version::{TLS12, TLS13};
 
 use client::{Client, client_hello, is_closed, plain};
-use door::{Channel, post, start};
+use door::{Channel, backing, post, start};
 use support::ports::free_port;
 use support::program::{Program, RECEIVED, Start};
 use support::watchdog::Folder;
@@ -64,7 +64,8 @@ fn serve(change: impl FnOnce(&mut ProducerApiSettings)) -> (HttpServer, Channel)
 
 /// Why an endpoint with these settings does not start.
 fn refused(settings: &ProducerApiSettings) -> String {
-    let error = HttpServer::start(settings, Backing { channel: Box::new(Channel::new()) }).err();
+    let channel = Channel::new();
+    let error = HttpServer::start(settings, backing(Box::new(channel.clone()), &channel)).err();
     let error = error.expect("these settings must be refused");
     assert!(error.is_about_settings(), "{error}");
     error.to_string()
@@ -243,6 +244,28 @@ fn a_body_cut_short_within_tls_is_never_published() {
     }
     assert_eq!(Client::connect(server.address(), &TLS13).ask(&post("", "1")).status, 200);
     assert_eq!(channel.taken().len(), 1);
+}
+
+#[test]
+fn a_stream_of_events_comes_through_tls_and_ends_cleanly_at_a_stop() {
+    let (server, _channel) = serve(|_| {});
+    let mut watchers: Vec<Client> = [&TLS12, &TLS13].map(|v| Client::connect(server.address(), v)).into();
+    for client in &mut watchers {
+        client.send(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n");
+        client.read_until("event: letters\n");
+    }
+    let body = format!("\"{}\"", "x".repeat(200));
+    for _ in 0..100 {
+        assert_eq!(Client::connect(server.address(), &TLS13).ask(&post("", &body)).status, 200);
+    }
+    for client in &mut watchers {
+        client.read_until("\"offset\":99,");
+    }
+    server.stop(Instant::now() + PATIENCE);
+    for client in &mut watchers {
+        client.read_until("\r\n0\r\n\r\n");
+        assert!(client.ends_cleanly());
+    }
 }
 
 #[test]
