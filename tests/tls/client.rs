@@ -84,6 +84,18 @@ impl Client {
         Answer { status, head, body }
     }
 
+    /// Reads until the input holds `text`, and takes it out up to there.
+    pub fn read_until(&mut self, text: &str) {
+        loop {
+            let place = self.input.windows(text.len()).position(|bytes| bytes == text.as_bytes());
+            if let Some(place) = place {
+                self.input.drain(..place + text.len());
+                return;
+            }
+            self.read();
+        }
+    }
+
     fn read(&mut self) {
         let mut buffer = [0; 16 * 1024];
         let count = self.stream.read(&mut buffer).expect("an answer");

@@ -247,6 +247,28 @@ fn a_body_cut_short_within_tls_is_never_published() {
 }
 
 #[test]
+fn a_stream_of_events_comes_through_tls_and_ends_cleanly_at_a_stop() {
+    let (server, _channel) = serve(|_| {});
+    let mut watchers: Vec<Client> = [&TLS12, &TLS13].map(|v| Client::connect(server.address(), v)).into();
+    for client in &mut watchers {
+        client.send(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n");
+        client.read_until("event: letters\n");
+    }
+    let body = format!("\"{}\"", "x".repeat(200));
+    for _ in 0..100 {
+        assert_eq!(Client::connect(server.address(), &TLS13).ask(&post("", &body)).status, 200);
+    }
+    for client in &mut watchers {
+        client.read_until("\"offset\":99,");
+    }
+    server.stop(Instant::now() + PATIENCE);
+    for client in &mut watchers {
+        client.read_until("\r\n0\r\n\r\n");
+        assert!(client.ends_cleanly());
+    }
+}
+
+#[test]
 fn who_has_ended_its_side_still_gets_its_answer_and_a_clean_end() {
     let (server, channel) = serve(|_| {});
     for version in [&TLS12, &TLS13] {
