@@ -256,7 +256,9 @@ mod tests {
         while !output.flush(&mut stream).unwrap() {}
         let text = String::from_utf8(stream.0).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert_eq!(head, "HTTP/1.1 200 OK\r\nA: b\r\nTransfer-Encoding: chunked\r\nConnection: close");
+        let id = format!("X-Request-Id: {}", RequestId::default());
+        let lines = ["HTTP/1.1 200 OK", &id, "A: b", "Transfer-Encoding: chunked", "Connection: close"];
+        assert_eq!(head, lines.join("\r\n"));
         assert_eq!(body, "9\r\ndata: 1\n\n\r\n".repeat(1000) + "0\r\n\r\n");
     }
 
