@@ -241,8 +241,10 @@ fn parse(command: Command, arguments: impl IntoIterator<Item = OsString>) -> Res
         match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ended::Shown(text),
             _ => {
-                let line = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-                Ended::Refused(format!("{}; see --help", logging::escaped(line.as_bytes())))
+                let text = text.trim_start_matches("error: ");
+                // What belongs to the first paragraph is indented below its first line.
+                let line = text.split("\n\n").next().unwrap_or_default().replace("\n  ", " ");
+                Ended::Refused(format!("{}; see --help", logging::escaped(line.trim_end().as_bytes())))
             }
         }
     })
@@ -261,7 +263,8 @@ mod tests {
         subcommands: &[],
         run: |_| Ok(()),
     };
-    const OUTER: Program = Program { name: "outer", options: &[], subcommands: &[INNER], ..SUB };
+    const OUTER: Program = Program { name: "outer", options: &[], subcommands: &[INNER, SHOWN], ..SUB };
+    const SHOWN: Program = Program { name: "shown", options: &[ProgramOption::LetterNames], ..SUB };
     const INNER: Program =
         Program { name: "inner", options: &[ProgramOption::Letters, ProgramOption::AllLetters], ..SUB };
 
@@ -350,6 +353,8 @@ mod tests {
         assert!(refused(&["--set"]).contains("--set"));
         assert!(refused(&["sub", "--name", "a b"]).contains("letters, digits"));
         assert!(!refused(&["extra\narg"]).contains('\n'));
+        let missing = "the following required arguments were not provided: <LETTER>...; see --help";
+        assert_eq!(refused(&["outer", "shown"]), missing);
     }
 
     #[test]
