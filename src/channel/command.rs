@@ -3,10 +3,11 @@
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -50,6 +51,9 @@ const LAST_MOMENT: Duration = Duration::from_secs(1);
 /// It is looked at a running program after this, then after twice as long each time, up to [`LONGEST_LOOK`].
 const FIRST_LOOK: Duration = Duration::from_micros(500);
 const LONGEST_LOOK: Duration = Duration::from_millis(20);
+
+/// The bytes of a program by which it is told from a script.
+const BEGINNING: u64 = 256;
 
 /// Runs a program for each message.
 pub struct CommandHandler {
@@ -105,9 +109,12 @@ impl CommandHandler {
             .handler
             .split_first()
             .ok_or_else(|| Error::new("consumer.handler names no program").about_settings())?;
-        if !can_be_run(program) {
-            let what = format!("consumer.handler: there is no program {program:?} that can be run");
-            return Err(Error::new(what).about_settings());
+        let refused = |what: String| Err(Error::new(format!("consumer.handler: {what}")).about_settings());
+        let Some(path) = find(program) else {
+            return refused(format!("there is no program {program:?} that can be run"));
+        };
+        if is_text_alone(&path) {
+            return refused(format!("{} has to begin with a line like #!/bin/sh", path.display()));
         }
         Ok(CommandHandler {
             program: program.clone(),
@@ -252,17 +259,26 @@ fn shown(headers: Headers<'_>) -> String {
     serde_json::Value::from_iter(headers.iter().map(header)).to_string()
 }
 
-/// Whether there is such a program: a path, or a name in one of the folders of `PATH`.
-fn can_be_run(program: &str) -> bool {
-    let is_program = |path: &Path| {
+/// Where there is such a program: a path, or a name in one of the folders of `PATH`.
+fn find(program: &str) -> Option<PathBuf> {
+    let is_program = |path: &PathBuf| {
         path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
     };
     if program.contains('/') {
-        return is_program(Path::new(program));
+        return Some(PathBuf::from(program)).filter(is_program);
     }
     let path = std::env::var_os("PATH");
     let folders = std::env::split_paths(path.as_deref().unwrap_or(OsStr::new("/bin:/usr/bin")));
-    folders.into_iter().any(|folder| is_program(&folder.join(program)))
+    folders.into_iter().map(|folder| folder.join(program)).find(is_program)
+}
+
+/// Whether this is a script that does not say what is to run it. A shell would take it for its own, but the system
+/// starts it for nobody else. Programs in machine code have a NUL in their first bytes.
+fn is_text_alone(path: &Path) -> bool {
+    let mut beginning = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(BEGINNING).read_to_end(&mut beginning));
+    // What cannot be read may be run all the same.
+    read.is_ok() && !beginning.starts_with(b"#!") && !beginning.contains(&0)
 }
 
 #[cfg(test)]
@@ -361,6 +377,26 @@ mod tests {
             let Err(error) = CommandHandler::new(&settings, Stop::new()) else { panic!("{program:?}") };
             assert!(error.is_about_settings(), "{error}");
         }
+    }
+
+    #[test]
+    fn a_script_that_does_not_say_what_runs_it_is_refused_at_once() {
+        let mut unique = [0; 8];
+        getrandom::fill(&mut unique).unwrap();
+        let path = std::env::temp_dir().join(format!("handler-{:016x}", u64::from_ne_bytes(unique)));
+        let of = |script: &str| {
+            std::fs::write(&path, script).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+            let handler = vec![path.to_str().unwrap().to_owned()];
+            CommandHandler::new(&ConsumerSettings { handler, ..Default::default() }, Stop::new())
+        };
+        let (without, empty, with) = (of("exit 0\n"), of(""), of("#!/bin/sh\nexit 0\n"));
+        std::fs::remove_file(&path).unwrap();
+        for refused in [without, empty] {
+            let Err(error) = refused else { panic!("it must be refused") };
+            assert!(error.is_about_settings() && error.to_string().contains("#!/bin/sh"), "{error}");
+        }
+        assert!(with.is_ok());
     }
 
     #[test]
