@@ -26,6 +26,7 @@ run_on! {
         what_is_no_json_is_a_dead_letter_without_retries,
         a_handler_that_takes_too_long_is_killed_and_has_failed,
         a_message_at_the_limit_reaches_a_handler_and_the_dead_letters,
+        a_dead_letter_too_large_for_its_topic_waits_until_the_topic_takes_it,
         a_stop_ends_the_wait_for_the_next_attempt_and_the_message_comes_again,
         a_stop_waits_for_the_handler_at_work,
         heartbeats_go_on_while_a_message_is_tried_again,
@@ -317,6 +318,19 @@ fn a_message_at_the_limit_reaches_a_handler_and_the_dead_letters(version: &'stat
     assert!(letters[0].value.as_deref() == Some(largest.as_bytes()), "the same value");
 }
 
+fn a_dead_letter_too_large_for_its_topic_waits_until_the_topic_takes_it(version: &'static str) {
+    let scene = Scene::new(Kafka::shared(version), 1);
+    let (assistant, letters) = (scene.kafka.assistant(), scene.dead_letter_topic());
+    assistant.create_topic(&letters, 1, 1, &["max.message.bytes=1000"]);
+    scene.put(0, &format!("\"{}\"", "x".repeat(900)));
+    let consumer = scene.consumer("exit 1").set("retry.max_attempts", "1").start();
+    consumer.wait_for_log(&["no dead letter yet", "offset=0", "raise its max.message.bytes"], PATIENCE);
+    assert_eq!(scene.committed().get(&0).copied().unwrap_or(0), 0);
+    assistant.ask(&["configure", &letters, "max.message.bytes=10000"]);
+    scene.wait_for_commits();
+    assert_eq!(scene.dead_letters().iter().map(origin).collect::<Vec<_>>(), [(0, 0)]);
+}
+
 fn a_stop_ends_the_wait_for_the_next_attempt_and_the_message_comes_again(version: &'static str) {
     let scene = Scene::new(Kafka::shared(version), 1);
     scene.put(0, "1");
@@ -481,7 +495,7 @@ fn all_programs_that_consume_use_the_handler(version: &'static str) {
 
 fn any_function_is_a_handler(version: &'static str) {
     let scene = Scene::new(Kafka::shared(version), 1);
-    for value in ["1", "\"x\"", "3"] {
+    for value in ["1", "\"x\"", "3", "[]"] {
         scene.put(0, value);
     }
     let mut settings = Settings::default();
@@ -496,6 +510,7 @@ fn any_function_is_a_handler(version: &'static str) {
     let numbers = seen.clone();
     let handler = move |message: &Received<'_>| -> Result<(), serde_json::Error> {
         numbers.lock().unwrap().push((message.offset, message.attempt));
+        assert_ne!(message.value, Some(&b"[]"[..]), "a list");
         serde_json::from_slice::<u64>(message.value.unwrap_or_default()).map(|_| ())
     };
     let running = receiver.start(handler).unwrap();
@@ -503,10 +518,11 @@ fn any_function_is_a_handler(version: &'static str) {
     stop.ask();
     running.wait().unwrap();
     adapter.stop();
-    assert_eq!(*seen.lock().unwrap(), [(0, 1), (1, 1), (1, 2), (1, 3), (2, 1)]);
+    assert_eq!(*seen.lock().unwrap(), [(0, 1), (1, 1), (1, 2), (1, 3), (2, 1), (3, 1), (3, 2), (3, 3)]);
     let letters = scene.dead_letters();
-    assert_eq!(letters.iter().map(origin).collect::<Vec<_>>(), [(0, 1)]);
+    assert_eq!(letters.iter().map(origin).collect::<Vec<_>>(), [(0, 1), (0, 3)]);
     assert_eq!(text(&letters[0], "kafka_dlt-exception-fqcn"), "serde_json::error::Error");
+    assert!(text(&letters[1], "kafka_dlt-exception-message").starts_with("the handler panicked: "));
 }
 
 fn a_handler_that_does_not_exist_is_a_wrong_setting(version: &'static str) {

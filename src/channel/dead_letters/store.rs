@@ -70,6 +70,9 @@ impl DeadLetters {
                     );
                     return true;
                 }
+                Ok(Delivery::NotStored { code: "too_large", reason, .. }) => {
+                    format!("{reason}: raise its max.message.bytes")
+                }
                 Ok(Delivery::NotStored { reason, .. }) => reason,
                 Ok(Delivery::Unknown { reason }) => format!("whether it is stored is unknown: {reason}"),
                 Err(error) => error.to_string(),
