@@ -3,22 +3,21 @@
 //! A rebalance without a failure makes no duplicate: when a heartbeat says that one has begun, nothing more is served,
 //! the message in hand may still be committed, and only when every commit has arrived the member joins anew.
 
+mod starts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::thread::{Scope, scope};
 use std::time::{Duration, Instant};
 
-use super::{LINGER, Member, OffsetReset, Phase, Program, Span, pipeline, prefetch};
+use super::{LINGER, Member, Phase, Program, Span, pipeline, prefetch};
 use crate::cluster::assignor::{self, Partitions};
-use crate::cluster::coordinator::{Commit, Coordinator, Joined, Membership};
-use crate::cluster::offsets::{self, Offsets};
+use crate::cluster::coordinator::{Coordinator, Joined, Membership};
 use crate::cluster::{self, Backoff};
 use crate::protocol::error_code::ErrorCode;
 
 /// How long finding out the committed offsets of new partitions may take before the member joins anew.
 const RESOLVE: Duration = Duration::from_secs(5);
-/// How often it is tried to decide where a partition starts whose leader is away, and how long a try may take.
-const DECIDE_AGAIN: Duration = Duration::from_secs(1);
 /// How often the member that assigns looks whether a topic has got more partitions.
 const PARTITION_CHECK: Duration = Duration::from_secs(30);
 
@@ -176,33 +175,19 @@ impl<'a> Life<'a> {
             .iter()
             .flat_map(|(topic, numbers)| numbers.iter().map(|p| (topic.clone(), *p)))
             .collect();
-        let missed = self.missed_generation;
+        let (missed, generation) = (self.missed_generation, membership.generation);
         let open: Vec<(String, i32)> = {
             let state = self.member.state();
             owned.iter().filter(|key| missed || !state.owned.contains_key(*key)).cloned().collect()
         };
-        let mut spans = self.resolve(&open)?;
+        let spans = self.resolve(&open)?;
         let cluster = &self.member.cluster;
         if owned.iter().any(|(topic, partition)| cluster.leader(topic, *partition).is_none()) {
             // A program that begins now must hear of all its partitions.
             prefetch::look_for_leaders(self.member);
         }
         self.missed_generation = false;
-        let name = &self.member.role.name;
-        {
-            let mut state = self.member.state();
-            spans.retain(|(key, span)| {
-                state.owned.get(key).is_none_or(|old| old.floor.is_none() || old.floor != span.floor)
-            });
-            let before = state.owned.len();
-            state.owned.retain(|key, _| owned.contains(key));
-            if state.owned.len() != before || !spans.is_empty() {
-                state.epoch += 1;
-            }
-            state.owned.extend(spans);
-            state.arrangement += 1;
-            state.membership = membership.clone();
-        }
+        self.take_over(&owned, spans, membership);
         self.decide_at = Instant::now();
         self.decide_starts();
         {
@@ -213,12 +198,8 @@ impl<'a> Life<'a> {
         }
         self.next_heartbeat = Instant::now() + self.member.settings.heartbeat_interval;
         self.member.changed.notify_all();
-        let group = &self.member.role.group;
-        log::info!(
-            "{name} is a member of {group}, generation {}: {}",
-            membership.generation,
-            list(&partitions)
-        );
+        let (name, group) = (&self.member.role.name, &self.member.role.group);
+        log::info!("{name} is a member of {group}, generation {generation}: {}", list(&partitions));
         if owned.is_empty() {
             log::warn!(
                 "{name} has no partition: {group} has more members than its topics have partitions, so it only \
@@ -226,6 +207,27 @@ impl<'a> Life<'a> {
             );
         }
         Ok(())
+    }
+
+    /// What the member has from now on: the partitions that it keeps, and `spans` of those that are new.
+    fn take_over(
+        &self,
+        owned: &BTreeSet<(String, i32)>,
+        mut spans: Vec<((String, i32), Span)>,
+        membership: Membership,
+    ) {
+        let mut state = self.member.state();
+        spans.retain(|(key, span)| {
+            state.owned.get(key).is_none_or(|old| old.floor.is_none() || old.floor != span.floor)
+        });
+        let before = state.owned.len();
+        state.owned.retain(|key, _| owned.contains(key));
+        if state.owned.len() != before || !spans.is_empty() {
+            state.epoch += 1;
+        }
+        state.owned.extend(spans);
+        state.arrangement += 1;
+        state.membership = membership;
     }
 
     /// Spans for newly owned partitions, at their committed offsets or undecided.
@@ -350,68 +352,6 @@ impl<'a> Life<'a> {
         if changed && state.phase == Phase::Stable {
             log::info!("{}: the number of partitions has changed", self.member.role.name);
             state.phase = Phase::Draining(Instant::now());
-        }
-    }
-
-    /// Decides by the reset policy where partitions start that are still undecided. A start at the latest offset is made
-    /// the group's: the next owner would take the latest offset of its own day, and skip what came between.
-    fn decide_starts(&mut self) {
-        let member = self.member;
-        let undecided: Vec<(String, i32)> = {
-            let state = member.state();
-            let open = state.owned.iter().filter(|(_, span)| span.floor.is_none() && span.by_policy);
-            open.map(|(key, _)| key.clone()).collect()
-        };
-        if undecided.is_empty() || Instant::now() < self.decide_at {
-            return;
-        }
-        self.decide_at = Instant::now() + DECIDE_AGAIN;
-        let policy = member.settings.offset_reset;
-        let timestamp = if policy == OffsetReset::Earliest { offsets::EARLIEST } else { offsets::LATEST };
-        let wanted: Vec<_> = undecided.into_iter().map(|(topic, p)| (topic, p, timestamp)).collect();
-        let deadline = Instant::now() + DECIDE_AGAIN;
-        let found = offsets::find(&member.cluster, &member.role.name, &wanted, deadline);
-        if found.len() < wanted.len() {
-            prefetch::look_for_leaders(member);
-        }
-        let kept = if policy == OffsetReset::Latest { self.commit_starts(&found, deadline) } else { found };
-        let mut state = member.state();
-        for (key, offset) in kept {
-            if let Some(span) = state.owned.get_mut(&key).filter(|span| span.floor.is_none()) {
-                span.reset(offset);
-                state.arrangement += 1;
-            }
-        }
-        drop(state);
-        member.changed.notify_all();
-    }
-
-    /// Commits starts; gives those that Kafka has.
-    fn commit_starts(&mut self, starts: &Offsets, deadline: Instant) -> Offsets {
-        let commit = |((topic, partition), offset): (&(String, i32), &i64)| Commit {
-            topic: topic.clone(),
-            partition: *partition,
-            offset: *offset,
-            metadata: String::new(),
-        };
-        let commits: Vec<Commit> = starts.iter().map(commit).collect();
-        let membership = self.member.state().membership.clone();
-        if commits.is_empty() {
-            return Offsets::new();
-        }
-        match self.coordinator.commit(&membership, &commits, deadline) {
-            Ok(codes) => {
-                let stored = |key: &(String, i32)| codes.get(key).is_some_and(|code| code.is_ok());
-                starts
-                    .iter()
-                    .filter(|(key, _)| stored(key))
-                    .map(|(key, offset)| (key.clone(), *offset))
-                    .collect()
-            }
-            Err(error) => {
-                log::debug!("{}: committing where partitions start: {error}", self.member.role.name);
-                Offsets::new()
-            }
         }
     }
 
