@@ -528,7 +528,7 @@ fn shown(value: &Value) -> String {
         Value::Text(text) => quoted(text),
         Value::Integer(number) => number.to_string(),
         Value::Boolean(value) => value.to_string(),
-        Value::Fraction(_) => "a number with a fraction".to_owned(),
+        Value::Fraction(number) => format!("{number:?}"),
         Value::List(_) => "a list".to_owned(),
         Value::Other(kind) => (*kind).to_owned(),
     }

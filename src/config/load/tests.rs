@@ -111,7 +111,7 @@ fn a_value_of_the_wrong_type_or_out_of_range_is_refused_with_its_place() {
             "[kafka]\npartitions = 0",
             "line 2: kafka.partitions: must be a whole number from 1 to 10000, not 0",
         ),
-        ("[kafka]\npartitions = 1.5", "must be a whole number from 1 to 10000, not a number with a fraction"),
+        ("[kafka]\npartitions = 1.5", "must be a whole number from 1 to 10000, not 1.5"),
         ("[kafka]\nreplication_factor = 0", "from 1 to 1000, not 0; or -1 for the broker's default"),
         ("[kafka]\ncreate_topic = 1", "line 2: kafka.create_topic: must be true or false, not 1"),
         ("[kafka]\ntopic = 5", "line 2: kafka.topic: must be text in quotes, not 5"),
