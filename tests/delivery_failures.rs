@@ -29,6 +29,7 @@ run_on! {
         a_dead_letter_too_large_for_its_topic_waits_until_the_topic_takes_it,
         a_stop_ends_the_wait_for_the_next_attempt_and_the_message_comes_again,
         a_stop_waits_for_the_handler_at_work,
+        where_nobody_reads_what_a_handler_prints_no_message_becomes_a_dead_letter,
         heartbeats_go_on_while_a_message_is_tried_again,
         without_a_broker_a_dead_letter_waits_and_is_stored_when_it_is_back,
         an_offset_is_not_committed_before_its_dead_letter_is_stored,
@@ -45,6 +46,7 @@ run_on! {
         a_message_at_the_limit_reaches_a_handler_and_the_dead_letters,
         a_stop_ends_the_wait_for_the_next_attempt_and_the_message_comes_again,
         a_stop_waits_for_the_handler_at_work,
+        where_nobody_reads_what_a_handler_prints_no_message_becomes_a_dead_letter,
         heartbeats_go_on_while_a_message_is_tried_again,
         without_a_broker_a_dead_letter_waits_and_is_stored_when_it_is_back,
         an_offset_is_not_committed_before_its_dead_letter_is_stored,
@@ -365,6 +367,23 @@ fn a_stop_waits_for_the_handler_at_work(version: &'static str) {
     assert_eq!(consumer.wait(PATIENCE), Some(0));
     assert_eq!(scene.lines("tried"), ["begun", "done"], "and no further message");
     assert_eq!(scene.committed().get(&0), Some(&1));
+}
+
+fn where_nobody_reads_what_a_handler_prints_no_message_becomes_a_dead_letter(version: &'static str) {
+    let scene = Scene::new(Kafka::shared(version), 1);
+    let script = "while test -d $1 -a ! -e $1/go; do sleep 0.05; done; echo handled";
+    let start = || scene.consumer(script).set("retry.max_attempts", "1");
+    scene.put(0, "1");
+    let mut consumer = start().held().start();
+    consumer.wait_for_log(&["received", "offset=0"], PATIENCE);
+    consumer.close_output();
+    fs::write(scene.file("go"), "").unwrap();
+    consumer.wait_for_log(&["standard output is broken, the message is not committed", "offset 0"], PATIENCE);
+    assert_eq!(consumer.wait(PATIENCE), Some(1));
+    let again = start().start();
+    again.wait_for_line("handled", PATIENCE);
+    scene.wait_for_commits();
+    assert!(scene.dead_letters().is_empty());
 }
 
 fn heartbeats_go_on_while_a_message_is_tried_again(version: &'static str) {

@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde_json::json;
@@ -198,8 +200,27 @@ impl Handler for CommandHandler {
 
     fn handle(&mut self, message: &Received<'_>) -> Result<(), Failure> {
         let status = self.run(message)?;
-        if status.success() { Ok(()) } else { Err(Failure::Failed(Cause::of(&HandlerFailed::Ended(status)))) }
+        if status.success() {
+            return Ok(());
+        }
+        // A program that prints fails at every message when nobody reads that any more.
+        Err(broken_output().map_or_else(
+            || Failure::Failed(Cause::of(&HandlerFailed::Ended(status))),
+            |output| Failure::Broken(print::broken(output, message, io::ErrorKind::BrokenPipe.into())),
+        ))
     }
+}
+
+/// Which of the outputs that a program shares with its consumer nobody reads any more.
+fn broken_output() -> Option<&'static str> {
+    let (output, error) = (io::stdout(), io::stderr());
+    let mut outputs = [output.as_fd(), error.as_fd()].map(|output| PollFd::new(output, PollFlags::empty()));
+    poll(&mut outputs, PollTimeout::ZERO).ok()?;
+    let gone = |output: &PollFd<'_>| {
+        output.revents().is_some_and(|found| found.intersects(PollFlags::POLLERR | PollFlags::POLLHUP))
+    };
+    let names = ["standard output", "standard error"];
+    outputs.iter().zip(names).find(|(output, _)| gone(output)).map(|(_, name)| name)
 }
 
 /// What is still to be written to a program; its pipe never blocks.

@@ -28,11 +28,14 @@ impl<W: Write> Printer<W> {
     }
 
     fn print_message(&mut self, message: &Received<'_>, line: &str) -> Result<()> {
-        self.print(line).map_err(|e| {
-            let error = Error::new("standard output is broken, the message is not committed").caused_by(e);
-            error.at(message.topic, Some(message.partition), Some(message.offset)).stored(Stored::Yes)
-        })
+        self.print(line).map_err(|error| broken("standard output", message, error))
     }
+}
+
+/// Nobody reads `output` any more, so what is printed of a message goes nowhere.
+pub(super) fn broken(output: &str, message: &Received<'_>, why: io::Error) -> Error {
+    let error = Error::new(format!("{output} is broken, the message is not committed")).caused_by(why);
+    error.at(message.topic, Some(message.partition), Some(message.offset)).stored(Stored::Yes)
 }
 
 impl<W: Write> Handler for Printer<W> {
