@@ -37,8 +37,9 @@ use lease::Lease;
 /// The largest request accepted, in bytes, as in Kafka (`socket.request.max.bytes`).
 const MAX_REQUEST_BYTES: usize = 100 * 1024 * 1024;
 
-/// The largest record batch accepted, in bytes, as in Kafka (`message.max.bytes`).
-const MAX_BATCH_BYTES: usize = 1_048_588;
+/// The largest record batch accepted, in bytes (`message.max.bytes`): Kafka's default, which is as much as clients send
+/// by theirs, and room for what such a message gets besides when it becomes a dead letter.
+const MAX_BATCH_BYTES: usize = 1_048_588 + 65_536;
 
 /// What a broker serves, and where it keeps it.
 #[derive(Debug, Clone)]

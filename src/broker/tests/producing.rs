@@ -58,7 +58,7 @@ fn records_that_consumers_could_not_read_are_refused_with_a_reason() {
         (Some(two.into()), ErrorCode::INVALID_RECORD, "after the one record batch"),
         (Some(batch(&["a"]).slice(..65)), ErrorCode::CORRUPT_MESSAGE, "cut short"),
         (Some(Bytes::from_static(b"what")), ErrorCode::CORRUPT_MESSAGE, "cut short"),
-        (Some(batch(&[&large])), ErrorCode::MESSAGE_TOO_LARGE, "1048588 at most"),
+        (Some(batch(&[&large])), ErrorCode::MESSAGE_TOO_LARGE, "1114124 at most"),
     ] {
         let (refused, why) = refusal(&mut client, records);
         assert_eq!(refused, code, "{why}");
