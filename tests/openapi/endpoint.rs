@@ -1,5 +1,6 @@
 //! The endpoint that is asked.
 
+use crate::support::metrics::get;
 use crate::support::ports::free_port;
 use crate::support::program::{Program, Start};
 use crate::support::watchdog::Folder;
@@ -18,12 +19,13 @@ impl Endpoint {
     pub fn start() -> Endpoint {
         let folder = Folder::new("openapi");
         let start = Start::program("producer_api")
+            .set("log.level", "warn")
             .set("embedded.listen", &format!("127.0.0.1:{}", free_port()))
             .set("embedded.data_dir", &folder.path().join("data").display().to_string());
         let program = Program::producer_with(start);
-        eventually("a message is stored", PATIENCE, || {
-            (program.post("/enviar", "{}").status == 200).then_some(())
-        });
+        let is_ready = || get(program.address(), "/readyz").status == 200;
+        eventually("it is ready", PATIENCE, || is_ready().then_some(()));
+        assert_eq!(program.post("/enviar", "{}").status, 200);
         Endpoint { program, _folder: folder }
     }
 }
