@@ -302,7 +302,7 @@ mod tests {
             r#"{"records":[{"value":1,"value":1}]}"#,
             r#"{"records":[{"partition":-1}]}"#,
             r#"{"records":[{"partition":"0"}]}"#,
-            r#"{"records":[{"partition":0.0}]}"#,
+            r#"{"records":[{"partition":0.5}]}"#,
             r#"{"records":[{"partition":2147483648}]}"#,
             r#"{"records":[{"timestamp":-1}]}"#,
             r#"{"records":[{"timestamp":1.5}]}"#,

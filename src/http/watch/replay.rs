@@ -127,7 +127,7 @@ mod tests {
             assert_eq!(names(body.as_bytes()), None, "{body}");
         }
         assert_eq!(names(many.to_string().as_bytes()), None);
-        let many_times = json!({"letters": ["0:0"; 101]});
+        let many_times = json!({"letters": vec!["0:0"; 101]});
         assert_eq!(names(many_times.to_string().as_bytes()), None, "what comes after is not passed over");
     }
 }
