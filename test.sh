@@ -8,7 +8,7 @@ cd "$(dirname "$0")"
 
 RUST_NEEDED=1.90
 JAVA_NEEDED=17
-PYTHON_NEEDED=3.9
+PYTHON_NEEDED=3.11
 KAFKA_VERSIONS="4.3.1 3.9.1"
 
 say() { printf '== %s\n' "$*"; }

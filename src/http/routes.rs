@@ -13,7 +13,7 @@ use super::page::File;
 use super::rest::{Place, Rest};
 use super::tickets::{Mailbox, Ticket, Visit};
 use super::watch::{Entry, Replays};
-use super::{Monitoring, Submit, body, monitoring, query};
+use super::{Monitoring, Submit, body, monitoring, openapi, query};
 
 const TOO_MANY_WATCHERS: Refusal = Refusal::new(
     503,
@@ -31,9 +31,11 @@ pub(super) enum Reply {
 
 /// What the endpoint has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Route<'a> {
+pub(super) enum Route<'a> {
     /// `/enviar`
     Enviar,
+    /// `/openapi.json`
+    OpenApi,
     /// `/` and what belongs to it
     Page(File),
     /// `/events`
@@ -61,9 +63,10 @@ pub(super) fn template(target: &[u8]) -> &'static str {
 
 impl<'a> Route<'a> {
     /// What is at a path.
-    fn at(path: &'a str) -> Option<Route<'a>> {
+    pub(super) fn at(path: &'a str) -> Option<Route<'a>> {
         match path {
             "/enviar" => Some(Route::Enviar),
+            "/openapi.json" => Some(Route::OpenApi),
             "/events" => Some(Route::Events),
             "/dead-letters/replay" => Some(Route::Replay),
             "/healthz" => Some(Route::Health),
@@ -74,18 +77,20 @@ impl<'a> Route<'a> {
     }
 
     /// The methods that it takes, as `Allow` lists them.
-    fn methods(self) -> &'static str {
+    pub(super) fn methods(self) -> &'static str {
         match self {
             Route::Enviar | Route::Replay => "POST",
-            Route::Page(_) | Route::Events | Route::Health | Route::Readiness | Route::Metrics => "GET, HEAD",
+            Route::Health | Route::Readiness | Route::Metrics | Route::OpenApi => "GET, HEAD",
+            Route::Page(_) | Route::Events => "GET, HEAD",
             Route::Rest(place) => place.methods(),
         }
     }
 
     /// Its path, with a name in braces for each part that clients choose.
-    fn template(self) -> &'static str {
+    pub(super) fn template(self) -> &'static str {
         match self {
             Route::Enviar => "/enviar",
+            Route::OpenApi => "/openapi.json",
             Route::Health => "/healthz",
             Route::Readiness => "/readyz",
             Route::Metrics => "/metrics",
@@ -178,6 +183,7 @@ impl Routes {
         match (route, &self.desk) {
             (Route::Metrics, _) => Reply::Now(self.monitoring.metrics()),
             (Route::Readiness, _) => Reply::Now(self.monitoring.ready()),
+            (Route::OpenApi, _) => Reply::Now(openapi::answer(request)),
             (Route::Page(file), _) => Reply::Now(file.answer(request)),
             (Route::Enviar, Some(desk)) => match query::parameter(query, "key") {
                 Ok(key) => enviar::post(request, key, desk.channel.as_ref(), desk.answer_timeout, ticket),

@@ -6,7 +6,8 @@ use std::time::Instant;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
+use serde_json::Number;
 use serde_json::value::RawValue;
 use tiny_http::Request;
 
@@ -137,10 +138,22 @@ struct Record<'a> {
     key: Option<&'a RawValue>,
     #[serde(borrow)]
     value: Option<&'a RawValue>,
+    #[serde(default, deserialize_with = "integer")]
     partition: Option<i32>,
     #[serde(borrow)]
     headers: Option<Vec<&'a RawValue>>,
+    #[serde(default, deserialize_with = "integer")]
     timestamp: Option<i64>,
+}
+
+/// An integer, or null. As in JSON Schema (Validation §6.1.1), `7.0` is one: there are programs that write it so.
+fn integer<'de, D: Deserializer<'de>, T: TryFrom<i64>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    const EXACT: f64 = 9_007_199_254_740_992.0; // 2^53: beyond it a double is no longer one integer
+    let Some(number) = Option::<Number>::deserialize(deserializer)? else { return Ok(None) };
+    let whole = |number: f64| (number.fract() == 0.0 && number.abs() <= EXACT).then_some(number as i64);
+    let integer = number.as_i64().or_else(|| number.as_f64().and_then(whole));
+    let integer = integer.and_then(|integer| T::try_from(integer).ok());
+    integer.map(Some).ok_or_else(|| D::Error::custom(format_args!("{number} is no integer of this size")))
 }
 
 #[derive(Deserialize)]
@@ -258,6 +271,8 @@ mod tests {
             vec![(name(), Some(vec![0])), (name(), None), (name(), None), (String::new(), Some(vec![]))];
         assert_eq!(record.headers, expected);
         assert_eq!((record.place, record.timestamp), (Place::Only(3), Some(1_700_000_000_123)));
+        let record = one(r#"{"partition":3.0,"timestamp":1.7e12}"#, Format::Text);
+        assert_eq!((record.place, record.timestamp), (Place::Only(3), Some(1_700_000_000_000)));
     }
 
     #[test]
@@ -287,9 +302,12 @@ mod tests {
             r#"{"records":[{"value":1,"value":1}]}"#,
             r#"{"records":[{"partition":-1}]}"#,
             r#"{"records":[{"partition":"0"}]}"#,
-            r#"{"records":[{"partition":0.0}]}"#,
+            r#"{"records":[{"partition":0.5}]}"#,
             r#"{"records":[{"partition":2147483648}]}"#,
             r#"{"records":[{"timestamp":-1}]}"#,
+            r#"{"records":[{"timestamp":1.5}]}"#,
+            r#"{"records":[{"timestamp":1e300}]}"#,
+            r#"{"records":[{"partition":2147483648.0}]}"#,
             r#"{"records":[{"timestamp":"now"}]}"#,
             r#"{"records":[{"timestamp":9223372036854775808}]}"#,
             r#"{"records":[{"headers":{"a":"AA=="}}]}"#,

@@ -84,9 +84,11 @@ fn busy() -> Answer {
 fn names(body: &[u8]) -> Option<Vec<Name>> {
     let body: Value = serde_json::from_slice(body).ok()?;
     let letters = body.as_object()?.get("letters")?.as_array()?;
-    let names: Option<BTreeSet<Name>> =
-        letters.iter().take(MAX_LETTERS + 1).map(|letter| letter.as_str()?.parse().ok()).collect();
-    names.filter(|names| (1..=MAX_LETTERS).contains(&names.len())).map(|names| names.into_iter().collect())
+    if !(1..=MAX_LETTERS).contains(&letters.len()) {
+        return None;
+    }
+    let names: Option<BTreeSet<Name>> = letters.iter().map(|letter| letter.as_str()?.parse().ok()).collect();
+    names.map(|names| names.into_iter().collect())
 }
 
 fn serve(orders: &Receiver<Order>, onlooker: &dyn Onlooker, watch: &Entry) {
@@ -125,5 +127,7 @@ mod tests {
             assert_eq!(names(body.as_bytes()), None, "{body}");
         }
         assert_eq!(names(many.to_string().as_bytes()), None);
+        let many_times = json!({"letters": vec!["0:0"; 101]});
+        assert_eq!(names(many_times.to_string().as_bytes()), None, "what comes after is not passed over");
     }
 }
