@@ -10,7 +10,7 @@ mod webdriver;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use channel::{CONSUMERS, Channel, signal};
+use channel::{CONSUMERS, Channel, Place, signal};
 use support::program::{Program, Start, WAITING};
 use support::watchdog::Folder;
 use support::{EMBEDDED, NEWEST, PATIENCE, run_on};
@@ -30,6 +30,7 @@ run_on! {
         a_token_is_asked_for_until_it_is_right_and_kept_while_the_tab_is_open,
         it_fits_phone_and_desk_in_light_and_dark_and_every_control_has_a_name,
         it_asks_no_other_host_for_anything,
+        without_consumers_it_says_how_to_start_one_and_what_the_endpoint_forgot_is_not_listed,
         it_says_when_the_cluster_or_the_endpoint_is_gone_and_comes_back_with_it,
     }
 }
@@ -56,6 +57,8 @@ fn a_message_sent_by_keyboard_alone_is_listed_and_committed_by_a_consumer(versio
     let channel = Channel::start(version);
     let browser = open(&channel);
     assert_eq!(browser.text("document.getElementById('connection').textContent"), "live");
+    let advice = "document.getElementById('nothing-sent').checkVisibility()";
+    assert_eq!(browser.value(advice), true);
     // Tab leads to the message, the key, the button; the focus can be seen.
     for id in ["message", "key"] {
         browser.press(&[TAB]);
@@ -69,6 +72,7 @@ fn a_message_sent_by_keyboard_alone_is_listed_and_committed_by_a_consumer(versio
     let entry = browser.text("document.querySelector('#sent .entry').innerText");
     assert!(entry.contains(r#"{"id":1,"contenido":"Hola desde Kafka"}"#), "{entry}");
     assert!(entry.contains("cliente-7") && entry.contains("offset 0"), "{entry}");
+    assert_eq!(browser.value(advice), false);
     assert_eq!(browser.text("document.activeElement.textContent"), "Send", "the focus stays");
     channel.program.wait_for_line("consumer", PATIENCE);
     // What is no JSON is refused in words, and Ctrl + Enter sends too.
@@ -173,6 +177,14 @@ fn a_token_is_asked_for_until_it_is_right_and_kept_while_the_tab_is_open(version
     let refused = "Object.values(sessionStorage)[0] === '0123456789abcdef-wrong'";
     browser.wait_for(&format!("{refused} && document.getElementById('ask-token').open"));
     assert_eq!(browser.text("document.activeElement.id"), "token");
+    browser.wait_for("document.getElementById('token-refused').checkVisibility()");
+    // What no header can carry is not taken as a token.
+    browser.type_text("0123456789abcdef-ñ");
+    browser.press(&[ENTER]);
+    browser.wait_for(
+        "document.activeElement.matches('#token:invalid') && document.getElementById('ask-token').open",
+    );
+    browser.value("document.getElementById('token').select()");
     browser.type_text("0123456789abcdef-right");
     browser.press(&[ENTER]);
     browser.wait_for(&format!("{} === 2", owned("consumer1")));
@@ -267,6 +279,23 @@ fn it_asks_no_other_host_for_anything(version: &'static str) {
     assert!(others.is_empty(), "{others:?}");
     let complaints = browser.log("browser");
     assert!(complaints.is_empty(), "{complaints:?}");
+}
+
+fn without_consumers_it_says_how_to_start_one_and_what_the_endpoint_forgot_is_not_listed(
+    version: &'static str,
+) {
+    let place = Place::new(version);
+    let start = || place.program(Start::program("producer_api"));
+    let program = Program::producer_with(start());
+    let address = program.address();
+    let browser = Browser::at(&page(&program));
+    browser.wait_for("document.getElementById('no-members').checkVisibility()");
+    browser.value("document.getElementById('send').requestSubmit()");
+    browser.wait_for("document.querySelectorAll('#sent .entry').length === 1");
+    drop(program);
+    browser.wait_for("document.getElementById('connection').dataset.state === 'lost'");
+    let _again = start().set("producer_api.listen", &address.to_string()).start();
+    browser.wait_for("document.getElementById('nothing-sent').checkVisibility()");
 }
 
 fn it_says_when_the_cluster_or_the_endpoint_is_gone_and_comes_back_with_it(_version: &'static str) {

@@ -9,6 +9,8 @@ const LONGEST_RETRY_MS = 10_000;
 const SHOWN = 50;
 /** Lag beyond which a bar is as long as the longest. */
 const SMALL_LAG = 10;
+/** So many messages at once are not each shown to be new: the list would flicker. */
+const MANY = 6;
 const TOKEN = 'point-to-point token';
 
 const at = (id) => document.getElementById(id);
@@ -32,17 +34,47 @@ function say(element, kind, text) {
 }
 
 const counted = (count, one, many = `${one}s`) => `${count.toLocaleString('en')} ${count === 1 ? one : many}`;
-const time = (ms) => (ms === null ? 'time unknown' : new Date(ms).toLocaleTimeString([], { hour12: false }));
+
+/** A time of today, or with its date. */
+function time(ms) {
+  const date = new Date(ms);
+  if (ms === null || Number.isNaN(date.getTime())) return 'time unknown';
+  const isToday = date.toDateString() === new Date().toDateString();
+  return isToday ? date.toLocaleTimeString([], { hour12: false }) : date.toLocaleString([], { hour12: false });
+}
+
+/** What the map has under the name, made where it has nothing. */
+function kept(map, name, build) {
+  if (!map.has(name)) map.set(name, build());
+  return map.get(name);
+}
+
+/** Forgets what is not among the names. */
+function forget(map, names) {
+  for (const name of map.keys()) if (!names.has(name)) map.delete(name);
+}
+
+/** Has a list show just these elements; what is in its place already is not touched, nor its focus and animations. */
+function arrange(list, elements) {
+  const focused = document.activeElement;
+  const wanted = new Set(elements);
+  for (const child of [...list.children]) if (!wanted.has(child)) child.remove();
+  elements.forEach((element, place) => {
+    if (list.children[place] !== element) list.insertBefore(element, list.children[place] ?? null);
+  });
+  if (list.contains(focused)) focused.focus({ preventScroll: true });
+}
 
 // Requests, with the token where one is needed
 
 let asking = null;
 
 /** Asks the user for the token; requests that come meanwhile wait for the same answer. */
-function askForToken() {
+function askForToken(refused) {
   asking ??= new Promise((resolve) => {
     const dialog = at('ask-token');
     at('token').value = '';
+    at('token-refused').hidden = !refused;
     at('token-form').onsubmit = () => sessionStorage.setItem(TOKEN, at('token').value.trim());
     dialog.onclose = () => {
       asking = null;
@@ -60,7 +92,7 @@ async function request(path, options = {}) {
     const headers = { ...options.headers, ...(token ? { Authorization: `Bearer ${token}` } : {}) };
     const answer = await fetch(path, { ...options, headers, cache: 'no-store', redirect: 'error' });
     if (answer.status !== 401) return answer;
-    if (sessionStorage.getItem(TOKEN) === token) await askForToken();
+    if (sessionStorage.getItem(TOKEN) === token) await askForToken(token !== null);
     options.signal?.throwIfAborted();
   }
 }
@@ -109,42 +141,56 @@ async function send(event) {
 // What was sent
 
 const sent = new Map();
+/** A stream begins with everything that the endpoint remembers: what else is listed it knows no more. */
+let isFirstOfStream = true;
 
-function excerpt(tag, part) {
-  if (!part) return make(tag, 'value null', 'null');
-  return make(tag, 'value', part.cut ? `${part.text} … (${counted(part.bytes, 'byte')})` : part.text);
+const nameOf = (message) => `${message.topic}/${message.partition}/${message.offset}`;
+
+/** A message's own words: they may run from right to left, which must not turn round what stands beside them. */
+function foreign(tag, className, text) {
+  const element = make(tag, className, text);
+  element.dir = 'auto';
+  return element;
 }
+
+function excerpt(part) {
+  if (!part) return make('p', 'value null', 'null');
+  return foreign('p', 'value', part.cut ? `${part.text} …` : part.text);
+}
+
+/** How long the whole of an excerpt is. */
+const size = (part) => (part?.cut ? ` · ${counted(part.bytes, 'byte')}` : '');
 
 function chip(key) {
   if (!key) return [];
-  const shown = make('span', 'chip', key.cut ? `${key.text} …` : key.text);
-  shown.title = `key ${shown.textContent}`;
+  const shown = foreign('span', 'chip', key.cut ? `${key.text} …` : key.text);
+  shown.title = `key: ${shown.textContent}`;
   return [shown];
 }
 
 function showSent(messages) {
+  if (isFirstOfStream) {
+    forget(sent, new Set(messages.map(nameOf)));
+    isFirstOfStream = false;
+  }
   for (const message of messages) {
-    const name = `${message.topic}/${message.partition}/${message.offset}`;
-    const known = sent.get(name);
-    const entry = known ?? sentEntry(message);
+    const entry = kept(sent, nameOf(message), () => sentEntry(message, messages.length < MANY));
     showState(entry.querySelector('.state'), message);
-    if (!known) at('sent').prepend(entry);
     entry.dataset.committed = message.committed;
-    sent.set(name, entry);
   }
-  for (const [name, entry] of [...sent].slice(0, Math.max(0, sent.size - SHOWN))) {
-    sent.delete(name);
-    entry.remove();
-  }
-  if (sent.size === 0) return;
+  forget(sent, new Set([...sent.keys()].slice(-SHOWN)));
+  arrange(at('sent'), [...sent.values()].reverse());
+  at('sent').hidden = at('sent-summary').hidden = sent.size === 0;
+  at('nothing-sent').hidden = sent.size > 0;
   const committed = [...sent.values()].filter((entry) => entry.dataset.committed === 'true').length;
-  setText(at('sent-summary'), `The last ${counted(sent.size, 'message')}, ${committed.toLocaleString('en')} committed.`);
+  setText(at('sent-summary'), `The last ${counted(sent.size, 'message')}, ${committed} committed.`);
 }
 
-function sentEntry(message) {
-  const place = make('span', '', `${message.topic} ${message.partition} · offset ${message.offset} · ${time(message.at)}`);
-  const about = make('p', 'about line', '', make('span', '', '', ...chip(message.key), ' ', place), make('span', 'state'));
-  return make('li', 'entry new', '', excerpt('p', message.value), about);
+function sentEntry(message, isNew) {
+  const where = `${message.topic} ${message.partition} · offset ${message.offset}`;
+  const place = make('span', '', `${where}${size(message.value)} · ${time(message.at)}`);
+  const about = make('p', 'about line', '', make('span', '', '', ...chip(message.key), place), make('span', 'state'));
+  return make('li', isNew ? 'entry new' : 'entry', '', excerpt(message.value), about);
 }
 
 function showState(state, message) {
@@ -155,6 +201,9 @@ function showState(state, message) {
 
 // The group
 
+const cards = new Map();
+const rows = new Map();
+
 function showGroup(group) {
   at('trouble').hidden = true;
   at('members').classList.remove('stale');
@@ -163,32 +212,46 @@ function showGroup(group) {
   const lag = lags.reduce((sum, one) => sum + one, 0);
   const longest = Math.max(SMALL_LAG, ...lags);
   const members = group.members ? counted(group.members.length, 'member') : 'members not known';
-  setText(at('group-summary'), `${group.state}, ${members}.`);
+  const state = group.state === 'Dead' ? 'No such group yet' : group.state;
+  setText(at('group-summary'), `${state}, ${members}.`);
   setText(at('group-lag'), `${counted(lag, 'message')} to handle.`);
-  const owned = (id) => group.partitions.filter((partition) => partition.owner === id);
-  const cards = (group.members ?? []).map((member) => memberCard(member.name, member.host, owned(member.id), longest));
-  const orphans = owned(null);
-  if (orphans.length > 0) cards.push(memberCard('Nobody', 'no owner', orphans, longest, 'nobody'));
-  at('members').replaceChildren(...cards);
+  at('no-members').hidden = group.members?.length !== 0;
+  at('no-topic').hidden = group.partitions.length > 0;
+  showOwners(group, longest);
 }
 
-function memberCard(name, host, partitions, longest, kind = '') {
-  const title = make('h3', '', '', make('span', '', name), make('span', 'hint', host));
-  const rows = partitions.map((partition) => partitionRow(partition, longest));
-  if (rows.length === 0) rows.push(make('li', 'hint', 'no partitions'));
-  const card = make('li', `member ${kind}`, '', title, make('ul', '', '', ...rows));
-  card.dataset.name = name;
+function showOwners({ members, partitions }, longest) {
+  const owned = (id) => partitions.filter((partition) => partition.owner === id);
+  const shown = (members ?? []).map(({ id, name, host }) => memberCard(id, name, host, owned(id), longest));
+  const orphans = owned(null);
+  if (orphans.length > 0) shown.push(memberCard(null, 'Nobody', 'no owner', orphans, longest));
+  arrange(at('members'), shown);
+  forget(cards, new Set((members ?? []).map(({ id }) => id).concat(null)));
+  forget(rows, new Set(partitions.map(placeOf)));
+}
+
+function memberCard(id, name, host, partitions, longest) {
+  const card = kept(cards, id, () => {
+    const title = make('h3', '', '', foreign('span', '', name), make('span', 'hint', host));
+    const made = make('li', id === null ? 'member nobody' : 'member', '', title, make('ul'));
+    made.dataset.name = name;
+    return made;
+  });
+  const owned = partitions.map((partition) => partitionRow(partition, longest));
+  arrange(card.querySelector('ul'), owned.length > 0 ? owned : [make('li', 'hint', 'no partitions')]);
   return card;
 }
 
+const placeOf = (partition) => `${partition.topic} ${partition.partition}`;
+
 function partitionRow(partition, longest) {
-  const filled = make('span');
-  filled.style.width = `${(100 * (partition.lag ?? 0)) / longest}%`;
-  const track = make('div', 'track', '', filled);
-  track.setAttribute('aria-hidden', 'true');
-  const lag = lagText(partition);
-  const place = make('span', 'place', `${partition.topic} ${partition.partition}`);
-  const row = make('li', 'partition', '', place, track, make('span', 'lag', lag));
+  const row = kept(rows, placeOf(partition), () => {
+    const track = make('div', 'track', '', make('span'));
+    track.setAttribute('aria-hidden', 'true');
+    return make('li', 'partition', '', make('span', 'place', placeOf(partition)), track, make('span', 'lag'));
+  });
+  row.querySelector('.track span').style.width = `${(100 * (partition.lag ?? 0)) / longest}%`;
+  setText(row.querySelector('.lag'), lagText(partition));
   row.title = `committed ${partition.committed ?? 'nothing'}, end ${partition.end ?? 'unknown'}`;
   row.classList.toggle('behind', partition.lag > 0);
   return row;
@@ -211,26 +274,13 @@ function showTrouble(reason) {
 const letters = new Map();
 
 function showLetters(newest) {
-  const names = new Set(newest.map((letter) => letter.letter));
-  for (const [name, entry] of letters) {
-    if (names.has(name)) continue;
-    const hadFocus = entry.contains(document.activeElement);
-    letters.delete(name);
-    entry.remove();
-    if (hadFocus) at('letters-title').focus();
-  }
-  for (const letter of newest) {
-    if (!letters.has(letter.letter)) letters.set(letter.letter, letterEntry(letter));
-  }
-  // Appending what is there already only moves it; whoever has the focus would lose it.
-  const order = newest.map((letter) => letters.get(letter.letter));
-  const list = at('letters');
-  if (order.some((entry, place) => list.children[place] !== entry)) {
-    const focused = document.activeElement;
-    list.append(...order);
-    if (list.contains(focused)) focused.focus();
-  }
-  setText(at('letters-summary'), newest.length === 0 ? 'None.' : `The newest ${counted(newest.length, 'letter')}.`);
+  const focused = document.activeElement;
+  const hadFocus = at('letters').contains(focused);
+  forget(letters, new Set(newest.map((letter) => letter.letter)));
+  arrange(at('letters'), newest.map((letter) => kept(letters, letter.letter, () => letterEntry(letter))));
+  if (hadFocus && !focused.isConnected) at('letters-title').focus();
+  const none = 'None. A message that cannot be handled, or is no JSON, is put aside here, and can be replayed.';
+  setText(at('letters-summary'), newest.length === 0 ? none : `The newest ${counted(newest.length, 'letter')}.`);
   at('replay-all').hidden = newest.length < 2;
 }
 
@@ -240,9 +290,9 @@ function letterEntry(letter) {
   button.setAttribute('aria-label', `Replay ${letter.letter}`);
   button.addEventListener('click', () => replay([letter.letter], button));
   const replays = letter.replays > 0 ? ` · replayed ${counted(letter.replays, 'time')}` : '';
-  const about = make('span', '', `${letter.from} · ${time(letter.at)}${replays}`);
-  const line = make('div', 'line', '', make('p', 'about', '', ...chip(letter.key), ' ', about), button);
-  const entry = make('li', 'entry', '', excerpt('p', letter.value), make('p', 'error', letter.error), line);
+  const about = make('span', '', `${letter.from}${size(letter.value)} · ${time(letter.at)}${replays}`);
+  const line = make('div', 'line', '', make('p', 'about', '', ...chip(letter.key), about), button);
+  const entry = make('li', 'entry', '', excerpt(letter.value), foreign('p', 'error', letter.error), line);
   entry.dataset.letter = letter.letter;
   return entry;
 }
@@ -282,11 +332,12 @@ function handle(block) {
 function connection(state, text) {
   at('connection').dataset.state = state;
   setText(at('connection'), text);
+  if (state === 'lost') at('members').classList.add('stale');
 }
 
 let watching = null;
 
-/** Reads events until the stream ends, or is silent for too long. */
+/** Reads events until the stream ends, or is silent for too long; gives the reason if the endpoint refuses one. */
 async function watch(control) {
   let silence = 0;
   const heard = () => {
@@ -294,14 +345,16 @@ async function watch(control) {
     silence = setTimeout(() => control.abort(), SILENCE_MS);
   };
   try {
+    heard();
     const answer = await request('/events', { signal: control.signal });
-    if (!answer.ok) throw new Error((await content(answer)).message);
+    if (!answer.ok) return (await content(answer)).message;
     connection('live', 'live');
+    isFirstOfStream = true;
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     for (let rest = ''; ; ) {
       heard();
       const { done, value } = await reader.read();
-      if (done) return;
+      if (done) return null;
       const blocks = (rest + value).split('\n\n');
       rest = blocks.pop();
       blocks.forEach(handle);
@@ -316,15 +369,17 @@ async function keepWatching() {
   const control = new AbortController();
   watching = control;
   for (let wait = FIRST_RETRY_MS; watching === control; wait = Math.min(2 * wait, LONGEST_RETRY_MS)) {
+    let refusal = null;
     try {
-      await watch(control);
-      wait = FIRST_RETRY_MS;
+      refusal = await watch(control);
+      if (refusal === null) wait = FIRST_RETRY_MS;
     } catch (error) {
       if (watching !== control) return;
       console.debug('the stream of events broke off:', error);
     }
     if (watching !== control) return;
-    connection('lost', 'connection lost, trying again …');
+    const why = refusal === null ? 'connection lost' : `not live: ${refusal}`;
+    connection('lost', `${why}, trying again …`.replace('.,', ','));
     if (control.signal.aborted) return restart();
     await new Promise((resolve) => setTimeout(resolve, wait));
   }
