@@ -164,8 +164,8 @@ const size = (part) => (part?.cut ? ` · ${counted(part.bytes, 'byte')}` : '');
 function chip(key) {
   if (!key) return [];
   const shown = foreign('span', 'chip', key.cut ? `${key.text} …` : key.text);
-  shown.title = `key: ${shown.textContent}`;
-  return [shown];
+  shown.title = shown.textContent;
+  return ['key ', shown];
 }
 
 function showSent(messages) {
@@ -214,7 +214,9 @@ function showGroup(group) {
   const members = group.members ? counted(group.members.length, 'member') : 'members not known';
   const state = group.state === 'Dead' ? 'No such group yet' : group.state;
   setText(at('group-summary'), `${state}, ${members}.`);
-  setText(at('group-lag'), `${counted(lag, 'message')} to handle.`);
+  const unknown = group.partitions.filter((partition) => partition.lag === null && partition.end !== 0).length;
+  const beside = unknown > 0 ? `; not known for ${counted(unknown, 'partition')}` : '';
+  setText(at('group-lag'), `${counted(lag, 'message')} to handle${beside}.`);
   at('no-members').hidden = group.members?.length !== 0;
   at('no-topic').hidden = group.partitions.length > 0;
   showOwners(group, longest);
