@@ -14,8 +14,8 @@ use kafka_protocol::protocol::StrBytes;
 use super::connection::Connection;
 use super::description::Description;
 use super::error::{Error, Result};
+use super::settings::{ClusterSettings, TopicCreation};
 use crate::net::lock;
-use crate::protocol::compression::Compression;
 use crate::protocol::error_code::ErrorCode;
 
 /// A topic's partitions are asked for again when what is known is older than this.
@@ -26,35 +26,6 @@ const RENEWAL: Duration = Duration::from_secs(1);
 const LINK_PAUSE: Duration = Duration::from_millis(2);
 /// A refresh that ended this recently serves the next caller too.
 const FRESH: Duration = Duration::from_millis(50);
-
-/// How to reach a cluster and what is asked of it.
-#[derive(Debug, Clone)]
-pub struct ClusterSettings {
-    /// `host:port` of brokers to ask first, in order.
-    pub bootstrap_servers: Vec<String>,
-    /// The longest wait for one answer, and for one connection.
-    pub request_timeout: Duration,
-    /// How long producing is retried once a batch may have reached a broker.
-    pub delivery_timeout: Duration,
-    /// The codec of the batches that are produced.
-    pub compression: Compression,
-    /// The topics that are created when they are missing.
-    pub create: Vec<TopicCreation>,
-}
-
-/// A topic to create when it does not exist.
-#[derive(Debug, Clone)]
-pub struct TopicCreation {
-    /// The topic's name.
-    pub name: String,
-    /// The number of its partitions, ...
-    pub partitions: i32,
-    /// ... unless this other topic exists: then it has as many as that one. Such a topic is created only for who asks
-    /// for it by its name.
-    pub beside: Option<String>,
-    /// Its replication factor; -1 takes the broker's default.
-    pub replication_factor: i16,
-}
 
 /// One topic: partition `i` is led by node `leaders[i]`, or by none (`None`).
 #[derive(Debug, Clone, PartialEq, Eq)]

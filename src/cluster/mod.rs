@@ -1,6 +1,7 @@
 //! A modern client of a Kafka cluster on blocking sockets and plain threads.
 //!
 //! - [`connection`]: one connection to one broker
+//! - [`settings`]: how it is reached, and what may be created there
 //! - [`metadata`]: brokers, topics and leaders, cached and refreshed
 //! - [`description`]: brokers, topics and replicas, for who looks at them from outside
 //! - [`producing`]: idempotent producing with `acks=all`
@@ -22,9 +23,11 @@ pub mod groups;
 pub mod metadata;
 pub mod offsets;
 pub mod producing;
+pub mod settings;
 
 pub use error::{Error, Result};
-pub use metadata::{Cluster, ClusterSettings, TopicCreation};
+pub use metadata::Cluster;
+pub use settings::{ClusterSettings, TopicCreation};
 
 use std::time::Duration;
 

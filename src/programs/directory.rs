@@ -14,20 +14,8 @@ pub struct ClusterDirectory(Cluster);
 impl ClusterDirectory {
     /// The cluster of these settings; it is not spoken to yet.
     pub fn new(settings: &Settings) -> ClusterDirectory {
-        let kafka = &settings.kafka;
-        let topic = TopicCreation {
-            name: kafka.topic.clone(),
-            partitions: kafka.partitions,
-            beside: None,
-            replication_factor: kafka.replication_factor,
-        };
-        ClusterDirectory(Cluster::new(ClusterSettings {
-            bootstrap_servers: settings.brokers(),
-            request_timeout: kafka.request_timeout(),
-            delivery_timeout: kafka.delivery_timeout(),
-            compression: kafka.compression,
-            create: if kafka.create_topic { vec![topic] } else { Vec::new() },
-        }))
+        let create = TopicCreation::of(&settings.kafka).into_iter().collect();
+        ClusterDirectory(Cluster::new(ClusterSettings { create, ..ClusterSettings::of(settings) }))
     }
 
     fn described(&self, name: &str, deadline: Instant) -> Result<Option<Topic>> {

@@ -69,11 +69,8 @@ struct Onlooker {
 impl Onlooker {
     fn new(settings: &Settings, name: &str, metrics: ConsumerMetrics) -> Onlooker {
         let cluster = Cluster::new(ClusterSettings {
-            bootstrap_servers: settings.brokers(),
             request_timeout: settings.kafka.request_timeout().min(PATIENCE),
-            delivery_timeout: settings.kafka.delivery_timeout(),
-            compression: settings.kafka.compression,
-            create: Vec::new(),
+            ..ClusterSettings::of(settings)
         });
         Onlooker {
             cluster: Arc::new(cluster.quiet()),

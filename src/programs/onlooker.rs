@@ -28,15 +28,8 @@ pub struct Onlooker {
 impl Onlooker {
     /// Looks at the consumers' group and at the topic.
     pub fn new(settings: &Settings) -> Onlooker {
-        let cluster = Cluster::new(ClusterSettings {
-            bootstrap_servers: settings.brokers(),
-            request_timeout: settings.kafka.request_timeout(),
-            delivery_timeout: settings.kafka.delivery_timeout(),
-            compression: settings.kafka.compression,
-            create: Vec::new(),
-        });
         Onlooker {
-            cluster: Arc::new(cluster),
+            cluster: Arc::new(Cluster::new(ClusterSettings::of(settings))),
             topic: settings.kafka.topic.clone(),
             group: settings.consumer.group().to_owned(),
             office: Office::new(settings),

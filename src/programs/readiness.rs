@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::channel::sender::Sender;
 use crate::cluster::offsets::{self, LATEST};
 use crate::cluster::{Cluster, ClusterSettings, TopicCreation};
-use crate::config::{KafkaSettings, Settings};
+use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::http::Readiness;
 use crate::stop::Stop;
@@ -42,7 +42,7 @@ impl CanStore {
     pub fn start(settings: &Settings, sender: Sender, stop: Stop) -> Result<CanStore> {
         let first = (Instant::now(), Err("No broker was asked yet.".to_owned()));
         let seen = Arc::new(Seen { last: Mutex::new(first), end: Stop::new() });
-        let prober = Prober::new(&settings.kafka, settings.brokers());
+        let prober = Prober::new(settings);
         let its = seen.clone();
         thread::Builder::new()
             .name("readiness".to_owned())
@@ -85,22 +85,14 @@ struct Prober {
 }
 
 impl Prober {
-    fn new(kafka: &KafkaSettings, brokers: Vec<String>) -> Prober {
-        let creation = TopicCreation {
-            name: kafka.topic.clone(),
-            partitions: kafka.partitions,
-            beside: None,
-            replication_factor: kafka.replication_factor,
-        };
+    fn new(settings: &Settings) -> Prober {
+        let kafka = &settings.kafka;
         let cluster = Cluster::new(ClusterSettings {
-            bootstrap_servers: brokers,
             request_timeout: kafka.request_timeout().min(PATIENCE),
-            delivery_timeout: kafka.delivery_timeout(),
-            compression: kafka.compression,
-            create: Vec::new(),
+            ..ClusterSettings::of(settings)
         });
         let cluster = cluster.quiet();
-        Prober { cluster, topic: kafka.topic.clone(), creation: kafka.create_topic.then_some(creation) }
+        Prober { cluster, topic: kafka.topic.clone(), creation: TopicCreation::of(kafka) }
     }
 
     fn run(&self, seen: &Seen) {

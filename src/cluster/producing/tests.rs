@@ -21,7 +21,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Message, StrBytes};
 
 use super::*;
-use crate::cluster::metadata::ClusterSettings;
+use crate::cluster::ClusterSettings;
 use crate::net::frame::{FrameReader, READ_SLICE};
 use crate::net::lock;
 use crate::protocol::compression::Compression;
