@@ -9,7 +9,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Settings;
-use super::keys::{API_TOKEN, Given, KEYS, Put, Value, check_together};
+use super::keys::{API_TOKEN, KEYS, Put};
+use super::together::check_together;
+use super::values::{Given, Value};
 use crate::logging::escaped_whole;
 
 /// The file that is read when none is named and it exists.

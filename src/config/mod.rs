@@ -3,14 +3,16 @@
 
 mod keys;
 mod load;
+mod together;
+mod values;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use keys::{MAX_TOKEN_BYTES, check_consumer_name, check_token};
 pub use load::{ConfigError, load};
+pub use values::{MAX_TOKEN_BYTES, check_consumer_name, check_token};
 
 pub use crate::protocol::compression::Compression;
 
