@@ -4,6 +4,7 @@ mod chance;
 mod fixed_members;
 mod life;
 mod offsets;
+mod real;
 mod rebalance;
 mod reload;
 mod served;
