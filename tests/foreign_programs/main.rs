@@ -1,18 +1,17 @@
 //! Programs of strangers, which depend on the `kafka` crate alone and leave the client id empty (tests/foreign), run
 //! against the program `adapter`, on real Kafkas and on the embedded broker; each hole of that crate is driven on purpose.
 
+mod stage;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::OnceLock;
 use std::time::Duration;
 
-use support::assistant::Offsets;
+use stage::{Stage, assert_all_once, errors, places, printed, wait_for_printed};
 use support::kafka::Kafka;
-use support::program::{Program, Start};
-use support::{EMBEDDED, NEWEST, OLDEST, PATIENCE, eventually, eventually_equal, run_on, unique};
+use support::program::Program;
+use support::{EMBEDDED, NEWEST, OLDEST, PATIENCE, eventually, run_on};
 
 run_on! {
     mod kafka_4_3 on NEWEST {
@@ -57,147 +56,6 @@ run_on! {
         a_consumer_that_reconnects_after_idling_stays_the_member_it_was,
         a_consumer_that_idles_before_its_first_poll_becomes_a_member,
         two_consumers_that_reconnect_after_idling_still_get_each_message_once,
-    }
-}
-
-/// A session so long that only the end of a connection can be the reason why a member is gone.
-const FIVE_MINUTES: &str = "300000";
-
-/// Builds the foreign programs, once; gives the path of one of them.
-fn foreign(name: &str) -> PathBuf {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--locked", "--package", "foreign", "--message-format", "json"]);
-        let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo");
-        let report = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{report}{}", String::from_utf8_lossy(&output.stderr));
-        let executable = |line: &str| -> Option<PathBuf> {
-            let message: serde_json::Value = serde_json::from_str(line).ok()?;
-            Some(PathBuf::from(message["executable"].as_str()?))
-        };
-        let built = report.lines().find_map(executable).expect("cargo names what it built");
-        built.parent().expect("a folder").to_owned()
-    });
-    folder.join(name)
-}
-
-/// One adapter on a cluster, a topic, and a group.
-struct Stage<'a> {
-    kafka: &'a Kafka,
-    adapter: Program,
-    topic: String,
-    group: String,
-}
-
-impl<'a> Stage<'a> {
-    /// The topic exists, with these partitions on the single node.
-    fn with_partitions(kafka: &'a Kafka, partitions: u32) -> Stage<'a> {
-        let stage = Stage::with_settings(kafka, &[]);
-        kafka.assistant().create_topic(&stage.topic, partitions, 1, &[]);
-        stage
-    }
-
-    /// An adapter with further settings; the topic is the test's to create.
-    fn with_settings(kafka: &'a Kafka, settings: &[(&str, &str)]) -> Stage<'a> {
-        let mut start = Start::program("adapter").on(kafka).set("consumer.session_timeout_ms", FIVE_MINUTES);
-        for (key, value) in settings {
-            start = start.set(key, value);
-        }
-        Stage { kafka, adapter: Program::adapter_with(start), topic: unique("ajeno"), group: unique("grupo") }
-    }
-
-    fn start(&self, program: &str, arguments: &[&str]) -> Start {
-        let mut command = Command::new(foreign(program));
-        command.arg(format!("address={}", self.adapter.address())).arg(format!("topic={}", self.topic));
-        command.args(arguments);
-        Start::command(program, command).with_input()
-    }
-
-    /// A consumer of the group.
-    fn consumer(&self, arguments: &[&str]) -> Program {
-        self.start("foreign_consumer", &[&format!("group={}", self.group)]).arguments(arguments).start()
-    }
-
-    fn producer(&self, arguments: &[&str]) -> Program {
-        self.start("foreign_producer", arguments).start()
-    }
-
-    fn monitor(&self) -> Program {
-        self.start("foreign_monitor", &[&format!("group={}", self.group)]).start()
-    }
-
-    /// Waits until the group has `members` members and each owns `each` partitions at least.
-    fn wait_for_members(&self, members: usize, each: usize) {
-        eventually(&format!("{members} members share the group"), PATIENCE, || {
-            let group = self.kafka.assistant().group(&self.group);
-            let all_own = group.members.iter().all(|member| member.partitions.len() >= each);
-            (group.state == "stable" && group.members.len() == members && all_own).then_some(())
-        });
-    }
-
-    /// Sends values `round:N` spread over the partitions, through Java.
-    fn feed(&self, round: &str, count: usize) {
-        self.kafka.assistant().produce(&self.topic, "none", -1, &format!("{round}:%d"), count);
-    }
-
-    fn committed_is(&self, expected: &[(i32, i64)]) {
-        let expected: Offsets = expected.iter().copied().collect();
-        let ask = || self.kafka.assistant().committed(&self.group, &self.topic);
-        eventually_equal("the committed offsets", &expected, ask);
-    }
-}
-
-/// One printed line: partition, offset, value.
-fn place(line: &str) -> (i32, i64, String) {
-    let mut words = line.splitn(3, ' ');
-    let number = |word: Option<&str>| word.and_then(|w| w.parse::<i64>().ok());
-    let (partition, offset) = (number(words.next()), number(words.next()));
-    let (Some(partition), Some(offset)) = (partition, offset) else {
-        panic!("not a printed message: {line:?}")
-    };
-    (partition as i32, offset, words.next().unwrap_or_default().to_owned())
-}
-
-fn places(consumers: &[&Program]) -> Vec<(i32, i64, String)> {
-    consumers.iter().flat_map(|consumer| consumer.lines()).map(|line| place(&line)).collect()
-}
-
-fn printed(consumers: &[&Program]) -> usize {
-    consumers.iter().map(|consumer| consumer.lines().len()).sum()
-}
-
-fn wait_for_printed(consumers: &[&Program], count: usize) {
-    eventually(&format!("{count} messages are printed"), Duration::from_secs(120), || {
-        (printed(consumers) >= count).then_some(())
-    });
-}
-
-/// How many errors the crate's users have seen.
-fn errors(consumers: &[&Program]) -> Vec<String> {
-    consumers.iter().flat_map(|consumer| consumer.log()).filter(|line| line.starts_with("error")).collect()
-}
-
-/// Every message of the topic was printed once, with Java's client as the witness.
-fn assert_all_once(stage: &Stage, consumers: &[&Program]) {
-    let mut found = places(consumers);
-    found.sort();
-    let expected: Vec<(i32, i64, String)> = stage
-        .kafka
-        .assistant()
-        .read(&stage.topic, false)
-        .into_iter()
-        .map(|r| {
-            (r.partition, r.offset, String::from_utf8_lossy(r.value.as_deref().unwrap_or(b"")).into_owned())
-        })
-        .collect();
-    if found != expected {
-        let (found_set, expected_set): (BTreeSet<_>, BTreeSet<_>) =
-            (found.iter().collect(), expected.iter().collect());
-        let lost: Vec<_> = expected_set.difference(&found_set).take(5).collect();
-        let mut seen = BTreeSet::new();
-        let again: Vec<_> = found.iter().filter(|place| !seen.insert(*place)).take(5).collect();
-        panic!("{} printed of {}; lost {lost:?} ..., again {again:?} ...", found.len(), expected.len());
     }
 }
 
