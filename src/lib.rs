@@ -2,7 +2,8 @@
 //!
 //! Layers, each knowing only the next: [`http`] → [`channel`] → (the `kafka` crate, over a socket) →
 //! [`adapter`] → [`cluster`] → (a socket) → Kafka, or the embedded [`broker`]. [`protocol`] is bytes without I/O and
-//! depends on nothing here. What they count is in [`metrics`]. [`programs`] puts them together; [`supervisor`] runs programs as child processes.
+//! depends on nothing here. What they count is in [`metrics`]. [`programs`] puts them together; [`supervisor`] runs
+//! programs as child processes.
 
 pub mod adapter;
 pub mod broker;

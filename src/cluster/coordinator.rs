@@ -95,8 +95,8 @@ impl Coordinator {
     }
 
     /// Joins the group, with `member_id` empty for the first time. Waits as long as the group's rebalance takes:
-    /// until `deadline`, or until `proceed` says no. `given` hears the member id as soon as there is one: whoever has one
-    /// has to leave, even if joining comes to nothing.
+    /// until `deadline`, or until `proceed` says no. `given` hears the member id as soon as there is one: whoever
+    /// has one has to leave, even if joining comes to nothing.
     ///
     /// # Errors
     /// As every call here: [`Error::Refused`] with the group's error code, else what the connection suffered.

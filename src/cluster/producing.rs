@@ -23,8 +23,8 @@ use crate::protocol::records::{self, Content};
 /// Reaching a broker that was not reached yet may take this long even when a caller's patience is over.
 const MIN_REACH: Duration = Duration::from_secs(1);
 
-/// So long after the first batch of a call was stored, one in doubt is given up: its partition holds up its own messages,
-/// not the others'.
+/// So long after the first batch of a call was stored, one in doubt is given up: its partition holds up its own
+/// messages, not the others'.
 const MIXED: Duration = Duration::from_secs(3);
 
 /// The records of one call for one partition. They become exactly one record batch, so record `i` gets the batch's

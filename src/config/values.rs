@@ -243,8 +243,8 @@ pub fn check_token(token: &str) -> Result<(), &'static str> {
     if legal { Ok(()) } else { Err(WHAT_A_TOKEN_IS) }
 }
 
-const WHAT_A_TOKEN_IS: &str = "must be 16 to 256 visible ASCII characters without spaces (its value is not shown); for example what `openssl \
-     rand -hex 32` prints";
+const WHAT_A_TOKEN_IS: &str = "must be 16 to 256 visible ASCII characters without spaces (its value is not \
+    shown); for example what `openssl rand -hex 32` prints";
 
 /// The longest token that a client of the endpoint may have to show, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 256;

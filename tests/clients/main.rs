@@ -1,5 +1,5 @@
-//! Clients that others wrote, on a broker: `kcat`, Java's console tools of two versions, confluent-kafka and kafka-python.
-//! A real Kafka proves the tests; the embedded broker has to pass the same.
+//! Clients that others wrote, on a broker: `kcat`, Java's console tools of two versions, confluent-kafka and
+//! kafka-python. A real Kafka proves the tests; the embedded broker has to pass the same.
 
 mod client;
 mod exchange;

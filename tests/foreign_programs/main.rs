@@ -1,5 +1,6 @@
-//! Programs of strangers, which depend on the `kafka` crate alone and leave the client id empty (tests/foreign), run
-//! against the program `adapter`, on real Kafkas and on the embedded broker; each hole of that crate is driven on purpose.
+//! Programs of strangers, which depend on the `kafka` crate alone and leave the client id empty (tests/foreign),
+//! run against the program `adapter`, on real Kafkas and on the embedded broker; each hole of that crate is driven
+//! on purpose.
 
 mod stage;
 #[path = "../support/mod.rs"]

@@ -124,7 +124,8 @@ impl Kafka {
         self.nodes[index].signal("CONT");
     }
 
-    /// The codecs of the first batches of a partition that the first node leads: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.
+    /// The codecs of the first batches of a partition that the first node leads: 0 none, 1 gzip, 2 snappy, 3 lz4, 4
+    /// zstd.
     pub fn codecs(&self, topic: &str, partition: i32) -> Vec<u8> {
         self.nodes[0].codecs(topic, partition)
     }

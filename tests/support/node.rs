@@ -140,8 +140,8 @@ impl Node {
         Ok(Reader(&answer).int() as usize)
     }
 
-    /// The codecs of a partition's batches as they are stored: the attributes in what one Fetch, version 4, gives of its
-    /// beginning. 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.
+    /// The codecs of a partition's batches as they are stored: the attributes in what one Fetch, version 4, gives
+    /// of its beginning. 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.
     pub fn codecs(&self, topic: &str, partition: i32) -> Vec<u8> {
         // Replica -1, no waiting, one byte at least, a mebibyte at most, uncommitted; one topic, one partition from 0.
         let mut body =

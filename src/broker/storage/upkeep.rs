@@ -1,5 +1,5 @@
-//! What the writer does by itself, in slices between the changes: old batches are removed, deleted topics emptied, silent
-//! producers forgotten.
+//! What the writer does by itself, in slices between the changes: old batches are removed, deleted topics emptied,
+//! silent producers forgotten.
 
 use std::sync::Arc;
 use std::time::Duration;
