@@ -152,6 +152,8 @@ fn a_dead_letter_appears_and_is_handled_when_it_is_replayed(version: &'static st
     browser.press(&[ENTER]);
     browser.wait_for("document.getElementById('replay-answer').textContent === '1 letter replayed.'");
     browser.wait_for("document.getElementById('letters').innerText.includes('replayed 1 time')");
+    // Whose button is gone does not begin at the top again.
+    browser.wait_for("document.activeElement.id === 'letters-title'");
     browser.look_as(1280, 900, "light");
     browser.picture("dead-letters");
     fs::write(&repaired, "").expect("a file");
@@ -159,6 +161,7 @@ fn a_dead_letter_appears_and_is_handled_when_it_is_replayed(version: &'static st
     browser.press(&[ENTER]);
     browser.wait_for("document.getElementById('replay-answer').textContent === '2 letters replayed.'");
     browser.wait_for("document.querySelectorAll('#letters .entry').length === 0");
+    browser.wait_for("document.activeElement.id === 'letters-title'");
     browser.wait_for("document.getElementById('group-lag').textContent === '0 messages to handle.'");
     let text = fs::read_to_string(&handled).expect("what was handled");
     assert!(text.contains(r#"{"id":1}"#) && text.contains(r#"{"id":2}"#), "{text}");

@@ -113,13 +113,20 @@ async function post(path, body) {
   return { status: answer.status, said: await content(answer) };
 }
 
+/** Keeps a button from being pressed again while `work` is done. The focus stays there, or goes to `next` with it. */
+async function whileDisabled(button, next, work) {
+  if (button.disabled) return;
+  const hadFocus = document.activeElement === button;
+  button.disabled = true;
+  await work();
+  button.disabled = false;
+  if (hadFocus && document.activeElement === document.body) (button.checkVisibility() ? button : next).focus();
+}
+
 // Sending
 
-async function send(event) {
-  event.preventDefault();
-  const [button, answer, key] = [at('send').querySelector('button'), at('answer'), at('key').value];
-  if (button.disabled) return;
-  button.disabled = true;
+async function send() {
+  const [answer, key] = [at('answer'), at('key').value];
   say(answer, '', 'Sending …');
   try {
     const path = key ? `/enviar?key=${encodeURIComponent(key)}` : '/enviar';
@@ -131,10 +138,6 @@ async function send(event) {
     }
   } catch {
     say(answer, 'bad', 'No answer came; the message may or may not be stored.');
-  } finally {
-    const wasFocused = document.activeElement === document.body;
-    button.disabled = false;
-    if (wasFocused) button.focus();
   }
 }
 
@@ -277,20 +280,20 @@ const letters = new Map();
 
 function showLetters(newest) {
   const focused = document.activeElement;
-  const hadFocus = at('letters').contains(focused);
+  const hadFocus = at('letters').contains(focused) || focused === at('replay-all');
   forget(letters, new Set(newest.map((letter) => letter.letter)));
   arrange(at('letters'), newest.map((letter) => kept(letters, letter.letter, () => letterEntry(letter))));
-  if (hadFocus && !focused.isConnected) at('letters-title').focus();
   const none = 'None. A message that cannot be handled, or is no JSON, is put aside here, and can be replayed.';
   setText(at('letters-summary'), newest.length === 0 ? none : `The newest ${counted(newest.length, 'letter')}.`);
   at('replay-all').hidden = newest.length < 2;
+  if (hadFocus && !focused.checkVisibility()) at('letters-title').focus();
 }
 
 function letterEntry(letter) {
   const button = make('button', '', 'Replay');
   button.type = 'button';
   button.setAttribute('aria-label', `Replay ${letter.letter}`);
-  button.addEventListener('click', () => replay([letter.letter], button));
+  button.addEventListener('click', () => whileDisabled(button, at('letters-title'), () => replay([letter.letter])));
   const replays = letter.replays > 0 ? ` · replayed ${counted(letter.replays, 'time')}` : '';
   const about = make('span', '', `${letter.from}${size(letter.value)} · ${time(letter.at)}${replays}`);
   const line = make('div', 'line', '', make('p', 'about', '', ...chip(letter.key), about), button);
@@ -299,9 +302,8 @@ function letterEntry(letter) {
   return entry;
 }
 
-async function replay(names, button) {
+async function replay(names) {
   const answer = at('replay-answer');
-  button.disabled = true;
   say(answer, '', 'Replaying …');
   try {
     const { status, said } = await post('/dead-letters/replay', JSON.stringify({ letters: names }));
@@ -315,8 +317,6 @@ async function replay(names, button) {
     }
   } catch {
     say(answer, 'bad', 'No answer came; what is still listed was not replayed, or will be listed no more soon.');
-  } finally {
-    button.disabled = false;
   }
 }
 
@@ -393,10 +393,16 @@ function restart() {
   if (!document.hidden) keepWatching();
 }
 
-at('send').addEventListener('submit', send);
+const sendButton = at('send').querySelector('button');
+at('send').addEventListener('submit', (event) => {
+  event.preventDefault();
+  whileDisabled(sendButton, sendButton, send);
+});
 at('message').addEventListener('keydown', (event) => {
   if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) at('send').requestSubmit();
 });
-at('replay-all').addEventListener('click', () => replay([...letters.keys()], at('replay-all')));
+at('replay-all').addEventListener('click', () => {
+  whileDisabled(at('replay-all'), at('letters-title'), () => replay([...letters.keys()]));
+});
 document.addEventListener('visibilitychange', restart);
 restart();
