@@ -369,7 +369,8 @@ fn a_replay_outlasts_an_outage(version: &'static str) {
     const EACH: usize = 1_500;
     let kafka = Kafka::start(version, 1);
     let scene = Scene::with_letters(&kafka, 1, EACH);
-    let mut replay = scene.start(&["replay"]).held().start();
+    // Longer than any outage: a broker that comes back starts to count when it loads the group, not when it answers.
+    let mut replay = scene.start(&["replay"]).set("consumer.session_timeout_ms", "120000").held().start();
     eventually("some letters are replayed", PATIENCE, || {
         scene.settled().get(&0).filter(|done| **done > 0).copied()
     });
