@@ -1,6 +1,6 @@
 //! Who may use the endpoint: what its address demands of the settings, and the token that clients have to show.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use subtle::ConstantTimeEq;
@@ -21,10 +21,24 @@ const UNAUTHORIZED: Refusal = Refusal::new(
 const OPEN: [&[u8]; 6] =
     [b"/", b"/page/style.css", b"/page/script.js", b"/healthz", b"/readyz", b"/openapi.json"];
 
+/// A page can be open under its own site's name and yet reach this machine, if that site lets its name point here (DNS
+/// rebinding); for the browser they are one site then. What it cannot do is to ask for another name.
+const FOREIGN_NAME: Refusal = Refusal::new(
+    403,
+    "foreign_name",
+    "Without a token this endpoint answers to IP addresses, to localhost and to the name in `producer_api.listen`, not to \
+     other sites' names; if it is meant to, set a token, or `producer_api.anyone_may_send = true`.",
+);
+
+/// Names under these belong to no site of the internet (RFC 6761 §6.3; ICANN reserved `internal` in 2024).
+const PRIVATE_SUFFIXES: [&[u8]; 2] = [b".localhost", b".internal"];
+
 /// Decides who is let in, by what stands in the head of the request. The default one lets everybody in.
 #[derive(Default)]
 pub(crate) struct Guard {
     token: Option<Secret>,
+    /// It has to be asked for by a name of this machine's; this one is in the settings.
+    own_name: Option<String>,
 }
 
 impl Guard {
@@ -40,7 +54,10 @@ impl Guard {
         };
         let guarded = token.is_some() && tls;
         if guarded || settings.anyone_may_send || address.ip().is_loopback() {
-            return Ok(Guard { token });
+            // A rebound name has no certificate of ours, and its page no token.
+            let trusts_names = tls || token.is_some() || settings.anyone_may_send;
+            let own_name = (!trusts_names).then(|| settings.listen.clone());
+            return Ok(Guard { token, own_name });
         }
         let error = format!(
             "producer_api.listen: {address} can be reached from elsewhere, which takes a token (producer_api.token_file, \
@@ -48,6 +65,16 @@ impl Guard {
              producer_api.tls_key); or producer_api.anyone_may_send = true, if that is so"
         );
         Err(Error::new(error).about_settings())
+    }
+
+    /// Whether a request that was sent to `host` may go on.
+    ///
+    /// # Errors
+    /// 403: it was sent to a name that may be another site's.
+    pub(crate) fn check_host(&self, host: &[u8]) -> Result<(), Refusal> {
+        let Some(own) = &self.own_name else { return Ok(()) };
+        let (name, own) = (without_port(host), without_port(own.as_bytes()));
+        if is_this_machines(name) || name.eq_ignore_ascii_case(own) { Ok(()) } else { Err(FOREIGN_NAME) }
     }
 
     /// Whether a request may go on. `target` is its path and query, `authorization` the header of that name.
@@ -67,6 +94,23 @@ impl Guard {
         }
         Err(UNAUTHORIZED)
     }
+}
+
+/// The host of `host:port`; an IPv6 address keeps its brackets.
+fn without_port(host: &[u8]) -> &[u8] {
+    let end = if host.starts_with(b"[") { None } else { host.iter().position(|&byte| byte == b':') };
+    host.get(..end.unwrap_or(host.len())).unwrap_or_default()
+}
+
+/// Whether no site of the internet can have this name: it is an address, or has no dot, or a private suffix.
+fn is_this_machines(name: &[u8]) -> bool {
+    let name = name.strip_suffix(b".").unwrap_or(name);
+    let is_under = |suffix: &&[u8]| {
+        let at = name.len().saturating_sub(suffix.len());
+        name.get(at..).is_some_and(|end| end.eq_ignore_ascii_case(suffix))
+    };
+    let is_address = || str::from_utf8(name).is_ok_and(|name| name.parse::<Ipv4Addr>().is_ok());
+    name.starts_with(b"[") || !name.contains(&b'.') || PRIVATE_SUFFIXES.iter().any(is_under) || is_address()
 }
 
 /// The token in a file, without the end of its line.
@@ -182,6 +226,45 @@ mod tests {
         let guard = Guard::new(&settings(), "127.0.0.1:0".parse().unwrap(), false).unwrap();
         assert_eq!(guard.check("POST", b"/enviar", None), Ok(()));
         assert_eq!(guard.check("POST", b"/enviar", Some(b"Bearer anything")), Ok(()));
+    }
+
+    #[test]
+    fn on_loopback_without_a_token_other_sites_names_are_refused() {
+        let guard = |settings: &ProducerApiSettings, tls| {
+            Guard::new(settings, "127.0.0.1:5000".parse().unwrap(), tls).unwrap()
+        };
+        let named = ProducerApiSettings { listen: "Queue.example.org:5000".to_owned(), ..settings() };
+        let (bare, named) = (guard(&settings(), false), guard(&named, false));
+        for host in [
+            "127.0.0.1:5000",
+            "127.0.0.1",
+            "192.168.1.1:80",
+            "[::1]:5000",
+            "localhost:5000",
+            "LOCALHOST.",
+            "queue.localhost:5000",
+            "host.docker.internal:5000",
+            "queue:5000",
+            "",
+        ] {
+            assert_eq!(bare.check_host(host.as_bytes()), Ok(()), "{host}");
+        }
+        for host in [
+            "evil.example:5000",
+            "evil.example",
+            "127.0.0.1.evil.example",
+            "x.localhost.example",
+            "a.b.:5",
+            "1.2.3",
+        ] {
+            assert_eq!(bare.check_host(host.as_bytes()), Err(FOREIGN_NAME), "{host}");
+        }
+        assert_eq!(named.check_host(b"queue.example.org:5000"), Ok(()));
+        assert_eq!(named.check_host(b"example.org:5000"), Err(FOREIGN_NAME));
+        let open = ProducerApiSettings { anyone_may_send: true, ..settings() };
+        for guard in [guard(&guarded(), false), guard(&settings(), true), guard(&open, false)] {
+            assert_eq!(guard.check_host(b"queue.example:5000"), Ok(()));
+        }
     }
 
     #[test]

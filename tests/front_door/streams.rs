@@ -189,3 +189,17 @@ fn a_page_of_another_site_can_send_nothing() {
     let own = post("", "1").replace("Host:", "Origin: http://x\r\nSec-Fetch-Site: same-origin\r\nHost:");
     assert_eq!(Client::connect(server.address()).ask(own).status, 200);
 }
+
+#[test]
+fn a_name_of_another_site_that_points_here_is_refused() {
+    let (server, channel) = start(&settings());
+    for (host, refused) in [("evil.example:5000", true), ("localhost:5000", false), ("127.0.0.1", false)] {
+        let own = |request: &str| format!("{request} HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\n");
+        for request in [own("GET /healthz") + "\r\n", own("POST /enviar") + "Content-Length: 1\r\n\r\n1"] {
+            let answer = Client::connect(server.address()).ask(&request);
+            assert_eq!(answer.status, if refused { 403 } else { 200 }, "{request}");
+            assert!(!refused || answer.code() == "foreign_name", "{}", answer.body);
+        }
+    }
+    assert_eq!(channel.taken().len(), 2);
+}

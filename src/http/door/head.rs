@@ -169,6 +169,7 @@ pub(super) fn take(
     let content_type = fields.content_type.map(|value| place_of(value, head, start));
     let if_none_match = fields.if_none_match.map(|value| place_of(value, head, start));
     fields.check_host(minor)?;
+    guard.check_host(fields.site.host)?;
     if has_effect(method.as_bytes()) && fields.site.is_foreign() {
         return Err(FOREIGN);
     }

@@ -20,6 +20,10 @@ use crate::http::json::MAX_DEPTH;
 /// The most records in one request.
 const MAX_RECORDS: usize = 10_000;
 
+/// The most headers that the records of one request have together: a body of nothing else would hold up the
+/// handlers' thread for seconds.
+const MAX_HEADERS: usize = 10_000;
+
 /// What is around a value: the body's object, its array, the record's object.
 const AROUND: usize = 3;
 
@@ -54,20 +58,30 @@ fn parse(
     {
         return Err(wrong("there is no schema registry here, so a schema cannot be given"));
     }
-    let List { records, over } = body.records;
+    let List { items, over } = body.records;
     if over {
-        let sentence = format!("A request may have {MAX_RECORDS} records at most; nothing was stored.");
-        return Err(Answer::error(413, "too_many_records", &sentence));
+        return Err(too_many("records", MAX_RECORDS));
     }
-    if records.is_empty() {
+    if items.is_empty() {
         return Err(wrong("`records` is empty"));
     }
+    let mut headers = 0;
     let one = |(index, record): (usize, &RawValue)| {
-        let outgoing = object(record.get().as_bytes())
-            .and_then(|record: Record<'_>| record.outgoing(format, partition, deadline));
-        outgoing.map_err(|why| wrong(&format!("records[{index}] {why}")))
+        let of = |why: String| wrong(&format!("records[{index}] {why}"));
+        let record: Record<'_> = object(record.get().as_bytes()).map_err(of)?;
+        headers += record.headers.as_ref().map_or(0, List::least);
+        if headers > MAX_HEADERS {
+            return Err(too_many("headers", MAX_HEADERS));
+        }
+        record.outgoing(format, partition, deadline).map_err(of)
     };
-    records.into_iter().enumerate().map(one).collect()
+    items.into_iter().enumerate().map(one).collect()
+}
+
+/// The answer to more of something than one request may have.
+fn too_many(what: &str, most: usize) -> Answer {
+    let sentence = format!("A request may have {most} {what} at most; nothing was stored.");
+    Answer::error(413, &format!("too_many_{what}"), &sentence)
 }
 
 /// The answer to JSON that is no list of records.
@@ -91,39 +105,46 @@ fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, String> {
 #[serde(deny_unknown_fields)]
 struct Body<'a> {
     #[serde(borrow)]
-    records: List<'a>,
+    records: List<'a, MAX_RECORDS>,
     key_schema: Option<IgnoredAny>,
     key_schema_id: Option<IgnoredAny>,
     value_schema: Option<IgnoredAny>,
     value_schema_id: Option<IgnoredAny>,
 }
 
-/// Up to [`MAX_RECORDS`] records; memory is set aside for no more.
-struct List<'a> {
-    records: Vec<&'a RawValue>,
+/// Up to `MOST` items of an array; memory is set aside for no more.
+struct List<'a, const MOST: usize> {
+    items: Vec<&'a RawValue>,
     over: bool,
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for List<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<List<'a>, D::Error> {
-        struct Collect;
-        impl<'de> Visitor<'de> for Collect {
-            type Value = List<'de>;
+impl<const MOST: usize> List<'_, MOST> {
+    /// How many there are at least: one more than `MOST` if there are more.
+    fn least(&self) -> usize {
+        self.items.len() + usize::from(self.over)
+    }
+}
+
+impl<'de: 'a, 'a, const MOST: usize> Deserialize<'de> for List<'a, MOST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<List<'a, MOST>, D::Error> {
+        struct Collect<const MOST: usize>;
+        impl<'de, const MOST: usize> Visitor<'de> for Collect<MOST> {
+            type Value = List<'de, MOST>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("`records` to be an array")
+                f.write_str("an array")
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<List<'de>, A::Error> {
-                let mut records = Vec::new();
-                while let Some(record) = values.next_element()? {
-                    if records.len() == MAX_RECORDS {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<List<'de, MOST>, A::Error> {
+                let mut items = Vec::new();
+                while let Some(item) = values.next_element()? {
+                    if items.len() == MOST {
                         while values.next_element::<IgnoredAny>()?.is_some() {}
-                        return Ok(List { records, over: true });
+                        return Ok(List { items, over: true });
                     }
-                    records.push(record);
+                    items.push(item);
                 }
-                Ok(List { records, over: false })
+                Ok(List { items, over: false })
             }
         }
         deserializer.deserialize_seq(Collect)
@@ -141,7 +162,7 @@ struct Record<'a> {
     #[serde(default, deserialize_with = "integer")]
     partition: Option<i32>,
     #[serde(borrow)]
-    headers: Option<Vec<&'a RawValue>>,
+    headers: Option<List<'a, MAX_HEADERS>>,
     #[serde(default, deserialize_with = "integer")]
     timestamp: Option<i64>,
 }
@@ -178,7 +199,7 @@ impl Record<'_> {
         if self.timestamp.is_some_and(|timestamp| timestamp < 0) {
             return Err("has a negative `timestamp`".to_owned());
         }
-        let headers = self.headers.unwrap_or_default().into_iter().enumerate().map(header);
+        let headers = self.headers.into_iter().flat_map(|list| list.items).enumerate().map(header);
         Ok(Outgoing {
             key: bytes("key", self.key)?,
             value: bytes("value", self.value)?,
@@ -355,5 +376,24 @@ mod tests {
         assert_eq!(read(&body(MAX_RECORDS), Format::Json).unwrap().len(), MAX_RECORDS);
         let refused = read(&body(MAX_RECORDS + 1), Format::Json).err().map(|answer| answer.status);
         assert_eq!(refused, Some(413));
+    }
+
+    #[test]
+    fn the_headers_of_all_records_together_are_limited() {
+        let record = |count: usize| {
+            let headers = vec![r#"{"key":""}"#; count].join(",");
+            format!("{{\"headers\":[{headers}]}}")
+        };
+        let body = |counts: &[usize]| {
+            let records: Vec<String> = counts.iter().map(|count| record(*count)).collect();
+            format!("{{\"records\":[{}]}}", records.join(","))
+        };
+        for counts in [&[MAX_HEADERS][..], &[MAX_HEADERS - 1, 0, 1]] {
+            assert_eq!(read(&body(counts), Format::Json).unwrap().len(), counts.len());
+        }
+        for counts in [&[MAX_HEADERS + 1][..], &[MAX_HEADERS, 0, 1], &[2 * MAX_HEADERS, MAX_HEADERS]] {
+            let Err(refused) = read(&body(counts), Format::Json) else { panic!("{counts:?} were taken") };
+            assert_eq!(refused.status, 413, "{counts:?}");
+        }
     }
 }
