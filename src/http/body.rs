@@ -3,31 +3,27 @@
 use tiny_http::Request;
 
 use super::answer::Answer;
-use super::json::{self, MAX_DEPTH, Refused};
+use super::json::{self, Refused};
 
-/// The body, which is one JSON value.
+/// The whole body.
 ///
 /// # Errors
-/// The answer to one that ended too early, or is no such JSON.
+/// The answer where the connection ended within it (`tiny_http` reports that as the body's end).
 pub(super) fn read(request: &mut Request) -> Result<Vec<u8>, Answer> {
-    read_nested(request, MAX_DEPTH)
-}
-
-/// As [`read`], nested at most so deep.
-pub(super) fn read_nested(request: &mut Request, depth: usize) -> Result<Vec<u8>, Answer> {
     let cut_short = || Answer::error(400, "cut_short", "The request ended before it was whole.");
-    let body = whole(request).ok_or_else(cut_short)?;
-    match json::check(&body, depth) {
-        Ok(()) => Ok(body),
-        Err(Refused::NotJson(why)) => Err(Answer::error(400, "bad_json", &why)),
-        Err(Refused::OverLimits(why)) => Err(Answer::error(400, "json_limits", &why)),
-    }
+    let length = request.body_length().ok_or_else(cut_short)?;
+    let mut body = Vec::with_capacity(length);
+    request.as_reader().read_to_end(&mut body).map_err(|_| cut_short())?;
+    if body.len() == length { Ok(body) } else { Err(cut_short()) }
 }
 
-/// The whole body, or `None` if the connection ended within it (`tiny_http` reports that as the body's end).
-fn whole(request: &mut Request) -> Option<Vec<u8>> {
-    let length = request.body_length()?;
-    let mut body = Vec::with_capacity(length);
-    request.as_reader().read_to_end(&mut body).ok()?;
-    (body.len() == length).then_some(body)
+/// Whether a body is one JSON value, nested at most `depth` deep.
+///
+/// # Errors
+/// The answer to one that is not.
+pub(super) fn check(body: &[u8], depth: usize) -> Result<(), Answer> {
+    json::check(body, depth).map_err(|refused| match refused {
+        Refused::NotJson(why) => Answer::error(400, "bad_json", &why),
+        Refused::OverLimits(why) => Answer::error(400, "json_limits", &why),
+    })
 }

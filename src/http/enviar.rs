@@ -1,12 +1,11 @@
 //! `POST /enviar`: a JSON body of any shape becomes one message.
 
-use std::time::{Duration, Instant};
-
-use tiny_http::Request;
+use std::time::Instant;
 
 use super::Submit;
 use super::answer::Answer;
 use super::body;
+use super::json::MAX_DEPTH;
 use super::outcome::{self, Failure, Stored};
 use super::routes::Reply;
 use super::tickets::Ticket;
@@ -15,19 +14,17 @@ use crate::channel::sender::{Delivery, Outgoing};
 /// Checks the body and hands it to the channel, byte for byte as it was posted; the channel's outcome fills
 /// in `ticket`.
 pub(super) fn post(
-    request: &mut Request,
+    value: Vec<u8>,
     key: Option<Vec<u8>>,
     channel: &dyn Submit,
-    answer_timeout: Duration,
+    deadline: Instant,
     ticket: Ticket,
 ) -> Reply {
-    let value = match body::read(request) {
-        Ok(value) => value,
-        Err(refused) => return Reply::Now(refused),
-    };
+    if let Err(refused) = body::check(&value, MAX_DEPTH) {
+        return Reply::Now(refused);
+    }
     let data = beginning(&value);
     let request = ticket.request();
-    let deadline = Instant::now() + answer_timeout;
     let message = Outgoing { request: Some(request), ..Outgoing::new(key, value, deadline) };
     let done = Box::new(move |delivery| {
         outcome::log_failure(request, &delivery);

@@ -13,7 +13,6 @@ use std::fs::DirBuilder;
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -112,14 +111,7 @@ fn answer(
     routes: &Routes,
     unsent: Option<Box<dyn Write + Send>>,
 ) -> Option<Box<dyn Write + Send>> {
-    let reply = catch_unwind(AssertUnwindSafe(|| routes.reply(&mut request))).unwrap_or_else(|_| {
-        log::error!("a handler has failed; see the message on standard error");
-        Reply::Now(Answer::error(
-            500,
-            "internal",
-            "The server has failed; the message may or may not be stored.",
-        ))
-    });
+    let reply = Reply::of(|| routes.reply(&mut request));
     drop(unsent); // only now may the next answer be written
     let result = match reply {
         Reply::Later => {

@@ -5,7 +5,8 @@
 //! and a ticket (`tickets`) to the door, so that nobody waits behind a message that waits for its
 //! partition. `rest` does so with records for any topic; what has to be asked of the cluster for that is asked
 //! by a thread of its own (`look_ups`). `page` is what a browser shows, `watch` what it is told while it does.
-//! `monitoring` is answered by the handlers' thread itself, so it waits for nothing.
+//! `monitoring` is answered by the handlers' thread itself, so it waits for nothing; what would keep that
+//! thread busy for long is done by another (`large_bodies`).
 
 mod answer;
 mod body;
@@ -16,6 +17,7 @@ mod fixed;
 mod guard;
 mod handlers;
 mod json;
+mod large_bodies;
 mod look_ups;
 mod monitoring;
 mod openapi;
@@ -51,7 +53,7 @@ pub use watch::{DeadLetter, Excerpt, GroupState, MemberState, Onlooker, Partitio
 use watch::{Replays, Watch};
 
 /// What the endpoint needs of the channel: somebody who takes messages.
-pub trait Submit: Send + 'static {
+pub trait Submit: Send + Sync + 'static {
     /// Takes a message without blocking. `done` is called exactly once, from any thread, if and only if this
     /// returns `Ok`, and by the message's deadline.
     ///
@@ -184,7 +186,7 @@ impl HttpServer {
             .map_err(|error| Error::new("the front door cannot be set up").caused_by(error))?;
         let secret = handlers::random_word()?.into();
         let ledger = Ledger::new(RequestIds::new()?, settings.access_log, monitoring.http.clone());
-        let handlers = Handlers::start(Routes::new(secret, mailbox.clone(), monitoring, desk))?;
+        let handlers = Handlers::start(Routes::new(secret, mailbox.clone(), monitoring, desk)?)?;
         let door = Door::open(address, (limits, ledger), gate, handlers.entrance(), mailbox, poll);
         let what = || format!("cannot listen on {address} ({key})");
         let door = door.map_err(|error| Error::new(what()).caused_by(error))?;

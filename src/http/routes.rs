@@ -1,7 +1,8 @@
 //! Which handler answers which request.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tiny_http::{Method, Request};
 
@@ -9,11 +10,13 @@ use super::answer::{Answer, Refusal};
 use super::door::DOOR_HEADER;
 use super::enviar;
 use super::guard::same;
+use super::json::MAX_DEPTH;
+use super::large_bodies::LargeBodies;
 use super::page::File;
-use super::rest::{Place, Rest};
+use super::rest::{Place, Rest, Target};
 use super::tickets::{Mailbox, Ticket, Visit};
 use super::watch::{Entry, Replays};
-use super::{Monitoring, Submit, body, monitoring, openapi, query};
+use super::{Monitoring, Submit, body, large_bodies, monitoring, openapi, query};
 
 const TOO_MANY_WATCHERS: Refusal = Refusal::new(
     503,
@@ -21,12 +24,55 @@ const TOO_MANY_WATCHERS: Refusal = Refusal::new(
     "As many watch as can be served; nothing is wrong with the channel.",
 );
 
+const LONG_ORDER: Refusal =
+    Refusal::new(413, "body_too_large", "The names of a hundred dead letters take less than 64 KiB.");
+
 /// How a request is answered.
 pub(super) enum Reply {
     /// With this.
     Now(Answer),
     /// By its ticket.
     Later,
+}
+
+impl Reply {
+    /// What `work` replies, or 500 if it fails.
+    pub(super) fn of(work: impl FnOnce() -> Reply) -> Reply {
+        catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+            log::error!("a handler has failed; see the message on standard error");
+            let sentence = "The server has failed; the message may or may not be stored.";
+            Reply::Now(Answer::error(500, "internal", sentence))
+        })
+    }
+
+    /// By ticket, or with the answer that there is at once.
+    pub(super) fn later(taken: Result<(), Answer>) -> Reply {
+        taken.map_or_else(Reply::Now, |()| Reply::Later)
+    }
+}
+
+/// What a body is for, as far as the head of its request says it.
+enum Purpose {
+    /// A message of the channel, with this key.
+    Message(Option<Vec<u8>>),
+    /// Records.
+    Records(Target),
+    /// Names of dead letters.
+    Replay,
+}
+
+impl Purpose {
+    /// What the body of a request to `route` is for.
+    ///
+    /// # Errors
+    /// The answer to a request that can have none.
+    fn of(request: &Request, route: Route<'_>, query: &str) -> Result<Purpose, Answer> {
+        match route {
+            Route::Rest(place) => Target::of(request, place).map(Purpose::Records),
+            Route::Replay => Ok(Purpose::Replay),
+            _ => query::parameter(query, "key").map(Purpose::Message).map_err(|refusal| refusal.answer()),
+        }
+    }
 }
 
 /// What the endpoint has.
@@ -107,7 +153,7 @@ pub(super) struct Routes {
     secret: Arc<str>,
     mailbox: Arc<Mailbox>,
     monitoring: Monitoring,
-    desk: Option<Desk>,
+    desk: Option<(Arc<Desk>, LargeBodies)>,
 }
 
 /// Who takes messages.
@@ -125,14 +171,15 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    fn replay(&self, request: &mut Request, ticket: Ticket) -> Reply {
-        let body = match body::read(request) {
-            Ok(body) => body,
-            Err(refused) => return Reply::Now(refused),
-        };
-        match self.replays.post(&body, self.answer_timeout, ticket) {
-            Ok(()) => Reply::Later,
-            Err(answer) => Reply::Now(answer),
+    /// Takes a body, whose fate is to be known by `deadline`.
+    fn take(&self, purpose: Purpose, body: Vec<u8>, deadline: Instant, ticket: Ticket) -> Reply {
+        match purpose {
+            Purpose::Message(key) => enviar::post(body, key, self.channel.as_ref(), deadline, ticket),
+            Purpose::Records(target) => self.rest.post(target, &body, deadline, ticket),
+            Purpose::Replay => {
+                let checked = body::check(&body, MAX_DEPTH);
+                Reply::later(checked.and_then(|()| self.replays.post(&body, self.answer_timeout, ticket)))
+            }
         }
     }
 }
@@ -140,13 +187,18 @@ impl Desk {
 impl Routes {
     /// Handlers that answer only those who know `secret`. They tell what `monitoring` says and, with a
     /// `desk`, take messages, too.
+    ///
+    /// # Errors
+    /// The system has no thread left.
     pub(super) fn new(
         secret: Arc<str>,
         mailbox: Arc<Mailbox>,
         monitoring: Monitoring,
         desk: Option<Desk>,
-    ) -> Routes {
-        Routes { secret, mailbox, monitoring, desk }
+    ) -> crate::error::Result<Routes> {
+        let staffed = |desk| LargeBodies::start(&mailbox).map(|bodies| (Arc::new(desk), bodies));
+        let desk = desk.map(staffed).transpose()?;
+        Ok(Routes { secret, mailbox, monitoring, desk })
     }
 
     /// What the door has to know.
@@ -179,24 +231,47 @@ impl Routes {
         if !allows(route.methods(), request.method()) {
             return Reply::Now(Answer::method_not_allowed(route.methods()));
         }
-        let ticket = Ticket::new(&self.mailbox, visit);
+        let ticket = || Ticket::new(&self.mailbox, visit);
         match (route, &self.desk) {
             (Route::Metrics, _) => Reply::Now(self.monitoring.metrics()),
             (Route::Readiness, _) => Reply::Now(self.monitoring.ready()),
             (Route::OpenApi, _) => Reply::Now(openapi::answer(request)),
             (Route::Page(file), _) => Reply::Now(file.answer(request)),
-            (Route::Enviar, Some(desk)) => match query::parameter(query, "key") {
-                Ok(key) => enviar::post(request, key, desk.channel.as_ref(), desk.answer_timeout, ticket),
-                Err(refusal) => Reply::Now(refusal.answer()),
-            },
-            (Route::Events, Some(desk)) => match desk.watch.join(ticket) {
-                Ok(()) => Reply::Later,
-                Err(_too_many) => Reply::Now(TOO_MANY_WATCHERS.answer()),
-            },
-            (Route::Replay, Some(desk)) => desk.replay(request, ticket),
-            (Route::Rest(place), Some(desk)) => desk.rest.reply(request, place, ticket),
             (Route::Health, _) | (_, None) => Reply::Now(monitoring::healthy()),
+            (Route::Events, Some((desk, _))) => {
+                Reply::later(desk.watch.join(ticket()).map_err(|_| TOO_MANY_WATCHERS.answer()))
+            }
+            (Route::Rest(place), Some((desk, _))) if *request.method() != Method::Post => {
+                desk.rest.get(place, ticket())
+            }
+            (_, Some((desk, bodies))) => {
+                let purpose = Purpose::of(request, route, query);
+                let taken = purpose.and_then(|purpose| self.take(desk, bodies, purpose, request, visit));
+                taken.unwrap_or_else(Reply::Now)
+            }
         }
+    }
+
+    /// Takes the body of a request.
+    fn take(
+        &self,
+        desk: &Arc<Desk>,
+        bodies: &LargeBodies,
+        purpose: Purpose,
+        request: &mut Request,
+        visit: Visit,
+    ) -> Result<Reply, Answer> {
+        let deadline = Instant::now() + desk.answer_timeout;
+        let body = body::read(request)?;
+        if !large_bodies::is_large(body.len()) {
+            return Ok(desk.take(purpose, body, deadline, Ticket::new(&self.mailbox, visit)));
+        }
+        if matches!(purpose, Purpose::Replay) {
+            return Err(LONG_ORDER.answer());
+        }
+        let desk = Arc::clone(desk);
+        bodies.hand_on(visit, deadline, move |ticket| desk.take(purpose, body, deadline, ticket))?;
+        Ok(Reply::Later)
     }
 
     /// Whether this program has the route.

@@ -2,11 +2,13 @@
 //! waits.
 
 use std::collections::BTreeSet;
+use std::sync::{Mutex, mpsc};
 use std::time::Instant;
 
-use point_to_point::http::{HttpServer, Monitoring};
+use point_to_point::channel::sender::{Done, Outgoing, SubmitError};
+use point_to_point::http::{HttpServer, Monitoring, Submit};
 
-use crate::support::{Answer, Client, PATIENCE, post, settings, start, until};
+use crate::support::{Answer, Channel, Client, PATIENCE, backing, monitoring, post, settings, start, until};
 
 fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -133,4 +135,45 @@ fn an_endpoint_for_monitoring_alone_has_no_other_routes() {
     let error = again.err().expect("the address is taken").to_string();
     assert!(error.contains(&format!("cannot listen on {taken} (consumer.metrics_listen)")), "{error}");
     server.stop(Instant::now() + PATIENCE);
+}
+
+/// A channel that keeps who hands over a large message until it is let go, as it might take long to look through.
+struct Busy {
+    channel: Channel,
+    begun: mpsc::Sender<()>,
+    go_on: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Submit for Busy {
+    fn submit(&self, message: Outgoing, done: Done) -> Result<(), SubmitError> {
+        if message.value.as_ref().is_some_and(|value| value.len() > 100_000) {
+            self.begun.send(()).unwrap();
+            self.go_on.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+        }
+        self.channel.submit(message, done)
+    }
+}
+
+#[test]
+fn a_large_body_that_is_looked_through_holds_up_nobody() {
+    let channel = Channel::new();
+    let ((begin, begun), (go_on, gone_on)) = (mpsc::channel(), mpsc::channel());
+    let busy = Busy { channel: channel.clone(), begun: begin, go_on: Mutex::new(gone_on) };
+    let server = HttpServer::start(&settings(), backing(Box::new(busy), &channel), monitoring()).unwrap();
+    let mut client = Client::connect(server.address());
+    let large = format!("\"{}\"", "x".repeat(500_000));
+    client.send(post("", &large));
+    begun.recv_timeout(PATIENCE).unwrap();
+    for request in [get("/healthz"), get("/readyz"), get("/metrics"), post("", "1")] {
+        assert_eq!(Client::connect(server.address()).ask(&request).status, 200, "{request}");
+    }
+    go_on.send(()).unwrap();
+    assert_eq!(client.answer().status, 200);
+    let less = format!("\"{}\"", "x".repeat(80_000));
+    for (query, body, status) in
+        [("", &less[1..], 400), ("?key=full", &less, 503), ("?key=panic", &less, 500)]
+    {
+        assert_eq!(client.ask(post(query, body)).status, status, "{query}");
+    }
+    assert_eq!(channel.taken(), [b"1".to_vec(), large.into_bytes()]);
 }

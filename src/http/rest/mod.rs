@@ -13,7 +13,7 @@ mod records;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tiny_http::{Method, Request};
+use tiny_http::Request;
 
 use super::SubmitTo;
 use super::answer::Answer;
@@ -23,6 +23,7 @@ use super::routes::Reply;
 use super::tickets::Ticket;
 use crate::channel::sender::Outgoing;
 use crate::protocol::topic_name;
+use media::Format;
 
 /// The longest wait for what the cluster knows of a topic; half of the time for an answer, if that is less.
 const LOOK_UP: Duration = Duration::from_secs(5);
@@ -84,52 +85,62 @@ pub(super) struct Rest {
     pub(super) topics: Arc<dyn SubmitTo>,
     /// Knows the cluster.
     pub(super) look_ups: Arc<LookUps>,
-    /// For each record.
+    /// How long an answer may take.
     pub(super) answer_timeout: Duration,
 }
 
-impl Rest {
-    /// Answers a request, or sees to it that its ticket will be filled in. The method is one that the place
-    /// takes.
-    pub(super) fn reply(&self, request: &mut Request, place: Place<'_>, ticket: Ticket) -> Reply {
-        let reply = match (request.method(), place) {
-            (Method::Post, Place::Topic(topic)) => self.post(request, topic, None, ticket),
-            (Method::Post, Place::Partition(topic, number)) => {
-                self.post(request, topic, Some(number), ticket)
-            }
-            _ => self.get(place, ticket),
+/// Where records go, as far as the head of their request says it.
+pub(super) struct Target {
+    topic: String,
+    partition: Option<i32>,
+    format: Format,
+}
+
+impl Target {
+    /// Where the records of a request to `place` go.
+    ///
+    /// # Errors
+    /// The answer to a request that can have none.
+    pub(super) fn of(request: &Request, place: Place<'_>) -> Result<Target, Answer> {
+        let (topic, partition) = match place {
+            Place::Topic(topic) => (topic, None),
+            Place::Partition(topic, number) => (topic, Some(number)),
+            other => return Err(Answer::method_not_allowed(other.methods())),
         };
-        match reply {
-            Ok(()) => Reply::Later,
-            Err(answer) => Reply::Now(answer.for_kafka()),
-        }
+        let checked = || {
+            let format = media::format_of(request).ok_or_else(media::unsupported)?;
+            let partition = partition.map(partition_number).transpose()?;
+            Ok(Target { topic: topic_called(topic)?, partition, format })
+        };
+        checked().map_err(Answer::for_kafka)
     }
+}
 
-    fn post(
-        &self,
-        request: &mut Request,
-        topic: &str,
-        partition: Option<&str>,
-        ticket: Ticket,
-    ) -> Result<(), Answer> {
-        let format = media::format_of(request).ok_or_else(media::unsupported)?;
-        let partition = partition.map(partition_number).transpose()?;
-        let topic = topic_called(topic)?;
-        let deadline = Instant::now() + self.answer_timeout;
-        let records = records::read(request, format, partition, deadline)?;
-        let weight = records.iter().map(Outgoing::bytes).sum();
-        let topics = Arc::clone(&self.topics);
-        let question = Question::Topic(topic.clone());
-        let then = Box::new(move |found| {
-            produce::produce(found, topics.as_ref(), &topic, partition, records, ticket);
+impl Rest {
+    /// Answers a question, or sees to it that its ticket will be filled in.
+    pub(super) fn get(&self, place: Place<'_>, ticket: Ticket) -> Reply {
+        let asked = metadata::question(place).and_then(|(question, show)| {
+            let then = Box::new(move |found| ticket.answer(metadata::answer(found, show).for_kafka()));
+            self.look_ups.ask(question, 0, self.look_up_deadline(), then).map_err(|_| busy())
         });
-        self.look_ups.ask(question, weight, self.look_up_deadline(), then).map_err(|_| busy())
+        Reply::later(asked.map_err(Answer::for_kafka))
     }
 
-    fn get(&self, place: Place<'_>, ticket: Ticket) -> Result<(), Answer> {
-        let (question, show) = metadata::question(place)?;
-        let then = Box::new(move |found| ticket.answer(metadata::answer(found, show).for_kafka()));
-        self.look_ups.ask(question, 0, self.look_up_deadline(), then).map_err(|_| busy())
+    /// Takes the records in `body`, whose fate is to be known by `deadline`; the ticket will be filled in, unless
+    /// there is an answer at once.
+    pub(super) fn post(&self, target: Target, body: &[u8], deadline: Instant, ticket: Ticket) -> Reply {
+        let Target { topic, partition, format } = target;
+        let taken = records::read(body, format, partition, deadline).and_then(|records| {
+            let weight = records.iter().map(Outgoing::bytes).sum();
+            let topics = Arc::clone(&self.topics);
+            let question = Question::Topic(topic.clone());
+            let then = Box::new(move |found| {
+                produce::produce(found, topics.as_ref(), &topic, partition, records, ticket);
+            });
+            let by = self.look_up_deadline().min(deadline);
+            self.look_ups.ask(question, weight, by, then).map_err(|_| busy())
+        });
+        Reply::later(taken.map_err(Answer::for_kafka))
     }
 
     fn look_up_deadline(&self) -> Instant {

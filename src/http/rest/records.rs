@@ -9,7 +9,6 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
 use serde_json::Number;
 use serde_json::value::RawValue;
-use tiny_http::Request;
 
 use super::media::Format;
 use crate::channel::sender::{Outgoing, Place};
@@ -30,18 +29,18 @@ const AROUND: usize = 3;
 /// The longest part of a sentence that may show what a client sent, in characters.
 const SHOWN: usize = 200;
 
-/// The records of a request, all with this deadline; `partition` is the one in the path.
+/// The records of a body, all with this deadline; `partition` is the one in the path.
 ///
 /// # Errors
 /// The answer to a body that is no JSON, no list of records, or too long a one.
 pub(super) fn read(
-    request: &mut Request,
+    body: &[u8],
     format: Format,
     partition: Option<i32>,
     deadline: Instant,
 ) -> Result<Vec<Outgoing>, Answer> {
-    let body = body::read_nested(request, MAX_DEPTH + AROUND)?;
-    parse(&body, format, partition, deadline)
+    body::check(body, MAX_DEPTH + AROUND)?;
+    parse(body, format, partition, deadline)
 }
 
 /// `body` is JSON.
