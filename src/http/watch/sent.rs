@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::feed::Feed;
 use super::view::{EXCERPT_BYTES, Excerpt, GroupState, PartitionState};
@@ -17,13 +17,14 @@ pub(super) const REMEMBERED: usize = 50;
 /// A message that was stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Sent {
-    topic: String,
+    #[serde(serialize_with = "as_text")]
+    topic: Arc<str>,
     partition: i32,
     offset: i64,
     /// When that was known, ms since 1970.
     at: u64,
-    key: Option<Excerpt>,
-    value: Option<Excerpt>,
+    key: Option<Beginning>,
+    value: Option<Beginning>,
     /// The group has committed past it.
     committed: bool,
     /// The name of the member that owned the partition when that happened, where it is certain.
@@ -80,7 +81,7 @@ impl Ring {
 
 impl Sent {
     fn place_in<'a>(&self, group: &'a GroupState) -> Option<&'a PartitionState> {
-        group.partitions.iter().find(|place| place.partition == self.partition && place.topic == self.topic)
+        group.partitions.iter().find(|place| place.partition == self.partition && *place.topic == *self.topic)
     }
 }
 
@@ -121,12 +122,12 @@ impl<C> Noted<C> {
         Box::new(move |delivery| {
             let noted = match &delivery {
                 Delivery::Stored { topic, partition, offset } => Some(Sent {
-                    topic: topic.to_string(),
+                    topic: Arc::clone(topic),
                     partition: *partition,
                     offset: *offset,
                     at: now(),
-                    key: key.map(Beginning::excerpt),
-                    value: value.map(Beginning::excerpt),
+                    key,
+                    value,
                     committed: false,
                     by: None,
                     changed: 0,
@@ -141,7 +142,12 @@ impl<C> Noted<C> {
     }
 }
 
-/// The beginning of a key or value, and how long the whole is.
+fn as_text<S: Serializer>(topic: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(topic)
+}
+
+/// The beginning of a key or value, and how long the whole is. It becomes text only when somebody is told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Beginning(Vec<u8>, usize);
 
 impl Beginning {
@@ -149,9 +155,11 @@ impl Beginning {
         let bytes = bytes.as_deref()?;
         Some(Beginning(bytes.get(..EXCERPT_BYTES).unwrap_or(bytes).to_vec(), bytes.len()))
     }
+}
 
-    fn excerpt(self) -> Excerpt {
-        Excerpt::begun(&self.0, self.1)
+impl Serialize for Beginning {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Excerpt::begun(&self.0, self.1).serialize(serializer)
     }
 }
 
@@ -167,7 +175,7 @@ mod tests {
 
     fn sent(partition: i32, offset: i64) -> Sent {
         Sent {
-            topic: "t".to_owned(),
+            topic: "t".into(),
             partition,
             offset,
             at: 0,
