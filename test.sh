@@ -134,6 +134,6 @@ cargo clippy --locked --lib --bins --test tls --features tls -- -D warnings
 say "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib --document-private-items
 say "tests"
-cargo test --locked --workspace "$@"
+cargo test --locked --workspace --no-fail-fast "$@"
 # With arguments it is one's own choice of tests.
 [ $# -gt 0 ] || cargo test --locked --features tls --test tls
