@@ -1,8 +1,11 @@
 //! How many connections the process may have open: each is a file descriptor, and the way to Kafka needs
 //! some, too.
 
-/// Descriptors that are not for clients: logs, the private socket, the adapter and its connections to brokers.
+/// Descriptors that are not for clients: logs, the private socket, the adapter and its connections to brokers. Where
+/// there are many, it is one of [`RESERVED_SHARE`], as each topic that is sent to takes some.
 const RESERVED: usize = 64;
+/// See [`RESERVED`].
+const RESERVED_SHARE: usize = 6;
 
 /// Clients that are let in however few descriptors there are.
 const MIN_CONNECTIONS: usize = 16;
@@ -25,7 +28,8 @@ pub(super) fn affordable(wanted: usize) -> usize {
 }
 
 fn within(limit: usize, wanted: usize) -> usize {
-    wanted.min(limit.saturating_sub(RESERVED).max(MIN_CONNECTIONS))
+    let reserved = RESERVED.max(limit / RESERVED_SHARE);
+    wanted.min(limit.saturating_sub(reserved).max(MIN_CONNECTIONS))
 }
 
 /// The soft limit of open files in Linux's `/proc/PID/limits` (proc_pid_limits(5)); `None` if there is none.
@@ -58,7 +62,7 @@ mod tests {
 
     #[test]
     fn clients_leave_descriptors_for_the_rest() {
-        assert_eq!(within(1024, 4096), 960);
+        assert_eq!((within(1024, 4096), within(1_000_000, 4096)), (854, 4096));
         assert_eq!(within(1024, 100), 100);
         assert_eq!((within(20, 4096), within(20, 5)), (16, 5));
     }
