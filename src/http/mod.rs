@@ -186,10 +186,13 @@ impl HttpServer {
             .map_err(|error| Error::new("the front door cannot be set up").caused_by(error))?;
         let secret = handlers::random_word()?.into();
         let ledger = Ledger::new(RequestIds::new()?, settings.access_log, monitoring.http.clone());
-        let handlers = Handlers::start(Routes::new(secret, mailbox.clone(), monitoring, desk)?)?;
+        let mut handlers = Handlers::start(Routes::new(secret, mailbox.clone(), monitoring, desk)?)?;
         let door = Door::open(address, (limits, ledger), gate, handlers.entrance(), mailbox, poll);
         let what = || format!("cannot listen on {address} ({key})");
-        let door = door.map_err(|error| Error::new(what()).caused_by(error))?;
+        let door = door.map_err(|error| {
+            handlers.stop();
+            Error::new(what()).caused_by(error)
+        })?;
         Ok(HttpServer { door, handlers, aides: None, scheme })
     }
 
