@@ -10,7 +10,7 @@ mod webdriver;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use channel::{CONSUMERS, Channel, Place, signal};
+use channel::{CONSUMERS, Channel, Frozen, Place};
 use support::program::{Program, Start, WAITING};
 use support::watchdog::Folder;
 use support::{EMBEDDED, NEWEST, PATIENCE, run_on};
@@ -210,7 +210,7 @@ fn it_fits_phone_and_desk_in_light_and_dark_and_every_control_has_a_name(version
     assert_eq!(channel.program.post("/enviar", &format!("\"{long}\"")).status, 200);
     browser.wait_for("document.querySelectorAll('#sent .state.committed').length === 5");
     // A consumer that stands still is behind.
-    signal("STOP", &[channel.child("consumer2")]);
+    let _still = Frozen::new(channel.child("consumer2"));
     for id in 6..20 {
         channel.post(&format!("cliente-{id}"), id);
     }

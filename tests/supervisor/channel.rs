@@ -230,6 +230,23 @@ pub fn signal(name: &str, ids: &[u32]) {
     assert!(status.is_ok_and(|status| status.success()), "no signal {name} to {ids:?}");
 }
 
+/// A process that stands still until this is dropped, so that it ends with its supervisor also when the test fails.
+pub struct Frozen(u32);
+
+impl Frozen {
+    /// Stops it in its tracks.
+    pub fn new(id: u32) -> Frozen {
+        signal("STOP", &[id]);
+        Frozen(id)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        signal("CONT", &[self.0]);
+    }
+}
+
 /// The ids of processes.
 pub fn ids_of(children: &[(u32, Vec<String>)]) -> Vec<u32> {
     children.iter().map(|(id, _)| *id).collect()

@@ -12,7 +12,9 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use channel::{CONSUMERS, Channel, Place, children, ids_of, is_gone, signal, status, wait_until_gone};
+use channel::{
+    CONSUMERS, Channel, Frozen, Place, children, ids_of, is_gone, signal, status, wait_until_gone,
+};
 use support::load::{Load, numbers_of};
 use support::ports::free_port;
 use support::program::{Program, RECEIVED, Start, WAITING, binary};
@@ -227,11 +229,11 @@ fn a_consumer_frozen_for_longer_than_max_processing_ms_is_taken_out_of_the_group
     let mut next_id = 0;
     let keys = channel.keys_by_consumer(&mut next_id);
     let frozen = channel.child("consumer1");
-    signal("STOP", &[frozen]);
+    let still = Frozen::new(frozen);
     let id = channel.next(&keys[0], &mut next_id);
     assert_eq!(channel.printer(id), "consumer2");
     channel.place.wait_for_members(&[("consumer2", "4")]);
-    signal("CONT", &[frozen]);
+    drop(still);
     channel.place.wait_for_members(&[("consumer1", "2"), ("consumer2", "2")]);
     channel.keys_by_consumer(&mut next_id);
     assert_eq!(channel.child("consumer1"), frozen, "it was not started again");
