@@ -78,6 +78,12 @@ impl Handlers {
     }
 }
 
+impl Drop for Handlers {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
 /// Answers requests until told to stop. Answers that only say `held` go out together, as soon as no request
 /// waits, and so does what was logged of them.
 fn serve(server: &Server, stopping: &AtomicBool, routes: &Routes) {

@@ -101,7 +101,7 @@ const MONITORING_CONNECTIONS: usize = 64;
 pub struct HttpServer {
     door: Door,
     handlers: Handlers,
-    aides: Option<Aides>,
+    _aides: Option<Aides>,
     scheme: &'static str,
 }
 
@@ -125,9 +125,11 @@ impl Aides {
         let desk = Desk { channel, rest, watch: watch.entry(), replays, answer_timeout };
         Ok((Aides { look_ups, watch, replays: Some(replaying) }, desk))
     }
+}
 
-    /// Ends them; the [`Desk`] must be gone before.
-    fn stop(&mut self) {
+/// Ends them; the [`Desk`] must be gone before.
+impl Drop for Aides {
+    fn drop(&mut self) {
         self.look_ups.stop();
         self.watch.stop();
         if let Some(thread) = self.replays.take()
@@ -151,10 +153,9 @@ impl HttpServer {
         monitoring: Monitoring,
     ) -> Result<HttpServer> {
         let limits = limits(settings);
-        let (mut aides, desk) = Aides::start(settings, &limits, backing)?;
-        let server = HttpServer::open("producer_api.listen", (settings, limits), Some(desk), monitoring);
-        let mut server = server.inspect_err(|_| aides.stop())?;
-        server.aides = Some(aides);
+        let (aides, desk) = Aides::start(settings, &limits, backing)?;
+        let mut server = HttpServer::open("producer_api.listen", (settings, limits), Some(desk), monitoring)?;
+        server._aides = Some(aides);
         Ok(server)
     }
 
@@ -186,14 +187,11 @@ impl HttpServer {
             .map_err(|error| Error::new("the front door cannot be set up").caused_by(error))?;
         let secret = handlers::random_word()?.into();
         let ledger = Ledger::new(RequestIds::new()?, settings.access_log, monitoring.http.clone());
-        let mut handlers = Handlers::start(Routes::new(secret, mailbox.clone(), monitoring, desk)?)?;
+        let handlers = Handlers::start(Routes::new(secret, mailbox.clone(), monitoring, desk)?)?;
         let door = Door::open(address, (limits, ledger), gate, handlers.entrance(), mailbox, poll);
         let what = || format!("cannot listen on {address} ({key})");
-        let door = door.map_err(|error| {
-            handlers.stop();
-            Error::new(what()).caused_by(error)
-        })?;
-        Ok(HttpServer { door, handlers, aides: None, scheme })
+        let door = door.map_err(|error| Error::new(what()).caused_by(error))?;
+        Ok(HttpServer { door, handlers, _aides: None, scheme })
     }
 
     /// Where it listens: with port 0 in the settings, the port that the system chose.
@@ -217,9 +215,6 @@ impl HttpServer {
     fn close(&mut self, deadline: Instant) {
         self.door.close(deadline);
         self.handlers.stop();
-        if let Some(aides) = &mut self.aides {
-            aides.stop();
-        }
     }
 }
 
