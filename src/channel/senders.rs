@@ -6,7 +6,6 @@ use std::time::Instant;
 use super::sender::{Done, Outgoing, Room, Sender, SubmitError};
 use crate::adapter::Endpoint;
 use crate::config::Settings;
-use crate::metrics::SenderMetrics;
 
 /// The most topics besides the channel's own that have a sender at a time. Each has two threads and, while
 /// calls stay out for long, up to three more.
@@ -35,22 +34,16 @@ struct State {
 }
 
 impl Senders {
-    /// None but `own` yet. `name` is what Kafka's tools show.
+    /// None but `own` yet, in whose metrics all of them count. `name` is what Kafka's tools show.
     pub fn new(own: Sender, settings: &Settings, endpoint: Endpoint, name: &str) -> Senders {
         Senders {
+            room: Room::of(&settings.producer_api, own.metrics().clone()),
             own,
             settings: settings.clone(),
             endpoint,
             name: name.to_owned(),
-            room: Room::of(&settings.producer_api, SenderMetrics::default()),
             state: Mutex::default(),
         }
-    }
-
-    /// Counts in `metrics` what the senders for the other topics do.
-    pub fn counted(self, metrics: SenderMetrics) -> Senders {
-        let room = Room::of(&self.settings.producer_api, metrics);
-        Senders { room, ..self }
     }
 
     /// Takes messages for `topic`, which exists, in their order. Each `done` is called exactly once if and

@@ -32,8 +32,7 @@ fn run(given: &Given) -> Result<()> {
     let (topic, endpoint) = (&settings.kafka.topic, footing.endpoint());
     let sender = Sender::start_counted(settings, topic, endpoint, PROGRAM.name, metrics.clone());
     let outcome = sender.and_then(|sender| {
-        let topics = Senders::new(sender.clone(), settings, footing.endpoint(), PROGRAM.name);
-        let topics = Arc::new(topics.counted(metrics.clone()));
+        let topics = Arc::new(Senders::new(sender.clone(), settings, footing.endpoint(), PROGRAM.name));
         let backing = Backing {
             channel: Box::new(sender.clone()),
             topics: topics.clone(),

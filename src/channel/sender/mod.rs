@@ -223,6 +223,11 @@ impl Sender {
         &self.shared.topic
     }
 
+    /// Where it counts.
+    pub(super) fn metrics(&self) -> &SenderMetrics {
+        &self.shared.metrics
+    }
+
     /// Ends the threads, without waiting for that, if nothing is open; false if something is.
     pub(super) fn retire(&self) -> bool {
         let mut state = self.shared.lock();
