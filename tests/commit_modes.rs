@@ -272,14 +272,7 @@ fn pipelined_a_broker_that_restarts_costs_nothing_and_repeats_no_more_than_was_o
     let producer = Program::producer(&kafka, &topic);
     let consumers = ["consumer1", "consumer2"].map(|name| started(pipelined(&kafka, name, &topic, &group)));
     let load = Load::start(producer.address(), 16, u64::MAX);
-    load.wait_for_progress(300);
-    kafka.stop_node(0);
-    kafka.start_node(0);
-    load.wait_for_progress(300);
-    kafka.kill_node(0);
-    kafka.start_node(0);
-    load.wait_for_progress(300);
-    let book = load.finish();
+    let book = load.outlast_a_stop_and_a_kill(&kafka);
     book.check_topic(&kafka, &topic);
     book.check_consumers(&[&consumers[0], &consumers[1]], 2 * PIPELINED);
     kafka.assistant().wait_for_commits(&group, &topic);

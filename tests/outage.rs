@@ -59,14 +59,7 @@ fn a_broker_that_restarts_under_load_loses_and_doubles_nothing(version: &'static
     let first = Program::consumer(&kafka, "consumer1", &topic, &group);
     let second = Program::consumer(&kafka, "consumer2", &topic, &group);
     let load = Load::start(producer.address(), 16, u64::MAX);
-    load.wait_for_progress(300);
-    kafka.stop_node(0);
-    kafka.start_node(0);
-    load.wait_for_progress(300);
-    kafka.kill_node(0);
-    kafka.start_node(0);
-    load.wait_for_progress(300);
-    let book = load.finish();
+    let book = load.outlast_a_stop_and_a_kill(&kafka);
     println!("{} stored, {} refused, {} unknown", book.stored.len(), book.refused.len(), book.unknown.len());
     book.check_topic(&kafka, &topic);
     book.check_consumers(&[&first, &second], 2);

@@ -136,6 +136,18 @@ impl Load {
         eventually(&format!("{count} more messages are stored"), RECOVERY, enough);
     }
 
+    /// Has the only node stopped, and then killed, and started again each time, with messages stored in between.
+    pub fn outlast_a_stop_and_a_kill(self, kafka: &Kafka) -> Book {
+        self.wait_for_progress(300);
+        kafka.stop_node(0);
+        kafka.start_node(0);
+        self.wait_for_progress(300);
+        kafka.kill_node(0);
+        kafka.start_node(0);
+        self.wait_for_progress(300);
+        self.finish()
+    }
+
     /// Waits until all messages have their answers.
     pub fn wait(mut self) -> Book {
         for thread in self.threads.drain(..) {
