@@ -109,20 +109,14 @@ impl AdapterSettings {
 
 fn cluster_settings(settings: &config::Settings) -> ClusterSettings {
     let kafka = &settings.kafka;
-    let topic = TopicCreation {
-        name: kafka.topic.clone(),
-        partitions: kafka.partitions,
-        beside: None,
-        replication_factor: kafka.replication_factor,
+    let both = |topic: TopicCreation| {
+        let (name, beside) = (kafka.dead_letter_topic(), Some(kafka.topic.clone()));
+        [topic.clone(), TopicCreation { name, beside, ..topic }]
     };
-    let dead_letters =
-        TopicCreation { name: kafka.dead_letter_topic(), beside: Some(kafka.topic.clone()), ..topic.clone() };
     ClusterSettings {
-        bootstrap_servers: settings.brokers(),
-        request_timeout: kafka.request_timeout(),
         delivery_timeout: kafka.delivery_timeout().min(MAX_DELIVERY),
-        compression: kafka.compression,
-        create: if kafka.create_topic { vec![topic, dead_letters] } else { Vec::new() },
+        create: TopicCreation::of(kafka).into_iter().flat_map(both).collect(),
+        ..ClusterSettings::of(settings)
     }
 }
 

@@ -11,7 +11,7 @@ use super::coordinator::Coordinator;
 use super::error::{Error, Result};
 use super::metadata::Cluster;
 use super::offsets::Offsets;
-use super::{Backoff, READ_MARGIN};
+use super::{READ_MARGIN, in_time};
 use crate::protocol::assignment::Assignment;
 use crate::protocol::error_code::ErrorCode;
 
@@ -141,25 +141,6 @@ fn listed_by(cluster: &Cluster, node: i32, deadline: Instant) -> Result<Vec<(Str
     ErrorCode(answer.error_code).ok().map_err(|code| Error::refused(what(), code))?;
     let names = answer.groups.iter();
     Ok(names.map(|group| (group.group_id.to_string(), group.group_state.to_string())).collect())
-}
-
-/// Tries again on what may pass until `deadline`.
-///
-/// # Errors
-/// What lasts, or the last trouble.
-pub fn in_time<T>(cluster: &Cluster, deadline: Instant, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
-    let mut backoff = Backoff::default();
-    loop {
-        // A try without time would hide what the trouble is.
-        let wait = backoff.wait();
-        match ask() {
-            Err(error) if !error.is_lasting() && !cluster.stopping() && Instant::now() + wait < deadline => {
-                log::debug!("{error}; asking again");
-                std::thread::sleep(wait);
-            }
-            outcome => return outcome,
-        }
-    }
 }
 
 impl Coordinator {

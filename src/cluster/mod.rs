@@ -29,7 +29,7 @@ pub use error::{Error, Result};
 pub use metadata::Cluster;
 pub use settings::{ClusterSettings, TopicCreation};
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The first wait before a failed call is tried again; it doubles up to [`MAX_BACKOFF`].
 const FIRST_BACKOFF: Duration = Duration::from_millis(20);
@@ -55,5 +55,24 @@ impl Backoff {
         let now = self.0;
         self.0 = (now * 2).min(MAX_BACKOFF);
         now
+    }
+}
+
+/// Tries again on what may pass until `deadline`.
+///
+/// # Errors
+/// What lasts, or the last trouble.
+pub fn in_time<T>(cluster: &Cluster, deadline: Instant, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
+    let mut backoff = Backoff::default();
+    loop {
+        // A try without time would hide what the trouble is.
+        let wait = backoff.wait();
+        match ask() {
+            Err(error) if !error.is_lasting() && !cluster.stopping() && Instant::now() + wait < deadline => {
+                log::debug!("{error}; asking again");
+                std::thread::sleep(wait);
+            }
+            outcome => return outcome,
+        }
     }
 }

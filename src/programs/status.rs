@@ -66,13 +66,7 @@ fn serve_if_nobody_does(settings: &Settings) -> Result<Option<Broker>> {
 }
 
 fn look(settings: &Settings) -> Result<View> {
-    let cluster = Arc::new(Cluster::new(ClusterSettings {
-        bootstrap_servers: settings.brokers(),
-        request_timeout: settings.kafka.request_timeout(),
-        delivery_timeout: settings.kafka.delivery_timeout(),
-        compression: settings.kafka.compression,
-        create: Vec::new(),
-    }));
+    let cluster = Arc::new(Cluster::new(ClusterSettings::of(settings)));
     let failed = |what: &str| Error::new(format!("{what} of {}", settings.brokers().join(", ")));
     let topics = cluster.all_topics(Instant::now() + FIRST_ANSWER);
     let topics = topics.map_err(|error| failed("the topics").caused_by(error))?;

@@ -13,9 +13,8 @@ use super::letter::{Letter, Name};
 use super::read::{Part, Reader};
 use super::settled::Settled;
 use crate::cluster::assignor::Partitions;
-use crate::cluster::groups::in_time;
 use crate::cluster::offsets::{self, EARLIEST, LATEST, Offsets};
-use crate::cluster::{Cluster, ClusterSettings};
+use crate::cluster::{Cluster, ClusterSettings, in_time};
 use crate::config::Settings;
 use crate::error::{Error, Result};
 
@@ -65,17 +64,10 @@ impl Iterator for Letters {
 impl Office {
     /// The office for the dead letters of the topic in `settings`. Makes no connection yet.
     pub fn new(settings: &Settings) -> Office {
-        let kafka = &settings.kafka;
-        let topic = kafka.dead_letter_topic();
+        let topic = settings.kafka.dead_letter_topic();
         Office {
-            settings: ClusterSettings {
-                bootstrap_servers: settings.brokers(),
-                request_timeout: kafka.request_timeout(),
-                delivery_timeout: kafka.delivery_timeout(),
-                compression: kafka.compression,
-                create: Vec::new(),
-            },
-            source: kafka.topic.clone(),
+            settings: ClusterSettings::of(settings),
+            source: settings.kafka.topic.clone(),
             group: format!("{topic}-settled"),
             topic,
             session: settings.consumer.session_timeout(),

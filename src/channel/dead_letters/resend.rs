@@ -134,7 +134,7 @@ impl Resender {
             return Err(none());
         }
         let deadline = Instant::now() + LOOK_UP;
-        let found = cluster::groups::in_time(&self.cluster, deadline, || self.cluster.topic(topic, deadline));
+        let found = cluster::in_time(&self.cluster, deadline, || self.cluster.topic(topic, deadline));
         let found = found.map_err(|error| failed(error.to_string(), true))?;
         let found = found.ok_or_else(none)?;
         Ok(i32::try_from(found.leaders.len()).unwrap_or(i32::MAX))
