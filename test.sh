@@ -1,10 +1,21 @@
 #!/bin/sh
 # Everything that decides whether the project is in order, on a fresh machine too:
 #   set-up (compiler, Java, Maven, Kafka's jars, other people's clients, a browser) -> formatting -> lints -> no C, no async
-#   runtime -> documentation -> tests.
-# Arguments go to `cargo test`, for example: ./test.sh --test channel
+#   runtime -> documentation -> tests. At the end it tells what each step and each module of tests took.
+#
+#   ./test.sh          all of it
+#   ./test.sh quick    for daily work: formatting, lints, unit tests, and the tests on the embedded broker that need neither
+#                      Java nor a browser
+#   ./test.sh long     what takes minutes: the packages built as they would be published, the figures of durability with a
+#                      database of five gigabytes, two minutes of authentication that ends each five seconds, and the work
+#                      queue under chaos with a million messages and several seeds (TEST_SEEDS=1,2,3), one test at
+#                      a time
+# Other arguments go to `cargo test`, for example: ./test.sh --test it channel::
 set -eu
 cd "$(dirname "$0")"
+
+MODE=all
+case ${1:-} in quick | long) MODE=$1; shift ;; esac
 
 RUST_NEEDED=1.90
 JAVA_NEEDED=17
@@ -14,6 +25,27 @@ KAFKA_VERSIONS="4.3.1 3.9.1"
 say() { printf '== %s\n' "$*"; }
 fail() { printf 'test.sh: %s\n' "$*" >&2; exit 1; }
 has() { command -v "$1" >/dev/null 2>&1; }
+
+# step NAME COMMAND...: runs a part of the check and notes what it takes.
+STEPS=
+step() {
+    name=$1 begin=$(date +%s)
+    shift
+    say "$name"
+    "$@"
+    STEPS="$STEPS$(printf '%6d s  %s' $(($(date +%s) - begin)) "$name")
+"
+}
+
+# What the steps took, and the seconds of the tests of each module: several run at once, so these are more in sum.
+report() {
+    printf '== what it took\n%s' "$STEPS"
+    [ -s "${TEST_TIMES:-}" ] || return 0
+    printf '== seconds of the tests, by module\n'
+    awk -F '\t' '{ split($1, name, "::"); sum[name[1]] += $3 }
+        END { for (module in sum) printf "%6d s  %s\n", sum[module], module }' "$TEST_TIMES" | sort -rn
+}
+trap report EXIT
 
 # Installs Debian packages where that is possible; the caller checks afterwards whether it helped.
 apt_install() {
@@ -75,6 +107,23 @@ set_up_kafka() {
     done
 }
 
+# The classes that brokers, clients and tools load, in an archive for each version: Java starts in half the time with it.
+# It fits one Java and one place; without it the tests take longer, and that is all.
+archive_classes() {
+    wanted=$(java -version 2>&1; pwd; cksum <tests/kafka/Archive.java; cksum <tests/kafka/pom.xml)
+    for version in $KAFKA_VERSIONS; do
+        folder=$PWD/.kafka/$version
+        [ "$(cat "$folder/.archived" 2>/dev/null)" = "$wanted" ] && continue
+        temporary=$(mktemp -d)
+        rm -f "$folder/classes.jsa"
+        timeout 120 java -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xlog:disable \
+            "-XX:ArchiveClassesAtExit=$folder/classes.jsa" -cp "$folder/*" tests/kafka/Archive.java "$temporary" \
+            >/dev/null 2>&1 || rm -f "$folder/classes.jsa"
+        rm -rf "$temporary"
+        printf '%s\n' "$wanted" >"$folder/.archived"
+    done
+}
+
 # A Python that can make virtual environments.
 python_is_good() {
     has python3 && python3 -c 'import ensurepip, venv' 2>/dev/null &&
@@ -87,15 +136,15 @@ set_up_clients() {
     has kcat || fail "kcat is needed for the tests: install kcat"
     python_is_good || apt_install python3 python3-venv
     python_is_good || fail "Python $PYTHON_NEEDED or newer with venv is needed for the tests: install python3-venv"
-    wanted=$(python3 -V; cksum <tests/clients/requirements.txt)
+    wanted=$(python3 -V; cksum <tests/it/clients/requirements.txt)
     [ "$(cat .clients/.complete 2>/dev/null)" = "$wanted" ] && return
     say "fetching the Python clients"
     rm -rf .clients
     mkdir .clients
     if ! { python3 -m venv .clients/venv &&
         .clients/venv/bin/pip install -q --disable-pip-version-check --only-binary :all: \
-            -r tests/clients/requirements.txt; }; then
-        fail "pip could not fetch the clients that tests/clients/requirements.txt names"
+            -r tests/it/clients/requirements.txt; }; then
+        fail "pip could not fetch the clients that tests/it/clients/requirements.txt names"
     fi
     printf '%s\n' "$wanted" >.clients/.complete
 }
@@ -115,25 +164,58 @@ check_dependencies() {
     [ -z "$bad" ] || fail "a C build or an async runtime came in with: $bad (cargo tree -e normal,build -i NAME)"
 }
 
-set_up_rust
-set_up_java
-set_up_kafka
-set_up_clients
-set_up_browser
+set_up() {
+    set_up_rust
+    set_up_clients
+    [ "$MODE" = quick ] && return
+    set_up_java
+    set_up_kafka
+    archive_classes
+    set_up_browser
+}
 
+lints() {
+    cargo clippy --locked --workspace --all-targets -- -D warnings
+}
+
+documentation() {
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib --document-private-items
+}
+
+# The tests on the embedded broker, with a client in Rust in place of Java's, and those without a broker.
+quick_tests() {
+    cargo test --locked --lib --bins
+    TEST_WITHOUT_JAVA=yes cargo test --locked --test it --no-fail-fast -- \
+        embedded:: delivery:: docs:: front_door:: guard:: hostile:: programs:: supervisor:: \
+        --skip kafka_ --skip java --skip clients:: --skip codecs:: --skip openapi:: --skip page:: --skip harness:: \
+        --skip big_database --skip ten_thousand --skip a_message_is_committed_before
+}
+
+# Where many tests run at once, they have many files open.
+ulimit -S -n 4096 2>/dev/null || true
 export CC=/bin/false CXX=/bin/false
+[ -z "${CI:-}" ] || export CARGO_INCREMENTAL=0
+mkdir -p target
+TEST_TIMES=$PWD/target/test-times
+rm -f "$TEST_TIMES"
+export TEST_TIMES
 
-say "formatting"
-cargo fmt --all --check
-say "no C, no async runtime"
-check_dependencies
-check_dependencies --features tls
-say "lints"
-cargo clippy --locked --workspace --all-targets -- -D warnings
-cargo clippy --locked --lib --bins --test tls --features tls -- -D warnings
-say "documentation"
-RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib --document-private-items
-say "tests"
-cargo test --locked --workspace --no-fail-fast "$@"
-# With arguments it is one's own choice of tests.
-[ $# -gt 0 ] || cargo test --locked --features tls --test tls
+step "set-up" set_up
+step "formatting" cargo fmt --all --check
+step "lints" lints
+if [ "$MODE" = quick ]; then
+    step "compiling the tests" cargo test --locked --lib --bins --test it --no-run
+    step "tests" quick_tests
+    exit
+fi
+step "no C, no async runtime" check_dependencies
+step "documentation" documentation
+step "compiling the tests" cargo test --locked --workspace --no-run
+if [ "$MODE" = long ]; then
+    step "packages" cargo package --locked --workspace --exclude foreign --allow-dirty
+    export TEST_ROOM=1 TEST_FIGURES=yes BIG_DATABASE_MIB="${BIG_DATABASE_MIB:-5000}"
+    [ $# -gt 0 ] || set -- durability:: secured::kafka_4_3::authentication_ queue::chaos:: queue::mixed:: --nocapture
+    step "figures" cargo test --locked --test it --no-fail-fast -- "$@"
+else
+    step "tests" cargo test --locked --workspace --no-fail-fast "$@"
+fi

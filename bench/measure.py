@@ -222,6 +222,7 @@ def measure_http(kafka, contestant, connections, seconds, folder):
             sys.exit(f"bench: {contestant.name}: {warm + stored} answers 200, but the end offsets say {ends}")
     print(f"{contestant.name:28} {connections:11} {rate:9.0f} {p50:8.2f} {p99:8.2f} "
           f"{cpu / stored * 1000:11.3f} {peak:7.0f}   {ends} = {warm + stored}", flush=True)
+    return rate
 
 
 def measure_consuming(kafka, contestant, count, folder):

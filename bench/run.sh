@@ -6,6 +6,7 @@
 #   --messages N   messages for each consumer (20000 for ours, a quarter of that for the seed)
 #   --only NAME    ours or seed
 #   --broker NAME  kafka (as above) or embedded: the same on the embedded broker
+#   --security     what TLS and SASL to the brokers cost instead (bench/security.py); takes --rounds N (3), too
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -18,13 +19,11 @@ command -v wrk >/dev/null 2>&1 || { echo "bench/run.sh: wrk is missing: install 
 cargo build --release --locked --bins
 target=$(cargo metadata --format-version 1 --no-deps | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 
-venv=$target/bench-venv
-wanted=$(cksum <bench/seed/requirements.txt)
-if [ "$(cat "$venv/.complete" 2>/dev/null)" != "$wanted" ]; then
-    rm -rf "$venv"
-    python3 -m venv "$venv"
-    "$venv/bin/pip" install -q -r bench/seed/requirements.txt
-    printf '%s\n' "$wanted" >"$venv/.complete"
-fi
+. bench/venv.sh
 
-exec "$venv/bin/python" bench/measure.py --programs "$target/release" "$@"
+script=bench/measure.py
+if [ "${1-}" = --security ]; then
+    shift
+    script=bench/security.py
+fi
+exec "$venv/bin/python" "$script" --programs "$target/release" "$@"

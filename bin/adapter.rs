@@ -6,5 +6,5 @@ use point_to_point::cli;
 use point_to_point::programs::adapter;
 
 fn main() -> ExitCode {
-    cli::main(adapter::PROGRAM)
+    cli::main::<adapter::Arguments>("adapter")
 }

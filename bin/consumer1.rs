@@ -6,5 +6,5 @@ use point_to_point::cli;
 use point_to_point::programs::consumer;
 
 fn main() -> ExitCode {
-    cli::main(consumer::named("consumer1"))
+    cli::main::<consumer::Arguments>("consumer1")
 }

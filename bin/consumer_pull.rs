@@ -6,5 +6,5 @@ use point_to_point::cli;
 use point_to_point::programs::consumer_pull;
 
 fn main() -> ExitCode {
-    cli::main(consumer_pull::PROGRAM)
+    cli::main::<consumer_pull::Arguments>("consumer_pull")
 }

@@ -6,5 +6,5 @@ use point_to_point::cli;
 use point_to_point::programs::consumer_push;
 
 fn main() -> ExitCode {
-    cli::main(consumer_push::PROGRAM)
+    cli::main::<consumer_push::Arguments>("consumer_push")
 }

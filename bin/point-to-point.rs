@@ -6,5 +6,5 @@ use point_to_point::cli;
 use point_to_point::programs::supervise;
 
 fn main() -> ExitCode {
-    cli::main(supervise::PROGRAM)
+    cli::main::<supervise::Arguments>("point-to-point")
 }

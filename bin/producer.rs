@@ -6,5 +6,5 @@ use point_to_point::cli;
 use point_to_point::programs::producer;
 
 fn main() -> ExitCode {
-    cli::main(producer::PROGRAM)
+    cli::main::<producer::Arguments>("producer")
 }

@@ -6,5 +6,5 @@ use point_to_point::cli;
 use point_to_point::programs::producer_api;
 
 fn main() -> ExitCode {
-    cli::main(producer_api::PROGRAM)
+    cli::main::<producer_api::Arguments>("producer_api")
 }

@@ -1,25 +1,30 @@
-//! A consumer whose handler is a function. What it fails at is tried again, and then stored as a dead letter.
+//! A handler that fails at some messages: they are tried again, and then stored as dead letters.
 
-use point_to_point::adapter::AdapterSettings;
-use point_to_point::channel::puller::Received;
-use point_to_point::channel::receiver::Receiver;
-use point_to_point::config;
-use point_to_point::message::Message;
-use point_to_point::programs::base::Base;
-use point_to_point::stop::Stop;
+use std::fmt;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let settings = config::load(None, &[])?;
-    let stop = Stop::on_signals()?;
-    let base = Base::start(&settings, AdapterSettings::in_process(&settings))?;
-    let receiver = Receiver::new(&settings, base.adapter().endpoint(), "example", stop)?;
-    let handler = |message: &Received<'_>| {
-        let order = Message::from_json(message.value.unwrap_or_default()).map_err(|e| e.to_string())?;
-        let shown = order.one_line();
-        println!("attempt {} at offset {}: {shown}", message.attempt, message.offset);
-        if shown.contains("fail") { Err(format!("I do not like {shown}")) } else { Ok(()) }
+use point_to_point::{Channel, ConsumerRecord, Result, signals};
+
+/// Its name stands in the dead letter's headers.
+#[derive(Debug)]
+struct Unpaid(String);
+
+impl fmt::Display for Unpaid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "nobody paid for {}", self.0)
+    }
+}
+
+fn main() -> Result<()> {
+    let channel = Channel::builder()
+        .topic("orders")
+        .set("retry.max_attempts", "2")
+        .set("retry.initial_backoff_ms", "100")
+        .environment()
+        .open()?;
+    let handler = |record: &ConsumerRecord<'_>| {
+        println!("attempt {} at offset {}: {}", record.attempt, record.offset, record.text());
+        let paid = record.headers.iter().any(|(name, _)| name == "paid");
+        if paid { Ok(()) } else { Err(Unpaid(record.text().into_owned())) }
     };
-    let outcome = receiver.start(handler).and_then(|running| running.wait());
-    base.stop();
-    Ok(outcome?)
+    channel.consumer("billing").name("handler").stop(signals::stop()?).start(handler)?.wait()
 }

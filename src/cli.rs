@@ -1,250 +1,200 @@
-//! The command line that all programs share, and what their exit codes mean: 0 after a clean stop, 1 for a
-//! failure, 2 for wrong usage or settings.
+//! The common command line of all programs, and their exit codes: 0 after a clean stop, 1 for a failure, 2
+//! for wrong usage or settings.
 
-mod letters;
+mod dead_letters;
 
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Args, Command};
 
 use crate::config::{self, Settings};
 use crate::error::Result;
 use crate::logging;
-use crate::stop::Stop;
-pub use letters::AskedLetters;
+pub use dead_letters::{
+    AllDeadLetters, DeadLetterChoice, DeadLetterIds, DeadLetterProgram, DeadLetterTopics,
+};
+use net::stop::Stop;
 
-/// Wrong usage or settings.
+/// The exit code for wrong usage or settings.
 pub const USAGE: u8 = 2;
-/// A failure while running.
+/// The exit code for a failure while running.
 const FAILURE: u8 = 1;
 
-const NAME: &str = "name";
-const FILE: &str = "file";
-const COUNT: &str = "count";
-const SUPERVISED: &str = "supervised";
-const CONFIG: &str = "config";
-const SET: &str = "set";
+/// The last line of each help text.
+pub const AFTER_HELP: &str =
+    "Any setting can also come from the environment as POINT_TO_POINT__SECTION__KEY.";
 
-/// A program, or a subcommand of one.
-#[derive(Clone, Copy)]
-pub struct Program {
-    /// What it is called; also a consumer's name where no other is given.
-    pub name: &'static str,
-    /// What it does, in one line.
-    pub about: &'static str,
-    /// Which options it has besides those for settings.
-    pub options: &'static [ProgramOption],
-    /// What else it does, each under a name of its own; these may have further ones.
-    pub subcommands: &'static [Program],
-    /// Runs it until it is asked to stop or fails.
-    pub run: fn(&Given) -> Result<()>,
+// No doc comment: clap would show it as what the program does.
+#[allow(missing_docs)]
+#[derive(Debug, Clone, Default, Args)]
+pub struct SettingsOptions {
+    /// Settings file, which must exist [default: config.toml, where it exists]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One setting, over file and environment; what is no TOML is text (repeatable)
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
 }
 
-/// An option that not every program has.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum ProgramOption {
-    /// `--name`: the consumer's name.
-    Name,
-    /// A file, or `--count`: what to send.
-    Input,
-    /// `--supervised`: another program started this one and speaks to it over standard input.
-    Supervised,
-    /// The names of dead letters, one at least.
-    LetterNames,
-    /// The names of dead letters, and options to choose among them.
-    Letters,
-    /// `--all`: every dead letter.
-    AllLetters,
+/// The parsed command line of a program or of a subcommand.
+pub trait Program {
+    /// The options for settings.
+    fn settings(&self) -> &SettingsOptions;
+
+    /// The subcommand to run instead, and its name.
+    fn subcommand(&self) -> Option<(&'static str, &dyn Program)> {
+        None
+    }
+
+    /// The consumer's name, if the command line has one.
+    fn name(&self) -> Option<&str> {
+        None
+    }
+
+    /// Whether standard input is a socket to a supervisor, which started the program.
+    fn is_supervised(&self) -> bool {
+        false
+    }
+
+    /// Runs until it is asked to stop or fails.
+    ///
+    /// # Errors
+    /// The failure; the exit code depends on whether usage or settings are the cause.
+    fn run(&self, invocation: &Invocation) -> Result<()>;
 }
 
-/// What a program was given to work with.
-pub struct Given {
+/// A program's invocation: its settings, and how it was started.
+pub struct Invocation {
     /// The settings of file, environment and command line.
     pub settings: Settings,
     /// The program's name, or the consumer's.
     pub name: String,
-    /// The file to send, if one is named.
-    pub file: Option<PathBuf>,
-    /// How many messages to generate, if that is asked for.
-    pub count: Option<u64>,
     /// Whether a supervisor started it.
     pub supervised: bool,
-    /// Which dead letters are meant.
-    pub letters: AskedLetters,
-    /// The options for settings as they were given, for programs that this one starts.
+    /// The options for settings as they stood on the command line, for programs that this one starts.
     pub options: Vec<OsString>,
 }
 
-impl Given {
-    /// Starts the log, and listens to the signals that ask to stop.
+impl Invocation {
+    /// Starts the log, and handles the signals that ask to stop.
     ///
     /// # Errors
     /// The log file cannot be opened, or signals cannot be handled.
     pub fn begin(&self) -> Result<Stop> {
         logging::start(&self.settings.log)?;
-        Stop::on_signals()
+        // Under a supervisor it is the supervisor who says it, once.
+        if !self.supervised {
+            self.warn();
+        }
+        crate::signals::stop()
+    }
+
+    /// Logs what the settings make unsafe.
+    pub fn warn(&self) {
+        if let Some(warning) = self.settings.kafka.security.warning() {
+            log::warn!("{warning}");
+        }
     }
 }
 
-/// Reads the command line of this process and the settings, and runs what it asks for: one of the program's
-/// subcommands, or `program` itself.
-pub fn main(program: Program) -> ExitCode {
-    let matches = match parse(command(program), std::env::args_os()) {
-        Ok(matches) => matches,
-        Err(Ended::Shown(text)) => {
+/// Reads the command line of this process and the settings, and runs the program called `name` or one of its
+/// subcommands.
+pub fn main<P: Program + Args>(name: &'static str) -> ExitCode {
+    let program = match parse::<P>(name, std::env::args_os()) {
+        Ok(program) => program,
+        Err(NotRun::Shown(text)) => {
             let _ = std::io::stdout().write_all(text.as_bytes());
             return ExitCode::SUCCESS;
         }
-        Err(Ended::Refused(line)) => return fail(program.name, &line, USAGE),
+        Err(NotRun::Refused(line)) => return fail(name, &line, USAGE),
     };
-    let (chosen, matches) = choose(program, &matches);
-    let (given, name) = match matches.given(&chosen) {
-        Ok(given) => {
-            // A supervisor puts the name before every line.
-            let name = if given.supervised { String::new() } else { given.name.clone() };
-            (given, name)
-        }
-        Err(error) => return fail(chosen.name, &error, USAGE),
+    let (chosen, levels) = choose(name, &program);
+    let invocation = match invocation(&chosen, &levels) {
+        Ok(invocation) => invocation,
+        Err(error) => return fail(chosen.0, &error, USAGE),
     };
-    let outcome = (chosen.run)(&given);
+    let outcome = chosen.1.run(&invocation);
     log::logger().flush();
+    // A supervisor puts the name before every line.
+    let name = if invocation.supervised { "" } else { &invocation.name };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&name, &error, if error.is_about_settings() { USAGE } else { FAILURE }),
+        Err(error) => fail(name, &error, if error.is_about_settings() { USAGE } else { FAILURE }),
     }
 }
 
 fn fail(name: &str, error: &dyn Display, code: u8) -> ExitCode {
     let separator = if name.is_empty() { "" } else { ": " };
-    // Not through the log, which may be off or not there yet; a broken standard error is no reason to panic.
+    // The log may be off or not started yet. A standard error that cannot be written must not cause a panic.
     let _ = std::io::stderr().write_fmt(format_args!("{name}{separator}{error}\n"));
     ExitCode::from(code)
 }
 
-/// What the command line says: before a subcommand, after it, and after each further one.
-struct Matches<'a> {
-    levels: Vec<&'a ArgMatches>,
-}
+/// A program with its name on the command line.
+type Named<'a> = (&'static str, &'a dyn Program);
 
-fn choose(mut program: Program, matches: &ArgMatches) -> (Program, Matches<'_>) {
-    let mut levels = vec![matches];
-    let mut last = matches;
-    while let Some((name, after)) = last.subcommand() {
-        let Some(chosen) = program.subcommands.iter().find(|subcommand| subcommand.name == name) else {
-            break;
-        };
-        levels.push(after);
-        (program, last) = (*chosen, after);
+/// The innermost subcommand, and the options for settings of all levels, the outermost first.
+fn choose<'a>(name: &'static str, program: &'a dyn Program) -> (Named<'a>, Vec<&'a SettingsOptions>) {
+    let mut chosen = (name, program);
+    let mut levels = vec![program.settings()];
+    while let Some(subcommand) = chosen.1.subcommand() {
+        levels.push(subcommand.1.settings());
+        chosen = subcommand;
     }
-    (program, Matches { levels })
+    (chosen, levels)
 }
 
-impl Matches<'_> {
-    fn given(&self, program: &Program) -> Result<Given, config::ConfigError> {
-        let all = || self.levels.iter().copied();
-        let file = all().filter_map(|matches| matches.get_one::<PathBuf>(CONFIG)).next_back();
-        let sets = all().flat_map(|matches| matches.get_many::<String>(SET).unwrap_or_default());
-        let sets: Vec<String> = sets.cloned().collect();
-        let mut options: Vec<OsString> = Vec::new();
-        if let Some(file) = file {
-            options.extend(["--config".into(), file.into()]);
-        }
-        for set in &sets {
-            options.extend(["--set".into(), set.into()]);
-        }
-        let has = |option| program.options.contains(&option);
-        let own = |option| if has(option) { all().next_back() } else { None };
-        let input = own(ProgramOption::Input);
-        let name = own(ProgramOption::Name).and_then(|matches| matches.get_one::<String>(NAME));
-        Ok(Given {
-            settings: config::load(file.map(PathBuf::as_path), &sets)?,
-            name: name.map_or(program.name, String::as_str).to_owned(),
-            file: input.and_then(|matches| matches.get_one(FILE).cloned()),
-            count: input.and_then(|matches| matches.get_one(COUNT).copied()),
-            supervised: own(ProgramOption::Supervised).is_some_and(|matches| matches.get_flag(SUPERVISED)),
-            letters: all().next_back().map(AskedLetters::of).unwrap_or_default(),
-            options,
-        })
+/// # Errors
+/// The settings cannot be used.
+fn invocation(
+    (command, program): &Named<'_>,
+    levels: &[&SettingsOptions],
+) -> Result<Invocation, config::ConfigError> {
+    let file: Option<&Path> = levels.iter().rev().find_map(|level| level.config.as_deref());
+    let sets: Vec<String> = levels.iter().flat_map(|level| &level.set).cloned().collect();
+    let mut options: Vec<OsString> = Vec::new();
+    if let Some(file) = file {
+        options.extend(["--config".into(), file.into()]);
     }
-}
-
-fn command(program: Program) -> Command {
-    part(program).version(env!("CARGO_PKG_VERSION"))
-}
-
-fn part(program: Program) -> Command {
-    let config = Arg::new(CONFIG)
-        .long(CONFIG)
-        .value_name("FILE")
-        .value_parser(value_parser!(PathBuf))
-        .help("Settings file, which must exist [default: config.toml, where it exists]");
-    let set = Arg::new(SET)
-        .long(SET)
-        .value_name("SECTION.KEY=VALUE")
-        .action(ArgAction::Append)
-        .help("One setting, over file and environment; what is no TOML is text (repeatable)");
-    let further = program.options.iter().flat_map(|option| arguments(*option));
-    Command::new(program.name)
-        .about(program.about)
-        .after_help("Any setting can also come from the environment as POINT_TO_POINT__SECTION__KEY.")
-        .args([config, set])
-        .args(further)
-        .subcommands(program.subcommands.iter().map(|subcommand| part(*subcommand)))
-}
-
-fn arguments(option: ProgramOption) -> Vec<Arg> {
-    match option {
-        ProgramOption::Name => vec![
-            Arg::new(NAME)
-                .long(NAME)
-                .value_name("NAME")
-                .value_parser(|name: &str| config::check_consumer_name(name).map(|()| name.to_owned()))
-                .help("The consumer's name, which Kafka's tools show as its client id"),
-        ],
-        ProgramOption::Input => vec![
-            Arg::new(FILE)
-                .value_name("FILE")
-                .value_parser(value_parser!(PathBuf))
-                .help("The file to send, one JSON a line [default: standard input]"),
-            Arg::new(COUNT)
-                .long(COUNT)
-                .value_name("N")
-                .value_parser(value_parser!(u64).range(1..))
-                .conflicts_with(FILE)
-                .help("Sends N generated messages instead [default on a terminal: 10]"),
-        ],
-        ProgramOption::Supervised => {
-            vec![Arg::new(SUPERVISED).long(SUPERVISED).action(ArgAction::SetTrue).hide(true)]
-        }
-        ProgramOption::LetterNames => vec![letters::names().required(true)],
-        ProgramOption::Letters => letters::choice(),
-        ProgramOption::AllLetters => vec![letters::all()],
+    for set in &sets {
+        options.extend(["--set".into(), set.into()]);
     }
+    Ok(Invocation {
+        settings: config::load(file, &sets)?,
+        name: program.name().unwrap_or(command).to_owned(),
+        supervised: program.is_supervised(),
+        options,
+    })
 }
 
-/// Why a command line does not lead to a running program.
-enum Ended {
+fn command<P: Args>(name: &'static str) -> Command {
+    P::augment_args(Command::new(name)).version(env!("CARGO_PKG_VERSION")).after_help(AFTER_HELP)
+}
+
+/// The reason why a command line starts no program.
+enum NotRun {
     /// `--help` or `--version`: the text to print.
     Shown(String),
     /// Wrong usage: the line that says what is wrong.
     Refused(String),
 }
 
-fn parse(command: Command, arguments: impl IntoIterator<Item = OsString>) -> Result<ArgMatches, Ended> {
-    command.try_get_matches_from(arguments).map_err(|error| {
+fn parse<P: Args>(name: &'static str, arguments: impl IntoIterator<Item = OsString>) -> Result<P, NotRun> {
+    let matches = command::<P>(name).try_get_matches_from(arguments);
+    matches.and_then(|matches| P::from_arg_matches(&matches)).map_err(|error| {
         let text = error.to_string();
         match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ended::Shown(text),
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => NotRun::Shown(text),
             _ => {
                 let text = text.trim_start_matches("error: ");
-                // What belongs to the first paragraph is indented below its first line.
+                // The continuation lines of the first paragraph are indented.
                 let line = text.split("\n\n").next().unwrap_or_default().replace("\n  ", " ");
-                Ended::Refused(format!("{}; see --help", logging::escaped(line.trim_end().as_bytes())))
+                NotRun::Refused(format!("{}; see --help", crate::text::escape(line.trim_end().as_bytes())))
             }
         }
     })
@@ -252,42 +202,143 @@ fn parse(command: Command, arguments: impl IntoIterator<Item = OsString>) -> Res
 
 #[cfg(test)]
 mod tests {
+    use clap::Subcommand;
+
     use super::*;
 
-    const MAIN: Program =
-        Program { name: "p", about: "tests", options: &[], subcommands: &[SUB, OUTER], run: |_| Ok(()) };
-    const SUB: Program = Program {
-        name: "sub",
-        about: "tests",
-        options: &[ProgramOption::Name, ProgramOption::Supervised],
-        subcommands: &[],
-        run: |_| Ok(()),
-    };
-    const OUTER: Program = Program { name: "outer", options: &[], subcommands: &[INNER, SHOWN], ..SUB };
-    const SHOWN: Program = Program { name: "shown", options: &[ProgramOption::LetterNames], ..SUB };
-    const INNER: Program =
-        Program { name: "inner", options: &[ProgramOption::Letters, ProgramOption::AllLetters], ..SUB };
-
-    fn parsed(arguments: &[&str]) -> Result<ArgMatches, Ended> {
-        parse(command(MAIN), std::iter::once("p").chain(arguments.iter().copied()).map(OsString::from))
+    #[derive(Debug, Args)]
+    struct Main {
+        #[command(flatten)]
+        settings: SettingsOptions,
+        #[command(subcommand)]
+        subcommand: Option<MainCommand>,
     }
 
-    fn given(arguments: &[&str]) -> Given {
-        let Ok(matches) = parsed(arguments) else { panic!("{arguments:?}") };
-        let (program, matches) = choose(MAIN, &matches);
-        matches.given(&program).unwrap_or_else(|error| panic!("{arguments:?}: {error}"))
+    #[derive(Debug, Subcommand)]
+    enum MainCommand {
+        Sub(Sub),
+        Outer(Box<Outer>),
+    }
+
+    #[derive(Debug, Args)]
+    struct Sub {
+        #[command(flatten)]
+        settings: SettingsOptions,
+        #[arg(long)]
+        name: Option<String>,
+    }
+
+    #[derive(Debug, Args)]
+    struct Outer {
+        #[command(flatten)]
+        settings: SettingsOptions,
+        #[command(subcommand)]
+        subcommand: Option<OuterCommand>,
+    }
+
+    #[derive(Debug, Subcommand)]
+    enum OuterCommand {
+        Inner(Inner),
+        Shown(Shown),
+    }
+
+    #[derive(Debug, Args)]
+    struct Inner {
+        #[command(flatten)]
+        settings: SettingsOptions,
+        #[command(flatten)]
+        topics: DeadLetterTopics,
+        #[command(flatten)]
+        choice: DeadLetterChoice,
+        #[command(flatten)]
+        all: AllDeadLetters,
+        #[command(flatten)]
+        program: DeadLetterProgram,
+    }
+
+    #[derive(Debug, Args)]
+    struct Shown {
+        #[command(flatten)]
+        settings: SettingsOptions,
+        #[command(flatten)]
+        ids: DeadLetterIds,
+    }
+
+    macro_rules! program {
+        ($name:ty, $subcommand:expr, $given_name:expr) => {
+            impl Program for $name {
+                fn settings(&self) -> &SettingsOptions {
+                    &self.settings
+                }
+                fn subcommand(&self) -> Option<(&'static str, &dyn Program)> {
+                    let find: fn(&$name) -> Option<(&'static str, &dyn Program)> = $subcommand;
+                    find(self)
+                }
+                fn name(&self) -> Option<&str> {
+                    let find: fn(&$name) -> Option<&str> = $given_name;
+                    find(self)
+                }
+                fn run(&self, _: &Invocation) -> Result<()> {
+                    Ok(())
+                }
+            }
+        };
+    }
+
+    program!(
+        Main,
+        |main| main.subcommand.as_ref().map(|subcommand| -> (_, &dyn Program) {
+            match subcommand {
+                MainCommand::Sub(sub) => ("sub", sub),
+                MainCommand::Outer(outer) => ("outer", &**outer),
+            }
+        }),
+        |_| None
+    );
+    program!(Sub, |_| None, |sub| sub.name.as_deref());
+    program!(
+        Outer,
+        |outer| outer.subcommand.as_ref().map(|subcommand| -> (_, &dyn Program) {
+            match subcommand {
+                OuterCommand::Inner(inner) => ("inner", inner),
+                OuterCommand::Shown(shown) => ("shown", shown),
+            }
+        }),
+        |_| None
+    );
+    program!(Inner, |_| None, |_| None);
+    program!(Shown, |_| None, |_| None);
+
+    fn parsed(arguments: &[&str]) -> Result<Main, NotRun> {
+        parse("p", std::iter::once("p").chain(arguments.iter().copied()).map(OsString::from))
+    }
+
+    fn invocation(arguments: &[&str]) -> Invocation {
+        let Ok(program) = parsed(arguments) else { panic!("{arguments:?}") };
+        let (chosen, levels) = choose("p", &program);
+        super::invocation(&chosen, &levels).unwrap_or_else(|error| panic!("{arguments:?}: {error}"))
+    }
+
+    fn inner(arguments: &[&str]) -> Inner {
+        let Ok(Main { subcommand: Some(MainCommand::Outer(outer)), .. }) = parsed(arguments) else {
+            panic!("{arguments:?}")
+        };
+        match outer.subcommand {
+            Some(OuterCommand::Inner(inner)) => inner,
+            _ => panic!("{arguments:?}"),
+        }
     }
 
     fn refused(arguments: &[&str]) -> String {
         match parsed(arguments) {
-            Err(Ended::Refused(line)) => line,
+            Err(NotRun::Refused(line)) => line,
             _ => panic!("{arguments:?} must be refused"),
         }
     }
 
     #[test]
     fn settings_before_and_after_a_subcommand_both_count_and_the_later_one_wins() {
-        let given = given(&[
+        let invocation = invocation(&[
             "--set",
             "kafka.topic=a",
             "--set",
@@ -298,29 +349,37 @@ mod tests {
             "--set",
             "consumer.group=g",
         ]);
-        let settings = &given.settings;
+        let settings = &invocation.settings;
         assert_eq!((settings.kafka.topic.as_str(), settings.kafka.partitions), ("b", 2));
         assert_eq!(settings.consumer.group(), "g");
         let sets = ["kafka.topic=a", "kafka.partitions=2", "kafka.topic=b", "consumer.group=g"];
-        assert_eq!(given.options, sets.map(|set| ["--set", set]).concat(), "and go to those it starts");
+        assert_eq!(invocation.options, sets.map(|set| ["--set", set]).concat(), "and go to those it starts");
     }
 
     #[test]
     fn a_subcommand_has_its_own_options_and_name() {
-        assert_eq!(given(&[]).name, "p");
-        assert_eq!(given(&["sub"]).name, "sub");
-        let consumer = given(&["sub", "--name", "c7", "--supervised"]);
-        assert_eq!((consumer.name.as_str(), consumer.supervised), ("c7", true));
+        assert_eq!(invocation(&[]).name, "p");
+        assert_eq!(invocation(&["sub"]).name, "sub");
+        assert_eq!(invocation(&["sub", "--name", "c7"]).name, "c7");
         assert!(refused(&["--name", "c7"]).contains("--name"));
     }
 
     #[test]
     fn a_subcommand_may_have_subcommands() {
-        let given =
-            given(&["--set", "kafka.topic=a", "outer", "--set", "kafka.topic=b", "inner", "2:1", "--all"]);
-        assert_eq!((given.name.as_str(), given.settings.kafka.topic.as_str()), ("inner", "b"));
-        assert!(given.letters.all && given.letters.filter.names.len() == 1);
-        assert!(!self::given(&["outer"]).letters.all);
+        let invocation = invocation(&[
+            "--set",
+            "kafka.topic=a",
+            "outer",
+            "--set",
+            "kafka.topic=b",
+            "inner",
+            "2:1",
+            "--all",
+        ]);
+        assert_eq!((invocation.name.as_str(), invocation.settings.kafka.topic.as_str()), ("inner", "b"));
+        let inner = inner(&["outer", "inner", "2:1", "--all"]);
+        assert!(inner.all.all && inner.choice.filter().ids.len() == 1);
+        assert_eq!(self::invocation(&["outer"]).name, "outer");
         assert!(refused(&["outer", "--all"]).contains("--all"));
     }
 
@@ -328,18 +387,18 @@ mod tests {
     fn dead_letters_are_chosen_by_names_and_options() {
         let words =
             "outer inner 0:3 1:4 --partition 2 --group g --error e --since 1970-01-02 --key k --max 5";
-        let letters = given(&words.split(' ').collect::<Vec<_>>()).letters;
-        let filter = letters.filter;
-        assert_eq!(filter.names.iter().map(ToString::to_string).collect::<Vec<_>>(), ["0:3", "1:4"]);
+        let choice = inner(&words.split(' ').collect::<Vec<_>>()).choice;
+        let filter = choice.filter();
+        assert_eq!(filter.ids.iter().map(ToString::to_string).collect::<Vec<_>>(), ["0:3", "1:4"]);
         assert_eq!(
             (filter.partition, filter.group.as_deref(), filter.error.as_deref()),
             (Some(2), Some("g"), Some("e"))
         );
         assert_eq!(
-            (filter.since, filter.key.as_deref(), letters.max),
+            (filter.since, filter.key.as_deref(), choice.max),
             (Some(86_400_000), Some(&b"k"[..]), Some(5))
         );
-        assert!(given(&["outer", "inner"]).letters.filter.is_everything());
+        assert!(inner(&["outer", "inner"]).choice.filter().is_everything());
         for wrong in
             ["outer inner x", "outer inner --since x", "outer inner --max 0", "outer inner --partition -1"]
         {
@@ -348,10 +407,40 @@ mod tests {
     }
 
     #[test]
+    fn the_program_for_letters_has_its_arguments_behind_two_dashes() {
+        let command = |words: &str| inner(&words.split(' ').collect::<Vec<_>>()).program.command();
+        assert_eq!(command("outer inner 0:3"), None);
+        let alone = inner(&["outer", "inner", "--through", "./edit.sh", "0:3", "1:4"]);
+        assert_eq!(alone.program.command(), Some(vec!["./edit.sh".to_owned()]));
+        assert_eq!(alone.choice.filter().ids.len(), 2);
+        let with = command("outer inner 0:3 --through jq --max 5 -- -c --max 0:4 -- x");
+        let expected = ["jq", "-c", "--max", "0:4", "--", "x"].map(str::to_owned).to_vec();
+        assert_eq!(with, Some(expected));
+        assert!(refused(&["outer", "inner", "--", "x"]).contains("--through"));
+    }
+
+    #[test]
+    fn letters_of_several_topics_are_not_chosen_by_name() {
+        let topics = |words: &str| -> Vec<String> {
+            let topics = inner(&words.split(' ').collect::<Vec<_>>()).topics;
+            topics.or("own", []).unwrap().into_iter().map(str::to_owned).collect()
+        };
+        assert_eq!(topics("outer inner"), ["own"]);
+        assert_eq!(topics("outer inner --topic a,b --topic c --topic a 0:3"), ["a", "b", "c"]);
+        refused(&["outer", "inner", "--topic", "a/b"]);
+        refused(&["outer", "inner", "--topic", "a,"]);
+        let id = "0:3".parse().unwrap();
+        let (one, two) =
+            (inner(&["outer", "inner", "--topic", "a"]), inner(&["outer", "inner", "--topic", "a,b"]));
+        assert_eq!(one.topics.or("own", [id]).unwrap(), ["a"]);
+        let error = two.topics.or("own", [id]).unwrap_err();
+        assert!(error.is_about_settings() && error.to_string().starts_with("0:3 may be"), "{error}");
+    }
+
+    #[test]
     fn wrong_usage_is_told_in_one_line() {
         assert!(refused(&["--colour"]).contains("'--colour'"));
         assert!(refused(&["--set"]).contains("--set"));
-        assert!(refused(&["sub", "--name", "a b"]).contains("letters, digits"));
         assert!(!refused(&["extra\narg"]).contains('\n'));
         let missing = "the following required arguments were not provided: <LETTER>...; see --help";
         assert_eq!(refused(&["outer", "shown"]), missing);
@@ -359,10 +448,10 @@ mod tests {
 
     #[test]
     fn help_and_version_are_no_errors() {
-        assert!(matches!(parsed(&["--help"]), Err(Ended::Shown(text)) if text.contains("--config <FILE>")));
-        let Err(Ended::Shown(help)) = parsed(&["sub", "--help"]) else { panic!("no help") };
-        assert!(help.contains("--name <NAME>") && !help.contains("supervised"), "{help}");
+        assert!(matches!(parsed(&["--help"]), Err(NotRun::Shown(text)) if text.contains("--config <FILE>")));
+        let Err(NotRun::Shown(help)) = parsed(&["sub", "--help"]) else { panic!("no help") };
+        assert!(help.contains("--name <NAME>"), "{help}");
         let version = env!("CARGO_PKG_VERSION");
-        assert!(matches!(parsed(&["--version"]), Err(Ended::Shown(text)) if text.contains(version)));
+        assert!(matches!(parsed(&["--version"]), Err(NotRun::Shown(text)) if text.contains(version)));
     }
 }

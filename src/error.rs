@@ -10,7 +10,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug)]
 pub struct Error {
     what: String,
-    place: Option<Place>,
+    location: Option<RecordLocation>,
     retriable: bool,
     about_settings: bool,
     stored: Option<Stored>,
@@ -19,7 +19,7 @@ pub struct Error {
 
 /// Where in Kafka an error happened, as far as it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct RecordLocation {
     /// The topic.
     pub topic: String,
     /// The partition, if the error concerns one.
@@ -45,7 +45,7 @@ impl Error {
     pub fn new(what: impl Into<String>) -> Error {
         Error {
             what: what.into(),
-            place: None,
+            location: None,
             retriable: false,
             about_settings: false,
             stored: None,
@@ -55,7 +55,7 @@ impl Error {
 
     /// Names the place.
     pub fn at(mut self, topic: &str, partition: Option<i32>, offset: Option<i64>) -> Error {
-        self.place = Some(Place { topic: topic.to_owned(), partition, offset });
+        self.location = Some(RecordLocation { topic: topic.to_owned(), partition, offset });
         self
     }
 
@@ -84,8 +84,8 @@ impl Error {
     }
 
     /// Where it happened, if that is known.
-    pub fn place(&self) -> Option<&Place> {
-        self.place.as_ref()
+    pub fn location(&self) -> Option<&RecordLocation> {
+        self.location.as_ref()
     }
 
     /// Whether trying again later may help.
@@ -108,8 +108,8 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)?;
-        if let Some(place) = &self.place {
-            write!(f, " ({place})")?;
+        if let Some(location) = &self.location {
+            write!(f, " ({location})")?;
         }
         if let Some(source) = &self.source {
             write!(f, ": {source}")?;
@@ -123,7 +123,7 @@ impl fmt::Display for Error {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for RecordLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "topic {}", self.topic)?;
         if let Some(partition) = self.partition {

@@ -1,6 +1,5 @@
-//! The log: standard error and a file, through `simplelog`; and how text from outside is shown in a log line.
+//! The log: standard error and a file, through `simplelog`.
 
-use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 
@@ -8,15 +7,30 @@ use log::{LevelFilter, Log, Metadata, Record};
 use simplelog::{CombinedLogger, Config, ConfigBuilder, LevelPadding, SharedLogger, WriteLogger};
 use time::macros::format_description;
 
-use crate::config::LogSettings;
 use crate::error::{Error, Result};
+use crate::text::escape;
 
 /// The target of lines that come in bursts, one for each message of a batch: they are written when whoever
 /// logs them flushes the log, so that a burst costs one write.
 pub const BURST: &str = concat!(env!("CARGO_CRATE_NAME"), "::burst");
 
-/// What our own log targets start with.
-const OURS: &str = env!("CARGO_CRATE_NAME");
+/// What the log targets of our own crates start with.
+const OURS: [&str; 6] = [env!("CARGO_CRATE_NAME"), "adapter", "broker", "client", "net", "protocol"];
+
+/// `[log]`: what is logged, and where besides standard error.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogSettings {
+    /// The most talkative level that is logged.
+    pub level: log::LevelFilter,
+    /// The file to append to; empty: none.
+    pub file: String,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        LogSettings { level: log::LevelFilter::Info, file: "point-to-point.log".to_owned() }
+    }
+}
 
 /// Sends the log to standard error and, unless its name is empty, to the end of `log.file`. Times are UTC,
 /// RFC 3339. Of other crates only warnings and errors are shown: below that the `kafka` crate logs whole
@@ -96,7 +110,7 @@ impl Outputs {
         let file =
             (!path.is_empty()).then(|| OpenOptions::new().append(true).create(true).open(path)).transpose();
         let file = file.map_err(|e| {
-            let path = escaped(path.as_bytes());
+            let path = escape(path.as_bytes());
             Error::new(format!("the log file {path} cannot be opened for writing (log.file)")).caused_by(e)
         })?;
         Ok(Outputs { shown, file, lines: Vec::new() })
@@ -122,13 +136,20 @@ impl Write for Outputs {
 }
 
 fn our_lines() -> Config {
-    line_format().add_filter_allow_str(OURS).build()
+    let mut format = line_format();
+    OURS.iter().for_each(|target| {
+        format.add_filter_allow_str(target);
+    });
+    format.build()
 }
 
 fn lines_of_others() -> Config {
     let mut format = line_format();
     format.set_target_level(LevelFilter::Error);
-    format.add_filter_ignore_str(OURS).build()
+    OURS.iter().for_each(|target| {
+        format.add_filter_ignore_str(target);
+    });
+    format.build()
 }
 
 fn line_format() -> ConfigBuilder {
@@ -144,142 +165,9 @@ fn line_format() -> ConfigBuilder {
     builder
 }
 
-/// The most bytes of a text from outside that a log line shows.
-const SHOWN_BYTES: usize = 512;
-
-/// Shows bytes from outside in a log line: what could move the cursor, start a line or turn the text around
-/// is escaped as in a Rust string (`\n`, `\u{9b}`, `\xff` for what is no UTF-8), and after 512 bytes only the
-/// length is told.
-pub fn escaped(bytes: &[u8]) -> Escaped<'_> {
-    Escaped { bytes, limit: SHOWN_BYTES, quoted: false }
-}
-
-/// As [`escaped`], but no more than the first `limit` bytes.
-pub fn escaped_beginning(bytes: &[u8], limit: usize) -> Escaped<'_> {
-    Escaped { bytes, limit, quoted: false }
-}
-
-/// As [`escaped`], but whole.
-pub fn escaped_whole(bytes: &[u8]) -> Escaped<'_> {
-    Escaped { bytes, limit: usize::MAX, quoted: false }
-}
-
-/// Shows a message's key in a log line: quoted and escaped, or `none`.
-#[derive(Debug, Clone, Copy)]
-pub struct Key<'a>(pub Option<&'a [u8]>);
-
-impl fmt::Display for Key<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(bytes) => write!(f, "\"{}\"", Escaped { bytes, limit: SHOWN_BYTES, quoted: true }),
-            None => f.write_str("none"),
-        }
-    }
-}
-
-/// Shows a message's value in a log line: escaped, or `none`.
-#[derive(Debug, Clone, Copy)]
-pub struct Value<'a>(pub Option<&'a [u8]>);
-
-impl fmt::Display for Value<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(bytes) => escaped(bytes).fmt(f),
-            None => f.write_str("none"),
-        }
-    }
-}
-
-/// See [`escaped`].
-#[derive(Debug, Clone, Copy)]
-pub struct Escaped<'a> {
-    bytes: &'a [u8],
-    limit: usize,
-    quoted: bool,
-}
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = self.bytes.get(..self.limit).unwrap_or(self.bytes);
-        let shortened = shown.len() < self.bytes.len();
-        let mut chunks = shown.utf8_chunks().peekable();
-        while let Some(chunk) = chunks.next() {
-            escape_text(chunk.valid(), self.quoted, f)?;
-            // The cut may have split a character: that is no malformed byte.
-            if shortened && chunks.peek().is_none() {
-                break;
-            }
-            chunk.invalid().iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))?;
-        }
-        if shortened { write!(f, "… ({} bytes)", self.bytes.len()) } else { Ok(()) }
-    }
-}
-
-fn escape_text(text: &str, quoted: bool, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let mut plain = 0;
-    for (at, character) in text.char_indices() {
-        if is_safe(character) && !(quoted && character == '"') {
-            continue;
-        }
-        f.write_str(text.get(plain..at).unwrap_or_default())?;
-        if character.is_ascii() {
-            write!(f, "{}", character.escape_default())?;
-        } else {
-            write!(f, "{}", character.escape_unicode())?;
-        }
-        plain = at + character.len_utf8();
-    }
-    f.write_str(text.get(plain..).unwrap_or_default())
-}
-
-/// Whether a character shows as itself: no control character (C0, DEL, C1), no line or paragraph separator,
-/// nothing invisible that changes direction or joins, and not what the escapes themselves are made of.
-fn is_safe(character: char) -> bool {
-    match character {
-        '\\' => false,
-        ' '..='~' => true,
-        '\u{061c}'
-        | '\u{200b}'..='\u{200f}'
-        | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}'
-        | '\u{feff}' => false,
-        other => !other.is_control(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn plain_text_shows_as_itself() {
-        assert_eq!(escaped("Hola, señor ≤ 5 €".as_bytes()).to_string(), "Hola, señor ≤ 5 €");
-    }
-
-    #[test]
-    fn what_could_forge_a_line_or_move_the_cursor_is_escaped() {
-        let hostile = "a\nb\r\x1b[2J\x7f\u{9b}1A\u{202e}x\u{2066}y\u{2028}z\0\\";
-        let shown = r#"a\nb\r\u{1b}[2J\u{7f}\u{9b}1A\u{202e}x\u{2066}y\u{2028}z\u{0}\\"#;
-        assert_eq!(escaped(hostile.as_bytes()).to_string(), shown);
-    }
-
-    #[test]
-    fn a_key_cannot_end_its_quotes() {
-        assert_eq!(Key(Some(b"a\" name=b")).to_string(), r#""a\" name=b""#);
-        assert_eq!(Key(None).to_string(), "none");
-    }
-
-    #[test]
-    fn bytes_that_are_no_utf_8_are_shown_in_hexadecimal() {
-        assert_eq!(escaped(b"a\xff\xc3b").to_string(), r"a\xff\xc3b");
-    }
-
-    #[test]
-    fn a_long_payload_is_cut_between_characters_and_its_length_told() {
-        let long = "x".repeat(511) + "é" + "tail";
-        assert_eq!(escaped(long.as_bytes()).to_string(), "x".repeat(511) + "… (517 bytes)");
-        assert_eq!(escaped_whole(long.as_bytes()).to_string(), long);
-    }
 
     #[test]
     fn a_log_file_that_cannot_be_opened_is_named() {

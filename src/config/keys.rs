@@ -1,19 +1,32 @@
-//! Every key of the settings: where it goes and which values are legal.
+//! The table of all keys of the settings: each with its field and its legal values.
 
+use super::origins::origins;
+use super::security::values::{extensions, insecure, mechanism, password, protocol, token_url, words};
 use super::values::{
-    Given, api_token, boolean, choice, command, file, folder, fraction, group, limit, listen,
-    listen_at_a_port, number, replication_factor, servers, text, token, topic,
+    SettingValue, api_token, boolean, choice, command, file, folder, fraction, group, host_and_port, limit,
+    listen, listen_at_a_port, number, replication_factor, servers, text, token, topic,
 };
-use super::{AutoOffsetReset, Commit, Compression, MAX_BODY_BYTES, Settings};
+use super::{MAX_BODY_BYTES, Settings};
+use crate::consumer::{CommitMode, HandlerMode, Order, Payload};
+use client::group_member::OffsetReset;
+use protocol::compression::Compression;
 
-/// Checks a value and puts it into its field; the error says what is legal.
-pub(super) type Put = fn(&mut Settings, &Given) -> Result<(), String>;
+/// Checks a value and puts it into its field. The error names the legal values.
+pub(super) type Put = fn(&mut Settings, &SettingValue) -> Result<(), String>;
 
 const MINUTE: u64 = 60_000;
+const DAY: u64 = 24 * 60 * MINUTE;
 
-/// The key whose value is taken from the environment alone: a command line is there for all to see, and a settings
-/// file often, too.
+/// The endpoint's token.
 pub(super) const API_TOKEN: &str = "producer_api.token";
+
+/// The password for the brokers.
+pub(super) const SASL_PASSWORD: &str = "kafka.sasl_password";
+
+/// Keys whose values are taken from the environment alone, as other users can read a command line, and often
+/// a settings file, too; each with the key that names a file instead.
+pub(super) const SECRETS: &[(&str, &str)] =
+    &[(API_TOKEN, "producer_api.token_file"), (SASL_PASSWORD, "kafka.sasl_password_file")];
 
 /// All keys by their full name, in the order of `config.toml`.
 pub(super) const KEYS: &[(&str, Put)] = &[
@@ -23,15 +36,40 @@ pub(super) const KEYS: &[(&str, Put)] = &[
     ("kafka.partitions", |s, v| put(&mut s.kafka.partitions, number(v, 1..=10_000))),
     ("kafka.replication_factor", |s, v| put(&mut s.kafka.replication_factor, replication_factor(v))),
     ("kafka.request_timeout_ms", |s, v| put(&mut s.kafka.request_timeout_ms, number(v, 100..=100_000))),
-    // The kafka crate waits 120 s for an answer, no more and no less.
+    // The kafka crate's timeout for an answer is always 120 s.
     ("kafka.delivery_timeout_ms", |s, v| put(&mut s.kafka.delivery_timeout_ms, number(v, 100..=100_000))),
     ("kafka.compression", |s, v| put(&mut s.kafka.compression, choice(v, COMPRESSIONS))),
+    ("kafka.security", |s, v| put(&mut s.kafka.security.protocol, protocol(v))),
+    ("kafka.tls_ca", |s, v| put(&mut s.kafka.security.tls.ca, file(v).map(Some))),
+    ("kafka.tls_certificate", |s, v| put(&mut s.kafka.security.tls.certificate, file(v).map(Some))),
+    ("kafka.tls_key", |s, v| put(&mut s.kafka.security.tls.key, file(v).map(Some))),
+    ("kafka.tls_insecure", |s, v| put(&mut s.kafka.security.tls.insecure, insecure(v))),
+    ("kafka.sasl_mechanism", |s, v| put(&mut s.kafka.security.sasl.mechanism, mechanism(v).map(Some))),
+    ("kafka.sasl_username", |s, v| put(&mut s.kafka.security.sasl.username, words(v).map(Some))),
+    (SASL_PASSWORD, |s, v| put(&mut s.kafka.security.sasl.password, password(v).map(Some))),
+    ("kafka.sasl_password_file", |s, v| put(&mut s.kafka.security.sasl.password_file, file(v).map(Some))),
+    ("kafka.anyone_may_read_the_password", |s, v| {
+        put(&mut s.kafka.security.sasl.anyone_may_read, boolean(v))
+    }),
+    ("kafka.oauth_token_file", |s, v| put(&mut s.kafka.security.oauth.token_file, file(v).map(Some))),
+    ("kafka.oauth_token_command", |s, v| put(&mut s.kafka.security.oauth.token_command, command(v))),
+    ("kafka.oauth_token_url", |s, v| put(&mut s.kafka.security.oauth.token_url, token_url(v).map(Some))),
+    ("kafka.oauth_client_id", |s, v| put(&mut s.kafka.security.oauth.client_id, words(v).map(Some))),
+    ("kafka.oauth_client_secret_file", |s, v| {
+        put(&mut s.kafka.security.oauth.client_secret_file, file(v).map(Some))
+    }),
+    ("kafka.oauth_scope", |s, v| put(&mut s.kafka.security.oauth.scope, words(v).map(Some))),
+    ("kafka.oauth_audience", |s, v| put(&mut s.kafka.security.oauth.audience, words(v).map(Some))),
+    ("kafka.oauth_extensions", |s, v| put(&mut s.kafka.security.oauth.extensions, extensions(v))),
     ("embedded.listen", |s, v| put(&mut s.embedded.listen, listen_at_a_port(v))),
+    ("embedded.advertised", |s, v| put(&mut s.embedded.advertised, host_and_port(v).map(Some))),
     ("embedded.anyone_may_connect", |s, v| put(&mut s.embedded.anyone_may_connect, boolean(v))),
     ("embedded.data_dir", |s, v| put(&mut s.embedded.data_dir, folder(v))),
     ("embedded.retention_ms", |s, v| put(&mut s.embedded.retention_ms, limit(v, "for ever"))),
     ("embedded.retention_bytes", |s, v| put(&mut s.embedded.retention_bytes, limit(v, "no limit"))),
     ("embedded.auto_create_topics", |s, v| put(&mut s.embedded.auto_create_topics, boolean(v))),
+    ("producer.queue_messages", |s, v| put(&mut s.producer.queue_messages, number(v, 1..=10_000_000))),
+    ("producer.queue_bytes", |s, v| put(&mut s.producer.queue_bytes, number(v, 1_024..=1 << 40))),
     ("producer_api.listen", |s, v| put(&mut s.producer_api.listen, listen(v))),
     ("producer_api.answer_timeout_ms", |s, v| {
         put(&mut s.producer_api.answer_timeout_ms, number(v, 2_000..=100_000))
@@ -49,15 +87,14 @@ pub(super) const KEYS: &[(&str, Put)] = &[
         put(&mut s.producer_api.idle_timeout_ms, number(v, 100..=60 * MINUTE))
     }),
     ("producer_api.max_connections", |s, v| put(&mut s.producer_api.max_connections, number(v, 1..=65_536))),
-    ("producer_api.queue_messages", |s, v| {
-        put(&mut s.producer_api.queue_messages, number(v, 1..=10_000_000))
-    }),
-    ("producer_api.queue_bytes", |s, v| put(&mut s.producer_api.queue_bytes, number(v, 1_024..=1 << 40))),
     (API_TOKEN, |s, v| put(&mut s.producer_api.token, api_token(v).map(Some))),
     ("producer_api.token_file", |s, v| put(&mut s.producer_api.token_file, file(v).map(Some))),
+    ("producer_api.users_file", |s, v| put(&mut s.producer_api.users_file, file(v).map(Some))),
     ("producer_api.tls_certificate", |s, v| put(&mut s.producer_api.tls_certificate, file(v).map(Some))),
     ("producer_api.tls_key", |s, v| put(&mut s.producer_api.tls_key, file(v).map(Some))),
+    ("producer_api.tls_client_ca", |s, v| put(&mut s.producer_api.tls_client_ca, file(v).map(Some))),
     ("producer_api.anyone_may_send", |s, v| put(&mut s.producer_api.anyone_may_send, boolean(v))),
+    ("producer_api.allowed_origins", |s, v| put(&mut s.producer_api.allowed_origins, origins(v))),
     ("producer_api.access_log", |s, v| put(&mut s.producer_api.access_log, boolean(v))),
     ("consumer.group", |s, v| put(&mut s.consumer.group, group(v).map(Some))),
     ("consumer.auto_offset_reset", |s, v| put(&mut s.consumer.auto_offset_reset, choice(v, RESETS))),
@@ -79,20 +116,36 @@ pub(super) const KEYS: &[(&str, Put)] = &[
     ("consumer.auto_commit_interval_ms", |s, v| {
         put(&mut s.consumer.auto_commit_interval_ms, number(v, 1..=24 * 60 * MINUTE))
     }),
+    ("consumer.concurrency", |s, v| put(&mut s.consumer.concurrency, number(v, 1..=4_096))),
+    ("consumer.order", |s, v| put(&mut s.consumer.order, choice(v, ORDERS))),
+    ("consumer.buffer_bytes", |s, v| put(&mut s.consumer.buffer_bytes, number(v, 1 << 20..=1 << 40))),
+    ("consumer.payload", |s, v| put(&mut s.consumer.payload, choice(v, PAYLOADS))),
+    ("consumer.circuit_failures", |s, v| put(&mut s.consumer.circuit_failures, number(v, 0..=1_000_000))),
     ("consumer.handler", |s, v| put(&mut s.consumer.handler, command(v))),
+    ("consumer.handler_mode", |s, v| put(&mut s.consumer.handler_mode, choice(v, HANDLER_MODES))),
+    ("consumer.handler_processes", |s, v| {
+        put(&mut s.consumer.handler_processes, number(v, 1..=4_096).map(Some))
+    }),
+    ("consumer.handler_batch", |s, v| put(&mut s.consumer.handler_batch, number(v, 1..=1_000))),
     ("consumer.handler_timeout_ms", |s, v| {
         put(&mut s.consumer.handler_timeout_ms, number(v, 1..=24 * 60 * MINUTE))
     }),
     ("consumer.metrics_listen", |s, v| put(&mut s.consumer.metrics_listen, listen(v).map(Some))),
-    ("retry.max_attempts", |s, v| put(&mut s.retry.max_attempts, number(v, 1..=100))),
-    ("retry.initial_backoff_ms", |s, v| put(&mut s.retry.initial_backoff_ms, number(v, 0..=60 * MINUTE))),
+    ("retry.max_attempts", |s, v| put(&mut s.retry.max_attempts, number(v, 0..=1_000_000))),
+    ("retry.initial_backoff_ms", |s, v| put(&mut s.retry.initial_backoff_ms, number(v, 0..=30 * DAY))),
     ("retry.multiplier", |s, v| put(&mut s.retry.multiplier, fraction(v, 1.0..=100.0))),
-    ("retry.max_backoff_ms", |s, v| put(&mut s.retry.max_backoff_ms, number(v, 0..=60 * MINUTE))),
+    ("retry.max_backoff_ms", |s, v| put(&mut s.retry.max_backoff_ms, number(v, 0..=30 * DAY))),
     ("retry.jitter", |s, v| put(&mut s.retry.jitter, fraction(v, 0.0..=1.0))),
     ("adapter.listen", |s, v| put(&mut s.adapter.listen, listen(v))),
     ("adapter.token", |s, v| put(&mut s.adapter.token, token(v).map(Some))),
     ("log.level", |s, v| put(&mut s.log.level, choice(v, LEVELS))),
     ("log.file", |s, v| put(&mut s.log.file, text(v))),
+];
+
+/// Former names of keys, each with the current name.
+pub(super) const FORMER_KEYS: &[(&str, &str)] = &[
+    ("producer_api.queue_messages", "producer.queue_messages"),
+    ("producer_api.queue_bytes", "producer.queue_bytes"),
 ];
 
 const COMPRESSIONS: &[(&str, Compression)] = &[
@@ -103,11 +156,19 @@ const COMPRESSIONS: &[(&str, Compression)] = &[
     ("zstd", Compression::Zstd),
 ];
 
-const RESETS: &[(&str, AutoOffsetReset)] =
-    &[("earliest", AutoOffsetReset::Earliest), ("latest", AutoOffsetReset::Latest)];
+const RESETS: &[(&str, OffsetReset)] =
+    &[("earliest", OffsetReset::Earliest), ("latest", OffsetReset::Latest)];
 
-const COMMITS: &[(&str, Commit)] =
-    &[("message", Commit::Message), ("pipelined", Commit::Pipelined), ("poll", Commit::Poll)];
+const COMMITS: &[(&str, CommitMode)] =
+    &[("message", CommitMode::Message), ("pipelined", CommitMode::Pipelined), ("poll", CommitMode::Poll)];
+
+const ORDERS: &[(&str, Order)] =
+    &[("key", Order::Key), ("none", Order::None), ("partition", Order::Partition)];
+
+const PAYLOADS: &[(&str, Payload)] = &[("json", Payload::Json), ("any", Payload::Any)];
+
+const HANDLER_MODES: &[(&str, HandlerMode)] =
+    &[("process", HandlerMode::Process), ("lines", HandlerMode::Lines)];
 
 const LEVELS: &[(&str, log::LevelFilter)] = &[
     ("off", log::LevelFilter::Off),

@@ -1,40 +1,39 @@
-//! Reading the settings: the file, over it the environment, over that the command line.
+//! The loading of settings: the command line overrides the environment, which overrides the file.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Settings;
-use super::keys::{API_TOKEN, KEYS, Put};
+use super::keys::{FORMER_KEYS, KEYS, Put, SECRETS};
+use super::security::{Secured, secure};
 use super::together::check_together;
-use super::values::{Given, Value};
-use crate::logging::escaped_whole;
+use super::values::{SettingValue, Value};
+use crate::text::escape_whole;
 
 /// The file that is read when none is named and it exists.
 const DEFAULT_FILE: &str = "config.toml";
 
-/// What the names of our environment variables start with: `POINT_TO_POINT__SECTION__KEY`.
+/// The prefix of environment variables for settings: `POINT_TO_POINT__SECTION__KEY`.
 const VARIABLE_PREFIX: &str = "POINT_TO_POINT__";
 
-/// What is said of a secret in a place where others can read it.
-const ONLY_FROM_THE_ENVIRONMENT: &str = "is not taken from here, where others may read it: set the environment variable \
-     POINT_TO_POINT__PRODUCER_API__TOKEN, or producer_api.token_file to a file that you alone can read";
-
-/// Settings that cannot be used: one line that names where the value came from (the file's line, the
-/// variable, the option), the key, and what would be right.
+/// An error in the settings: one line with the source of the value (the file's line, the variable, the
+/// option), the key, and the legal values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError(String);
 
 impl ConfigError {
     fn new(text: impl fmt::Display) -> ConfigError {
-        // Debug quoting has already escaped values; this keeps what else came from outside on one line.
+        // Debug quoting has already escaped values. Other outside text, such as a key, must not break the
+        // line.
         let text = text.to_string();
         if text.chars().any(char::is_control) {
-            return ConfigError(escaped_whole(text.as_bytes()).to_string());
+            return ConfigError(escape_whole(text.as_bytes()).to_string());
         }
         ConfigError(text)
     }
@@ -48,14 +47,30 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// Reads the settings of this process: the defaults, over them `file` (or `config.toml` in the working
-/// directory where it exists), over it the environment, over that `overrides` (`section.key=value`). A value
-/// of the latter two that does not parse as TOML is text.
+/// Loads the settings of this process. `overrides` (`section.key=value`) override the environment, which
+/// overrides `file` (or `config.toml` in the working directory where it exists), which overrides the
+/// defaults. A variable or override that does not parse as TOML is text.
 ///
 /// # Errors
-/// When `file` cannot be read, a key or section is unknown, or a value is not legal.
+/// `file` cannot be read, a key or section is unknown, or a value is not legal.
 pub fn load(file: Option<&Path>, overrides: &[String]) -> Result<Settings, ConfigError> {
+    let default = Path::new(DEFAULT_FILE);
+    let file = file.or_else(|| default.exists().then_some(default));
     load_from(file, std::env::vars_os(), overrides)
+}
+
+/// Loads the settings for a user of the library. `overrides` (`section.key=value`) override the environment,
+/// which is read only if `environment` is set, and which overrides `file`, which overrides the defaults.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_sources(
+    file: Option<&Path>,
+    environment: bool,
+    overrides: &[String],
+) -> Result<Settings, ConfigError> {
+    let variables = environment.then(std::env::vars_os).into_iter().flatten();
+    load_from(file, variables, overrides)
 }
 
 fn load_from(
@@ -63,20 +78,18 @@ fn load_from(
     variables: impl Iterator<Item = (OsString, OsString)>,
     overrides: &[String],
 ) -> Result<Settings, ConfigError> {
-    let mut reader = Reader { settings: Settings::default(), origins: HashMap::new() };
-    match file {
-        Some(path) => reader.take_file(path)?,
-        None if Path::new(DEFAULT_FILE).exists() => reader.take_file(Path::new(DEFAULT_FILE))?,
-        None => {}
+    let mut reader = Reader::default();
+    if let Some(path) = file {
+        reader.take_file(path)?;
     }
     reader.take_variables(variables)?;
-    for given in overrides {
-        reader.take_override(given)?;
+    for setting in overrides {
+        reader.take_override(setting)?;
     }
     reader.finish()
 }
 
-/// Where a value came from.
+/// The source of a value.
 enum Origin {
     Line(String, usize),
     Variable(String),
@@ -85,7 +98,7 @@ enum Origin {
 }
 
 impl Origin {
-    /// What comes over what.
+    /// The rank: a source overrides those of lower rank.
     fn rank(&self) -> u8 {
         match self {
             Origin::Default => 0,
@@ -107,10 +120,13 @@ impl fmt::Display for Origin {
     }
 }
 
+#[derive(Default)]
 struct Reader {
     settings: Settings,
-    /// Who gave each key last, for what is checked at the end.
+    /// The last source of each key, for errors of the final check.
     origins: HashMap<&'static str, Origin>,
+    /// For keys with a former name: the name that was used, and its source.
+    spelled: HashMap<&'static str, (String, String)>,
 }
 
 impl Reader {
@@ -134,8 +150,8 @@ impl Reader {
                 return Err(unknown(&origin, section));
             }
             for (key, value) in keys {
-                let given = Given { value: value_of(value), raw: None };
-                self.put(&format!("{section}.{}", key.get_ref()), &given, at(key.span().start))?;
+                let setting = SettingValue { value: value_of(value), text: None };
+                self.put(&format!("{section}.{}", key.get_ref()), &setting, at(key.span().start))?;
             }
         }
         Ok(())
@@ -157,46 +173,87 @@ impl Reader {
             let Ok(value) = value.into_string() else {
                 return Err(ConfigError::new(format_args!("{origin}: {key}: must be UTF-8")));
             };
-            self.put(&key, &parsed(value), origin)?;
+            self.put(&key, &of_variable(&key, value), origin)?;
         }
         Ok(())
     }
 
-    fn take_override(&mut self, given: &str) -> Result<(), ConfigError> {
-        let Some((key, value)) = given.split_once('=') else {
-            // Only what can be a key is shown: the rest could be a secret behind a slip of the finger.
-            let key: String =
-                given.chars().take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_')).collect();
+    fn take_override(&mut self, assignment: &str) -> Result<(), ConfigError> {
+        let Some((key, value)) = assignment.split_once('=') else {
+            // Only characters of a key are shown: after a typing error the rest could be a secret.
+            let key: String = assignment
+                .chars()
+                .take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_'))
+                .collect();
             return Err(ConfigError::new(format_args!("--set {key}: must be section.key=value")));
         };
         self.put(key.trim(), &parsed(value.to_owned()), Origin::Override)
     }
 
-    fn put(&mut self, key: &str, given: &Given, origin: Origin) -> Result<(), ConfigError> {
-        let Some((name, put)) = KEYS.iter().find(|(name, _)| *name == key) else {
+    fn put(&mut self, key: &str, setting: &SettingValue, origin: Origin) -> Result<(), ConfigError> {
+        let former = FORMER_KEYS.iter().find(|(former, _)| *former == key);
+        let today = former.map_or(key, |(_, today)| today);
+        let Some((name, put)) = KEYS.iter().find(|(name, _)| *name == today) else {
             return Err(unknown(&origin, key));
         };
-        if *name == API_TOKEN && !matches!(origin, Origin::Variable(_)) {
-            return Err(ConfigError::new(format_args!("{origin}: {name}: {ONLY_FROM_THE_ENVIRONMENT}")));
+        self.check_spelling(name, key, &origin)?;
+        if let Some((secret, file)) = SECRETS.iter().find(|(secret, _)| secret == name)
+            && !matches!(origin, Origin::Variable(_))
+        {
+            return Err(only_from_the_environment(&origin, secret, file));
         }
         let put: &Put = put;
-        put(&mut self.settings, given)
-            .map_err(|sentence| ConfigError::new(format_args!("{origin}: {name}: {sentence}")))?;
+        put(&mut self.settings, setting)
+            .map_err(|sentence| ConfigError::new(format_args!("{origin}: {key}: {sentence}")))?;
         self.origins.insert(name, origin);
         Ok(())
     }
 
-    /// Checks what keys demand of each other. To blame is the one that was given last: over a default, over
-    /// what the file says.
-    fn finish(self) -> Result<Settings, ConfigError> {
+    /// # Errors
+    /// The key `name` was set before under its other name.
+    fn check_spelling(
+        &mut self,
+        name: &'static str,
+        spelled: &str,
+        origin: &Origin,
+    ) -> Result<(), ConfigError> {
+        if !FORMER_KEYS.iter().any(|(_, today)| *today == name) {
+            return Ok(());
+        }
+        let used = (spelled.to_owned(), origin.to_string());
+        match self.spelled.insert(name, used) {
+            Some((other, place)) if other != spelled => Err(ConfigError::new(format_args!(
+                "{origin}: {spelled}: {other} is set, too ({place}), and both name one setting: remove the one in \
+                 [producer_api]"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks the rules between keys. The error names the key whose source has the higher rank.
+    fn finish(mut self) -> Result<Settings, ConfigError> {
+        let origin = |key: &str| self.origins.get(key).unwrap_or(&Origin::Default);
         check_together(&self.settings).map_err(|[first, second]| {
-            let origin = |key| self.origins.get(key).unwrap_or(&Origin::Default);
             let second_is_later = origin(second.0).rank() > origin(first.0).rank();
             let (key, sentence) = if second_is_later { second } else { first };
             ConfigError::new(format_args!("{}: {key}: {sentence}", origin(key)))
         })?;
+        let secured = secure(&self.settings.kafka.security).map_err(|sentence| {
+            let key = sentence.split(':').next().unwrap_or_default();
+            ConfigError::new(format_args!("{}: {sentence}", origin(key)))
+        })?;
+        self.settings.kafka.security.secured = Secured(Arc::new(secured));
         Ok(self.settings)
     }
+}
+
+/// The error for a secret in a place that other users can read.
+fn only_from_the_environment(origin: &Origin, secret: &str, file: &str) -> ConfigError {
+    let variable = secret.to_ascii_uppercase().replacen('.', "__", 1);
+    ConfigError::new(format_args!(
+        "{origin}: {secret}: is not taken from here, where others may read it: set the environment variable \
+         {VARIABLE_PREFIX}{variable}, or {file} to a file that you alone can read"
+    ))
 }
 
 fn unknown(origin: &Origin, key: &str) -> ConfigError {
@@ -226,9 +283,17 @@ fn line_of(text: &str, offset: usize) -> usize {
 }
 
 /// A value of a variable or an option: TOML, with white space around it or without, or else text.
-fn parsed(raw: String) -> Given {
-    let value = DeValue::parse(raw.trim()).ok().map(|value| value_of(&value));
-    Given { value: value.unwrap_or_else(|| Value::Text(raw.clone())), raw: Some(raw) }
+/// The value of a variable. That of a secret is its text to the letter: quotes belong to it.
+fn of_variable(key: &str, text: String) -> SettingValue {
+    match SECRETS.iter().any(|(secret, _)| *secret == key) {
+        true => SettingValue { value: Value::Text(text), text: None },
+        false => parsed(text),
+    }
+}
+
+fn parsed(text: String) -> SettingValue {
+    let value = DeValue::parse(text.trim()).ok().map(|value| value_of(&value));
+    SettingValue { value: value.unwrap_or_else(|| Value::Text(text.clone())), text: Some(text) }
 }
 
 fn value_of(value: &Spanned<DeValue<'_>>) -> Value {
@@ -249,5 +314,9 @@ fn value_of(value: &Spanned<DeValue<'_>>) -> Value {
     }
 }
 
+#[cfg(test)]
+mod queue_tests;
+#[cfg(test)]
+mod security_tests;
 #[cfg(test)]
 mod tests;

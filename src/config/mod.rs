@@ -1,26 +1,30 @@
 //! The typed settings of all programs, with their defaults. [`load()`] reads them from the file, the
 //! environment and the command line; `config.toml` in the repository explains every key.
 
+mod contradiction;
 mod keys;
 mod load;
+mod origins;
+mod security;
 mod together;
+mod translate;
 mod values;
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use load::{ConfigError, load};
-pub use values::{MAX_TOKEN_BYTES, check_consumer_name, check_token};
+pub use load::{ConfigError, load, load_sources};
+pub use security::{SecurityProtocol, SecuritySection};
+pub use values::{check_consumer_name, check_topic};
 
-pub use crate::protocol::compression::Compression;
+use crate::consumer::{CommitMode, HandlerMode, Order, Payload};
+use crate::logging::LogSettings;
+use client::group_member::OffsetReset;
+use protocol::compression::Compression;
 
-/// What a message may weigh, key and value together, so that it fits a Kafka batch under the broker's default
-/// `message.max.bytes` (1048588) with its headers.
-pub const MAX_MESSAGE_BYTES: usize = 1_040_000;
-
-/// The most that `producer_api.max_body_bytes` may be: a body may hold many messages.
+/// The largest `producer_api.max_body_bytes`: a body may hold many messages.
 pub(crate) const MAX_BODY_BYTES: usize = 64 << 20;
 
 /// Every setting of every program. Fields are named as the keys of the file; times are in milliseconds there
@@ -31,27 +35,33 @@ pub struct Settings {
     pub kafka: KafkaSettings,
     /// The embedded broker.
     pub embedded: EmbeddedSettings,
+    /// The producers: the endpoint's and the program's.
+    pub producer: ProducerSection,
     /// The HTTP endpoint.
     pub producer_api: ProducerApiSettings,
     /// The consumers.
-    pub consumer: ConsumerSettings,
+    pub consumer: ConsumerSection,
     /// What happens to a message that could not be handled.
-    pub retry: RetrySettings,
+    pub retry: RetrySection,
     /// The adapter as a program.
     pub adapter: AdapterSettings,
     /// The log.
     pub log: LogSettings,
 }
 
+/// The topic for the dead letters of a topic.
+fn dead_letter_topic(topic: &str) -> String {
+    format!("{topic}-dlt")
+}
+
 /// `[kafka]`: the cluster and the topic.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KafkaSettings {
-    /// Addresses (`host:port`) of brokers to ask first; any one that answers will do. None: the embedded
-    /// broker.
+    /// Addresses (`host:port`) of brokers for the first connection. None: the embedded broker.
     pub bootstrap_servers: Vec<String>,
     /// The topic that carries the messages.
     pub topic: String,
-    /// Whether the first program that comes creates the topic if the cluster does not have it.
+    /// Whether the first program creates the topic if the cluster does not have it.
     pub create_topic: bool,
     /// Partitions of the topic when we create it.
     pub partitions: i32,
@@ -63,6 +73,8 @@ pub struct KafkaSettings {
     pub delivery_timeout_ms: u64,
     /// Compression of the batches that go to the cluster.
     pub compression: Compression,
+    /// How connections to the brokers are secured.
+    pub security: SecuritySection,
 }
 
 /// `[embedded]`: the broker inside our own processes, which serves where no other is named.
@@ -70,6 +82,9 @@ pub struct KafkaSettings {
 pub struct EmbeddedSettings {
     /// `host:port` to listen on; the port is never 0.
     pub listen: String,
+    /// The host, without brackets, and the port that clients are told to connect to; unset: the address to
+    /// which they have connected.
+    pub advertised: Option<(String, u16)>,
     /// Whether `listen` may be an address that other machines can reach.
     pub anyone_may_connect: bool,
     /// The folder of the database.
@@ -80,6 +95,15 @@ pub struct EmbeddedSettings {
     pub retention_bytes: i64,
     /// Whether a client that asks for a topic that does not exist creates it.
     pub auto_create_topics: bool,
+}
+
+/// `[producer]`: how much may wait to be stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProducerSection {
+    /// Messages that may wait to be stored or be under way.
+    pub queue_messages: usize,
+    /// Bytes (keys and values) that may wait to be stored or be under way.
+    pub queue_bytes: usize,
 }
 
 /// `[producer_api]`: the HTTP endpoint, its limits and deadlines.
@@ -100,38 +124,40 @@ pub struct ProducerApiSettings {
     pub idle_timeout_ms: u64,
     /// Connections open at a time; fewer where the process may not have so many files open.
     pub max_connections: usize,
-    /// Messages that may wait to be stored or be under way; then 503.
-    pub queue_messages: usize,
-    /// Bytes (keys and values) that may wait to be stored or be under way; then 503.
-    pub queue_bytes: usize,
-    /// What a client has to show, as `Authorization: Bearer`; unset, and without `token_file`: nothing.
+    /// The token that a client has to send as `Authorization: Bearer`; unset, and without `token_file`: none.
     pub token: Option<Secret>,
     /// The file that holds the token instead.
     pub token_file: Option<PathBuf>,
+    /// The file of the endpoint's users; unset: there are none.
+    pub users_file: Option<PathBuf>,
     /// The server's certificate and those between it and the authority, in PEM; with `tls_key` the endpoint
     /// speaks TLS.
     pub tls_certificate: Option<PathBuf>,
     /// The certificate's private key, in PEM.
     pub tls_key: Option<PathBuf>,
+    /// The authorities that may have issued clients' certificates, in PEM.
+    pub tls_client_ca: Option<PathBuf>,
     /// Whether `listen` may be an address that other machines can reach without both token and TLS.
     pub anyone_may_send: bool,
+    /// The origins of other sites whose pages may use the endpoint, each as a browser writes it.
+    pub allowed_origins: Vec<String>,
     /// Whether each answered request has its line in the log.
     pub access_log: bool,
 }
 
 /// `[consumer]`: the group and its members.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ConsumerSettings {
+pub struct ConsumerSection {
     /// The group whose members share the messages; unset: each program's own default, see
-    /// [`ConsumerSettings::group`].
+    /// [`ConsumerSection::group`].
     pub group: Option<String>,
     /// Where a partition starts for which the group has committed nothing.
-    pub auto_offset_reset: AutoOffsetReset,
-    /// Silence after which the coordinator takes a member for dead.
+    pub auto_offset_reset: OffsetReset,
+    /// The time without a heartbeat after which the coordinator expels a member.
     pub session_timeout_ms: u64,
     /// Time between heartbeats; unset: a tenth of the session timeout, at most 500.
     pub heartbeat_interval_ms: Option<u64>,
-    /// How long the handling of one message may take before its consumer is taken for frozen.
+    /// The time limit for the handling of one message, after which the consumer leaves the group.
     pub max_processing_ms: u64,
     /// A fetch is answered as soon as this many bytes are there.
     pub fetch_min_bytes: i32,
@@ -140,50 +166,46 @@ pub struct ConsumerSettings {
     /// Bytes fetched from one partition at a time.
     pub fetch_max_bytes_per_partition: i32,
     /// When offsets are committed.
-    pub commit: Commit,
+    pub commit: CommitMode,
     /// How often a consumer that commits automatically does so.
     pub auto_commit_interval_ms: u64,
+    /// Messages that one consumer works on at a time.
+    pub concurrency: u32,
+    /// Which messages wait for one another.
+    pub order: Order,
+    /// The bytes of messages that a consumer with a work queue keeps in memory.
+    pub buffer_bytes: usize,
+    /// Which messages are handed to handlers.
+    pub payload: Payload,
+    /// So many failed attempts in a row pause the consumer; 0: none do.
+    pub circuit_failures: u32,
     /// The program, with its arguments, that handles each message; none: it is printed.
     pub handler: Vec<String>,
+    /// Whether that program is started for each message, or kept.
+    pub handler_mode: HandlerMode,
+    /// How many of a kept program run at a time; unset: as many as `concurrency` says.
+    pub handler_processes: Option<u32>,
+    /// Messages that a kept program gets in one line; 1: each in a line of its own.
+    pub handler_batch: usize,
     /// How long that program may take over one message before it is killed.
     pub handler_timeout_ms: u64,
-    /// Address and port where a consumer tells its metrics; unset: nowhere.
+    /// Address and port of a consumer's metrics; unset: they are not served.
     pub metrics_listen: Option<String>,
 }
 
 /// `[retry]`: how often, and after which waits, a message is tried that could not be handled.
 #[derive(Debug, Clone, PartialEq)]
-pub struct RetrySettings {
-    /// Attempts at a message, the first one counted; then it goes to the dead letters.
+pub struct RetrySection {
+    /// Attempts at a message, the first one counted; then it goes to the dead letters. 0: for ever.
     pub max_attempts: u32,
     /// The wait after the first attempt.
     pub initial_backoff_ms: u64,
-    /// Each further wait is so many times the one before ...
+    /// The factor from each wait to the next.
     pub multiplier: f64,
-    /// ... but no longer than this.
+    /// The longest wait.
     pub max_backoff_ms: u64,
-    /// Each wait is longer or shorter by up to this share of it, by chance.
+    /// Each wait is made longer or shorter at random by up to this share of it.
     pub jitter: f64,
-}
-
-/// Where a partition starts for which the group has committed nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AutoOffsetReset {
-    /// At the oldest message kept.
-    Earliest,
-    /// At messages that come from now on.
-    Latest,
-}
-
-/// When offsets are committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Commit {
-    /// After each message, waiting for Kafka's answer.
-    Message,
-    /// After each message, without waiting for Kafka's answer; the commits behind one that is under way become one.
-    Pipelined,
-    /// Once for all that was polled together.
-    Poll,
 }
 
 /// `[adapter]`: the adapter as a program of its own.
@@ -191,17 +213,8 @@ pub enum Commit {
 pub struct AdapterSettings {
     /// Address and port to listen on.
     pub listen: String,
-    /// What a client must know to be served; unset: nothing.
+    /// The token that a client has to know; unset: none.
     pub token: Option<Secret>,
-}
-
-/// `[log]`: what is logged, and where besides standard error.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LogSettings {
-    /// The most talkative level that is logged.
-    pub level: log::LevelFilter,
-    /// The file to append to; empty: none.
-    pub file: String,
 }
 
 /// A setting that must not be shown: neither `Debug` nor an error message has its text.
@@ -237,6 +250,7 @@ impl Default for KafkaSettings {
             request_timeout_ms: 30_000,
             delivery_timeout_ms: 60_000,
             compression: Compression::None,
+            security: SecuritySection::default(),
         }
     }
 }
@@ -245,12 +259,19 @@ impl Default for EmbeddedSettings {
     fn default() -> Self {
         EmbeddedSettings {
             listen: "127.0.0.1:9092".to_owned(),
+            advertised: None,
             anyone_may_connect: false,
             data_dir: PathBuf::from("data"),
             retention_ms: 604_800_000,
             retention_bytes: -1,
             auto_create_topics: true,
         }
+    }
+}
+
+impl Default for ProducerSection {
+    fn default() -> Self {
+        ProducerSection { queue_messages: 10_000, queue_bytes: 67_108_864 }
     }
 }
 
@@ -264,41 +285,50 @@ impl Default for ProducerApiSettings {
             body_timeout_ms: 30_000,
             idle_timeout_ms: 60_000,
             max_connections: 4096,
-            queue_messages: 10_000,
-            queue_bytes: 67_108_864,
             token: None,
             token_file: None,
+            users_file: None,
             tls_certificate: None,
             tls_key: None,
+            tls_client_ca: None,
             anyone_may_send: false,
+            allowed_origins: Vec::new(),
             access_log: false,
         }
     }
 }
 
-impl Default for ConsumerSettings {
+impl Default for ConsumerSection {
     fn default() -> Self {
-        ConsumerSettings {
+        ConsumerSection {
             group: None,
-            auto_offset_reset: AutoOffsetReset::Earliest,
+            auto_offset_reset: OffsetReset::Earliest,
             session_timeout_ms: 10_000,
             heartbeat_interval_ms: None,
             max_processing_ms: 300_000,
             fetch_min_bytes: 1,
             fetch_max_wait_ms: 500,
             fetch_max_bytes_per_partition: 1_048_576,
-            commit: Commit::Message,
+            commit: CommitMode::Message,
             auto_commit_interval_ms: 5_000,
+            concurrency: 1,
+            order: Order::Key,
+            buffer_bytes: 64 << 20,
+            payload: Payload::Json,
+            circuit_failures: 0,
             handler: Vec::new(),
+            handler_mode: HandlerMode::Process,
+            handler_processes: None,
+            handler_batch: 1,
             handler_timeout_ms: 60_000,
             metrics_listen: None,
         }
     }
 }
 
-impl Default for RetrySettings {
+impl Default for RetrySection {
     fn default() -> Self {
-        RetrySettings {
+        RetrySection {
             max_attempts: 3,
             initial_backoff_ms: 1_000,
             multiplier: 2.0,
@@ -314,14 +344,8 @@ impl Default for AdapterSettings {
     }
 }
 
-impl Default for LogSettings {
-    fn default() -> Self {
-        LogSettings { level: log::LevelFilter::Info, file: "point-to-point.log".to_owned() }
-    }
-}
-
 impl Settings {
-    /// The embedded broker's settings, if it is the one to use: no other broker is named.
+    /// The embedded broker's settings, if no other broker is named.
     pub fn embedded_broker(&self) -> Option<&EmbeddedSettings> {
         self.kafka.bootstrap_servers.is_empty().then_some(&self.embedded)
     }
@@ -339,7 +363,7 @@ impl EmbeddedSettings {
     /// `host:port` at which programs on this machine reach the broker.
     pub fn address(&self) -> String {
         match self.listen.parse::<SocketAddr>() {
-            Ok(address) => connectable(address).to_string(),
+            Ok(address) => net::listener::connectable(address).to_string(),
             Err(_) => self.listen.clone(),
         }
     }
@@ -355,26 +379,15 @@ impl EmbeddedSettings {
     }
 }
 
-/// Where a program on this machine connects to reach what listens on `address`: an address that stands for
-/// all of the machine's own is loopback then.
-pub fn connectable(mut address: SocketAddr) -> SocketAddr {
-    match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
-        _ => {}
-    }
-    address
-}
-
 impl KafkaSettings {
     /// `request_timeout_ms`.
     pub fn request_timeout(&self) -> Duration {
         Duration::from_millis(self.request_timeout_ms)
     }
 
-    /// Where messages of the topic go whose handling failed for good.
+    /// The topic for dead letters of the topic.
     pub fn dead_letter_topic(&self) -> String {
-        format!("{}-dlt", self.topic)
+        dead_letter_topic(&self.topic)
     }
 
     /// `delivery_timeout_ms`.
@@ -405,13 +418,13 @@ impl ProducerApiSettings {
     }
 }
 
-impl ConsumerSettings {
+impl ConsumerSection {
     /// The group where none is set.
     pub const DEFAULT_GROUP: &str = "grupo-consumidores";
 
-    /// `group`, or [`ConsumerSettings::DEFAULT_GROUP`].
+    /// `group`, or [`ConsumerSection::DEFAULT_GROUP`].
     pub fn group(&self) -> &str {
-        self.group.as_deref().unwrap_or(ConsumerSettings::DEFAULT_GROUP)
+        self.group.as_deref().unwrap_or(ConsumerSection::DEFAULT_GROUP)
     }
 
     /// `session_timeout_ms`.
@@ -419,7 +432,7 @@ impl ConsumerSettings {
         Duration::from_millis(self.session_timeout_ms)
     }
 
-    /// `heartbeat_interval_ms`, or what holds where it is unset.
+    /// `heartbeat_interval_ms`, or its default, which depends on the session timeout.
     pub fn heartbeat_interval(&self) -> Duration {
         let unset = (self.session_timeout_ms / 10).clamp(1, 500);
         Duration::from_millis(self.heartbeat_interval_ms.unwrap_or(unset))
@@ -441,25 +454,13 @@ impl ConsumerSettings {
         Duration::from_millis(self.auto_commit_interval_ms).min(self.max_processing() / 4)
     }
 
+    /// Whether messages go over the work queue: those of a handler, and where more than one is under way.
+    pub fn has_work_queue(&self) -> bool {
+        !self.handler.is_empty() || self.concurrency > 1
+    }
+
     /// `handler_timeout_ms`.
     pub fn handler_timeout(&self) -> Duration {
         Duration::from_millis(self.handler_timeout_ms)
-    }
-}
-
-impl RetrySettings {
-    /// The wait after attempt number `attempt`, from 1 on; `chance`, from 0 to 1, chooses it within the
-    /// jitter.
-    pub fn wait_after(&self, attempt: u32, chance: f64) -> Duration {
-        let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
-        let [initial, most] = [self.initial_backoff_ms, self.max_backoff_ms].map(Duration::from_millis);
-        let wait = initial.as_secs_f64() * self.multiplier.powi(exponent);
-        let share = 1.0 + self.jitter * (2.0 * chance - 1.0);
-        Duration::from_secs_f64(wait.min(most.as_secs_f64()) * share)
-    }
-
-    /// What all the waits for one message take together at most.
-    pub fn longest_waits(&self) -> Duration {
-        (1..self.max_attempts).map(|attempt| self.wait_after(attempt, 1.0)).sum()
     }
 }

@@ -1,18 +1,18 @@
-//! What keys demand of each other.
+//! The rules between keys.
 
 use std::fmt::Display;
 
+use super::contradiction::{Contradiction, is_loopback};
 use super::keys::API_TOKEN;
+use super::security::check_security;
 use super::{ProducerApiSettings, Settings};
+use crate::consumer::{CommitMode, HandlerMode};
 
-/// Two keys that contradict each other: each as the one to blame, with the sentence. Where both are as much
-/// to blame it is the first.
-pub(super) type Contradiction = [(&'static str, String); 2];
-
-/// What pairs of keys demand of each other.
+/// Checks all rules between keys.
 pub(super) fn check_together(settings: &Settings) -> Result<(), Contradiction> {
     let (kafka, api, consumer) = (&settings.kafka, &settings.producer_api, &settings.consumer);
     check_embedded(settings)?;
+    check_security(settings)?;
     if consumer.heartbeat_interval() >= consumer.session_timeout() {
         let (heartbeat, session) = ("consumer.heartbeat_interval_ms", "consumer.session_timeout_ms");
         let interval = consumer.heartbeat_interval().as_millis();
@@ -25,9 +25,9 @@ pub(super) fn check_together(settings: &Settings) -> Result<(), Contradiction> {
         let (request, delivery) = ("kafka.request_timeout_ms", "kafka.delivery_timeout_ms");
         return Err(out_of_order((request, kafka.request_timeout_ms), (delivery, kafka.delivery_timeout_ms)));
     }
-    if api.max_body_bytes > api.queue_bytes {
-        let (body, queue) = ("producer_api.max_body_bytes", "producer_api.queue_bytes");
-        return Err(out_of_order((body, api.max_body_bytes), (queue, api.queue_bytes)));
+    if api.max_body_bytes > settings.producer.queue_bytes {
+        let (body, queue) = ("producer_api.max_body_bytes", "producer.queue_bytes");
+        return Err(out_of_order((body, api.max_body_bytes), (queue, settings.producer.queue_bytes)));
     }
     check_guard(api)?;
     check_metrics(settings)?;
@@ -39,7 +39,7 @@ pub(super) fn check_together(settings: &Settings) -> Result<(), Contradiction> {
     check_handler(settings)
 }
 
-/// What goes together, or not, at the endpoint's door. Whether it has to be guarded at all is decided where it
+/// The rules of the endpoint's token and TLS. Whether the endpoint needs them at all is decided when it
 /// listens.
 fn check_guard(api: &ProducerApiSettings) -> Result<(), Contradiction> {
     let (file, certificate, key) =
@@ -59,38 +59,64 @@ fn check_guard(api: &ProducerApiSettings) -> Result<(), Contradiction> {
             let lacks = format!("needs {certificate}, the file of its certificate");
             Err([(key, lacks), (certificate, format!("must be set beside {key}"))])
         }
+        (None, None) if api.tls_client_ca.is_some() => {
+            let lacks = format!("needs {certificate} and {key}: clients show certificates over TLS alone");
+            Err([("producer_api.tls_client_ca", lacks), (certificate, format!("must be set beside {key}"))])
+        }
+        _ if api.tls_client_ca.is_some() && api.users_file.is_none() => {
+            let (authorities, users) = ("producer_api.tls_client_ca", "producer_api.users_file");
+            let lacks =
+                format!("needs {users}: a certificate tells a user, and keeps nobody out without users");
+            Err([(authorities, lacks), (users, format!("must be set beside {authorities}"))])
+        }
         _ => Ok(()),
     }
 }
 
-/// All attempts at a message end before its consumer is taken for frozen, and the rest of that time is enough
-/// to store a dead letter.
+/// A handler has to end before the group expels its consumer, with enough time left to store a dead letter.
+/// What belongs to kept handlers, or to printing, is of no use elsewhere.
 fn check_handler(settings: &Settings) -> Result<(), Contradiction> {
-    let (consumer, retry) = (&settings.consumer, &settings.retry);
-    if consumer.handler.is_empty() {
-        return Ok(());
+    let consumer = &settings.consumer;
+    let (mode, commit) = ("consumer.handler_mode", "consumer.commit");
+    if consumer.has_work_queue() && consumer.commit != CommitMode::Message {
+        let (with, why) = if consumer.handler.is_empty() {
+            ("consumer.concurrency", "more than one message at a time")
+        } else {
+            ("consumer.handler", "a handler")
+        };
+        let always = "the work queue commits by itself";
+        return Err([
+            (commit, format!("must be \"message\" with {why} ({with}): {always}")),
+            (with, format!("needs {commit} = \"message\": {always}")),
+        ]);
+    }
+    if consumer.handler_mode == HandlerMode::Process {
+        let kept = [
+            ("consumer.handler_batch", consumer.handler_batch > 1),
+            ("consumer.handler_processes", consumer.handler_processes.is_some()),
+        ];
+        if let Some((key, _)) = kept.into_iter().find(|(_, is_set)| *is_set) {
+            let needs = format!("needs {mode} = \"lines\": with \"process\" each message has a process");
+            return Err([(key, needs), (mode, format!("must be \"lines\" for {key}"))]);
+        }
+    } else if consumer.handler.is_empty() {
+        let handler = "consumer.handler";
+        let needs = format!("needs {handler}, the program that is kept");
+        return Err([(mode, needs), (handler, format!("must be set for {mode} = \"lines\""))]);
     }
     let (limit, most) = ("consumer.handler_timeout_ms", "consumer.max_processing_ms");
-    let attempts = consumer.handler_timeout() * retry.max_attempts;
-    let waits = retry.longest_waits();
-    let needed = (attempts + waits).as_millis() * 4 / 3;
-    if needed <= consumer.max_processing().as_millis() {
+    let needed = consumer.handler_timeout_ms.saturating_mul(4) / 3;
+    if consumer.handler.is_empty() || needed <= consumer.max_processing_ms {
         return Ok(());
     }
-    let why = format!(
-        "one message may take {} attempts of {} ms and waits of {} ms ([retry]), and a quarter is kept for the dead \
-         letter",
-        retry.max_attempts,
-        consumer.handler_timeout_ms,
-        waits.as_millis()
-    );
+    let why = "a quarter of it is kept for the dead letter and the commit";
     Err([
-        (most, format!("must be at least {needed}: {why}")),
+        (most, format!("must be at least {needed} for {limit} = {}: {why}", consumer.handler_timeout_ms)),
         (limit, format!("is too long for {most} ({}): {why}", consumer.max_processing_ms)),
     ])
 }
 
-/// Metrics tell topics and loads to whoever asks for them.
+/// Metrics show topics and loads without authentication, so they are served on loopback only.
 fn check_metrics(settings: &Settings) -> Result<(), Contradiction> {
     match &settings.consumer.metrics_listen {
         Some(address) if !is_loopback(address) => {
@@ -101,7 +127,7 @@ fn check_metrics(settings: &Settings) -> Result<(), Contradiction> {
     }
 }
 
-/// What the embedded broker demands.
+/// The rules of the embedded broker.
 fn check_embedded(settings: &Settings) -> Result<(), Contradiction> {
     let (listen, permit) = ("embedded.listen", "embedded.anyone_may_connect");
     let address = &settings.embedded.listen;
@@ -124,14 +150,6 @@ fn check_embedded(settings: &Settings) -> Result<(), Contradiction> {
         ]);
     }
     Ok(())
-}
-
-/// Whether only this machine reaches `host:port`. Of names, only `localhost` is known for that.
-fn is_loopback(address: &str) -> bool {
-    match address.parse::<std::net::SocketAddr>() {
-        Ok(address) => address.ip().is_loopback(),
-        Err(_) => address.rsplit_once(':').is_some_and(|(host, _)| host.eq_ignore_ascii_case("localhost")),
-    }
 }
 
 /// `low` is more than `high`.

@@ -1,6 +1,7 @@
-//! What a consumer counts.
+//! The metrics of a consumer.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use net::sync::Mutex;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -10,10 +11,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::{Family, SECONDS};
+use super::{Family, QueueMetrics, SECONDS};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Place {
+struct PartitionLabel {
     topic: String,
     partition: i32,
 }
@@ -33,10 +34,11 @@ pub struct ConsumerMetrics {
     commit_seconds: Histogram,
     failed_commits: Counter,
     rebalances: Counter,
+    queue: QueueMetrics,
     partitions: ByLabel<Topic, Gauge>,
-    lag: ByLabel<Place, Gauge>,
+    lag: ByLabel<PartitionLabel, Gauge>,
     /// Whose lag is shown.
-    shown: Arc<Mutex<Vec<Place>>>,
+    shown: Arc<Mutex<Vec<PartitionLabel>>>,
 }
 
 impl Default for ConsumerMetrics {
@@ -49,6 +51,7 @@ impl Default for ConsumerMetrics {
             commit_seconds: Histogram::new(SECONDS),
             failed_commits: Counter::default(),
             rebalances: Counter::default(),
+            queue: QueueMetrics::default(),
             partitions: ByLabel::default(),
             lag: ByLabel::default(),
             shown: Arc::default(),
@@ -57,6 +60,11 @@ impl Default for ConsumerMetrics {
 }
 
 impl ConsumerMetrics {
+    /// Those of its work queue.
+    pub fn queue(&self) -> &QueueMetrics {
+        &self.queue
+    }
+
     /// A message was handled.
     pub fn handled(&self) {
         self.handled.inc();
@@ -93,7 +101,9 @@ impl ConsumerMetrics {
     /// The consumer owns these partitions of `topic`, and has so many messages to handle in each.
     pub fn owns(&self, topic: &str, lags: &[(i32, Option<i64>)]) {
         let known = lags.iter().filter_map(|(partition, lag)| Some((*partition, (*lag)?)));
-        self.show_lags(known.map(|(partition, lag)| (Place { topic: topic.to_owned(), partition }, lag)));
+        self.show_lags(
+            known.map(|(partition, lag)| (PartitionLabel { topic: topic.to_owned(), partition }, lag)),
+        );
         let owned = i64::try_from(lags.len()).unwrap_or(i64::MAX);
         self.partitions.get_or_create(&Topic { topic: topic.to_owned() }).set(owned);
     }
@@ -105,7 +115,7 @@ impl ConsumerMetrics {
     }
 
     /// Shows these lags, and then no others any more: a scrape meanwhile misses none.
-    fn show_lags(&self, lags: impl Iterator<Item = (Place, i64)>) {
+    fn show_lags(&self, lags: impl Iterator<Item = (PartitionLabel, i64)>) {
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::take(&mut *shown);
         for (place, lag) in lags {
@@ -134,6 +144,7 @@ impl Family for ConsumerMetrics {
         let commits = "Seconds from a commit to its answer";
         registry.register("commit_duration_seconds", commits, self.commit_seconds.clone());
         registry.register("partitions", "Partitions that it owns", self.partitions.clone());
+        self.queue.register(registry);
         let lag = "Messages still to be handled in each partition that it owns";
         registry.register("lag", lag, self.lag.clone());
     }

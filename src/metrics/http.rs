@@ -1,4 +1,4 @@
-//! What an HTTP endpoint counts.
+//! The metrics of an HTTP endpoint.
 
 use std::time::Duration;
 

@@ -1,12 +1,13 @@
-//! What is counted, and the text in which it is told.
+//! The metrics of the process, and the text that shows them.
 //!
-//! Each family of metrics ([`HttpMetrics`], [`SenderMetrics`], [`ConsumerMetrics`]) is handed to the part that
-//! counts in it; a clone counts in the same place. There is no global: a family that nobody shows is counted
-//! all the same. An [`Exposition`] shows those that are registered with it.
+//! Each family of metrics ([`HttpMetrics`], [`ProducerMetrics`], [`ConsumerMetrics`]) is handed to the part
+//! that counts in it; a clone counts in the same place. There is no global: a family that nobody shows is
+//! counted all the same. An [`Exposition`] shows those that are registered with it.
 
 mod consumer;
 mod http;
-mod sender;
+mod producer;
+mod work_queue;
 
 use std::fmt;
 
@@ -15,12 +16,13 @@ use prometheus_client::registry::Registry;
 
 pub use consumer::ConsumerMetrics;
 pub use http::{Answered, HttpMetrics};
-pub use sender::{Outcome, SenderMetrics};
+pub use producer::{ProducerMetrics, RecordOutcome};
+pub use work_queue::{Outcome, PauseReason, QueueLook, QueueMetrics};
 
 /// The media type of [`Exposition::text`]: OpenMetrics 1.0, which Prometheus and its kin read.
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What the name of every metric begins with.
+/// The prefix of every metric's name.
 const PREFIX: &str = "point_to_point";
 
 /// Upper bounds of the buckets for times, in seconds.
@@ -62,11 +64,11 @@ mod tests {
     #[test]
     fn what_was_counted_stands_in_the_text_whoever_counted_it() {
         let http = HttpMetrics::default();
-        let sender = SenderMetrics::default();
-        let exposition = Exposition::of(&[&http, &sender]);
-        let counted = sender.clone();
-        counted.finished(Outcome::Stored);
-        counted.finished(Outcome::Stored);
+        let producer = ProducerMetrics::default();
+        let exposition = Exposition::of(&[&http, &producer]);
+        let counted = producer.clone();
+        counted.finished(RecordOutcome::Stored);
+        counted.finished(RecordOutcome::Stored);
         http.refused("slow_head");
         let text = exposition.text().unwrap();
         for line in [

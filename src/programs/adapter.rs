@@ -1,24 +1,33 @@
 //! The adapter as a program of its own, for other programs that use the `kafka` crate.
 
-use super::base::Base;
-use crate::adapter::AdapterSettings;
-use crate::cli::{Given, Program};
+use crate::cli::{Invocation, Program, SettingsOptions};
 use crate::error::Result;
+use crate::runtime::Runtime;
+use clap::Args;
 
-/// `adapter`.
-pub const PROGRAM: Program = Program {
-    name: "adapter",
-    about: "Lets programs with the kafka crate use a Kafka of today, as members of groups",
-    options: &[],
-    subcommands: &[],
-    run,
-};
+/// The command line.
+#[derive(Debug, Args)]
+#[command(about = "Lets programs with the kafka crate use a Kafka of today, as members of groups")]
+pub struct Arguments {
+    #[command(flatten)]
+    settings: SettingsOptions,
+}
 
-fn run(given: &Given) -> Result<()> {
-    let stop = given.begin()?;
-    let base = Base::start(&given.settings, AdapterSettings::stand_alone(&given.settings))?;
-    log::info!("adapter listening on {}", base.adapter().endpoint().address());
+impl Program for Arguments {
+    fn settings(&self) -> &SettingsOptions {
+        &self.settings
+    }
+
+    fn run(&self, invocation: &Invocation) -> Result<()> {
+        run(invocation)
+    }
+}
+
+fn run(invocation: &Invocation) -> Result<()> {
+    let stop = invocation.begin()?;
+    let runtime = Runtime::start(invocation.settings.shared_runtime())?;
+    log::info!("adapter listening on {}", runtime.adapter().endpoint().address());
     stop.wait();
-    base.stop();
+    runtime.stop();
     Ok(())
 }

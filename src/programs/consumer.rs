@@ -1,95 +1,226 @@
-//! A consumer of the group: handles each message, which is printing it unless a handler is set, and then
-//! commits it.
+//! A consumer of the group: it prints each message, or hands it to the handler that is set, and then commits
+//! it.
 
-use super::base::Footing;
-use super::monitor::Monitor;
-use crate::channel::command::CommandHandler;
-use crate::channel::handler::{Failure, Handler};
-use crate::channel::print::Printer;
-use crate::channel::puller::{Puller, Received};
-use crate::channel::receiver::receive;
-use crate::channel::running::Running;
-use crate::channel::worker::Worker;
-use crate::cli::{Given, Program, ProgramOption};
-use crate::config::{ConsumerSettings, Settings};
+use std::io::{self, Write};
+
+use super::adapter_access::AdapterAccess;
+use super::lag_monitor::MetricsEndpoint;
+use crate::cli::{Invocation, Program, SettingsOptions};
+use crate::config::{self, ConsumerSection, Settings};
+use crate::consumer::ConsumerHandle;
+use crate::consumer::lines_handler::LinesHandler;
+use crate::consumer::print_handler::PrintHandler;
+use crate::consumer::printing::Printing;
+use crate::consumer::process_handler::ProcessHandler;
+use crate::consumer::{
+    Consumer, ConsumerRecord, Failure, Handler, HandlerMode, QueueConsumer, Standing, receive,
+};
 use crate::error::Result;
 use crate::metrics::ConsumerMetrics;
-use crate::stop::Stop;
+use crate::supervisor::parent_link::{self, StandardOutput};
+use clap::Args;
+use net::stop::Stop;
 
-/// `consumer1`, `consumer2` or the subcommand `consumer`: the same, each with a name of its own.
-pub const fn named(name: &'static str) -> Program {
-    Program {
-        name,
-        about: "Prints or handles the messages that this member of the group gets",
-        options: &[ProgramOption::Name, ProgramOption::Supervised],
-        subcommands: &[],
-        run,
+/// The command line.
+#[derive(Debug, Args)]
+#[command(about = "Prints or handles the messages that this member of the group gets")]
+pub struct Arguments {
+    #[command(flatten)]
+    settings: SettingsOptions,
+    /// The consumer's name, which Kafka's tools show as its client id
+    #[arg(long, value_parser = consumer_name)]
+    name: Option<String>,
+    #[arg(long, hide = true)]
+    supervised: bool,
+}
+
+impl Program for Arguments {
+    fn settings(&self) -> &SettingsOptions {
+        &self.settings
+    }
+
+    fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    fn is_supervised(&self) -> bool {
+        self.supervised
+    }
+
+    fn run(&self, invocation: &Invocation) -> Result<()> {
+        run(invocation)
     }
 }
 
-/// What consumers do with messages, as `consumer.handler` says.
-pub(super) enum Chosen {
-    Print(Printer<std::io::Stdout>),
-    Run(CommandHandler),
+/// # Errors
+/// A sentence with the legal names.
+pub(super) fn consumer_name(name: &str) -> Result<String, String> {
+    config::check_consumer_name(name).map(|()| name.to_owned())
 }
 
-impl Chosen {
+/// The handler that `consumer.handler` selects.
+pub(super) enum SelectedHandler {
+    Print(PrintHandler<Box<dyn Write + Send>>),
+    Run(ProcessHandler),
+    Keep(Box<LinesHandler>),
+}
+
+impl SelectedHandler {
     /// # Errors
     /// There is no such program.
-    fn new(settings: &Settings, stop: &Stop) -> Result<Chosen> {
-        if settings.consumer.handler.is_empty() {
-            return Ok(Chosen::Print(Printer::on_stdout()));
+    fn new(settings: &Settings, stop: &Stop) -> Result<SelectedHandler> {
+        let Some(process) = settings.process_settings() else {
+            return Ok(SelectedHandler::Print(PrintHandler::on(Box::new(io::stdout()))));
+        };
+        match process.mode {
+            HandlerMode::Process => ProcessHandler::new(&process, stop.clone()).map(SelectedHandler::Run),
+            HandlerMode::Lines => {
+                LinesHandler::new(&process, stop).map(|kept| SelectedHandler::Keep(Box::new(kept)))
+            }
         }
-        CommandHandler::new(&settings.consumer, stop.clone()).map(Chosen::Run)
+    }
+
+    /// The same for one of several workers.
+    fn for_a_worker(&self, output: Option<StandardOutput>, metrics: &ConsumerMetrics) -> SelectedHandler {
+        match self {
+            SelectedHandler::Run(command) => SelectedHandler::Run(command.clone()),
+            SelectedHandler::Keep(kept) => {
+                let kept = LinesHandler::clone(kept).counted(metrics.clone());
+                SelectedHandler::Keep(Box::new(kept))
+            }
+            SelectedHandler::Print(_) => match output {
+                Some(output) => SelectedHandler::Print(PrintHandler::on(Box::new(output))),
+                None => SelectedHandler::Print(PrintHandler::on(Box::new(io::stdout()))),
+            },
+        }
+    }
+
+    /// Prints whole lines to `out` instead of this program's standard output.
+    fn printing_to(self, out: impl Write + Send + 'static) -> Result<SelectedHandler> {
+        match self {
+            SelectedHandler::Print(_) => Ok(SelectedHandler::Print(PrintHandler::on(Box::new(out)))),
+            SelectedHandler::Run(command) => command.printing_to(out).map(SelectedHandler::Run),
+            SelectedHandler::Keep(kept) => Ok(SelectedHandler::Keep(Box::new(kept.printing_to(out)))),
+        }
     }
 }
 
-impl Handler for Chosen {
+impl Handler for SelectedHandler {
     fn joined(&mut self) -> Result<()> {
         match self {
-            Chosen::Print(printer) => printer.joined(),
-            Chosen::Run(command) => command.joined(),
+            SelectedHandler::Print(printer) => printer.joined(),
+            SelectedHandler::Run(command) => command.joined(),
+            SelectedHandler::Keep(kept) => kept.joined(),
         }
     }
 
-    fn handle(&mut self, message: &Received<'_>) -> Result<(), Failure> {
+    fn handle(&mut self, message: &ConsumerRecord<'_>) -> Result<(), Failure> {
         match self {
-            Chosen::Print(printer) => printer.handle(message),
-            Chosen::Run(command) => command.handle(message),
+            SelectedHandler::Print(printer) => printer.handle(message),
+            SelectedHandler::Run(command) => command.handle(message),
+            SelectedHandler::Keep(kept) => kept.handle(message),
         }
     }
 
-    fn not_json(&mut self, message: &Received<'_>) -> Result<()> {
+    fn batch(&self) -> usize {
         match self {
-            Chosen::Print(printer) => printer.not_json(message),
-            Chosen::Run(command) => command.not_json(message),
+            SelectedHandler::Print(printer) => printer.batch(),
+            SelectedHandler::Run(command) => command.batch(),
+            SelectedHandler::Keep(kept) => kept.batch(),
+        }
+    }
+
+    fn handle_batch(&mut self, messages: &[ConsumerRecord<'_>]) -> Vec<Result<(), Failure>> {
+        match self {
+            SelectedHandler::Print(printer) => printer.handle_batch(messages),
+            SelectedHandler::Run(command) => command.handle_batch(messages),
+            SelectedHandler::Keep(kept) => kept.handle_batch(messages),
+        }
+    }
+
+    fn not_json(&mut self, message: &ConsumerRecord<'_>) -> Result<()> {
+        match self {
+            SelectedHandler::Print(printer) => printer.not_json(message),
+            SelectedHandler::Run(command) => command.not_json(message),
+            SelectedHandler::Keep(kept) => kept.not_json(message),
         }
     }
 }
 
-/// Runs `body`, a loop over the messages of a program's own group where none is set, until stop is asked.
+/// Prints the messages of a program's own group, where none is set, with the loop `body`; or, where there is a
+/// handler or more than one message at a time, works with a queue. Ends when stop is asked.
 pub(super) fn run_in_group(
-    given: &Given,
+    invocation: &Invocation,
     group: &str,
-    body: fn(&mut Puller, &mut Worker<Chosen>) -> Result<()>,
+    body: fn(&mut Consumer, &mut Printing) -> Result<()>,
 ) -> Result<()> {
-    let stop = given.begin()?;
-    let mut settings = given.settings.clone();
+    let stop = invocation.begin()?;
+    let mut settings = invocation.settings.clone();
     settings.consumer.group.get_or_insert_with(|| group.to_owned());
-    let handler = Chosen::new(&settings, &stop)?;
+    let handler = SelectedHandler::new(&settings, &stop)?;
+    let intent = settings.intent(false, Some(settings.consumer.group()));
+    let adapter = AdapterAccess::find(invocation, &intent, &stop)?;
+    let handler = match adapter.output() {
+        Some(output) => handler.printing_to(output)?,
+        None => handler,
+    };
     let metrics = ConsumerMetrics::default();
-    let footing = Footing::find(given, &stop)?;
-    let endpoint = footing.endpoint();
-    let worker = Worker::new(&settings, endpoint.clone(), &given.name, stop.clone(), handler);
-    let mut worker = worker.counted(metrics.clone());
-    let outcome = Monitor::start(&settings, &given.name, &metrics).and_then(|_monitor| {
-        let puller = Puller::new(&settings, endpoint, &given.name, stop)?.counted(metrics);
-        Running::start(puller, move |puller| body(puller, &mut worker))?.wait()
+    let standing = Standing::default();
+    let shown = settings.consumer.has_work_queue().then(|| standing.clone());
+    let endpoint_of_metrics =
+        MetricsEndpoint::start(adapter.cluster(), &settings, &invocation.name, &metrics, shown);
+    let outcome = endpoint_of_metrics.and_then(|_endpoint| {
+        let consumer = if settings.consumer.has_work_queue() {
+            start_queue(&adapter, &settings, &invocation.name, stop, (metrics, standing), &handler)?
+        } else {
+            start_printing(&adapter, &settings, &invocation.name, stop, metrics, body)?
+        };
+        consumer.wait()
     });
-    footing.stop();
+    adapter.stop();
     outcome
 }
 
-fn run(given: &Given) -> Result<()> {
-    run_in_group(given, ConsumerSettings::DEFAULT_GROUP, receive)
+fn start_queue(
+    adapter: &AdapterAccess,
+    settings: &Settings,
+    name: &str,
+    stop: Stop,
+    (metrics, standing): (ConsumerMetrics, Standing),
+    handler: &SelectedHandler,
+) -> Result<ConsumerHandle> {
+    let cluster = adapter.cluster().share(settings.consuming_cluster());
+    let consumer_settings = settings.consumer_settings();
+    let of_the_handler = settings.process_settings().map(|process| process.workers);
+    let workers = of_the_handler.unwrap_or(consumer_settings.queue.concurrency);
+    let workers = (0..workers).map(|_| handler.for_a_worker(adapter.output(), &metrics)).collect();
+    let consumer = QueueConsumer::new(&consumer_settings, cluster, adapter.endpoint(), name, stop);
+    let consumer = match adapter {
+        AdapterAccess::Own(_) => consumer,
+        AdapterAccess::Supervised { .. } => consumer.telling(Box::new(parent_link::send_member)),
+    };
+    consumer.counted(metrics).watched(standing).start(workers)
+}
+
+fn start_printing(
+    adapter: &AdapterAccess,
+    settings: &Settings,
+    name: &str,
+    stop: Stop,
+    metrics: ConsumerMetrics,
+    body: fn(&mut Consumer, &mut Printing) -> Result<()>,
+) -> Result<ConsumerHandle> {
+    let (endpoint, settings) = (adapter.endpoint(), settings.consumer_settings());
+    let out: Box<dyn Write + Send> = match adapter.output() {
+        Some(output) => Box::new(output),
+        None => Box::new(io::stdout()),
+    };
+    let printing = Printing::new(&settings, endpoint.clone(), name, stop.clone(), out);
+    let mut printing = printing.counted(metrics.clone());
+    let consumer = Consumer::new(&settings, endpoint, name, stop)?.counted(metrics);
+    ConsumerHandle::start(consumer, move |consumer| body(consumer, &mut printing))
+}
+
+fn run(invocation: &Invocation) -> Result<()> {
+    run_in_group(invocation, ConsumerSection::DEFAULT_GROUP, receive)
 }

@@ -1,37 +1,54 @@
-//! Polls by hand, one message at a time, and commits each.
+//! A consumer that polls one message at a time and commits each.
 
-use super::consumer::{Chosen, run_in_group};
-use crate::channel::puller::Puller;
-use crate::channel::worker::{Worked, Worker};
-use crate::cli::{Given, Program, ProgramOption};
+use super::consumer::{consumer_name, run_in_group};
+use crate::cli::{Invocation, Program, SettingsOptions};
+use crate::consumer::Consumer;
+use crate::consumer::printing::{Printed, Printing};
 use crate::error::Result;
+use clap::Args;
 
-/// `consumer_pull`.
-pub const PROGRAM: Program = Program {
-    name: "consumer_pull",
-    about: "Prints the messages of its group: asks for one at a time and commits it",
-    options: &[ProgramOption::Name],
-    subcommands: &[],
-    run,
-};
-
-/// Its group where none is set.
-const GROUP: &str = "grupo-pull";
-
-fn run(given: &Given) -> Result<()> {
-    run_in_group(given, GROUP, pull)
+/// The command line.
+#[derive(Debug, Args)]
+#[command(about = "Prints the messages of its group: asks for one at a time and commits it")]
+pub struct Arguments {
+    #[command(flatten)]
+    settings: SettingsOptions,
+    /// The consumer's name, which Kafka's tools show as its client id
+    #[arg(long, value_parser = consumer_name)]
+    name: Option<String>,
 }
 
-fn pull(puller: &mut Puller, worker: &mut Worker<Chosen>) -> Result<()> {
-    if puller.join() {
-        worker.joined()?;
+impl Program for Arguments {
+    fn settings(&self) -> &SettingsOptions {
+        &self.settings
     }
-    let timeout = puller.settings().fetch_max_wait();
-    while !puller.stop().is_asked() {
-        if let Some(message) = puller.next(timeout) {
-            if worker.work(&message)? == Worked::Left {
-                puller.give_back();
-            } else if let Err(error) = puller.commit() {
+
+    fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    fn run(&self, invocation: &Invocation) -> Result<()> {
+        run(invocation)
+    }
+}
+
+/// The group where none is set.
+const GROUP: &str = "grupo-pull";
+
+fn run(invocation: &Invocation) -> Result<()> {
+    run_in_group(invocation, GROUP, pull)
+}
+
+fn pull(consumer: &mut Consumer, printing: &mut Printing) -> Result<()> {
+    if consumer.join() {
+        printing.joined()?;
+    }
+    let timeout = consumer.settings().fetch_max_wait;
+    while !consumer.stop().is_asked() {
+        if let Some(message) = consumer.next(timeout) {
+            if printing.print(&message)? == Printed::Unfinished {
+                consumer.give_back();
+            } else if let Err(error) = consumer.commit() {
                 log::warn!("{error}; it may come again");
             }
         }

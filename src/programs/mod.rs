@@ -1,29 +1,36 @@
-//! What each program does, for the binaries and for the subcommands of the default program.
+//! The programs, for the binaries and for the subcommands of the default program.
 //!
-//! - [`base`]: what a program stands on: the embedded broker, the adapter
+//! - [`adapter_access`]: access to the adapter, in the own process or in the supervisor
 //! - [`producer_api`], [`consumer`], [`adapter`]: the three roles
-//! - [`directory`]: what `producer_api` is told of the cluster
-//! - [`onlooker`]: what the endpoint's page shows
+//! - [`topic_directory`]: the topics of the cluster, for `producer_api`
+//! - [`dashboard_source`]: the state of the cluster, for the endpoint's page
 //! - [`producer`]: sends lines and reports each delivery
 //! - [`consumer_pull`], [`consumer_push`]: two other ways to consume
-//! - [`readiness`]: whether messages can be stored now; `monitor`: what a consumer tells of itself
+//! - [`readiness`]: whether messages can be stored now
+//! - [`lag_monitor`]: a consumer's metrics and their endpoint
 //! - [`supervise`]: the default program, which runs the others
-//! - [`status`]: what is in the cluster
-//! - [`dead_letters`]: what could not be handled: shown, replayed, discarded
-//! - [`table`]: how both show rows
+//! - [`status`]: tables of topics, groups and lag; [`open_messages`]: those of work queues
+//! - [`queue`]: lists the waiting messages, attempts them now, puts them aside
+//! - [`dead_letters`]: lists, shows, replays and discards dead letters
+//! - [`users`]: adds, removes and lists the users of the endpoint; [`password_input`] reads a password
+//! - [`table`]: the text tables of these
 
 pub mod adapter;
-pub mod base;
+pub mod adapter_access;
 pub mod consumer;
 pub mod consumer_pull;
 pub mod consumer_push;
+pub mod dashboard_source;
 pub mod dead_letters;
-pub mod directory;
-mod monitor;
-pub mod onlooker;
+mod lag_monitor;
+mod open_messages;
+mod password_input;
 pub mod producer;
 pub mod producer_api;
+pub mod queue;
 pub mod readiness;
 pub mod status;
 pub mod supervise;
 pub mod table;
+pub mod topic_directory;
+pub mod users;

@@ -1,63 +1,89 @@
-//! The HTTP endpoint: what is posted to it is stored in the topic, or in the one that a request names.
+//! The HTTP endpoint: it stores posted messages in the topic, or in the topic that a request names.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::base::Footing;
-use super::directory::ClusterDirectory;
-use super::onlooker::Onlooker;
+use super::adapter_access::AdapterAccess;
+use super::dashboard_source::DashboardSource;
 use super::readiness::CanStore;
-use crate::channel::sender::Sender;
-use crate::channel::senders::Senders;
-use crate::cli::{Given, Program, ProgramOption};
+use super::topic_directory::ClusterTopicDirectory;
+use crate::cli::{Invocation, Program, SettingsOptions};
 use crate::error::Result;
-use crate::http::{ANSWER_GRACE, Backing, HttpServer, Monitoring};
-use crate::metrics::SenderMetrics;
-use crate::supervisor::supervised;
+use crate::http::{ANSWER_GRACE, HttpServer, Monitoring, Services};
+use crate::metrics::ProducerMetrics;
+use crate::producer::Producers;
+use crate::producer::{Producer, StoreFailureCheck};
+use crate::supervisor::parent_link;
+use clap::Args;
 
-/// `producer_api`.
-pub const PROGRAM: Program = Program {
-    name: "producer_api",
-    about: "Stores what is posted to /enviar in the topic, and to /topics/NAME in that one",
-    options: &[ProgramOption::Supervised],
-    subcommands: &[],
-    run,
-};
+/// The client id, which Kafka's tools show.
+const NAME: &str = "producer_api";
 
-fn run(given: &Given) -> Result<()> {
-    let stop = given.begin()?;
-    let footing = Footing::find(given, &stop)?;
-    let settings = &given.settings;
-    let metrics = SenderMetrics::default();
-    let (topic, endpoint) = (&settings.kafka.topic, footing.endpoint());
-    let sender = Sender::start_counted(settings, topic, endpoint, PROGRAM.name, metrics.clone());
+/// The command line.
+#[derive(Debug, Args)]
+#[command(about = "Stores what is posted to /enviar in the topic, and to /topics/NAME in that one")]
+pub struct Arguments {
+    #[command(flatten)]
+    settings: SettingsOptions,
+    #[arg(long, hide = true)]
+    supervised: bool,
+}
+
+impl Program for Arguments {
+    fn settings(&self) -> &SettingsOptions {
+        &self.settings
+    }
+
+    fn is_supervised(&self) -> bool {
+        self.supervised
+    }
+
+    fn run(&self, invocation: &Invocation) -> Result<()> {
+        run(invocation)
+    }
+}
+
+fn run(invocation: &Invocation) -> Result<()> {
+    let stop = invocation.begin()?;
+    let settings = &invocation.settings;
+    let adapter = AdapterAccess::find(invocation, &settings.intent(true, None), &stop)?;
+    let metrics = ProducerMetrics::default();
+    let (topic, endpoint) = (&settings.kafka.topic, adapter.endpoint());
+    let limits = settings.producer_settings();
+    let store = settings.store_failure();
+    let cluster = adapter.cluster().share(settings.cluster());
+    let obstacle = StoreFailureCheck::new(move || store.read()).explained_by(move || {
+        let lasting = cluster.trouble().filter(client::Error::needs_mending);
+        lasting.map(|error| error.to_string())
+    });
+    let sender = Producer::start_counted(&limits, topic, endpoint, NAME, metrics.clone(), obstacle);
     let outcome = sender.and_then(|sender| {
-        let topics = Arc::new(Senders::new(sender.clone(), settings, footing.endpoint(), PROGRAM.name));
-        let backing = Backing {
+        let topics = Arc::new(Producers::new(sender.clone(), &limits, adapter.endpoint(), NAME));
+        let services = Services {
             channel: Box::new(sender.clone()),
             topics: topics.clone(),
-            directory: Box::new(ClusterDirectory::new(settings)),
-            onlooker: Arc::new(Onlooker::new(settings)),
+            directory: Box::new(ClusterTopicDirectory::new(adapter.cluster(), settings)),
+            dashboard: Arc::new(DashboardSource::new(adapter.cluster(), settings)),
         };
-        let ready = CanStore::start(settings, sender.clone(), stop.clone());
+        let ready = CanStore::start(adapter.cluster(), settings, sender.clone(), stop.clone());
         let server = ready.and_then(|ready| {
             let monitoring = Monitoring::new(&[&metrics], Some(Box::new(ready)));
-            HttpServer::start(&settings.producer_api, backing, monitoring)
+            HttpServer::start(&settings.endpoint(), services, monitoring)
         });
         let outcome = server.map(|server| {
             log::info!("listening on {}; a page for browsers is at {}", server.address(), server.url());
-            if given.supervised {
-                supervised::say_ready(server.address());
+            if invocation.supervised {
+                parent_link::send_ready(server.address());
             }
             stop.wait();
-            // Every message that was taken has its answer by then.
+            // The server has answered every accepted message by then.
             let patience = settings.producer_api.answer_timeout() + ANSWER_GRACE;
-            server.stop(Instant::now() + if footing.is_lost() { Duration::ZERO } else { patience });
+            server.stop(Instant::now() + if adapter.is_lost() { Duration::ZERO } else { patience });
         });
         topics.close(Instant::now());
         sender.close(Instant::now());
         outcome
     });
-    footing.stop();
+    adapter.stop();
     outcome
 }

@@ -1,54 +1,62 @@
-//! Whether a message can be stored now: a thread looks every second, and `/readyz` tells what it saw last.
+//! Readiness: whether a message can be stored now. A thread probes the brokers every second, and `/readyz`
+//! returns the last result.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::channel::sender::Sender;
-use crate::cluster::offsets::{self, LATEST};
-use crate::cluster::{Cluster, ClusterSettings, TopicCreation};
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::http::Readiness;
-use crate::stop::Stop;
+use crate::producer::Producer;
+use crate::runtime::StoreFailure;
+use client::configs;
+use client::describe::{PartitionDescription, TopicDescription};
+use client::offsets::{self, LATEST};
+use client::{Cluster, ClusterSettings, TopicCreation};
+use net::stop::Stop;
+use net::sync::{Mutex, Worker, lock};
+use protocol::TopicPartition;
 
-/// The pause between two looks.
-const EVERY: Duration = Duration::from_secs(1);
-/// How long one look may wait for answers.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// What was seen longer ago says nothing of now: a look and its pause, and a while.
+/// The pause between two probes.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// The time limit for one probe.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The age from which a result is not used any more: longer than a probe and its pause.
 const STALE: Duration = Duration::from_secs(6);
 
-/// What the looks share with who asks.
-struct Seen {
-    last: Mutex<(Instant, Result<(), String>)>,
-    /// Nobody asks any more.
-    end: Stop,
-}
+/// The age from which the topic's configuration is read again.
+const CONFIG_AGE: Duration = Duration::from_secs(5);
+/// The topic configuration for the number of replicas that must have a message before it is acknowledged.
+const MIN_IN_SYNC: &str = "min.insync.replicas";
+/// The client id of the probes.
+const NAME: &str = "producer_api";
 
-/// The answer to `/readyz` of the producer's endpoint. The looks end when it is dropped.
+/// When the last probe ended, and whether messages can be stored.
+type Probe = (Instant, Result<(), String>);
+
+/// The answer to `/readyz` of the producer's endpoint. The probes end on drop.
 pub struct CanStore {
-    seen: Arc<Seen>,
-    sender: Sender,
+    last: Arc<Mutex<Probe>>,
+    producer: Producer,
     stop: Stop,
+    cluster: Arc<Cluster>,
+    _worker: Worker,
 }
 
 impl CanStore {
-    /// Starts to look whether the topic in `settings` takes messages. Not ready either while the queue of
-    /// `sender` is full, and once `stop` is asked.
+    /// Starts to probe whether the topic in `settings` takes messages. Not ready either while the queue of
+    /// `producer` is full, and once `stop` is asked.
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start(settings: &Settings, sender: Sender, stop: Stop) -> Result<CanStore> {
+    pub fn start(cluster: &Cluster, settings: &Settings, producer: Producer, stop: Stop) -> Result<CanStore> {
         let first = (Instant::now(), Err("No broker was asked yet.".to_owned()));
-        let seen = Arc::new(Seen { last: Mutex::new(first), end: Stop::new() });
-        let prober = Prober::new(settings);
-        let its = seen.clone();
-        thread::Builder::new()
-            .name("readiness".to_owned())
-            .spawn(move || prober.run(&its))
-            .map_err(|error| Error::new("no thread to look whether brokers answer").caused_by(error))?;
-        Ok(CanStore { seen, sender, stop })
+        let last = Arc::new(Mutex::new(first));
+        let mut prober = Prober::new(cluster, settings);
+        let (own_cluster, shared) = (prober.cluster.clone(), last.clone());
+        let worker = Worker::start("readiness", move |stop| prober.run(&shared, stop))
+            .map_err(|error| Error::new("the thread readiness cannot be started").caused_by(error))?;
+        Ok(CanStore { last, producer, stop, cluster: own_cluster, _worker: worker })
     }
 }
 
@@ -57,12 +65,15 @@ impl Readiness for CanStore {
         if self.stop.is_asked() {
             return Err("The program is stopping.".to_owned());
         }
-        let (when, outcome) = self.seen.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (when, outcome) = lock(&self.last).clone();
         outcome?;
         if when.elapsed() > STALE {
             return Err("The brokers have not answered for seconds.".to_owned());
         }
-        if self.sender.is_full() {
+        if let Some(reason) = self.producer.last_refusal() {
+            return Err(format!("The last message could not be stored: {reason}."));
+        }
+        if self.producer.is_full() {
             return Err("Too many messages are waiting to be stored.".to_owned());
         }
         Ok(())
@@ -71,34 +82,38 @@ impl Readiness for CanStore {
 
 impl Drop for CanStore {
     fn drop(&mut self) {
-        self.seen.end.ask();
+        self.cluster.stop();
     }
 }
 
-/// Who looks.
+/// Probes the brokers.
 struct Prober {
-    cluster: Cluster,
+    cluster: Arc<Cluster>,
     topic: String,
-    /// How the topic is made where it is missing, if it may be: the sender asks for it only when a message
+    /// How the topic is made where it is missing, if it may be: the producer asks for it only when a message
     /// comes, and none may come before this is ready.
     creation: Option<TopicCreation>,
+    store: StoreFailure,
+    /// `min.insync.replicas` of the topic, where it may be read, and when that was tried.
+    needed: Option<(Instant, Option<usize>)>,
 }
 
 impl Prober {
-    fn new(settings: &Settings) -> Prober {
+    fn new(cluster: &Cluster, settings: &Settings) -> Prober {
         let kafka = &settings.kafka;
-        let cluster = Cluster::new(ClusterSettings {
-            request_timeout: kafka.request_timeout().min(PATIENCE),
-            ..ClusterSettings::of(settings)
+        let cluster = cluster.share(ClusterSettings {
+            request_timeout: kafka.request_timeout().min(PROBE_TIMEOUT),
+            ..settings.cluster()
         });
-        let cluster = cluster.quiet();
-        Prober { cluster, topic: kafka.topic.clone(), creation: TopicCreation::of(kafka) }
+        let cluster = Arc::new(cluster.quiet());
+        let (creation, store) = (settings.topic_creation(), settings.store_failure());
+        Prober { cluster, topic: kafka.topic.clone(), creation, store, needed: None }
     }
 
-    fn run(&self, seen: &Seen) {
+    fn run(&mut self, shared: &Mutex<Probe>, stop: &Stop) {
         loop {
-            let outcome = self.look();
-            let mut last = seen.last.lock().unwrap_or_else(PoisonError::into_inner);
+            let outcome = self.probe();
+            let mut last = lock(shared);
             if outcome.is_ok() != last.1.is_ok() {
                 match &outcome {
                     Ok(()) => log::info!("ready: messages for topic {} can be stored", self.topic),
@@ -107,28 +122,85 @@ impl Prober {
             }
             *last = (Instant::now(), outcome);
             drop(last);
-            if seen.end.wait_for(EVERY) {
+            if stop.wait_for(INTERVAL) {
                 return;
             }
         }
     }
 
-    /// Whether at least one partition of the topic has a leader that answers: a message without a key goes
-    /// there.
-    fn look(&self) -> Result<(), String> {
-        let (topic, deadline) = (&self.topic, Instant::now() + PATIENCE);
-        let refreshed = self.cluster.refresh(&[topic], deadline);
-        refreshed.map_err(|error| format!("No broker answers: {error}."))?;
-        if let Some(creation) = self.creation.as_ref().filter(|_| self.cluster.cached(topic).is_none()) {
-            let created = self.cluster.create_missing(creation, deadline);
-            created.map_err(|error| format!("Topic {topic} cannot be created: {error}."))?;
+    /// Whether at least one partition of the topic has a leader that answers, and as many replicas in sync as
+    /// it needs: a message without a key goes there.
+    fn probe(&mut self) -> Result<(), String> {
+        if let Some(failure) = self.store.read() {
+            return Err(sentence(&failure));
         }
-        let known = self.cluster.cached(topic).ok_or_else(|| format!("There is no topic {topic}."))?;
-        let partitions = (0..).zip(&known.leaders);
-        let wanted: Vec<_> = partitions.map(|(partition, _)| (topic.clone(), partition, LATEST)).collect();
-        if offsets::find(&self.cluster, "producer_api", &wanted, deadline).is_empty() {
-            return Err(format!("No partition of topic {topic} has a leader that answers."));
+        let deadline = Instant::now() + PROBE_TIMEOUT;
+        let described = self.describe(deadline)?;
+        let partitions = described.partitions.iter();
+        let wanted: Vec<_> = partitions
+            .map(|partition| (TopicPartition::new(&self.topic, partition.number), LATEST))
+            .collect();
+        let found = offsets::find(&self.cluster, NAME, &wanted, deadline);
+        if found.is_empty() {
+            let why = self.cluster.trouble().map(|error| format!(": {error}")).unwrap_or_default();
+            return Err(format!("No partition of topic {} has a leader that answers{why}.", self.topic));
+        }
+        let Some(needed) = self.needed(deadline) else { return Ok(()) };
+        let answering = |partition: &&PartitionDescription| {
+            found.contains_key(&TopicPartition::new(&self.topic, partition.number))
+        };
+        let mut answering = described.partitions.iter().filter(answering);
+        if answering.all(|partition| lacks_replicas(partition, needed)) {
+            return Err(format!(
+                "Topic {} needs {needed} replicas in sync (min.insync.replicas), and no partition has them.",
+                self.topic
+            ));
         }
         Ok(())
     }
+
+    /// The topic, which is created where it may be.
+    fn describe(&self, deadline: Instant) -> Result<TopicDescription, String> {
+        let topic = &self.topic;
+        let silent = |error: client::Error| format!("No broker answers: {error}.");
+        let described = || -> Result<Option<TopicDescription>, String> {
+            let description = self.cluster.describe(Some(&[topic]), deadline).map_err(silent)?;
+            description.topic(topic).map_err(|error| format!("Topic {topic} cannot be seen: {error}."))
+        };
+        let mut found = described()?;
+        if let Some(creation) = self.creation.as_ref().filter(|_| found.is_none()) {
+            let created = self.cluster.create_missing(creation, deadline);
+            created.map_err(|error| format!("Topic {topic} cannot be created: {error}."))?;
+            found = described()?;
+        }
+        found.ok_or_else(|| format!("There is no topic {topic}."))
+    }
+
+    /// How many replicas in sync a partition needs to take a message. Where that may not be read, only the
+    /// answer to a message tells, see [`Producer::last_refusal`].
+    fn needed(&mut self, deadline: Instant) -> Option<usize> {
+        match self.needed {
+            Some((read, needed)) if read.elapsed() < CONFIG_AGE => needed,
+            _ => {
+                let read = configs::of_topic(&self.cluster, NAME, &self.topic, MIN_IN_SYNC, deadline);
+                let read = read.inspect_err(|error| log::debug!("{MIN_IN_SYNC} cannot be read: {error}"));
+                let needed = read.ok().flatten().and_then(|value| value.parse().ok());
+                self.needed = Some((Instant::now(), needed));
+                needed
+            }
+        }
+    }
+}
+
+/// Whether a partition has fewer replicas in sync than it needs. Where there are not so many at all, it
+/// depends on the version of Kafka whether all of them are enough: only the answer to a message tells.
+fn lacks_replicas(partition: &PartitionDescription, needed: usize) -> bool {
+    partition.in_sync.len() < needed.min(partition.replicas.len())
+}
+
+/// A sentence of its own.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str())
 }

@@ -1,113 +1,163 @@
-//! What is in the cluster: topics and their ends, groups and their members, and what they have still to handle.
+//! The tables of the cluster: topics with their ends, groups with their members, and each group's lag.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use super::base;
-use super::table::Table;
-use crate::broker::Broker;
-use crate::cli::{Given, Program};
-use crate::cluster::groups::{self, Group};
-use crate::cluster::offsets::{self, LATEST, Offsets};
-use crate::cluster::{Cluster, ClusterSettings};
-use crate::config::{LogSettings, Settings};
+use super::open_messages::{self, OpenMessages, QueueFacts};
+use super::table::{Table, none, time};
+use crate::cli::{Invocation, Program, SettingsOptions};
+use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::logging;
+use crate::logging::LogSettings;
+use crate::queue::wishes::is_of_wishes;
+use crate::runtime;
+use broker::Broker;
+use clap::Args;
+use client::Cluster;
+use client::describe::groups::{self, Group, Progress};
+use client::offsets::{self, LATEST, Offsets};
+use net::backoff::Backoff;
+use protocol::TopicPartition;
 
-/// `status`.
-pub const PROGRAM: Program = Program {
-    name: "status",
-    about: "Shows the topics with their ends, and the groups with their members and what they have still to handle",
-    options: &[],
-    subcommands: &[],
-    run,
-};
+/// The command line.
+#[derive(Debug, Args)]
+#[command(
+    about = "Shows the topics with their ends, and the groups with their members and what they have still to handle"
+)]
+pub struct Arguments {
+    #[command(flatten)]
+    settings: SettingsOptions,
+    /// Also the open messages of work queues: those that were attempted, and the lowest ones
+    #[arg(long)]
+    open: bool,
+}
 
-/// How long finding a broker may take, ...
+impl Program for Arguments {
+    fn settings(&self) -> &SettingsOptions {
+        &self.settings
+    }
+
+    fn run(&self, invocation: &Invocation) -> Result<()> {
+        run(invocation, self.open)
+    }
+}
+
+/// The time limit for the first answer of a broker.
 const FIRST_ANSWER: Duration = Duration::from_secs(5);
-/// ... and how long everything may.
+/// The time limit for the answers after the first.
 const ALL_ANSWERS: Duration = Duration::from_secs(20);
-/// How long nobody may serve it between two holders.
-const HAND_OVER: Duration = Duration::from_secs(2);
-/// The wait before another look.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// The time in which another process takes over the embedded broker from one that has ended.
+const FAILOVER_TIME: Duration = Duration::from_secs(2);
+/// The waits before further attempts in that time.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(200));
 
-fn run(given: &Given) -> Result<()> {
-    let settings = &given.settings;
-    // Its answer is on standard output; a log would only stand between.
+fn run(invocation: &Invocation, with_open: bool) -> Result<()> {
+    let settings = &invocation.settings;
+    // On a terminal the log would stand between the tables.
     let level = settings.log.level.min(log::LevelFilter::Error);
     logging::start(&LogSettings { level, file: String::new() })?;
-    let text = find(settings)?.text();
-    // Whoever has seen enough may close the pipe.
+    let text = describe(settings, with_open)?.text();
+    // A reader such as `head` may close the pipe early.
     let _ = io::stdout().write_all(text.as_bytes());
     Ok(())
 }
 
-/// Looks, and looks again where the holder of the embedded broker may just have ended.
-fn find(settings: &Settings) -> Result<View> {
-    let deadline = Instant::now() + HAND_OVER;
+/// Describes the cluster. Tries again for a while where the process that serves the embedded broker may just
+/// have ended.
+fn describe(settings: &Settings, with_open: bool) -> Result<View> {
+    let mut backoff = BACKOFF;
+    let deadline = Instant::now() + FAILOVER_TIME;
     loop {
-        let broker = serve_if_nobody_does(settings)?;
-        let view = look(settings);
+        let broker = serve_if_unserved(settings)?;
+        let cluster = Arc::new(Cluster::new(settings.cluster()));
+        let view = try_describe(&cluster, settings, with_open);
         broker.into_iter().for_each(Broker::stop);
         if view.is_ok() || settings.embedded_broker().is_none() || Instant::now() >= deadline {
             return view;
         }
-        thread::sleep(LOOK_AGAIN);
+        cluster.pause(backoff.next_wait());
     }
 }
 
-/// The embedded broker, if it is the one to ask and no other process serves it.
-fn serve_if_nobody_does(settings: &Settings) -> Result<Option<Broker>> {
-    if base::is_served(settings)? { Ok(None) } else { base::start_broker(settings) }
+/// Starts the embedded broker, if the settings name no other and no other process serves it.
+pub(super) fn serve_if_unserved(settings: &Settings) -> Result<Option<Broker>> {
+    match settings.embedded_broker() {
+        Some(embedded) if !runtime::is_served(&embedded.address(), &embedded.data_dir)? => {
+            settings.broker().map(runtime::start_broker).transpose()
+        }
+        _ => Ok(None),
+    }
 }
 
-fn look(settings: &Settings) -> Result<View> {
-    let cluster = Arc::new(Cluster::new(ClusterSettings::of(settings)));
+fn try_describe(cluster: &Arc<Cluster>, settings: &Settings, with_open: bool) -> Result<View> {
     let failed = |what: &str| Error::new(format!("{what} of {}", settings.brokers().join(", ")));
     let topics = cluster.all_topics(Instant::now() + FIRST_ANSWER);
     let topics = topics.map_err(|error| failed("the topics").caused_by(error))?;
     let deadline = Instant::now() + ALL_ANSWERS;
-    let groups = groups::all(&cluster, deadline).map_err(|error| failed("the groups").caused_by(error))?;
-    let mut partitions: BTreeSet<(String, i32)> = BTreeSet::new();
+    let groups = groups::all(cluster, deadline).map_err(|error| failed("the groups").caused_by(error))?;
+    let groups: Vec<Group> = groups.into_iter().filter(|group| !is_of_wishes(&group.name)).collect();
+    let mut partitions: BTreeSet<TopicPartition> = BTreeSet::new();
     for (name, topic) in &topics {
-        partitions.extend((0..).zip(&topic.leaders).map(|(partition, _)| (name.clone(), partition)));
+        partitions
+            .extend((0..).zip(&topic.leaders).map(|(partition, _)| TopicPartition::new(name, partition)));
     }
-    let wanted: Vec<_> =
-        partitions.iter().map(|(topic, partition)| (topic.clone(), *partition, LATEST)).collect();
-    let ends = offsets::find(&cluster, "point-to-point", &wanted, deadline);
-    Ok(View { partitions, ends, groups })
+    let wanted: Vec<_> = partitions.iter().map(|place| (place.clone(), LATEST)).collect();
+    let ends = offsets::find(cluster, "point-to-point", &wanted, deadline);
+    let mut open = Vec::new();
+    for group in groups.iter().filter(|_| with_open) {
+        let mut messages = OpenMessages::of(group, &ends);
+        messages.look_up(cluster, deadline);
+        open.push(messages);
+    }
+    Ok(View { partitions, ends, groups, open, now: open_messages::now() })
 }
 
-/// What there was to see.
+/// The state of the cluster.
 struct View {
-    partitions: BTreeSet<(String, i32)>,
-    /// Without the partitions that have no leader now.
+    partitions: BTreeSet<TopicPartition>,
+    /// The ends of the partitions that have a leader now.
     ends: Offsets,
     groups: Vec<Group>,
+    /// The open messages of each group, if they are shown.
+    open: Vec<OpenMessages>,
+    /// When this was so, in ms since 1970.
+    now: u64,
 }
 
 impl View {
     fn text(&self) -> String {
         let tables = [self.topics(), self.members(), self.progress()];
-        let tables: Vec<String> =
+        let mut tables: Vec<String> =
             tables.iter().filter(|table| table.len() > 1).map(|t| Table::default().text(t)).collect();
+        if self.has_queue() {
+            tables.last_mut().into_iter().for_each(|table| table.push_str(LAG_OF_QUEUES));
+        }
+        tables.extend(OpenMessages::text(&self.open));
         if tables.is_empty() { "no topics and no groups\n".to_owned() } else { tables.join("\n") }
     }
 
+    fn has_queue(&self) -> bool {
+        let mut committed = self.groups.iter().flat_map(|group| group.committed.values());
+        committed.any(|committed| open_messages::note_of(committed).is_some())
+    }
+
     fn topics(&self) -> Vec<Vec<String>> {
-        let mut rows = vec![words(&["TOPIC", "PARTITION", "END"])];
+        let mut rows = vec![cells(&["TOPIC", "PARTITION", "END"])];
         for place in &self.partitions {
-            rows.push(vec![shown(&place.0), place.1.to_string(), number(self.ends.get(place).copied())]);
+            rows.push(vec![
+                shown(&place.topic),
+                place.partition.to_string(),
+                number(self.ends.get(place).copied()),
+            ]);
         }
         rows
     }
 
     fn members(&self) -> Vec<Vec<String>> {
-        let mut rows = vec![words(&["GROUP", "STATE", "MEMBER", "HOST", "PARTITIONS"])];
+        let mut rows = vec![cells(&["GROUP", "STATE", "MEMBER", "HOST", "PARTITIONS"])];
         for group in &self.groups {
             let (name, state) = (shown(&group.name), shown(&group.state));
             for member in group.members.iter().flatten() {
@@ -130,13 +180,25 @@ impl View {
     }
 
     fn progress(&self) -> Vec<Vec<String>> {
-        let mut rows = vec![words(&["GROUP", "TOPIC", "PARTITION", "COMMITTED", "END", "LAG", "OWNER"])];
+        let mut rows = vec![cells(&[
+            "GROUP",
+            "TOPIC",
+            "PARTITION",
+            "COMMITTED",
+            "END",
+            "LAG",
+            "OWNER",
+            "OPEN",
+            "WAITING",
+            "NEXT-DUE",
+            "PAUSED",
+        ])];
         for group in &self.groups {
             for progress in group.progress([], &self.ends) {
-                rows.push(vec![
+                let mut row = vec![
                     shown(&group.name),
-                    shown(&progress.place.0),
-                    progress.place.1.to_string(),
+                    shown(&progress.place.topic),
+                    progress.place.partition.to_string(),
                     number(progress.committed),
                     number(progress.end),
                     number(progress.lag),
@@ -145,32 +207,45 @@ impl View {
                         None if group.members.is_none() => unknown(),
                         None => none(),
                     },
-                ]);
+                ];
+                row.extend(self.queue(&progress));
+                rows.push(row);
             }
         }
         rows
     }
+
+    /// What a work queue notes of a partition: what is open, what waits until when, whether it pauses.
+    fn queue(&self, progress: &Progress<'_>) -> [String; 4] {
+        match QueueFacts::of(progress, self.now) {
+            None => std::array::from_fn(|_| none()),
+            Some(QueueFacts { open, waiting, next_due, paused }) => {
+                let paused = if paused { "yes" } else { "no" };
+                [number(open), waiting.to_string(), time(next_due), paused.to_owned()]
+            }
+        }
+    }
 }
+
+/// What stands under the table where a work queue is in it.
+const LAG_OF_QUEUES: &str =
+    "LAG counts from the lowest open offset of a work queue; OPEN leaves out what is done above it.\n";
 
 /// Names come from whoever has access to the cluster.
 fn shown(name: &str) -> String {
-    if name.is_empty() { none() } else { logging::escaped(name.as_bytes()).to_string() }
+    if name.is_empty() { none() } else { crate::text::escape(name.as_bytes()).to_string() }
 }
 
 fn number(number: Option<i64>) -> String {
     number.map_or_else(none, |number| number.to_string())
 }
 
-fn none() -> String {
-    "-".to_owned()
-}
-
 fn unknown() -> String {
     "?".to_owned()
 }
 
-fn words(words: &[&str]) -> Vec<String> {
-    words.iter().map(|word| (*word).to_owned()).collect()
+fn cells(cells: &[&str]) -> Vec<String> {
+    cells.iter().map(|cell| (*cell).to_owned()).collect()
 }
 
 #[cfg(test)]
@@ -178,19 +253,23 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::cluster::groups::Member;
+    use crate::queue::note::{Attempted, Note};
+    use client::coordinator::Committed;
+    use client::describe::groups::Member;
 
-    fn place(partition: i32) -> (String, i32) {
-        ("mi-topico".to_owned(), partition)
+    fn place(partition: i32) -> TopicPartition {
+        TopicPartition::new("mi-topico", partition)
     }
 
     fn group(name: &str, state: &str, members: Option<Vec<Member>>, committed: &[(i32, i64)]) -> Group {
-        let committed: BTreeMap<_, _> = committed.iter().map(|(p, offset)| (place(*p), *offset)).collect();
+        let at = |offset| Committed { offset, metadata: String::new() };
+        let committed: BTreeMap<_, _> =
+            committed.iter().map(|(p, offset)| (place(*p), at(*offset))).collect();
         Group { name: name.to_owned(), state: state.to_owned(), members, committed }
     }
 
     #[test]
-    fn what_a_group_has_still_to_handle_stands_beside_who_handles_it() {
+    fn the_lag_of_a_group_stands_beside_the_owner_of_the_partition() {
         let member = Member {
             client_id: "consumer1".to_owned(),
             member_id: "consumer1-1".to_owned(),
@@ -205,6 +284,8 @@ mod tests {
                 group("a\n", "Empty", Some(vec![]), &[]),
                 group("new", "Stable", None, &[(1, 7)]),
             ],
+            open: Vec::new(),
+            now: 0,
         };
         let text = "\
 TOPIC      PARTITION  END
@@ -217,18 +298,60 @@ workers  Stable  consumer1  127.0.0.1  2
 a\\n      Empty   -          -          -
 new      Stable  ?          ?          ?
 
-GROUP    TOPIC      PARTITION  COMMITTED  END  LAG  OWNER
-workers  mi-topico  0          4          10   6    consumer1
-workers  mi-topico  1          -          7    -    consumer1
-workers  mi-topico  2          5          -    -    -
-new      mi-topico  1          7          7    0    ?
+GROUP    TOPIC      PARTITION  COMMITTED  END  LAG  OWNER      OPEN  WAITING  NEXT-DUE  PAUSED
+workers  mi-topico  0          4          10   6    consumer1  -     -        -         -
+workers  mi-topico  1          -          7    -    consumer1  -     -        -         -
+workers  mi-topico  2          5          -    -    -          -     -        -         -
+new      mi-topico  1          7          7    0    ?          -     -        -         -
 ";
         assert_eq!(view.text(), text);
     }
 
     #[test]
-    fn an_empty_cluster_is_said_to_be_empty() {
-        let view = View { partitions: BTreeSet::new(), ends: Offsets::new(), groups: Vec::new() };
+    fn what_a_work_queue_notes_stands_beside_its_lag() {
+        let mut queue = group("workers", "Empty", Some(vec![]), &[(0, 4), (1, 7), (2, 1)]);
+        let waits = |offset, due| Attempted { offset, attempts: 1, kills: 0, in_test: false, due };
+        let mut note = Note {
+            held_by: Some("consumer1".to_owned()),
+            paused: true,
+            done: vec![(5, 7)],
+            attempted: vec![waits(4, 90_000), waits(7, 1_000), waits(9, 80_000)],
+            ..Note::default()
+        };
+        for (partition, metadata) in [(0, note.text(4, 1_000)), (2, "of another".to_owned())] {
+            queue.committed.get_mut(&place(partition)).expect("it").metadata = metadata;
+        }
+        (note.paused, note.done, note.attempted) = (false, Vec::new(), Vec::new());
+        queue.committed.get_mut(&place(1)).expect("it").metadata = note.text(7, 1_000);
+        let view = View {
+            partitions: BTreeSet::new(),
+            ends: [(place(0), 10), (place(1), 7), (place(2), 3)].into(),
+            groups: vec![queue],
+            open: Vec::new(),
+            now: 60_000,
+        };
+        let text = "\
+GROUP    STATE  MEMBER  HOST  PARTITIONS
+workers  Empty  -       -     -
+
+GROUP    TOPIC      PARTITION  COMMITTED  END  LAG  OWNER  OPEN  WAITING  NEXT-DUE                  PAUSED
+workers  mi-topico  0          4          10   6    -      4     2        1970-01-01T00:01:20.008Z  yes
+workers  mi-topico  1          7          7    0    -      0     0        -                         no
+workers  mi-topico  2          1          3    2    -      -     -        -                         -
+LAG counts from the lowest open offset of a work queue; OPEN leaves out what is done above it.
+";
+        assert_eq!(view.text(), text);
+    }
+
+    #[test]
+    fn an_empty_cluster_is_reported_as_empty() {
+        let view = View {
+            partitions: BTreeSet::new(),
+            ends: Offsets::new(),
+            groups: Vec::new(),
+            open: Vec::new(),
+            now: 0,
+        };
         assert_eq!(view.text(), "no topics and no groups\n");
     }
 }

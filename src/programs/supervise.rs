@@ -1,93 +1,167 @@
-//! The default program: the endpoint and two consumers as child processes, on the adapter (and the embedded broker)
-//! of this one. The adapter hears of a consumer's end at once, so that its partitions move at once.
+//! The default program: the endpoint and two consumers as child processes, on the adapter (and the embedded
+//! broker) of this process. The supervisor reports a consumer's end to the adapter, so that its partitions
+//! move at once.
 
 use std::cell::Cell;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use super::base::Base;
-use super::{consumer, dead_letters, producer_api, status};
-use crate::adapter::AdapterSettings;
-use crate::channel::running::BUSY_GRACE;
-use crate::cli::{Given, Program};
-use crate::config::{self, ProducerApiSettings, Settings};
+use super::{consumer, dead_letters, producer_api, queue, status, users};
+use crate::cli::{AFTER_HELP, Invocation, Program, SettingsOptions, USAGE};
+use crate::config::{ConsumerSection, ProducerApiSettings, Settings};
+use crate::consumer::BUSY_GRACE;
 use crate::error::{Error, Result};
 use crate::http::ANSWER_GRACE;
 use crate::logging;
-use crate::stop::Stop;
+use crate::runtime::Runtime;
 use crate::supervisor::child::Role;
 use crate::supervisor::output::Output;
-use crate::supervisor::{self, Plan, Watchers};
+use crate::supervisor::{self, Callbacks, Plan};
+use clap::{Args, Subcommand};
+use client::coordinator::Coordinator;
+use net::stop::Stop;
 
-/// `point-to-point`.
-pub const PROGRAM: Program = Program {
-    name: "point-to-point",
-    about: "The whole channel: the HTTP endpoint and two consumers, on the embedded broker unless another is named",
-    options: &[],
-    subcommands: &[
-        consumer::named("consumer"),
-        producer_api::PROGRAM,
-        status::PROGRAM,
-        dead_letters::PROGRAM,
-    ],
-    run,
-};
+/// The prefix of this program's own lines.
+const NAME: &str = "point-to-point";
+
+/// The command line.
+#[derive(Debug, Args)]
+#[command(
+    about = "The whole channel: the HTTP endpoint and two consumers, on the embedded broker unless another is named"
+)]
+pub struct Arguments {
+    #[command(flatten)]
+    settings: SettingsOptions,
+    #[command(subcommand)]
+    subcommand: Option<Part>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Part {
+    #[command(after_help = AFTER_HELP)]
+    Consumer(consumer::Arguments),
+    #[command(name = "producer_api", after_help = AFTER_HELP)]
+    ProducerApi(producer_api::Arguments),
+    #[command(after_help = AFTER_HELP)]
+    Status(status::Arguments),
+    #[command(after_help = AFTER_HELP)]
+    DeadLetters(dead_letters::Arguments),
+    #[command(after_help = AFTER_HELP)]
+    Queue(queue::Arguments),
+    #[command(after_help = AFTER_HELP)]
+    Users(users::Arguments),
+}
+
+impl Program for Arguments {
+    fn settings(&self) -> &SettingsOptions {
+        &self.settings
+    }
+
+    fn subcommand(&self) -> Option<(&'static str, &dyn Program)> {
+        self.subcommand.as_ref().map(|part| -> (_, &dyn Program) {
+            match part {
+                Part::Consumer(consumer) => ("consumer", consumer),
+                Part::ProducerApi(endpoint) => ("producer_api", endpoint),
+                Part::Status(status) => ("status", status),
+                Part::DeadLetters(dead_letters) => ("dead-letters", dead_letters),
+                Part::Queue(queue) => ("queue", queue),
+                Part::Users(users) => ("users", users),
+            }
+        })
+    }
+
+    fn run(&self, invocation: &Invocation) -> Result<()> {
+        run(invocation)
+    }
+}
 
 /// The consumers' names.
 const CONSUMERS: [&str; 2] = ["consumer1", "consumer2"];
-/// What a child needs to stop besides the work in hand.
+/// The time that a child needs to stop besides its open work.
 const STOP_MARGIN: Duration = Duration::from_secs(2);
-/// How long the last lines may take to be written.
+/// The time limit for taking a killed consumer out of its group.
+const LEAVE: Duration = Duration::from_secs(2);
+/// The time limit for writing the last lines.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-fn run(given: &Given) -> Result<()> {
-    let stop = Stop::on_signals()?;
+fn run(invocation: &Invocation) -> Result<()> {
+    let stop = crate::signals::stop()?;
     let output = Output::start(io::stdout(), wants_colours(), stop.clone())
-        .map_err(|e| Error::new("no thread for standard output").caused_by(e))?;
-    logging::start_on(&given.settings.log, || Box::new(output.log_of(PROGRAM.name, 0)))?;
-    let outcome = supervise(given, &output, &stop);
+        .map_err(|e| Error::new("standard output cannot be shared with the children").caused_by(e))?;
+    let logging = logging::start_on(&invocation.settings.log, || Box::new(output.own_log(NAME, 0)));
+    let outcome = logging.and_then(|()| {
+        invocation.warn();
+        supervise(invocation, &output, &stop)
+    });
     log::logger().flush();
     output.finish(Instant::now() + LAST_LINES);
-    match output.broken() {
+    match output.failure() {
         Some(reason) => Err(Error::new("standard output is broken").caused_by(reason)),
         None => outcome,
     }
 }
 
-fn supervise(given: &Given, output: &Output, stop: &Stop) -> Result<()> {
-    let settings = &given.settings;
+fn supervise(invocation: &Invocation, output: &Output, stop: &Stop) -> Result<()> {
+    let settings = &invocation.settings;
     let program = std::env::current_exe()
-        .map_err(|e| Error::new("this program does not find its own file").caused_by(e))?;
-    let base = Base::start(settings, AdapterSettings::in_process(settings))?;
+        .map_err(|e| Error::new("the path of this program's own file cannot be found").caused_by(e))?;
+    let runtime = Runtime::start(settings.own_runtime())?;
+    let group = settings.consumer.group.as_deref().unwrap_or(ConsumerSection::DEFAULT_GROUP);
+    runtime.check_rights(&settings.intent(true, Some(group)))?;
     let plan = Plan {
         program,
         roles: roles(settings)?,
-        options: given.options.clone(),
-        first_line: base.adapter().endpoint().to_line(),
-        grace: grace(settings),
+        options: invocation.options.clone(),
+        parameters: runtime.adapter().endpoint().to_line(),
+        usage_exit_code: USAGE,
+        stop_timeout: stop_timeout(settings),
     };
-    let told = Cell::new(None);
-    let watchers = Watchers {
-        ended: &|name| base.adapter().program_ended(name),
-        ready: &|address| {
-            if told.replace(Some(address)) != Some(address) {
-                output.plain(&example(&settings.producer_api, address));
+    let printed = Cell::new(None);
+    let callbacks = Callbacks {
+        on_exit: &|name, member| {
+            runtime.adapter().program_ended(name);
+            if let Some(member) = member {
+                take_out(&runtime, group, name, member);
+            }
+        },
+        on_ready: &|address| {
+            if printed.replace(Some(address)) != Some(address) {
+                output.print_line(&example(&settings.producer_api, address));
             }
         },
     };
-    let outcome = supervisor::run(plan, output, stop, &watchers);
-    base.stop();
+    let outcome = supervisor::run(plan, output, stop, &callbacks);
+    runtime.stop();
     outcome
 }
 
+/// Takes a member out of its group whose process was killed, so that others have its partitions at once
+/// instead of after the session timeout.
+fn take_out(runtime: &Runtime, group: &str, name: &str, member: &str) {
+    let cluster = Arc::new(runtime.cluster().share(runtime.cluster().settings().clone()));
+    let (group, member) = (group.to_owned(), member.to_owned());
+    let leave = move || {
+        let mut coordinator = Coordinator::new(cluster, &group, NAME);
+        match coordinator.leave(&member, Instant::now() + LEAVE) {
+            Ok(()) => log::info!("took {member} out of {group}"),
+            Err(error) => log::debug!("taking {member} out of {group}: {error}"),
+        }
+    };
+    if let Err(error) = thread::Builder::new().name(format!("leave-{name}")).spawn(leave) {
+        log::warn!("no thread to take {name} out of its group: {error}");
+    }
+}
+
 fn roles(settings: &Settings) -> Result<Vec<Role>> {
-    let role = |name, arguments: &[&str], says_ready| Role {
+    let role = |name, arguments: &[&str], is_server| Role {
         name,
         arguments: arguments.iter().chain(&["--supervised"]).map(Into::into).collect(),
         options: Vec::new(),
-        says_ready,
+        is_server,
     };
     let mut roles = vec![role("producer_api", &["producer_api"], true)];
     for (index, name) in (0..).zip(CONSUMERS) {
@@ -97,8 +171,8 @@ fn roles(settings: &Settings) -> Result<Vec<Role>> {
     Ok(roles)
 }
 
-/// Where consumer number `index` (from 0) tells its metrics: each at a port of its own, from the one in the
-/// settings on. With port 0 the system chooses.
+/// The option for the metrics address of consumer number `index` (from 0). Each consumer has a port of its
+/// own, counted from the one in the settings. With port 0 the system chooses.
 fn metrics_listen(listen: Option<&str>, index: u16) -> Result<Vec<OsString>> {
     let Some((host, port)) = listen.and_then(|listen| listen.rsplit_once(':')) else { return Ok(Vec::new()) };
     let next = |port: u16| if port == 0 { Some(0) } else { port.checked_add(index) };
@@ -109,17 +183,17 @@ fn metrics_listen(listen: Option<&str>, index: u16) -> Result<Vec<OsString>> {
     Ok(vec!["--set".into(), format!("consumer.metrics_listen={host}:{port}").into()])
 }
 
-/// As long as the endpoint's open requests, or a consumer's message in hand, may take.
-fn grace(settings: &Settings) -> Duration {
+/// The time that the endpoint's open requests, or a consumer's current message, may take.
+fn stop_timeout(settings: &Settings) -> Duration {
     let endpoint = settings.producer_api.answer_timeout() + ANSWER_GRACE;
     endpoint.max(BUSY_GRACE) + STOP_MARGIN
 }
 
 /// A command that sends a first message to the endpoint.
 fn example(settings: &ProducerApiSettings, address: SocketAddr) -> String {
-    let address = config::connectable(address);
+    let address = net::listener::connectable(address);
     let scheme = if settings.tls_certificate.is_some() { "https" } else { "http" };
-    let guarded = settings.token.is_some() || settings.token_file.is_some();
+    let guarded = settings.token.is_some() || settings.token_file.is_some() || settings.users_file.is_some();
     let token = if guarded { " -H 'Authorization: Bearer TOKEN'" } else { "" };
     format!(
         "curl -X POST {scheme}://{address}/enviar{token} -H 'Content-Type: application/json' \
@@ -139,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_consumer_tells_its_metrics_at_a_port_of_its_own() {
+    fn each_consumer_serves_its_metrics_at_a_port_of_its_own() {
         let of = |listen, index| {
             metrics_listen(listen, index).map(|options| options.last().cloned()).map_err(|e| e.to_string())
         };

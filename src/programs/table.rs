@@ -1,6 +1,9 @@
-//! Rows whose columns stand under each other.
+//! Text tables with aligned columns, and the cells that several tables have.
 
-/// A table that is shown in pieces: a column is as wide as the widest cell so far.
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+/// A table that is printed in pieces: a column is as wide as the widest cell so far.
 #[derive(Debug, Default)]
 pub struct Table {
     widths: Vec<usize>,
@@ -24,4 +27,19 @@ impl Table {
         }
         text
     }
+}
+
+/// A time in ms since 1970, UTC.
+pub fn time(timestamp: Option<i64>) -> String {
+    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    let text = timestamp.and_then(|ms| {
+        let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).ok()?;
+        time.format(format).ok()
+    });
+    text.or_else(|| timestamp.map(|ms| ms.to_string())).unwrap_or_else(none)
+}
+
+/// The cell of what is not there.
+pub fn none() -> String {
+    "-".to_owned()
 }

@@ -1,33 +1,31 @@
-//! How long a child that has ended waits until it is started again.
+//! The wait before a child that has ended is restarted.
 
 use std::time::Duration;
 
+use net::backoff::Backoff;
+
 const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(10);
-/// A child that ran for so long works: what ended it is no lasting trouble.
-const RAN_WELL: Duration = Duration::from_secs(30);
+/// A child that ran this long is taken for healthy: its waits begin anew.
+const HEALTHY_UPTIME: Duration = Duration::from_secs(30);
 
-/// The waits of one child: each twice as long as the one before, until it has run well.
+/// The growing waits of one child.
 #[derive(Debug)]
-pub struct Backoff {
-    next: Duration,
-}
+pub struct RestartBackoff(Backoff);
 
-impl Default for Backoff {
+impl Default for RestartBackoff {
     fn default() -> Self {
-        Backoff { next: FIRST }
+        RestartBackoff(Backoff::new(FIRST, LONGEST))
     }
 }
 
-impl Backoff {
-    /// How long to wait, now that the child has ended after it `ran` for so long.
-    pub fn wait(&mut self, ran: Duration) -> Duration {
-        if ran >= RAN_WELL {
-            self.next = FIRST;
+impl RestartBackoff {
+    /// The wait before the restart of a child that has ended after this `uptime`.
+    pub fn next_wait(&mut self, uptime: Duration) -> Duration {
+        if uptime >= HEALTHY_UPTIME {
+            self.0.reset();
         }
-        let wait = self.next;
-        self.next = (wait * 2).min(LONGEST);
-        wait
+        self.0.next_wait()
     }
 }
 
@@ -36,16 +34,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_ten_seconds() {
-        let mut backoff = Backoff::default();
-        let waits: Vec<u128> = (0..8).map(|_| backoff.wait(Duration::ZERO).as_millis()).collect();
-        assert_eq!(waits, [200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
-    }
-
-    #[test]
-    fn a_child_that_ran_well_is_started_again_soon() {
-        let mut backoff = Backoff::default();
-        (0..5).for_each(|_| assert!(backoff.wait(Duration::from_secs(1)) >= FIRST));
-        assert_eq!(backoff.wait(RAN_WELL), FIRST);
+    fn a_child_that_ran_well_is_started_again_soon_and_another_one_later() {
+        let mut backoff = RestartBackoff::default();
+        let last = (0..8).map(|_| backoff.next_wait(Duration::from_secs(1))).last();
+        assert!(last.is_some_and(|wait| wait >= LONGEST / 2 && wait <= LONGEST));
+        assert!(backoff.next_wait(HEALTHY_UPTIME) <= FIRST);
     }
 }

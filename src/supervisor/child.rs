@@ -1,101 +1,118 @@
-//! One child process: started with its pipes, asked to stop, ended.
+//! One child process: its start, its socket, its log, and its end.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::io::{self, BufReader, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::lines::{self, Line};
-use super::output::{Output, Source};
-use super::{Event, READY, STOP};
+use super::Event;
+use super::messages::{ChildMessage, STOP, StartMessage};
+use super::output::{LogSource, Output};
+use crate::lines::{LineEnd, Lines, TooLong};
 
-/// A child that is to run.
+/// The longest line of a log that is held in memory, in bytes. A longer line is split. The largest message is
+/// less, also when every byte of it has to be escaped.
+const LONGEST_LINE: usize = 8 * 1024 * 1024;
+/// The size of a reader's buffer, in bytes.
+const BUFFER: usize = 64 * 1024;
+
+/// The role that a child process plays.
 #[derive(Debug, Clone)]
 pub struct Role {
-    /// Its name, which stands before its lines.
+    /// The child's name, which is the prefix of its lines.
     pub name: &'static str,
-    /// Its command line, without the options for settings.
+    /// The command line, without the options for settings.
     pub arguments: Vec<OsString>,
-    /// Options for settings of its own, over those that all have.
+    /// Options for settings that only this role has. They override the common options.
     pub options: Vec<OsString>,
-    /// Whether it is a server, which says when it is ready. Until it was so once, its failure is not tried again.
-    pub says_ready: bool,
+    /// Whether the role is a server, which reports when it is ready. A server that fails before it was ready
+    /// for the first time is not restarted.
+    pub is_server: bool,
 }
 
-/// A child that runs. Dropped, it is killed.
-pub struct Running {
+/// A running child process, which is killed on drop.
+pub struct ChildProcess {
     process: Child,
-    pipe: ChildStdin,
-    since: Instant,
+    socket: UnixStream,
+    started: Instant,
 }
 
-impl Running {
-    /// Starts child number `index` (from 0): the `program` with the role's arguments and then `options`. It is told
-    /// `first_line`; `events` hears when its output is closed and when it is ready.
+impl ChildProcess {
+    /// Starts child number `index` (from 0): the `program` with the role's arguments and then `options`. The
+    /// child's standard input is a socket to this process, over which it receives `parameters`. `events`
+    /// receives the child's readiness, and the close of the socket, which only the child's end causes. The
+    /// child writes to the standard output of this process itself.
     ///
     /// # Errors
-    /// The program cannot be started, or the system gives no thread for its lines.
+    /// The program cannot be started, or the system gives no socket or no thread.
     pub fn start(
         (index, role): (usize, &Role),
         (program, options): (&Path, &[OsString]),
-        first_line: &str,
+        parameters: &str,
         output: &Output,
         events: &Sender<Event>,
-    ) -> io::Result<Running> {
+    ) -> io::Result<ChildProcess> {
+        let (mut socket, theirs) = UnixStream::pair()?;
+        let received = socket.try_clone()?;
         let mut command = Command::new(program);
         command.args(&role.arguments).args(options).args(&role.options);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(OwnedFd::from(theirs)).stdout(Stdio::inherit()).stderr(Stdio::piped());
         let mut process = command.spawn()?;
-        let pipes = (process.stdin.take(), process.stdout.take(), process.stderr.take());
-        let (Some(mut pipe), Some(out), Some(log)) = pipes else {
-            return Err(io::Error::other("a child without pipes"));
+        // The command holds the child's end of the socket, which has to close with the child.
+        drop(command);
+        let Some(log) = process.stderr.take() else {
+            return Err(io::Error::other("the child has no pipe for its log"));
         };
-        // Should it have ended already, its exit status says more than this error.
-        let _ = writeln!(pipe, "{first_line}");
-        let running = Running { process, pipe, since: Instant::now() };
-        let id = running.id();
         let source = output.source(role.name, index + 1);
-        spawn(format!("{}-log", role.name), move || show_log(&source, log))?;
-        let (source, events) = (output.source(role.name, index + 1), events.clone());
-        let is_server = role.says_ready;
-        spawn(format!("{}-output", role.name), move || {
-            let mut ready = |address| drop(events.send(Event::Ready(index, address)));
-            let ended = show(&source, out, is_server.then_some(&mut ready));
-            drop(source);
-            if ended {
-                // Only its end closes its output.
-                drop(events.send(Event::Closed(index, id)));
-            }
+        let start = StartMessage {
+            prefix: source.prefix().to_owned(),
+            lock_file: output.lock_file().to_owned(),
+            parameters: parameters.to_owned(),
+        };
+        // If the child has ended already, its exit status says more than this error.
+        let _ = writeln!(socket, "{}", start.to_line());
+        let running = ChildProcess { process, socket, started: Instant::now() };
+        let id = running.id();
+        spawn(format!("{}-log", role.name), move || copy_log(&source, log))?;
+        let (output, events) = (output.clone(), events.clone());
+        spawn(format!("{}-messages", role.name), move || {
+            read_messages(received, |message| match message {
+                ChildMessage::Ready(address) => drop(events.send(Event::Ready(index, address))),
+                ChildMessage::Member(id) => drop(events.send(Event::Member(index, id))),
+                ChildMessage::OutputFailed(reason) => output.failed(reason),
+            });
+            drop(events.send(Event::Closed(index, id)));
         })?;
         Ok(running)
     }
 
-    /// Its process id.
+    /// The process id.
     pub fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// How long ago it was started.
-    pub fn ran(&self) -> Duration {
-        self.since.elapsed()
+    /// The time since the start.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
     }
 
-    /// Asks it to end in good order.
+    /// Asks the child to stop in good order.
     pub fn ask_to_stop(&mut self) {
-        // The pipe has room for this line; whether it has ended already is seen elsewhere.
-        let _ = writeln!(self.pipe, "{STOP}");
+        // The socket has room for this line. A child that has ended is noticed elsewhere.
+        let _ = writeln!(self.socket, "{STOP}");
     }
 
-    /// How it ended, if it has.
-    pub fn ended(&mut self) -> Option<ExitStatus> {
+    /// The exit status, if the child has ended.
+    pub fn exit_status(&mut self) -> Option<ExitStatus> {
         self.process.try_wait().ok().flatten()
     }
 
-    /// Ends it, if it has not ended already, and tells how it did.
+    /// Kills the child, if it has not ended already, and returns its exit status.
     ///
     /// # Errors
     /// The system does not know the process.
@@ -105,7 +122,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for ChildProcess {
     fn drop(&mut self) {
         let _ = self.kill();
     }
@@ -115,56 +132,16 @@ fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread::Builder::new().name(name).spawn(body).map(drop)
 }
 
-/// Shows its messages, and tells a server's address to `ready`; tells whether it has ended. What was cut off was not
-/// committed, and comes again whole.
-fn show(source: &Source, out: impl io::Read, mut ready: Option<&mut dyn FnMut(SocketAddr)>) -> bool {
-    lines::each(out, |line| match line {
-        Line::Whole(line) => match ready.as_mut().zip(address_of(line)) {
-            Some((ready, address)) => {
-                ready(address);
-                true
-            }
-            None => source.print(line),
-        },
-        Line::CutOff(_) => true,
-    })
-}
-
-fn show_log(source: &Source, log: impl io::Read) {
-    lines::each(log, |line| {
-        let (Line::Whole(line) | Line::CutOff(line)) = line;
-        source.log(line);
-        true
-    });
-}
-
-/// The address in a line that says that a server is ready.
-fn address_of(line: &[u8]) -> Option<SocketAddr> {
-    std::str::from_utf8(line.strip_prefix(READY.as_bytes())?).ok()?.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::stop::Stop;
-
-    #[test]
-    fn a_server_that_is_ready_says_where() {
-        assert_eq!(address_of(b"ready 127.0.0.1:5000"), Some(SocketAddr::from(([127, 0, 0, 1], 5000))));
-        assert_eq!(address_of(b"ready to go"), None);
-        assert_eq!(address_of(b"Mensaje recibido: 1"), None);
+/// Reads a child's messages until its socket closes.
+fn read_messages(socket: impl Read, mut receive: impl FnMut(ChildMessage)) {
+    let lines = Lines::new(BufReader::with_capacity(BUFFER, socket), LONGEST_LINE, TooLong::Split);
+    for line in lines.map_while(Result::ok).filter(|line| line.end != LineEnd::EndOfInput) {
+        line.text.and_then(|text| ChildMessage::from_line(&text)).into_iter().for_each(&mut receive);
     }
+}
 
-    #[test]
-    fn nobody_but_a_server_is_believed_to_be_ready() {
-        let output = Output::start(io::sink(), false, Stop::new()).unwrap();
-        let said = |is_server: bool| {
-            let mut told = Vec::new();
-            let mut ready = |address| told.push(address);
-            let lines = &b"ready 127.0.0.1:5000\n"[..];
-            show(&output.source("a", 1), lines, is_server.then_some(&mut ready));
-            told.len()
-        };
-        assert_eq!((said(true), said(false)), (1, 0));
-    }
+/// Copies a child's log to the output until its pipe closes.
+fn copy_log(source: &LogSource, log: impl Read) {
+    let lines = Lines::new(BufReader::with_capacity(BUFFER, log), LONGEST_LINE, TooLong::Split);
+    lines.map_while(Result::ok).filter_map(|line| line.text).for_each(|text| source.log(&text));
 }

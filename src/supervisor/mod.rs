@@ -1,18 +1,21 @@
-//! Running programs of ours as child processes: named, watched, started again when they crash, and ended with their
-//! supervisor, however that ends.
+//! Supervision of this project's programs as child processes: the supervisor restarts a child that crashes,
+//! and no child outlives its supervisor, however that ends.
 //!
-//! - [`child`]: one process and its pipes; [`supervised`]: the child's end of them
-//! - [`lines`], [`output`]: what all of them print, line by line on one standard output
-//! - [`backoff`]: when a child that has ended is started again
+//! - [`child`]: one process, its socket and its pipe; [`parent_link`]: the child's end of both
+//! - [`messages`]: the messages between the two
+//! - [`shared_output`]: standard output, to which all processes write whole lines
+//! - [`output`]: the lines of the logs on standard output
+//! - [`backoff`]: the wait before a restart
 //!
-//! Between the two sides stand three words: the supervisor writes a first line of its choice to the child's standard
-//! input, and `stop`; a server says `ready` and its address on standard output.
+//! Children write to the standard output of their supervisor themselves. So a line that a child has printed
+//! does not depend on the supervisor any more.
 
 pub mod backoff;
 pub mod child;
-pub mod lines;
+pub mod messages;
 pub mod output;
-pub mod supervised;
+pub mod parent_link;
+pub mod shared_output;
 
 use std::ffi::OsString;
 use std::io;
@@ -20,77 +23,74 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::mpsc;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::cli::USAGE;
 use crate::error::{Error, Result};
-use crate::stop::Stop;
-use backoff::Backoff;
-use child::{Role, Running};
+use backoff::RestartBackoff;
+use child::{ChildProcess, Role};
+use net::stop::Stop;
 use output::Output;
 
-/// The line that asks a child to stop.
-const STOP: &str = "stop";
-/// What a server's line starts with that says that it accepts connections; the address follows.
-const READY: &str = "ready ";
+/// The interval of checks for a child that has ended while another process keeps its socket open. Nothing
+/// reports such an end: without an async runtime, a wait for one process hears no other event.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// Ctrl-C goes to the child and the supervisor. The supervisor may receive it this much later than the child
+/// ends.
+const SIGNAL_DELAY: Duration = Duration::from_millis(100);
 
-/// How often it is looked whether a child has ended whose output is held up.
-const LOOK: Duration = Duration::from_millis(500);
-/// A child that ends has perhaps met the same Ctrl-C as the supervisor, which may hear of it so much later.
-const SAME_SIGNAL: Duration = Duration::from_millis(100);
-
-/// What children tell their supervisor.
+/// An event for the supervisor.
 #[derive(Debug)]
 pub enum Event {
-    /// The output of this child, in the process with this id, is closed: it has ended.
+    /// The socket of this child, in the process with this id, is closed: the child has ended.
     Closed(usize, u32),
-    /// The child accepts connections.
+    /// The child accepts connections at this address.
     Ready(usize, SocketAddr),
-    /// Somebody wants all of it to stop.
+    /// The child is this member of its group.
+    Member(usize, String),
+    /// The supervisor is asked to stop.
     StopAsked,
 }
 
-/// What to run, and how.
+/// The children to run.
 pub struct Plan {
     /// The program that plays all the roles.
     pub program: PathBuf,
-    /// The roles, in the order in which they are started; those that say when they are ready go first.
+    /// The roles, in the order of their start. The other roles start when all servers were ready once.
     pub roles: Vec<Role>,
-    /// Options for each of them.
+    /// Options for all roles.
     pub options: Vec<OsString>,
-    /// What each reads first on its standard input: the place for what must not be seen on a command line.
-    pub first_line: String,
-    /// How long children may take to stop before they are killed.
-    pub grace: Duration,
+    /// A text that each child receives in its start message: the place for secrets, which must not be on a
+    /// command line.
+    pub parameters: String,
+    /// The exit code of a child that cannot work with its settings, so that a restart is useless.
+    pub usage_exit_code: u8,
+    /// The time that children may take to stop before they are killed.
+    pub stop_timeout: Duration,
 }
 
-/// Who is told what happens.
-pub struct Watchers<'a> {
-    /// A child of this name has ended.
-    pub ended: &'a dyn Fn(&str),
-    /// A server is ready at this address.
-    pub ready: &'a dyn Fn(SocketAddr),
+/// The supervisor's callbacks.
+pub struct Callbacks<'a> {
+    /// Called when the child of this name has ended. The member that it was is given where it has not ended in
+    /// good order.
+    pub on_exit: &'a dyn Fn(&str, Option<&str>),
+    /// Called when a server is ready at this address.
+    pub on_ready: &'a dyn Fn(SocketAddr),
 }
 
-/// Runs the children until `stop` is asked or it makes no sense to go on; all have ended when this returns.
+/// Runs the children until `stop` is asked or a restart is useless. All children have ended when this
+/// returns.
 ///
 /// # Errors
 /// A child cannot work with its settings, or a server could not even start.
-pub fn run(plan: Plan, output: &Output, stop: &Stop, watchers: &Watchers<'_>) -> Result<()> {
-    let (events, heard) = mpsc::channel();
-    let (asked, tell) = (stop.clone(), events.clone());
-    let watch = thread::Builder::new().name("stop".to_owned()).spawn(move || {
-        asked.wait();
-        drop(tell.send(Event::StopAsked));
-    });
-    let watch = watch.map_err(|e| Error::new("no thread to wait for the wish to stop").caused_by(e))?;
+pub fn run(plan: Plan, output: &Output, stop: &Stop, callbacks: &Callbacks<'_>) -> Result<()> {
+    let (events, received) = mpsc::channel();
+    let stop_event = events.clone();
+    let _hook = stop.on_ask(move || drop(stop_event.send(Event::StopAsked)));
     let children = plan.roles.iter().map(|_| Child::new()).collect();
-    let mut supervisor = Supervisor { plan, output, stop, watchers, events, children };
-    let outcome = supervisor.watch(&heard);
+    let mut supervisor = Supervisor { plan, output, stop, callbacks, events, children };
+    let outcome = supervisor.watch(&received);
     stop.ask();
-    let _ = watch.join();
-    supervisor.stop_all(&heard);
+    supervisor.stop_all(&received);
     outcome
 }
 
@@ -98,41 +98,54 @@ struct Supervisor<'a> {
     plan: Plan,
     output: &'a Output,
     stop: &'a Stop,
-    watchers: &'a Watchers<'a>,
+    callbacks: &'a Callbacks<'a>,
     events: mpsc::Sender<Event>,
     children: Vec<Child>,
 }
 
 struct Child {
-    life: Life,
-    backoff: Backoff,
-    /// It was ready once.
-    worked: bool,
+    state: ChildState,
+    backoff: RestartBackoff,
+    /// Whether the server was ready at least once.
+    was_ready: bool,
+    /// The member of its group that the child is.
+    member: Option<String>,
 }
 
-enum Life {
+enum ChildState {
+    /// Not running until this time.
     Waiting(Instant),
-    Running(Running),
+    Running(ChildProcess),
 }
 
 impl Child {
     fn new() -> Child {
-        Child { life: Life::Waiting(Instant::now()), backoff: Backoff::default(), worked: false }
+        Child {
+            state: ChildState::Waiting(Instant::now()),
+            backoff: RestartBackoff::default(),
+            was_ready: false,
+            member: None,
+        }
     }
 }
 
 impl Supervisor<'_> {
     /// Keeps the children running until the stop.
-    fn watch(&mut self, heard: &mpsc::Receiver<Event>) -> Result<()> {
+    fn watch(&mut self, received: &mpsc::Receiver<Event>) -> Result<()> {
         loop {
             self.start_due();
-            match heard.recv_timeout(self.next_due()) {
+            match received.recv_timeout(self.next_due()) {
                 Ok(Event::StopAsked) => return Ok(()),
                 Ok(Event::Ready(index, address)) => {
                     if let Some(child) = self.children.get_mut(index) {
-                        child.worked = true;
+                        child.was_ready = true;
                     }
-                    (self.watchers.ready)(address);
+                    (self.callbacks.on_ready)(address);
+                }
+                Ok(Event::Member(index, id)) => {
+                    if let Some(child) = self.children.get_mut(index) {
+                        child.member = Some(id);
+                    }
                 }
                 Ok(Event::Closed(index, process)) => self.reap(index, Some(process))?,
                 Err(_) => (0..self.children.len()).try_for_each(|index| self.reap(index, None))?,
@@ -140,70 +153,75 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Until the next child is to be started, at most [`LOOK`].
+    /// The time until the next child is to be started, at most [`POLL_INTERVAL`].
     fn next_due(&self) -> Duration {
         let now = Instant::now();
         let no_server_yet = self.waits_for_a_server();
-        let wait = |(child, role): (&Child, &Role)| match &child.life {
-            Life::Waiting(until) if role.says_ready || !no_server_yet => until.saturating_duration_since(now),
-            _ => LOOK,
+        let wait = |(child, role): (&Child, &Role)| match &child.state {
+            ChildState::Waiting(until) if role.is_server || !no_server_yet => {
+                until.saturating_duration_since(now)
+            }
+            _ => POLL_INTERVAL,
         };
-        self.children.iter().zip(&self.plan.roles).map(wait).min().unwrap_or(LOOK).min(LOOK)
+        self.children.iter().zip(&self.plan.roles).map(wait).min().unwrap_or(POLL_INTERVAL).min(POLL_INTERVAL)
     }
 
-    /// Whether a server has still to be ready for the first time. Until then the others are not started: where it
-    /// cannot work, as beside another supervisor with its address, they would only disturb those that do.
+    /// Whether a server was never ready yet. Until then the other roles are not started: beside another
+    /// supervisor with the same address the server cannot work, and the others would only disturb that
+    /// supervisor's group.
     fn waits_for_a_server(&self) -> bool {
-        self.children.iter().zip(&self.plan.roles).any(|(child, role)| role.says_ready && !child.worked)
+        self.children.iter().zip(&self.plan.roles).any(|(child, role)| role.is_server && !child.was_ready)
     }
 
     fn start_due(&mut self) {
         let no_server_yet = self.waits_for_a_server();
         for (index, (child, role)) in self.children.iter_mut().zip(&self.plan.roles).enumerate() {
-            let due = matches!(&child.life, Life::Waiting(until) if *until <= Instant::now());
-            if !due || no_server_yet && !role.says_ready {
+            let due = matches!(&child.state, ChildState::Waiting(until) if *until <= Instant::now());
+            if !due || no_server_yet && !role.is_server {
                 continue;
             }
             let program = (self.plan.program.as_path(), self.plan.options.as_slice());
             let started =
-                Running::start((index, role), program, &self.plan.first_line, self.output, &self.events);
+                ChildProcess::start((index, role), program, &self.plan.parameters, self.output, &self.events);
             match started {
                 Ok(running) => {
                     log::debug!("started {}: process {}", role.name, running.id());
-                    child.life = Life::Running(running);
+                    child.state = ChildState::Running(running);
                 }
                 Err(error) => {
-                    let wait = child.backoff.wait(Duration::ZERO);
+                    let wait = child.backoff.next_wait(Duration::ZERO);
                     log::error!(
                         "{} cannot be started: {error}; trying again in {} ms",
                         role.name,
                         wait.as_millis()
                     );
-                    child.life = Life::Waiting(Instant::now() + wait);
+                    child.state = ChildState::Waiting(Instant::now() + wait);
                 }
             }
         }
     }
 
-    /// Sees to a child that has ended; `closed` is the process whose output is closed, which only its end does.
+    /// Schedules the restart of a child that has ended. `closed` is a process that has closed its socket,
+    /// which only its end does.
     fn reap(&mut self, index: usize, closed: Option<u32>) -> Result<()> {
         let (Some(child), Some(role)) = (self.children.get_mut(index), self.plan.roles.get(index)) else {
             return Ok(());
         };
-        let Some(status) = child.status(closed, false) else { return Ok(()) };
-        (self.watchers.ended)(role.name);
-        let Life::Running(running) = &child.life else { return Ok(()) };
-        let wait = child.backoff.wait(running.ran());
-        child.life = Life::Waiting(Instant::now() + wait);
-        if self.stop.wait_for(SAME_SIGNAL) {
+        let Some(status) = child.exit_status(closed, false) else { return Ok(()) };
+        let member = child.member.take().filter(|_| !status.success());
+        (self.callbacks.on_exit)(role.name, member.as_deref());
+        let ChildState::Running(running) = &child.state else { return Ok(()) };
+        let wait = child.backoff.next_wait(running.uptime());
+        child.state = ChildState::Waiting(Instant::now() + wait);
+        if self.stop.wait_for(SIGNAL_DELAY) {
             return Ok(());
         }
-        if status.code() == Some(i32::from(USAGE)) {
+        if status.code() == Some(i32::from(self.plan.usage_exit_code)) {
             let error =
                 format!("{} cannot work with these settings; its line before this says why", role.name);
             return Err(Error::new(error).about_settings());
         }
-        if role.says_ready && !child.worked && status.code().is_some() {
+        if role.is_server && !child.was_ready && status.code().is_some() {
             let error = format!("{} cannot start ({status}); its line before this says why", role.name);
             return Err(Error::new(error));
         }
@@ -212,9 +230,9 @@ impl Supervisor<'_> {
     }
 
     /// Asks all children to stop, waits for them, and kills those that take too long.
-    fn stop_all(&mut self, heard: &mpsc::Receiver<Event>) {
+    fn stop_all(&mut self, received: &mpsc::Receiver<Event>) {
         self.children.iter_mut().for_each(Child::ask_to_stop);
-        let deadline = Instant::now() + self.plan.grace;
+        let deadline = Instant::now() + self.plan.stop_timeout;
         let mut closed = None;
         loop {
             let late = Instant::now() >= deadline;
@@ -223,17 +241,17 @@ impl Supervisor<'_> {
                 if late && child.is_running() {
                     log::warn!("{} does not stop: killing it", role.name);
                 }
-                if child.status(closed, late).is_some() {
-                    child.life = Life::Waiting(deadline);
-                    (self.watchers.ended)(role.name);
+                if child.exit_status(closed, late).is_some() {
+                    child.state = ChildState::Waiting(deadline);
+                    (self.callbacks.on_exit)(role.name, None);
                 }
                 running += usize::from(child.is_running());
             }
             if running == 0 || late {
                 return;
             }
-            let left = deadline.saturating_duration_since(Instant::now()).min(LOOK);
-            closed = match heard.recv_timeout(left) {
+            let left = deadline.saturating_duration_since(Instant::now()).min(POLL_INTERVAL);
+            closed = match received.recv_timeout(left) {
                 Ok(Event::Closed(_, process)) => Some(process),
                 _ => None,
             };
@@ -243,22 +261,24 @@ impl Supervisor<'_> {
 
 impl Child {
     fn is_running(&self) -> bool {
-        matches!(self.life, Life::Running(_))
+        matches!(self.state, ChildState::Running(_))
     }
 
     fn ask_to_stop(&mut self) {
-        if let Life::Running(running) = &mut self.life {
+        if let ChildState::Running(running) = &mut self.state {
             running.ask_to_stop();
         }
     }
 
-    /// How it ended: if it has, or if its process is the one `closed` (so that it takes no time), or with `force`.
-    fn status(&mut self, closed: Option<u32>, force: bool) -> Option<ExitStatus> {
-        let Life::Running(running) = &mut self.life else { return None };
-        match running.ended() {
-            None if force || closed == Some(running.id()) => {
-                running.kill().map_err(|error: io::Error| log::error!("a child: {error}")).ok()
-            }
+    /// The exit status of a child that has ended. The child is killed first if `force` is set, or if its
+    /// process is `closed`, which ends at once anyway.
+    fn exit_status(&mut self, closed: Option<u32>, force: bool) -> Option<ExitStatus> {
+        let ChildState::Running(running) = &mut self.state else { return None };
+        match running.exit_status() {
+            None if force || closed == Some(running.id()) => running
+                .kill()
+                .map_err(|error: io::Error| log::error!("a child process cannot be killed: {error}"))
+                .ok(),
             status => status,
         }
     }

@@ -1,14 +1,18 @@
-//! The one standard output of a supervisor and its children: whole lines, each with the name of who wrote it.
+//! The supervisor's lines on the standard output that it shares with its children: the lines of all logs,
+//! each with the name of its process as prefix.
 //!
-//! A thread of its own writes. So a terminal that takes nothing holds up the children that wait to be printed, as it
-//! would without a supervisor, and nothing else: lines of the log are left out meanwhile, and counted.
+//! A thread of its own writes. So a terminal that takes nothing blocks only the children that print: lines of
+//! logs are dropped meanwhile, and counted.
 
+use net::sync::{Condvar, Mutex, MutexGuard, lock};
 use std::io::{self, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
-use crate::net::lock;
-use crate::stop::Stop;
+use super::shared_output::{LockFile, SharedOutput};
+use net::stop::Stop;
 
 /// No further line is taken while so many bytes wait to be written.
 const MAX_WAITING: usize = 256 * 1024;
@@ -26,20 +30,23 @@ struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     coloured: bool,
-    /// Asked when the output breaks: nobody would see what comes.
+    /// The file that all writers of the output lock.
+    lock_file: LockFile,
+    /// Asked when a write fails: no later line could be read.
     stop: Stop,
 }
 
 #[derive(Default)]
 struct State {
     waiting: Vec<u8>,
-    /// The thread is at work on what it took.
+    /// Whether the thread is writing lines that it took.
     writing: bool,
-    /// Lines of the log that there was no room for since the last line that was taken.
-    left_out: u64,
-    /// Those who have not come to their end.
+    /// Lines that were dropped for lack of room since the last line that was taken.
+    dropped: u64,
+    /// The number of log sources that have not ended.
     sources: usize,
-    broken: Option<String>,
+    /// Why a write failed.
+    failure: Option<String>,
     given_up: bool,
 }
 
@@ -47,24 +54,26 @@ impl Output {
     /// Writes to `out`, with coloured names or without. `stop` is asked when `out` fails.
     ///
     /// # Errors
-    /// The system gives no thread.
-    pub fn start(out: impl Write + Send + 'static, coloured: bool, stop: Stop) -> io::Result<Output> {
-        let shared = Shared { state: Mutex::default(), changed: Condvar::new(), coloured, stop };
+    /// The system gives no thread, or no file to share the output by.
+    pub fn start(out: impl AsFd, coloured: bool, stop: Stop) -> io::Result<Output> {
+        let lock_file = LockFile::create()?;
+        let out = SharedOutput::open(out, lock_file.path())?;
+        let shared = Shared { state: Mutex::default(), changed: Condvar::new(), coloured, lock_file, stop };
         let output = Output { shared: Arc::new(shared) };
         let shared = output.shared.clone();
-        // It may stand still in a write for ever: the end of the process is its end, too.
-        std::thread::Builder::new().name("output".to_owned()).spawn(move || shared.write(out))?;
+        // A write may block for ever, so the thread is not joined: it ends with the process.
+        std::thread::Builder::new().name("output".to_owned()).spawn(move || shared.write(&out))?;
         Ok(output)
     }
 
-    /// For the lines of `name`; `number` chooses the name's colour.
-    pub fn source(&self, name: &str, number: usize) -> Source {
+    /// A source for the log of the child `name`; `number` chooses the name's colour.
+    pub fn source(&self, name: &str, number: usize) -> LogSource {
         self.state().sources += 1;
-        Source { prefix: self.prefix(name, number), output: self.clone() }
+        LogSource { prefix: self.prefix(name, number), output: self.clone() }
     }
 
-    /// For the log of this very process, as [`Output::source`]. Nobody waits for its end.
-    pub fn log_of(&self, name: &str, number: usize) -> LogLines {
+    /// A writer for the log of this process. [`Output::finish`] does not wait for its end.
+    pub fn own_log(&self, name: &str, number: usize) -> LogLines {
         LogLines { prefix: self.prefix(name, number), output: self.clone() }
     }
 
@@ -75,19 +84,31 @@ impl Output {
         }
     }
 
-    /// Writes a line as it is, if there is room.
-    pub fn plain(&self, line: &str) {
+    /// Writes a line without a prefix, if there is room.
+    pub fn print_line(&self, line: &str) {
         self.state().take_if_room("", line.as_bytes());
         self.shared.changed.notify_all();
     }
 
-    /// Why nothing more can be written.
-    pub fn broken(&self) -> Option<String> {
-        self.state().broken.clone()
+    /// The file that all writers of this output lock.
+    pub fn lock_file(&self) -> &Path {
+        self.shared.lock_file.path()
     }
 
-    /// Waits until every source has come to its end and everything is written, or `deadline`: then what is left is
-    /// given up.
+    /// Reports that a child's write to the output failed.
+    pub fn failed(&self, reason: String) {
+        self.state().failure.get_or_insert(reason);
+        self.shared.stop.ask();
+        self.shared.changed.notify_all();
+    }
+
+    /// Why a write to the output failed, if one did.
+    pub fn failure(&self) -> Option<String> {
+        self.state().failure.clone()
+    }
+
+    /// Waits until every source has ended and every line is written. At the `deadline` the remaining lines
+    /// are given up. No further process can share the output afterwards.
     pub fn finish(&self, deadline: Instant) {
         let mut state = self.state();
         while !state.is_over() && (state.sources > 0 || state.writing || !state.waiting.is_empty()) {
@@ -102,6 +123,8 @@ impl Output {
         }
         state.given_up = true;
         self.shared.changed.notify_all();
+        // The logger keeps a handle on the output as long as the process lives, so Drop comes too late.
+        self.shared.lock_file.remove();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -111,7 +134,7 @@ impl Output {
 
 impl State {
     fn is_over(&self) -> bool {
-        self.given_up || self.broken.is_some()
+        self.given_up || self.failure.is_some()
     }
 
     fn has_room(&self) -> bool {
@@ -119,14 +142,14 @@ impl State {
     }
 
     fn take_if_room(&mut self, prefix: &str, line: &[u8]) {
-        if self.has_room() && !self.is_over() { self.take(prefix, line) } else { self.left_out += 1 }
+        if self.has_room() && !self.is_over() { self.take(prefix, line) } else { self.dropped += 1 }
     }
 
     fn take(&mut self, prefix: &str, line: &[u8]) {
-        if self.left_out > 0 {
-            let note = format!("({} lines of the log could not be shown)\n", self.left_out);
+        if self.dropped > 0 {
+            let note = format!("({} lines of the log could not be shown)\n", self.dropped);
             self.waiting.extend_from_slice(note.as_bytes());
-            self.left_out = 0;
+            self.dropped = 0;
         }
         self.waiting.extend_from_slice(prefix.as_bytes());
         self.waiting.extend_from_slice(line);
@@ -135,8 +158,8 @@ impl State {
 }
 
 impl Shared {
-    /// The thread's work.
-    fn write(&self, mut out: impl Write) {
+    /// The body of the thread.
+    fn write(&self, out: &SharedOutput) {
         let mut state = lock(&self.state);
         while !state.is_over() {
             if state.waiting.is_empty() {
@@ -147,11 +170,11 @@ impl Shared {
             state.writing = true;
             self.changed.notify_all();
             drop(state);
-            let written = out.write_all(&lines).and_then(|()| out.flush());
+            let written = out.print(&lines);
             state = lock(&self.state);
             state.writing = false;
             if let Err(error) = written {
-                state.broken = Some(error.to_string());
+                state.failure.get_or_insert(error.to_string());
                 self.stop.ask();
             }
             self.changed.notify_all();
@@ -159,43 +182,33 @@ impl Shared {
     }
 }
 
-/// Somebody whose lines come out with the name before them.
-pub struct Source {
+/// The log of a child.
+pub struct LogSource {
     prefix: String,
     output: Output,
 }
 
-impl Source {
-    /// Writes a line as soon as there is room; false when nothing is written any more.
-    pub fn print(&self, line: &[u8]) -> bool {
-        let shared = &self.output.shared;
-        let mut state = self.output.state();
-        while !state.is_over() && !state.has_room() {
-            state = shared.changed.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
-        }
-        if state.is_over() {
-            return false;
-        }
-        state.take(&self.prefix, line);
-        shared.changed.notify_all();
-        true
+impl LogSource {
+    /// The prefix of each line.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
     }
 
-    /// Writes a line of a log if there is room, else leaves it out.
+    /// Writes a line of the log, or drops it if there is no room.
     pub fn log(&self, line: &[u8]) {
         self.output.state().take_if_room(&self.prefix, line);
         self.output.shared.changed.notify_all();
     }
 }
 
-impl Drop for Source {
+impl Drop for LogSource {
     fn drop(&mut self) {
         self.output.state().sources -= 1;
         self.output.shared.changed.notify_all();
     }
 }
 
-/// The log of this process, as a place to write whole lines to.
+/// The log of this process, to which whole lines are written.
 pub struct LogLines {
     prefix: String,
     output: Output,
@@ -219,106 +232,106 @@ impl Write for LogLines {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::io::{PipeReader, Read};
     use std::time::Duration;
 
     use super::*;
 
-    /// Takes a write each time a word comes over the channel, and tells what it took.
-    struct Slow(mpsc::Receiver<()>, Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Slow {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.recv().map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
-            lock(&self.1).extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    fn slow(coloured: bool) -> (Output, mpsc::Sender<()>, Arc<Mutex<Vec<u8>>>, Stop) {
-        let (go_on, wait) = mpsc::channel();
-        let (taken, stop) = (Arc::new(Mutex::new(Vec::new())), Stop::new());
-        let output = Output::start(Slow(wait, taken.clone()), coloured, stop.clone()).unwrap();
-        (output, go_on, taken, stop)
+    fn piped(coloured: bool) -> (Output, PipeReader, Stop) {
+        let (reader, writer) = io::pipe().unwrap();
+        let stop = Stop::new();
+        (Output::start(writer, coloured, stop.clone()).unwrap(), reader, stop)
     }
 
     fn soon() -> Instant {
         Instant::now() + Duration::from_secs(60)
     }
 
-    fn text(taken: &Mutex<Vec<u8>>) -> String {
-        String::from_utf8_lossy(&lock(taken)).into_owned()
+    /// What is read until nobody has the other end any more.
+    fn rest(mut reader: PipeReader) -> String {
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        text
     }
 
     #[test]
-    fn each_line_has_the_name_of_who_wrote_it() {
-        let (output, go_on, taken, _) = slow(false);
+    fn each_line_has_the_name_of_its_process() {
+        let (output, reader, _) = piped(false);
         let consumer = output.source("consumer1", 2);
-        assert!(consumer.print(b"Mensaje recibido: 1"));
         consumer.log(b"a line of the log");
-        output.log_of("point-to-point", 0).write_all(b"one\ntwo\n").unwrap();
-        output.plain("curl");
+        output.own_log("point-to-point", 0).write_all(b"one\ntwo\n").unwrap();
+        output.print_line("curl");
         drop(consumer);
-        (0..5).for_each(|_| go_on.send(()).unwrap());
         output.finish(soon());
-        let lines = "consumer1 | Mensaje recibido: 1\nconsumer1 | a line of the log\n\
-                     point-to-point | one\npoint-to-point | two\ncurl\n";
-        assert_eq!(text(&taken), lines);
+        drop(output);
+        let lines = "consumer1 | a line of the log\npoint-to-point | one\npoint-to-point | two\ncurl\n";
+        assert_eq!(rest(reader), lines);
     }
 
     #[test]
     fn names_have_colours_where_they_are_wanted() {
-        let (output, go_on, taken, _) = slow(true);
+        let (output, reader, _) = piped(true);
         output.source("a", 1).log(b"x");
-        go_on.send(()).unwrap();
         output.finish(soon());
-        assert_eq!(text(&taken), "\x1b[36ma\x1b[0m | x\n");
+        drop(output);
+        assert_eq!(rest(reader), "\x1b[36ma\x1b[0m | x\n");
     }
 
     #[test]
-    fn a_blocked_output_holds_up_messages_and_leaves_out_log_lines() {
-        let (output, go_on, taken, _) = slow(false);
-        let (consumer, api) = (output.source("c", 0), output.source("api", 1));
+    fn a_blocked_output_drops_lines_and_counts_them() {
+        let (output, mut reader, _) = piped(false);
+        let api = output.source("api", 1);
         let long = vec![b'x'; MAX_WAITING];
         // One is being written, one waits.
-        assert!(consumer.print(&long));
+        api.log(&long);
         while !output.state().writing {
             std::thread::yield_now();
         }
-        assert!(consumer.print(&long));
+        api.log(&long);
         api.log(b"left out");
         api.log(b"this, too");
-        let printing = std::thread::spawn(move || consumer.print(b"a message"));
-        (0..4).for_each(|_| go_on.send(()).unwrap());
-        assert!(printing.join().unwrap(), "it is printed once there is room");
+        let mut begun = vec![0; MAX_WAITING];
+        reader.read_exact(&mut begun).unwrap();
+        while output.state().waiting.len() >= MAX_WAITING {
+            reader.read_exact(&mut [0]).unwrap();
+        }
+        api.log(b"shown again");
+        let text = std::thread::spawn(move || rest(reader));
         drop(api);
         output.finish(soon());
-        let text = text(&taken);
-        assert!(text.ends_with("\n(2 lines of the log could not be shown)\nc | a message\n"));
+        drop(output);
+        assert!(
+            text.join().unwrap().ends_with("\n(2 lines of the log could not be shown)\napi | shown again\n")
+        );
     }
 
     #[test]
-    fn a_broken_output_asks_to_stop_and_takes_no_more_messages() {
-        let (output, go_on, _, stop) = slow(false);
+    fn an_output_that_fails_asks_to_stop() {
+        let (output, reader, stop) = piped(false);
         let consumer = output.source("c", 0);
-        drop(go_on);
-        assert!(consumer.print(b"lost"));
+        drop(reader);
+        consumer.log(b"lost");
         stop.wait();
-        assert!(output.broken().is_some());
-        assert!(!consumer.print(b"another"));
+        assert!(output.failure().is_some());
         consumer.log(b"nobody waits for this");
         output.finish(soon());
     }
 
     #[test]
+    fn an_output_that_failed_for_a_child_has_failed() {
+        let (output, _reader, stop) = piped(false);
+        output.failed("Broken pipe".to_owned());
+        assert!(stop.is_asked());
+        assert_eq!(output.failure().as_deref(), Some("Broken pipe"));
+        output.finish(soon());
+    }
+
+    #[test]
     fn an_output_that_stays_blocked_is_given_up() {
-        let (output, _go_on, _, _) = slow(false);
+        let (output, _reader, _) = piped(false);
         let consumer = output.source("c", 0);
-        assert!(consumer.print(b"x"));
+        consumer.log(&vec![b'x'; MAX_WAITING]);
         output.finish(Instant::now());
-        assert!(!consumer.print(b"y"), "whoever waits is let go");
+        assert!(output.state().is_over());
     }
 }

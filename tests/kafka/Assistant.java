@@ -1,12 +1,17 @@
-// Java's own Kafka clients behind standard input and output, so that a test asks a running virtual machine instead of
-// starting one for every question. One command a line, its words separated by tabs; the answer is any number of lines
-// that start with a tab, then one line `ok` or `error <what>`. Keys and values travel as hexadecimal, null as `-`.
+// Java's own Kafka clients and tools behind standard input and output, so that a test asks a running virtual machine
+// instead of starting one for every question. One command a line, its words separated by tabs: a number, the bootstrap
+// servers, the command and its arguments. Commands run beside each other; the answer to one is written at once: any
+// number of lines that start with a tab, then one line `ok NUMBER` or `error NUMBER <what>`. Keys and values travel as
+// hexadecimal, null as `-`.
 //
-// Run from source: java -cp 'jars/*' Assistant.java BOOTSTRAP
+// Run from source: java -cp 'jars/*' Assistant.java
 
 import java.io.BufferedReader;
+import java.io.ByteArrayOutputStream;
 import java.io.InputStreamReader;
+import java.io.OutputStream;
 import java.io.PrintStream;
+import java.lang.reflect.InvocationTargetException;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -15,7 +20,10 @@ import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.stream.Collectors;
 import org.apache.kafka.clients.admin.Admin;
@@ -25,8 +33,12 @@ import org.apache.kafka.clients.admin.ConsumerGroupDescription;
 import org.apache.kafka.clients.admin.MemberDescription;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.admin.RecordsToDelete;
+import org.apache.kafka.clients.admin.ScramCredentialInfo;
+import org.apache.kafka.clients.admin.ScramMechanism;
 import org.apache.kafka.clients.admin.TopicDescription;
+import org.apache.kafka.clients.admin.UserScramCredentialUpsertion;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
@@ -34,15 +46,28 @@ import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.acl.AccessControlEntry;
+import org.apache.kafka.common.acl.AclBinding;
+import org.apache.kafka.common.acl.AclOperation;
+import org.apache.kafka.common.acl.AclPermissionType;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.GroupIdNotFoundException;
+import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
 import org.apache.kafka.common.header.Header;
+import org.apache.kafka.common.resource.PatternType;
+import org.apache.kafka.common.resource.ResourcePattern;
+import org.apache.kafka.common.resource.ResourceType;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
+import org.apache.kafka.common.utils.Exit;
 
 public class Assistant {
     private static final int PATIENCE_MS = 20_000;
     private static final PrintStream OUT = new PrintStream(System.out, false, StandardCharsets.UTF_8);
+    private static final Map<String, Assistant> ASSISTANTS = new ConcurrentHashMap<>();
+    // What the command of this thread answers, and what the tool that it runs has printed.
+    private static final ThreadLocal<StringBuilder> ANSWER = ThreadLocal.withInitial(StringBuilder::new);
+    private static final ThreadLocal<Tool> TOOL = new ThreadLocal<>();
     private final String bootstrap;
     private final Admin admin;
 
@@ -54,18 +79,109 @@ public class Assistant {
             "request.timeout.ms", PATIENCE_MS / 2));
     }
 
-    public static void main(String[] arguments) throws Exception {
-        Assistant assistant = new Assistant(arguments[0]);
-        BufferedReader commands = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
-        for (String line = commands.readLine(); line != null; line = commands.readLine()) {
-            try {
-                assistant.run(line.split("\t", -1));
-                OUT.println("ok");
-            } catch (Exception error) {
-                Throwable cause = error instanceof ExecutionException ? error.getCause() : error;
-                OUT.println("error " + cause.toString().replace('\n', ' '));
+    // A tool at work. It ends by asking for the end of the whole virtual machine; what it does when it does not get
+    // that counts no more.
+    private static class Tool {
+        private final ByteArrayOutputStream printed = new ByteArrayOutputStream();
+        private Integer status;
+
+        void end(int status) {
+            if (this.status == null) {
+                this.status = status;
             }
+            throw new IllegalStateException("a tool has ended with " + status);
+        }
+
+        void write(byte[] bytes, int from, int length) {
+            if (status == null) {
+                printed.write(bytes, from, length);
+            }
+        }
+    }
+
+    public static void main(String[] arguments) throws Exception {
+        PrintStream printed = new PrintStream(new OfThread(System.err), true, StandardCharsets.UTF_8);
+        System.setOut(printed);
+        System.setErr(printed);
+        Exit.setExitProcedure((status, message) -> TOOL.get().end(status));
+        BufferedReader commands = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        ExecutorService threads = Executors.newCachedThreadPool();
+        for (String line = commands.readLine(); line != null; line = commands.readLine()) {
+            String[] words = line.split("\t", -1);
+            threads.execute(() -> answer(words[0], words[1], words));
+        }
+        System.exit(0);
+    }
+
+    private static void answer(String number, String bootstrap, String[] words) {
+        StringBuilder answer = ANSWER.get();
+        answer.setLength(0);
+        String end;
+        try {
+            switch (words[2]) {
+                case "tool" -> tool(words[3], words);
+                case "forget" -> forget(bootstrap);
+                default -> ASSISTANTS.computeIfAbsent(bootstrap, Assistant::new).run(rest(words, 2).toArray(String[]::new));
+            }
+            end = "ok " + number;
+        } catch (Throwable error) {
+            Throwable cause = error instanceof ExecutionException ? error.getCause() : error;
+            end = "error " + number + " " + cause.toString().replace('\n', ' ');
+        }
+        synchronized (OUT) {
+            OUT.print(answer);
+            OUT.println(end);
             OUT.flush();
+        }
+    }
+
+    // forget: the cluster is gone.
+    private static void forget(String bootstrap) {
+        Assistant assistant = ASSISTANTS.remove(bootstrap);
+        if (assistant != null) {
+            assistant.admin.close(Duration.ZERO);
+        }
+    }
+
+    // tool CLASS ARGUMENT ...: runs a command-line tool -> a line with its exit status, then what it has printed
+    private static void tool(String name, String[] words) throws Exception {
+        Tool tool = new Tool();
+        TOOL.set(tool);
+        try {
+            String[] arguments = rest(words, 4).toArray(String[]::new);
+            Class.forName(name).getMethod("main", String[].class).invoke(null, (Object) arguments);
+        } catch (InvocationTargetException error) {
+            if (tool.status == null) {
+                throw error;
+            }
+        } finally {
+            TOOL.remove();
+        }
+        say(tool.status == null ? 0 : tool.status);
+        tool.printed.toString(StandardCharsets.UTF_8).lines().forEach(line -> say(line));
+    }
+
+    // What a thread prints that runs a tool is kept; everything else goes where it always went.
+    private static class OfThread extends OutputStream {
+        private final PrintStream others;
+
+        OfThread(PrintStream others) {
+            this.others = others;
+        }
+
+        @Override
+        public void write(int one) {
+            write(new byte[] {(byte) one}, 0, 1);
+        }
+
+        @Override
+        public void write(byte[] bytes, int from, int length) {
+            Tool tool = TOOL.get();
+            if (tool == null) {
+                others.write(bytes, from, length);
+            } else {
+                tool.write(bytes, from, length);
+            }
         }
     }
 
@@ -78,7 +194,7 @@ public class Assistant {
             case "topics" -> admin.listTopics().names().get().forEach(name -> say(name));
             case "leader" -> leader(words[1], Integer.parseInt(words[2]));
             case "ends" -> ends(words[1]);
-            case "committed" -> committed(words[1]);
+            case "committed", "notes" -> committed(words[1]);
             case "members" -> members(words[1]);
             case "produce" -> produce(words[1], words[2], Integer.parseInt(words[3]), words[4],
                 Integer.parseInt(words[5]));
@@ -87,6 +203,10 @@ public class Assistant {
                 words[4], Integer.parseInt(words[5]));
             case "trim" -> admin.deleteRecords(Map.of(new TopicPartition(words[1], Integer.parseInt(words[2])),
                 RecordsToDelete.beforeOffset(Long.parseLong(words[3])))).all().get();
+            case "allow" -> acl(words, true);
+            case "forbid" -> acl(words, false);
+            case "scram" -> admin.alterUserScramCredentials(List.of(new UserScramCredentialUpsertion(words[1],
+                new ScramCredentialInfo(ScramMechanism.fromMechanismName(words[3]), 4096), words[2]))).all().get();
             case "delete" -> admin.deleteTopics(List.of(words[1])).all().get();
             case "read" -> read(words[1], words[2]);
             default -> throw new IllegalArgumentException("unknown command " + words[0]);
@@ -98,7 +218,8 @@ public class Assistant {
     }
 
     private static void say(Object... words) {
-        OUT.println("\t" + Arrays.stream(words).map(String::valueOf).collect(Collectors.joining("\t")));
+        String line = Arrays.stream(words).map(String::valueOf).collect(Collectors.joining("\t"));
+        ANSWER.get().append('\t').append(line).append('\n');
     }
 
     // create TOPIC PARTITIONS REPLICAS [key=value ...]
@@ -109,6 +230,24 @@ public class Assistant {
             configs.put(pair[0], pair[1]);
         }
         admin.createTopics(List.of(new NewTopic(topic, partitions, replicas).configs(configs))).all().get();
+        // The leaders know it as well, and whichever broker is asked for its metadata.
+        Map<TopicPartition, OffsetSpec> ends = new HashMap<>();
+        for (int partition = 0; partition < partitions; partition++) {
+            ends.put(new TopicPartition(topic, partition), OffsetSpec.latest());
+        }
+        long deadline = System.nanoTime() + Duration.ofSeconds(60).toNanos();
+        while (true) {
+            try {
+                admin.listOffsets(ends).all().get();
+                return;
+            } catch (ExecutionException error) {
+                boolean unknown = error.getCause() instanceof UnknownTopicOrPartitionException;
+                if (!unknown || System.nanoTime() > deadline) {
+                    throw error;
+                }
+                Thread.sleep(20);
+            }
+        }
     }
 
     // configure TOPIC key=value ...
@@ -119,6 +258,19 @@ public class Assistant {
             changes.add(new AlterConfigOp(new ConfigEntry(pair[0], pair[1]), AlterConfigOp.OpType.SET));
         }
         admin.incrementalAlterConfigs(Map.of(new ConfigResource(ConfigResource.Type.TOPIC, topic), changes)).all().get();
+    }
+
+    // allow USER TYPE NAME OPERATION: adds an ACL; forbid takes it away
+    private void acl(String[] words, boolean allowed) throws Exception {
+        ResourcePattern pattern = new ResourcePattern(ResourceType.fromString(words[2]), words[3], PatternType.LITERAL);
+        AccessControlEntry entry = new AccessControlEntry("User:" + words[1], "*", AclOperation.fromString(words[4]),
+            AclPermissionType.ALLOW);
+        AclBinding binding = new AclBinding(pattern, entry);
+        if (allowed) {
+            admin.createAcls(List.of(binding)).all().get();
+        } else {
+            admin.deleteAcls(List.of(binding.toFilter())).all().get();
+        }
     }
 
     private TopicDescription describe(String topic) throws Exception {
@@ -155,7 +307,7 @@ public class Assistant {
         }
     }
 
-    // committed GROUP -> a line for each committed partition: topic, partition, offset
+    // committed, notes GROUP -> a line for each committed partition: topic, partition, offset, metadata
     private void committed(String group) throws Exception {
         Map<TopicPartition, OffsetAndMetadata> offsets;
         try {
@@ -168,7 +320,7 @@ public class Assistant {
         }
         offsets.forEach((partition, offset) -> {
             if (offset != null) {
-                say(partition.topic(), partition.partition(), offset.offset());
+                say(partition.topic(), partition.partition(), offset.offset(), offset.metadata());
             }
         });
     }

@@ -1,10 +1,10 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::config::{AutoOffsetReset, Compression, check_consumer_name};
+use crate::config::{Compression, OffsetReset, check_consumer_name};
 
 /// Reads `text` as the settings file `point.toml` and gives the error's line without the folder.
-fn read(text: &str, variables: &[(&str, &str)], overrides: &[&str]) -> Result<Settings, String> {
+pub(super) fn read(text: &str, variables: &[(&str, &str)], overrides: &[&str]) -> Result<Settings, String> {
     let folder = Folder::new();
     let path = folder.0.join("point.toml");
     std::fs::write(&path, text).unwrap();
@@ -14,16 +14,16 @@ fn read(text: &str, variables: &[(&str, &str)], overrides: &[&str]) -> Result<Se
         .map_err(|e| e.to_string().replace(&format!("{}/", folder.0.display()), ""))
 }
 
-fn error(text: &str, variables: &[(&str, &str)], overrides: &[&str]) -> String {
+pub(super) fn error(text: &str, variables: &[(&str, &str)], overrides: &[&str]) -> String {
     let error = read(text, variables, overrides).expect_err("these settings must be refused");
     assert!(!error.contains('\n'), "more than one line: {error}");
     error
 }
 
-struct Folder(PathBuf);
+pub(super) struct Folder(pub(super) PathBuf);
 
 impl Folder {
-    fn new() -> Folder {
+    pub(super) fn new() -> Folder {
         let mut unique = [0; 8];
         getrandom::fill(&mut unique).unwrap();
         let name = format!("point-to-point-config-{:x}", u64::from_ne_bytes(unique));
@@ -81,15 +81,15 @@ fn an_override_that_is_no_toml_is_text() {
     assert_eq!(settings.kafka.compression, Compression::Lz4);
     let settings = read("", &[], &["kafka.topic=\"x\"", "consumer.auto_offset_reset=latest"]).unwrap();
     assert_eq!(settings.kafka.topic, "x");
-    assert_eq!(settings.consumer.auto_offset_reset, AutoOffsetReset::Latest);
+    assert_eq!(settings.consumer.auto_offset_reset, OffsetReset::Latest);
 }
 
 #[test]
 fn an_unknown_key_or_section_is_refused_with_its_place() {
     let line = "point.toml line 3: kafka.topci: unknown key; [kafka] has bootstrap_servers, topic, ";
     assert!(error("# names\n[kafka]\ntopci = \"x\"\n", &[], &[]).starts_with(line));
-    let line = "point.toml line 2: kafkaa: unknown section; the sections are kafka, embedded, producer_api, \
-                consumer, retry, adapter, log";
+    let line = "point.toml line 2: kafkaa: unknown section; the sections are kafka, embedded, producer, \
+                producer_api, consumer, retry, adapter, log";
     assert_eq!(error("\n[kafkaa]\ntopic = \"x\"\n", &[], &[]), line);
     let line = "point.toml line 1: topic: belongs under one of the sections kafka, embedded, ";
     assert!(error("topic = \"x\"\n", &[], &[]).starts_with(line));
@@ -168,14 +168,14 @@ fn without_other_brokers_the_embedded_one_is_asked() {
 #[test]
 fn the_embedded_broker_listens_beyond_this_machine_only_where_that_is_said_in_words() {
     for listen in ["0.0.0.0:9092", "192.168.1.7:9092", "[::]:9092", "broker.example:9092"] {
-        let given = format!("embedded.listen={listen}");
-        let refused = error("", &[], &[&given]);
+        let setting = format!("embedded.listen={listen}");
+        let refused = error("", &[], &[&setting]);
         assert!(
             refused.starts_with(&format!("--set: embedded.listen: {listen} can be reached")),
             "{refused}"
         );
         assert!(refused.contains("no passwords") && refused.contains("read and write everything"));
-        assert!(read("", &[], &[&given, "embedded.anyone_may_connect=true"]).is_ok());
+        assert!(read("", &[], &[&setting, "embedded.anyone_may_connect=true"]).is_ok());
     }
     for listen in ["127.0.0.1:1", "127.8.0.1:1", "[::1]:1", "localhost:1"] {
         assert!(read("", &[], &[&format!("embedded.listen={listen}")]).is_ok(), "{listen}");
@@ -197,11 +197,88 @@ fn programs_reach_an_embedded_broker_that_listens_everywhere_over_loopback() {
 }
 
 #[test]
+fn the_advertised_address_is_one_that_clients_can_connect_to() {
+    assert_eq!(read("", &[], &[]).unwrap().embedded.advertised, None);
+    for (address, host, port) in [
+        ("broker.example:19092", "broker.example", 19_092),
+        ("localhost:1", "localhost", 1),
+        ("[2001:db8::1]:65535", "2001:db8::1", 65_535),
+    ] {
+        let settings = read("", &[], &[&format!("embedded.advertised={address}")]).unwrap();
+        assert_eq!(settings.embedded.advertised, Some((host.to_owned(), port)));
+        // Our own programs keep to the address that the broker listens on.
+        assert_eq!(settings.brokers(), ["127.0.0.1:9092"]);
+        assert!(!settings.cluster().follows_advertised);
+    }
+    let long = format!("{}:1", "a".repeat(256));
+    for wrong in ["broker.example", "", ":9092", "a:0", "a:65536", "::1:9092", "http://a:1", "a:1,b:2", &long]
+    {
+        let refused = error("", &[], &[&format!("embedded.advertised={wrong}")]);
+        let start = "--set: embedded.advertised: must be host:port that clients can connect to";
+        assert!(refused.starts_with(start), "{wrong}: {refused}");
+    }
+    assert!(error("", &[], &["embedded.advertised=a:0"]).contains("a port from 1 to 65535"));
+    for all in ["0.0.0.0:9092", "[::]:9092"] {
+        let refused = error("", &[], &[&format!("embedded.advertised={all}")]);
+        assert!(refused.contains("means all addresses of a machine"), "{refused}");
+    }
+    assert!(read("", &[], &["kafka.bootstrap_servers=a:1"]).unwrap().cluster().follows_advertised);
+}
+
+#[test]
+fn an_allowed_origin_is_one_that_a_browser_can_send() {
+    let list =
+        r#"["http://localhost:4200","https://app.example","https://[::1]:8443","capacitor://localhost"]"#;
+    let settings = read("", &[], &[&format!("producer_api.allowed_origins={list}")]).unwrap();
+    let origins = &settings.producer_api.allowed_origins;
+    assert_eq!((origins.len(), origins[2].as_str()), (4, "https://[::1]:8443"));
+    assert_eq!(settings.endpoint().allowed_origins, *origins);
+    let variable = ("POINT_TO_POINT__PRODUCER_API__ALLOWED_ORIGINS", "http://a:1, http://b:2");
+    assert_eq!(
+        read("", &[variable], &[]).unwrap().producer_api.allowed_origins,
+        ["http://a:1", "http://b:2"]
+    );
+    assert_eq!(read("", &[], &[]).unwrap().producer_api.allowed_origins, [""; 0]);
+    for (wrong, fault) in [
+        ("*", "has a wildcard"),
+        ("https://*.example", "has a wildcard"),
+        ("", "has no scheme"),
+        ("null", "has no scheme"),
+        ("localhost:4200", "has no scheme"),
+        ("://a", "has no scheme"),
+        ("https://App.example", "has upper case"),
+        ("HTTPS://a", "has upper case"),
+        ("https://a/", "has a path or a slash at its end"),
+        ("https://a/b", "has a path"),
+        ("https://a?b", "has a path"),
+        ("https://u@a", "names a user"),
+        ("https://", "has no host"),
+        ("https://a b", "has no host"),
+        ("https://\u{e4}.example", "has no host"),
+        ("https://[::1", "has no host"),
+        ("https://a:", "has no port"),
+        ("https://a:0", "has no port"),
+        ("https://a:+1", "has no port"),
+        ("https://a:65536", "has no port"),
+        ("https://a:443", "own port, which browsers leave out"),
+        ("http://a:80", "own port, which browsers leave out"),
+    ] {
+        let text = format!("[producer_api]\nallowed_origins = [{wrong:?}]\n");
+        let refused = error(&text, &[], &[]);
+        let start =
+            "point.toml line 2: producer_api.allowed_origins: must be a list of origins, for example [\"";
+        assert!(refused.starts_with(start) && refused.contains(fault), "{wrong}: {refused}");
+    }
+    assert!(error("[producer_api]\nallowed_origins = [1]", &[], &[]).contains("must be a list of origins"));
+    assert!(error("[producer_api]\nallowed_origins = true", &[], &[]).contains("must be a list of origins"));
+}
+
+#[test]
 fn the_embedded_broker_has_one_replica_of_everything() {
     for (factor, fits) in [("-1", true), ("1", true), ("3", false)] {
-        let given = format!("kafka.replication_factor={factor}");
-        assert_eq!(read("", &[], &[&given]).is_ok(), fits);
-        assert!(read("", &[], &[&given, "kafka.bootstrap_servers=a:1"]).is_ok());
+        let setting = format!("kafka.replication_factor={factor}");
+        assert_eq!(read("", &[], &[&setting]).is_ok(), fits);
+        assert!(read("", &[], &[&setting, "kafka.bootstrap_servers=a:1"]).is_ok());
     }
     let refused = error("[kafka]\nreplication_factor = 3", &[], &[]);
     assert!(refused.starts_with("point.toml line 2: kafka.replication_factor: must be 1 or -1"), "{refused}");
@@ -251,16 +328,6 @@ fn settings_that_contradict_each_other_are_refused_with_the_place_of_the_one_to_
 }
 
 #[test]
-fn a_handler_is_a_program_with_its_arguments() {
-    let settings = read("", &[], &["consumer.handler=[\"./handle\", \"-v\", \"\"]"]).unwrap();
-    assert_eq!(settings.consumer.handler, ["./handle", "-v", ""]);
-    for wrong in ["./handle", "[\"\"]", "[1]", "[[\"a\"]]", "[\"a\", \"\\u0000\"]"] {
-        let error = error("", &[], &[&format!("consumer.handler={wrong}")]);
-        assert!(error.contains("consumer.handler: must be a list of texts, the program and"), "{error}");
-    }
-}
-
-#[test]
 fn a_share_may_be_a_whole_number_or_have_a_fraction() {
     let settings = read("[retry]\nmultiplier = 3\njitter = 0.5\n", &[], &[]).unwrap();
     assert_eq!((settings.retry.multiplier, settings.retry.jitter), (3.0, 0.5));
@@ -272,33 +339,16 @@ fn a_share_may_be_a_whole_number_or_have_a_fraction() {
 }
 
 #[test]
-fn waits_grow_up_to_their_limit_and_differ_by_the_jitter() {
-    let retry = read("", &[], &["retry.max_attempts=8", "retry.jitter=0.5"]).unwrap().retry;
-    let waits =
-        |chance| (1..8).map(|attempt| retry.wait_after(attempt, chance).as_millis()).collect::<Vec<_>>();
-    assert_eq!(waits(0.5), [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
-    assert_eq!((waits(0.0)[0], waits(1.0)[0]), (500, 1_500));
-    assert_eq!(retry.longest_waits().as_millis(), waits(1.0).iter().sum::<u128>());
-    assert_eq!(retry.wait_after(u32::MAX, 1.0).as_millis(), 45_000);
-}
-
-#[test]
-fn all_attempts_at_a_message_must_fit_into_max_processing_ms() {
-    let handler = "consumer.handler=[\"true\"]";
-    assert!(read("", &[], &[handler]).is_ok());
-    assert!(read("", &[], &["consumer.handler_timeout_ms=300000"]).is_ok(), "there is no handler");
-    let why = "one message may take 3 attempts of 90000 ms and waits of 3600 ms ([retry]), and a quarter is kept for \
-               the dead letter";
-    let line = format!(
-        "--set: consumer.handler_timeout_ms: is too long for consumer.max_processing_ms (300000): {why}"
-    );
-    assert_eq!(error("", &[], &[handler, "consumer.handler_timeout_ms=90000"]), line);
-    let file = "[consumer]\nmax_processing_ms = 364000\nhandler_timeout_ms = 90000\n";
-    let short = error(file, &[], &[handler, "consumer.max_processing_ms=364799"]);
-    assert_eq!(short, format!("--set: consumer.max_processing_ms: must be at least 364800: {why}"));
-    assert!(read(file, &[], &[handler, "consumer.max_processing_ms=364800"]).is_ok());
-    let error = error("", &[], &["retry.initial_backoff_ms=2000", "retry.max_backoff_ms=1000"]);
-    assert_eq!(error, "--set: retry.max_backoff_ms: must be at least retry.initial_backoff_ms (2000)");
+fn a_setting_is_read_under_its_former_name_and_refused_under_both() {
+    let settings = read("[producer_api]\nqueue_messages = 7\n", &[], &["producer_api.queue_bytes=2000000"]);
+    let producer = settings.unwrap().producer;
+    assert_eq!((producer.queue_messages, producer.queue_bytes), (7, 2_000_000));
+    let both = error("[producer_api]\nqueue_messages = 7\n", &[], &["producer.queue_messages=8"]);
+    let line = "--set: producer.queue_messages: producer_api.queue_messages is set, too (point.toml line 2), and both \
+                name one setting: remove the one in [producer_api]";
+    assert_eq!(both, line);
+    let wrong = error("", &[], &["producer_api.queue_messages=0"]);
+    assert!(wrong.starts_with("--set: producer_api.queue_messages: must be"), "{wrong}");
 }
 
 #[test]
@@ -369,6 +419,11 @@ fn the_endpoints_token_comes_from_the_environment_alone_and_is_never_shown() {
     let settings = read("", &[(API_TOKEN_VARIABLE, "s3cret-s3cret-s3")], &[]).unwrap();
     assert_eq!(settings.producer_api.token.as_ref().unwrap().expose(), "s3cret-s3cret-s3");
     assert!(!format!("{settings:?}").contains("s3cret"));
+    // Its quotes belong to it.
+    for token in ["'s3cret-s3cret-s3'", "\"s3cret-s3cret-s3\""] {
+        let settings = read("", &[(API_TOKEN_VARIABLE, token)], &[]).unwrap();
+        assert_eq!(settings.producer_api.token.as_ref().unwrap().expose(), token);
+    }
     let option = error("", &[], &["producer_api.token=s3cret-s3cret-s3"]);
     let file = error("[producer_api]\ntoken = \"s3cret-s3cret-s3\"\n", &[], &[]);
     for (error, place) in [(option, "--set: "), (file, "point.toml line 2: ")] {
@@ -395,6 +450,15 @@ fn a_token_has_one_place_and_tls_both_its_files() {
     assert!(certificate.starts_with("--set: producer_api.tls_certificate: needs producer_api.tls_key"));
     let key = error("", &[], &["producer_api.tls_key=a"]);
     assert!(key.starts_with("--set: producer_api.tls_key: needs producer_api.tls_certificate"));
-    assert!(read("", &[], &["producer_api.tls_key=a", "producer_api.tls_certificate=a"]).is_ok());
+    let client_ca = error("", &[], &["producer_api.tls_client_ca=a"]);
+    assert!(
+        client_ca.starts_with("--set: producer_api.tls_client_ca: needs producer_api.tls_certificate and")
+    );
+    let both = ["producer_api.tls_key=a", "producer_api.tls_certificate=a"];
+    assert!(read("", &[], &both).is_ok());
+    let with_clients = [both[0], both[1], "producer_api.tls_client_ca=a"];
+    let without_users = error("[producer_api]\ntoken_file = \"t\"\n", &[], &with_clients);
+    assert!(without_users.starts_with("--set: producer_api.tls_client_ca: needs producer_api.users_file: "));
+    assert!(read("[producer_api]\nusers_file = \"u\"\n", &[], &with_clients).is_ok());
     assert!(error("", &[], &["producer_api.token_file="]).contains("must be the path of a file, not \"\""));
 }

@@ -3,10 +3,10 @@
 use std::fmt::{self, Display};
 use std::io::{self, BufWriter, Write};
 
-use crate::channel::sender::Delivery;
-use crate::logging::escaped_whole;
+use crate::producer::DeliveryReport;
+use crate::text::escape_whole;
 
-/// How many messages came to what.
+/// The numbers of messages by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Acknowledged.
@@ -18,7 +18,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Those that have their report.
+    /// The number of messages that have their report.
     pub fn reported(&self) -> u64 {
         self.stored + self.not_stored + self.unknown
     }
@@ -40,7 +40,7 @@ pub struct Report<W: Write> {
 }
 
 impl<W: Write> Report<W> {
-    /// Reports to `out` on what is sent to `topic`.
+    /// Reports to `out` on messages for `topic`.
     pub fn new(out: W, topic: &str) -> Report<W> {
         Report { out: BufWriter::new(out), topic: topic.to_owned(), counts: Counts::default(), broken: None }
     }
@@ -50,31 +50,31 @@ impl<W: Write> Report<W> {
         self.counts
     }
 
-    /// Tells what became of a line.
-    pub fn delivery(&mut self, line: u64, delivery: &Delivery) {
+    /// Reports the delivery of a line.
+    pub fn delivery(&mut self, line: u64, delivery: &DeliveryReport) {
         match delivery {
-            Delivery::Stored { topic, partition, offset } => {
+            DeliveryReport::Stored { topic, partition, offset } => {
                 self.counts.stored += 1;
                 self.print(format_args!(
                     "Mensaje enviado: line={line} topic={topic} partition={partition} offset={offset}"
                 ));
             }
-            Delivery::NotStored { reason, .. } => self.refused(line, reason),
-            Delivery::Unknown { reason } => {
+            DeliveryReport::NotStored { reason, .. } => self.refused(line, reason),
+            DeliveryReport::Unknown { reason } => {
                 self.counts.unknown += 1;
                 self.error(line, "unknown", reason);
             }
         }
     }
 
-    /// Tells that a line cannot be sent.
+    /// Reports a line that cannot be sent.
     pub fn refused(&mut self, line: u64, reason: &str) {
         self.counts.not_stored += 1;
         self.error(line, "no", reason);
     }
 
     fn error(&mut self, line: u64, stored: &str, reason: &str) {
-        let (topic, reason) = (self.topic.clone(), escaped_whole(reason.as_bytes()));
+        let (topic, reason) = (self.topic.clone(), escape_whole(reason.as_bytes()));
         self.print(format_args!("error: line={line} topic={topic} stored={stored}: {reason}"));
     }
 
@@ -84,21 +84,21 @@ impl<W: Write> Report<W> {
         }
     }
 
-    /// Lets the lines go out.
+    /// Flushes the output.
     pub fn flush(&mut self) {
         if self.broken.is_none() {
             self.broken = self.out.flush().err();
         }
     }
 
-    /// Whether nobody reads the reports any more.
+    /// Whether a write failed.
     pub fn is_broken(&self) -> bool {
         self.broken.is_some()
     }
 
-    /// Why nobody does.
+    /// The error of the write that failed.
     pub fn into_broken(self) -> Option<io::Error> {
-        // What is in the buffer has nowhere to go.
+        // The buffer is dropped: it cannot be written.
         let _ = self.out.into_parts();
         self.broken
     }
@@ -107,14 +107,22 @@ impl<W: Write> Report<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::producer::NotStoredKind;
 
     #[test]
     fn each_message_has_its_line_and_its_count() {
         let mut printed = Vec::new();
         let mut report = Report::new(&mut printed, "t");
-        report.delivery(1, &Delivery::Stored { topic: "t".into(), partition: 2, offset: 41 });
-        report.delivery(2, &Delivery::NotStored { code: "x", reason: "no\nbroker".to_owned(), retry: true });
-        report.delivery(3, &Delivery::Unknown { reason: "no answer".to_owned() });
+        report.delivery(1, &DeliveryReport::Stored { topic: "t".into(), partition: 2, offset: 41 });
+        report.delivery(
+            2,
+            &DeliveryReport::NotStored {
+                kind: NotStoredKind::Refused,
+                reason: "no\nbroker".to_owned(),
+                retry: true,
+            },
+        );
+        report.delivery(3, &DeliveryReport::Unknown { reason: "no answer".to_owned() });
         report.refused(4, "not JSON");
         report.flush();
         assert_eq!(report.counts().reported(), 4);

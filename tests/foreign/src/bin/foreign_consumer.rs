@@ -1,11 +1,11 @@
-//! Prints `partition offset value` for every message of a topic, then consumes and commits it; a group-less one only
-//! prints. After an error it says so on standard error and builds its consumer anew, as the crate demands after any
-//! failed call. Ends after the message in hand when its standard input closes.
+//! Prints `partition offset value` for every message of a topic, then consumes and commits it; a group-less
+//! one only prints. After an error it says so on standard error and builds its consumer anew, as the crate
+//! demands after any failed call. Ends after the message in hand when its standard input closes.
 //!
-//! Arguments: `address`, `topic`; optional `group`, `commit` (`message`, the default, or `set`: after each polled set),
-//! `fallback` (`earliest`, the default, or `latest`), `idle_ms` (the connection's idle timeout), `pause_ms` (a pause
-//! before each poll but the first), `first_pause_ms` (one before the first), `work_ms` (a pause before each print),
-//! `fetch_bytes` and `retry_bytes` (the crate's two limits for a partition).
+//! Arguments: `address`, `topic`; optional `group`, `commit` (`message`, the default, or `set`: after each
+//! polled set), `fallback` (`earliest`, the default, or `latest`), `idle_ms` (the connection's idle timeout),
+//! `pause_ms` (a pause before each poll but the first), `first_pause_ms` (one before the first), `work_ms` (a
+//! pause before each print), `fetch_bytes` and `retry_bytes` (the crate's two limits for a partition).
 
 use std::io::{self, BufRead};
 use std::sync::Arc;

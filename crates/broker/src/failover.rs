@@ -1,0 +1,372 @@
+//! Failover between processes: the process that holds the database's lock serves, the others stand by.
+//!
+//! A standby process tries for the lock, and takes over database and address when the holder ends. A holder
+//! whose store fails releases both and stands by; the first process that can reopen the store serves it.
+
+use net::sync::{Mutex, lock};
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use super::error::Error;
+use super::failure_notice::FailureNotice;
+use super::server::BrokerServer;
+use super::settings::BrokerSettings;
+use super::storage::{OpenError, Retention, Store};
+use net::backoff::Backoff;
+use net::stop::Stop;
+
+/// How often a standby process tries for the lock, and looks for the holder at its start.
+const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How long the port of a holder that has just ended may still be in use.
+const PORT_RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the holder of the lock may take until it serves.
+const HOLDER_START_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest wait for a connection to the holder.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The first wait after a failed store or a failed takeover; waits double.
+const FIRST_RETRY_WAIT: Duration = Duration::from_millis(250);
+/// The longest wait: a store takes messages again within ten seconds of there being room on the disk.
+const LONGEST_RETRY_WAIT: Duration = Duration::from_secs(5);
+
+/// A store that was served for this long has recovered: waits begin anew after its next failure.
+const STABLE_AFTER: Duration = Duration::from_secs(30);
+
+/// The file beside the database with the address of the serving process.
+const ADDRESS_FILE: &str = "address";
+
+/// This process's part in serving a database.
+pub struct Failover {
+    settings: BrokerSettings,
+    /// The addresses of `embedded.listen`.
+    addresses: Vec<SocketAddr>,
+    /// The address at which this process has served, and will serve again, also with port 0.
+    served_at: OnceLock<SocketAddr>,
+    notice: FailureNotice,
+    stop: Stop,
+    state: Mutex<FailoverState>,
+}
+
+enum FailoverState {
+    /// Another process serves.
+    StandingBy,
+    /// This process serves.
+    Serving(BrokerServer),
+    /// This process had the lock, but could not serve.
+    Failed(Error),
+}
+
+impl Failover {
+    /// Resolves the address; tries for nothing yet.
+    ///
+    /// # Errors
+    /// [`Error::Listen`] for a name without an address.
+    pub fn new(settings: BrokerSettings) -> Result<Failover, Error> {
+        let unknown = |source| Error::Listen { listen: settings.listen.clone(), source };
+        let addresses = settings.listen.to_socket_addrs().map_err(unknown)?.collect();
+        let notice = FailureNotice::of(&settings.data_dir);
+        let state = Mutex::new(FailoverState::StandingBy);
+        Ok(Failover { settings, addresses, served_at: OnceLock::new(), notice, stop: Stop::new(), state })
+    }
+
+    /// Tries for the lock, and serves if it is free; returns the address then. The port may be in use for
+    /// `port_timeout`.
+    ///
+    /// # Errors
+    /// See [`Error`]; the lock is free again.
+    pub fn try_to_serve(&self, port_timeout: Duration) -> Result<Option<SocketAddr>, Error> {
+        let settings = &self.settings;
+        let Some(store) = self.open()? else { return Ok(None) };
+        let socket = match self.bind(port_timeout) {
+            Ok(socket) => socket,
+            Err(source) => {
+                store.close();
+                return Err(Error::Listen { listen: settings.listen.clone(), source });
+            }
+        };
+        let serving = BrokerServer::start(settings, store, socket)?;
+        let address = serving.address();
+        self.publish_address(address);
+        if let Err(error) = self.notice.clear() {
+            serving.stop();
+            let source = OpenError::io_at("the failure notice", error).into();
+            return Err(Error::Io { data_dir: settings.data_dir.clone(), source });
+        }
+        let _ = self.served_at.set(address);
+        *lock(&self.state) = FailoverState::Serving(serving);
+        Ok(Some(address))
+    }
+
+    /// Opens the store if no other process has it; with all checks if it has failed before.
+    fn open(&self) -> Result<Option<Store>, Error> {
+        let settings = &self.settings;
+        let retention = Retention { age: settings.retention, bytes: settings.retention_bytes };
+        let data_dir = settings.data_dir.clone();
+        let has_failed = self.notice.read().is_some();
+        let opened = match has_failed {
+            false => Store::open(&settings.data_dir, retention),
+            true => Store::open_checked(&settings.data_dir, retention),
+        };
+        let opened = opened.and_then(|store| {
+            let prepared = self.notice.prepare();
+            prepared.map(|()| store).map_err(|error| OpenError::io_at("the failure notice", error))
+        });
+        match opened {
+            Ok(store) => Ok(Some(store)),
+            Err(OpenError::Locked) => Ok(None),
+            Err(OpenError::Damaged(reason)) => {
+                if has_failed {
+                    self.write_failure_notice(&reason);
+                }
+                Err(Error::Damaged { data_dir, reason })
+            }
+            Err(error @ OpenError::Io { .. }) => {
+                self.write_failure_notice(&error.to_string());
+                let source = error.into();
+                Err(if has_failed {
+                    Error::StoreFailed { data_dir, source }
+                } else {
+                    Error::Io { data_dir, source }
+                })
+            }
+        }
+    }
+
+    /// Tells the other processes why nothing can be stored.
+    fn write_failure_notice(&self, reason: &str) {
+        if let Err(error) = self.notice.set(reason) {
+            let folder = self.settings.data_dir.display();
+            log::warn!("broker: {folder}: the failure notice for other processes cannot be written: {error}");
+        }
+    }
+
+    fn bind(&self, port_timeout: Duration) -> io::Result<TcpListener> {
+        let deadline = Instant::now() + port_timeout;
+        let addresses = self.served_at.get().map_or(self.addresses.as_slice(), std::slice::from_ref);
+        loop {
+            match listen(addresses) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                    if self.stop.wait_for(LOCK_RETRY_INTERVAL) {
+                        return Err(error);
+                    }
+                }
+                bound => return bound,
+            }
+        }
+    }
+
+    /// Serves and stands by, in turns, until the stop: the body of the failover thread.
+    pub fn run(&self) {
+        let mut backoff = Backoff::new(FIRST_RETRY_WAIT, LONGEST_RETRY_WAIT);
+        let mut said = String::new();
+        let mut wait = LOCK_RETRY_INTERVAL;
+        loop {
+            if let Some(ended) = self.failure_stop() {
+                let since = Instant::now();
+                // A later call of `ask_to_stop` finds that this process serves, and asks `ended`, too.
+                if !self.stop.is_asked() {
+                    ended.wait();
+                }
+                if self.stop.is_asked() || !self.release_failed_store() {
+                    return;
+                }
+                if since.elapsed() >= STABLE_AFTER {
+                    backoff.reset();
+                }
+                wait = backoff.next_wait();
+            }
+            if self.stop.wait_for(wait) {
+                return;
+            }
+            wait = match self.try_to_serve(PORT_RELEASE_TIMEOUT) {
+                Ok(None) => LOCK_RETRY_INTERVAL,
+                Ok(Some(address)) => {
+                    log::info!("broker: the former holder has ended; this process takes over at {address}");
+                    said.clear();
+                    continue;
+                }
+                Err(error) => {
+                    let text = error.to_string();
+                    let level = if text == said { log::Level::Debug } else { log::Level::Error };
+                    log::log!(level, "broker: cannot take over: {text}");
+                    said = text;
+                    let is_permanent = matches!(error, Error::Damaged { .. });
+                    *lock(&self.state) = FailoverState::Failed(error);
+                    if is_permanent {
+                        return;
+                    }
+                    backoff.next_wait()
+                }
+            };
+        }
+    }
+
+    /// A stop that is asked when the served store fails; `None` if this process does not serve.
+    fn failure_stop(&self) -> Option<Stop> {
+        match &*lock(&self.state) {
+            FailoverState::Serving(serving) => Some(serving.failure_stop()),
+            _ => None,
+        }
+    }
+
+    /// Stops serving a failed store, so that it can be reopened; false if it is kept. A damaged store is
+    /// kept: its undamaged parts can be read, and reopening does not help.
+    fn release_failed_store(&self) -> bool {
+        let mut state = lock(&self.state);
+        let FailoverState::Serving(serving) = &*state else { return true };
+        match serving.failure() {
+            Some(failure) if !failure.damaged => self.write_failure_notice(&failure.reason),
+            _ => return false,
+        }
+        let serving = std::mem::replace(&mut *state, FailoverState::StandingBy);
+        drop(state);
+        if let FailoverState::Serving(serving) = serving {
+            serving.stop();
+        }
+        log::warn!(
+            "broker: the failed database and its port are released; this process stands by to reopen it"
+        );
+        true
+    }
+
+    /// Waits, beside [`Failover::run`], until a process serves; returns its address.
+    ///
+    /// # Errors
+    /// [`Error::ServedElsewhere`], [`Error::HolderUnresponsive`], [`Error::StoreFailed`], and the errors of
+    /// [`Failover::try_to_serve`].
+    pub fn wait_until_served(&self) -> Result<SocketAddr, Error> {
+        let deadline = Instant::now() + HOLDER_START_TIMEOUT;
+        let (data_dir, listen) = (&self.settings.data_dir, &self.settings.listen);
+        loop {
+            if let Some(startup_result) = self.startup_result() {
+                return startup_result;
+            }
+            if let Some(holder) = self.published_address().filter(accepts_connections) {
+                if self.is_configured_address(holder) {
+                    return Ok(holder);
+                }
+                let (data_dir, listen) = (data_dir.clone(), listen.clone());
+                return Err(Error::ServedElsewhere { data_dir, holder, listen });
+            }
+            if Instant::now() >= deadline {
+                let (data_dir, listen) = (data_dir.clone(), listen.clone());
+                return Err(match self.notice.read() {
+                    Some(reason) => Error::StoreFailed { data_dir, source: reason.into() },
+                    None => Error::HolderUnresponsive { data_dir, listen },
+                });
+            }
+            self.stop.wait_for(LOCK_RETRY_INTERVAL);
+        }
+    }
+
+    /// The result of a takeover by this process, if there was one.
+    fn startup_result(&self) -> Option<Result<SocketAddr, Error>> {
+        let mut state = lock(&self.state);
+        match std::mem::replace(&mut *state, FailoverState::StandingBy) {
+            FailoverState::StandingBy => None,
+            FailoverState::Failed(error) => Some(Err(error)),
+            FailoverState::Serving(serving) => {
+                let address = serving.address();
+                *state = FailoverState::Serving(serving);
+                Some(Ok(address))
+            }
+        }
+    }
+
+    /// Whether this process serves.
+    pub fn is_serving(&self) -> bool {
+        matches!(*lock(&self.state), FailoverState::Serving(_))
+    }
+
+    /// The stop of serving and standing by.
+    pub fn stop(&self) -> Stop {
+        self.stop.clone()
+    }
+
+    /// Ends [`Failover::run`].
+    pub fn ask_to_stop(&self) {
+        self.stop.ask();
+        if let Some(ended) = self.failure_stop() {
+            ended.ask();
+        }
+    }
+
+    /// Stops serving, if this process serves.
+    pub fn stop_serving(&self) {
+        let state = std::mem::replace(&mut *lock(&self.state), FailoverState::StandingBy);
+        if let FailoverState::Serving(serving) = state {
+            serving.stop();
+        }
+    }
+
+    /// Whether `holder` is the address of these settings. Port 0 in the settings matches any port.
+    fn is_configured_address(&self, holder: SocketAddr) -> bool {
+        let same = |ours: &SocketAddr| ours.ip() == holder.ip() && (ours.port() == 0 || *ours == holder);
+        self.addresses.iter().any(same)
+    }
+
+    fn address_file(&self) -> PathBuf {
+        self.settings.data_dir.join(ADDRESS_FILE)
+    }
+
+    /// Writes the address of this process for the standby processes.
+    fn publish_address(&self, address: SocketAddr) {
+        if self.published_address() == Some(address) {
+            return;
+        }
+        let file = self.address_file();
+        if let Err(error) = std::fs::write(&file, format!("{address}\n")) {
+            log::warn!(
+                "broker: {}: {error}; processes that start later may not find this one",
+                file.display()
+            );
+        }
+    }
+
+    /// The address that the last holder has written.
+    fn published_address(&self) -> Option<SocketAddr> {
+        std::fs::read_to_string(self.address_file()).ok()?.trim().parse().ok()
+    }
+}
+
+/// Listens on the first address of this machine. An address in use is an error, not passed over for the next
+/// one (of `localhost`, for example): clients would reach the program that uses it.
+fn listen(addresses: &[SocketAddr]) -> io::Result<TcpListener> {
+    let mut refused = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in addresses {
+        match TcpListener::bind(address) {
+            Err(error) if error.kind() != io::ErrorKind::AddrInUse => refused = error,
+            bound => return bound,
+        }
+    }
+    Err(refused)
+}
+
+/// Whether a process accepts connections there. A socket that is connected to itself proves nothing.
+fn accepts_connections(address: &SocketAddr) -> bool {
+    let connected = TcpStream::connect_timeout(address, CONNECT_TIMEOUT);
+    connected
+        .is_ok_and(|stream| matches!((stream.local_addr(), stream.peer_addr()), (Ok(a), Ok(b)) if a != b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_taken_is_not_passed_over_and_one_that_is_not_ours_is() {
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = other.local_addr().unwrap();
+        let free: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let foreign: SocketAddr = "192.0.2.1:0".parse().unwrap();
+        assert_eq!(listen(&[taken, free]).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert!(listen(&[foreign, free]).is_ok());
+        assert_eq!(listen(&[foreign]).unwrap_err().kind(), io::ErrorKind::AddrNotAvailable);
+    }
+}

@@ -1,0 +1,165 @@
+//! Fetch: record batches as they were stored. A long poll waits until there are `min_bytes`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
+use kafka_protocol::messages::{ApiKey, FetchRequest, FetchResponse};
+
+use super::call::{Api, Call, CloseReason, Handled};
+use super::check_leader_epoch;
+use crate::node::Node;
+use crate::request_context::RequestContext;
+use crate::settings::MAX_BATCH_BYTES;
+use crate::storage::{FetchWaiter, LogBounds};
+use net::sync::Reserved;
+use protocol::error_code::ErrorCode;
+
+/// Versions 4–12. Record batches of format 2 came with v4 (KIP-98), the log start offset with v5 (KIP-107),
+/// fetch sessions with v7 (KIP-227; none is ever opened), leader epochs with v9 (KIP-320), the flexible
+/// encoding with v12 (KIP-482). From v13 on topics have ids instead of names (KIP-516).
+pub const API: Api = Api::new(ApiKey::Fetch, 4..=12, handle);
+
+/// The largest number of bytes of records in one response: the broker's `fetch.max.bytes` in Kafka, 55 MiB.
+const MAX_BYTES: usize = 55 * 1024 * 1024;
+
+/// The limit of `max_wait_ms`.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+
+/// How often a long poll checks whether its client is still connected.
+const SLICE: Duration = Duration::from_millis(100);
+
+fn handle<'n>(call: Call<'n, '_>) -> Result<Handled<'n>, CloseReason> {
+    let (response, reserved) = fetch(call.node, call.context, call.decode()?);
+    Ok(Handled::Answered(Some((call.encode(&response)?, reserved))))
+}
+
+/// Reads from each partition, as soon as there are `min_bytes` in all, or an error, or the wait is over, or
+/// nothing can be awaited. The first batch of the answer comes whole whatever its size (KIP-74). The room is
+/// that of the records in the answer.
+fn fetch<'n>(
+    node: &'n Node,
+    context: &RequestContext<'_>,
+    request: FetchRequest,
+) -> (FetchResponse, Option<Reserved<'n>>) {
+    if request.session_id != 0 {
+        let code = ErrorCode::FETCH_SESSION_ID_NOT_FOUND;
+        return (FetchResponse::default().with_error_code(code.0), None);
+    }
+    let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(MAX_WAIT);
+    let deadline = Instant::now() + wait;
+    let (mut waiter, mut over) = (None, wait.is_zero());
+    loop {
+        let reading = Reading::all(node, &request);
+        if reading.is_enough(&request) || over {
+            return reading.response(request.topics);
+        }
+        drop(reading);
+        match &waiter {
+            // The next read sees batches that were appended before the waiter was registered.
+            None => waiter = Some(node.store.fetch_waiter(logs(&request))),
+            Some(waiter) => over = !await_change(waiter, context, deadline),
+        }
+    }
+}
+
+/// The logs that a request asks for.
+fn logs(request: &FetchRequest) -> Vec<(Arc<str>, i32)> {
+    let of_topic = |topic: &FetchTopic| {
+        let name: Arc<str> = topic.topic.as_str().into();
+        topic.partitions.iter().map(|asked| (name.clone(), asked.partition)).collect::<Vec<_>>()
+    };
+    request.topics.iter().flat_map(of_topic).collect()
+}
+
+/// Waits until one of the logs has changed; `false` at the deadline, or if the client has disconnected.
+fn await_change(waiter: &FetchWaiter<'_>, context: &RequestContext<'_>, deadline: Instant) -> bool {
+    while Instant::now() < deadline && !(context.gone)() {
+        if waiter.wait(deadline.min(Instant::now() + SLICE)) {
+            return true;
+        }
+    }
+    false
+}
+
+/// A pass over the partitions of a request.
+struct Reading<'n> {
+    node: &'n Node,
+    room: Reserved<'n>,
+    isolation_level: i8,
+    /// Bytes that may be read.
+    allowed: usize,
+    /// Bytes that were read.
+    bytes: usize,
+    failed: bool,
+    partitions: Vec<Vec<PartitionData>>,
+}
+
+impl<'n> Reading<'n> {
+    fn all(node: &'n Node, request: &FetchRequest) -> Reading<'n> {
+        let wanted = usize::try_from(request.max_bytes).unwrap_or(0).min(MAX_BYTES);
+        let room = node.record_budget.take_some(wanted, MAX_BATCH_BYTES);
+        let mut reading = Reading {
+            node,
+            allowed: wanted.min(room.bytes()),
+            room,
+            isolation_level: request.isolation_level,
+            bytes: 0,
+            failed: false,
+            partitions: Vec::with_capacity(request.topics.len()),
+        };
+        for topic in &request.topics {
+            let read = topic.partitions.iter().map(|partition| reading.partition(&topic.topic, partition));
+            let read = read.collect();
+            reading.partitions.push(read);
+        }
+        reading.room.shrink(reading.bytes);
+        reading
+    }
+
+    fn partition(&mut self, topic: &str, asked: &FetchPartition) -> PartitionData {
+        let data = PartitionData::default().with_partition_index(asked.partition);
+        match self.read(topic, asked) {
+            Ok((records, bounds)) => {
+                self.bytes += records.len();
+                // Aborted transactions: none; null unless the client reads committed records only.
+                let aborted = (self.isolation_level == 1).then(Vec::new);
+                data.with_high_watermark(bounds.log_end_offset)
+                    .with_last_stable_offset(bounds.log_end_offset)
+                    .with_log_start_offset(bounds.log_start_offset)
+                    .with_aborted_transactions(aborted)
+                    .with_records(Some(records))
+            }
+            Err(code) => {
+                self.failed = true;
+                data.with_error_code(code.0)
+                    .with_high_watermark(-1)
+                    .with_aborted_transactions(None)
+                    .with_records(Some(Bytes::new()))
+            }
+        }
+    }
+
+    fn read(&self, topic: &str, asked: &FetchPartition) -> Result<(Bytes, LogBounds), ErrorCode> {
+        check_leader_epoch(asked.current_leader_epoch)?;
+        let left = self.allowed.saturating_sub(self.bytes);
+        let max_bytes = usize::try_from(asked.partition_max_bytes).unwrap_or(0).min(left);
+        let first = self.bytes == 0;
+        self.node.store.read(topic, asked.partition, asked.fetch_offset, max_bytes, first)
+    }
+
+    /// Whether there is nothing to wait for.
+    fn is_enough(&self, request: &FetchRequest) -> bool {
+        let wanted = usize::try_from(request.min_bytes).unwrap_or(0).min(self.allowed);
+        self.bytes >= wanted || self.failed || self.partitions.iter().all(Vec::is_empty)
+    }
+
+    fn response(self, topics: Vec<FetchTopic>) -> (FetchResponse, Option<Reserved<'n>>) {
+        let answered = topics.into_iter().zip(self.partitions).map(|(topic, partitions)| {
+            FetchableTopicResponse::default().with_topic(topic.topic).with_partitions(partitions)
+        });
+        (FetchResponse::default().with_responses(answered.collect()), Some(self.room))
+    }
+}

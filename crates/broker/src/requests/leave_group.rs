@@ -1,0 +1,53 @@
+//! LeaveGroup: members leave, so that their partitions are assigned to others at once.
+
+use kafka_protocol::messages::leave_group_response::MemberResponse;
+use kafka_protocol::messages::{ApiKey, LeaveGroupRequest, LeaveGroupResponse};
+
+use super::call::Api;
+use crate::groups::GroupCoordinator;
+use crate::groups::liveness::MemberIdentity;
+use crate::request_context::RequestContext;
+use protocol::error_code::ErrorCode;
+
+/// Versions 0–4. Several members in one request came with v3 (KIP-345), the flexible encoding with v4
+/// (KIP-482).
+pub const API: Api = Api::new(ApiKey::LeaveGroup, 0..=4, |call| call.with_groups(handle));
+
+/// The first version with several members, and a result for each.
+const SEVERAL: i16 = 3;
+
+/// Removes members from their group.
+pub fn handle(
+    groups: &GroupCoordinator,
+    context: &RequestContext<'_>,
+    request: LeaveGroupRequest,
+) -> LeaveGroupResponse {
+    let response = LeaveGroupResponse::default();
+    if context.version < SEVERAL {
+        let identity = MemberIdentity { member_id: request.member_id.as_str().into(), instance: None };
+        let code = match groups.leave(&request.group_id, &[identity]) {
+            Ok(codes) => codes.first().copied().unwrap_or(ErrorCode::NONE),
+            Err(code) => code,
+        };
+        return response.with_error_code(code.0);
+    }
+    let named = request.members.iter();
+    let members: Vec<MemberIdentity> = named
+        .map(|member| MemberIdentity {
+            member_id: member.member_id.as_str().into(),
+            instance: member.group_instance_id.as_deref().map(Into::into),
+        })
+        .collect();
+    match groups.leave(&request.group_id, &members) {
+        Ok(codes) => {
+            let left = request.members.into_iter().zip(codes).map(|(member, code)| {
+                MemberResponse::default()
+                    .with_member_id(member.member_id)
+                    .with_group_instance_id(member.group_instance_id)
+                    .with_error_code(code.0)
+            });
+            response.with_members(left.collect())
+        }
+        Err(code) => response.with_error_code(code.0),
+    }
+}

@@ -1,0 +1,115 @@
+//! Metadata: the node, topics and partitions; creates missing topics if the request allows it.
+
+use kafka_protocol::messages::metadata_response::{
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use kafka_protocol::messages::{ApiKey, BrokerId, MetadataRequest, MetadataResponse, TopicName};
+
+use super::call::Api;
+use super::{once, text};
+use crate::node::{LEADER_EPOCH, NODE_ID, Node};
+use crate::request_context::RequestContext;
+use crate::storage::{Pending, Topic};
+use protocol::error_code::ErrorCode;
+use protocol::topic_name;
+
+/// Versions 0–9. The choice to create no topics came with v4, leader epochs with v7 (KIP-320), authorized
+/// operations with v8 (KIP-430), the flexible encoding with v9 (KIP-482). From v10 on topics have ids
+/// (KIP-516).
+pub const API: Api = Api::new(ApiKey::Metadata, 0..=9, |call| call.with_node(handle));
+
+/// Describes the topics that are asked for, each once, or all of them. A topic that is created here is
+/// durable, with a leader for every partition, when this returns.
+pub fn handle(node: &Node, context: &RequestContext<'_>, request: MetadataRequest) -> MetadataResponse {
+    let create =
+        node.settings.auto_create_topics && (context.version < 4 || request.allow_auto_topic_creation);
+    let names = request.topics.map(|topics| topics.into_iter().filter_map(|topic| topic.name).collect());
+    let topics = match names {
+        None => all(node, context),
+        Some(names) if Vec::is_empty(&names) && context.version == 0 => all(node, context),
+        Some(names) => some(node, context, once(names, TopicName::clone), create),
+    };
+    let broker = MetadataResponseBroker::default()
+        .with_node_id(BrokerId(NODE_ID))
+        .with_host(text(context.advertised.0))
+        .with_port(i32::from(context.advertised.1));
+    MetadataResponse::default()
+        .with_brokers(vec![broker])
+        .with_cluster_id(Some(text(&node.store.cluster_id())))
+        .with_controller_id(BrokerId(NODE_ID))
+        .with_topics(topics)
+}
+
+fn all(node: &Node, context: &RequestContext<'_>) -> Vec<MetadataResponseTopic> {
+    node.store.topics().iter().map(|topic| described(context, topic)).collect()
+}
+
+/// The lookup of a topic.
+enum Found {
+    Topic(Topic),
+    Creating(Pending<Topic>),
+    No(ErrorCode),
+}
+
+fn some(
+    node: &Node,
+    context: &RequestContext<'_>,
+    names: Vec<TopicName>,
+    create: bool,
+) -> Vec<MetadataResponseTopic> {
+    // All topics are handed to the store before the first is waited for, so that they share a transaction.
+    let found: Vec<Found> = names.iter().map(|name| find(node, name, create)).collect();
+    let topics = names.into_iter().zip(found).map(|(name, found)| match resolve_topic(node, &name, found) {
+        Ok(topic) => described(context, &topic),
+        Err(code) => MetadataResponseTopic::default().with_name(Some(name)).with_error_code(code.0),
+    });
+    topics.collect()
+}
+
+fn find(node: &Node, name: &str, create: bool) -> Found {
+    if topic_name::check(name).is_err() {
+        return Found::No(ErrorCode::INVALID_TOPIC_EXCEPTION);
+    }
+    match node.store.topic(name) {
+        Some(topic) => Found::Topic(topic),
+        None if create => {
+            log::info!(
+                "creating topic {name} with {} partitions, as a client asks for it",
+                node.settings.partitions
+            );
+            Found::Creating(node.store.create_topic(name, node.settings.partitions))
+        }
+        None => Found::No(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+    }
+}
+
+/// The topic that was found, or, once it is stored, created.
+fn resolve_topic(node: &Node, name: &str, found: Found) -> Result<Topic, ErrorCode> {
+    match found {
+        Found::Topic(topic) => Ok(topic),
+        Found::No(code) => Err(code),
+        Found::Creating(pending) => match pending.wait() {
+            // Another client has created it meanwhile.
+            Err(ErrorCode::TOPIC_ALREADY_EXISTS) => {
+                node.store.topic(name).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+            }
+            created => created,
+        },
+    }
+}
+
+fn described(context: &RequestContext<'_>, topic: &Topic) -> MetadataResponseTopic {
+    // The encoder refuses an epoch in versions that have none.
+    let leader_epoch = if context.version >= 7 { LEADER_EPOCH } else { -1 };
+    let partition = |index| {
+        MetadataResponsePartition::default()
+            .with_partition_index(index)
+            .with_leader_id(BrokerId(NODE_ID))
+            .with_leader_epoch(leader_epoch)
+            .with_replica_nodes(vec![BrokerId(NODE_ID)])
+            .with_isr_nodes(vec![BrokerId(NODE_ID)])
+    };
+    MetadataResponseTopic::default()
+        .with_name(Some(TopicName(text(&topic.name))))
+        .with_partitions((0..topic.partitions).map(partition).collect())
+}

@@ -1,0 +1,213 @@
+//! The groups of a cluster as an observer sees them: their members and what they have committed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use kafka_protocol::messages::describe_groups_response::DescribedGroupMember;
+use kafka_protocol::messages::{ApiKey, DescribeGroupsRequest, ListGroupsRequest, OffsetFetchRequest};
+
+use crate::coordinator::{Committed, Coordinator};
+use crate::error::{Error, Result};
+use crate::metadata::Cluster;
+use crate::offsets::Offsets;
+use crate::versioned_request::VersionedRequest;
+use crate::{READ_MARGIN, in_time};
+use protocol::TopicPartition;
+use protocol::assignment::Assignment;
+use protocol::error_code::ErrorCode;
+
+impl VersionedRequest for DescribeGroupsRequest {
+    const API: ApiKey = ApiKey::DescribeGroups;
+    const VERSION: i16 = 5;
+}
+
+impl VersionedRequest for ListGroupsRequest {
+    const API: ApiKey = ApiKey::ListGroups;
+    const VERSION: i16 = 4;
+}
+
+/// The client id of an observer.
+const ONLOOKER: &str = "point-to-point";
+
+/// The state that a coordinator gives to a group that it cannot describe: one that is not there, or whose
+/// members use the protocol of KIP-848.
+const DEAD: &str = "Dead";
+
+/// A group with its members and its committed offsets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// Its state in the coordinator's words: `Stable`, `Empty`, ...
+    pub state: String,
+    /// Its members, by client id and then member id; `None` where the coordinator does not tell: they use a
+    /// newer protocol than the classic one.
+    pub members: Option<Vec<Member>>,
+    /// The next offset to handle with what was noted beside it, by topic and partition, where one is committed.
+    pub committed: BTreeMap<TopicPartition, Committed>,
+}
+
+/// A member of a group.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Member {
+    /// Its client's name.
+    pub client_id: String,
+    /// The id that the coordinator gave it.
+    pub member_id: String,
+    /// The address it connects from.
+    pub host: String,
+    /// The partitions that it owns.
+    pub partitions: BTreeSet<TopicPartition>,
+}
+
+/// How far a group is with one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress<'a> {
+    /// Topic and partition.
+    pub place: &'a TopicPartition,
+    /// The next offset to handle, if one is committed.
+    pub committed: Option<i64>,
+    /// What was noted beside it; empty if nothing was.
+    pub metadata: &'a str,
+    /// The offset after the last record, if it is known.
+    pub end: Option<i64>,
+    /// How much there is between the two, where both are known.
+    pub lag: Option<i64>,
+    /// The member that owns it.
+    pub owner: Option<&'a Member>,
+}
+
+impl Group {
+    /// The group's progress in `others` and in every partition that a member owns or that has a committed
+    /// offset, in order.
+    pub fn progress<'a>(
+        &'a self,
+        others: impl IntoIterator<Item = &'a TopicPartition>,
+        ends: &Offsets,
+    ) -> Vec<Progress<'a>> {
+        let members = || self.members.iter().flatten();
+        let owned = members().flat_map(|member| &member.partitions);
+        let places: BTreeSet<&TopicPartition> = owned.chain(self.committed.keys()).chain(others).collect();
+        let progress = |place| {
+            let found = self.committed.get(place);
+            let metadata = found.map_or("", |found| found.metadata.as_str());
+            let (committed, end) = (found.map(|found| found.offset), ends.get(place).copied());
+            let lag = committed.zip(end).map(|(committed, end)| (end - committed).max(0));
+            let owner = members().find(|member| member.partitions.contains(place));
+            Progress { place, committed, metadata, end, lag, owner }
+        };
+        places.into_iter().map(progress).collect()
+    }
+}
+
+/// All groups of the cluster, by name.
+///
+/// # Errors
+/// A broker does not answer until `deadline`, or refuses.
+pub fn all(cluster: &Arc<Cluster>, deadline: Instant) -> Result<Vec<Group>> {
+    let mut states: BTreeMap<String, String> = BTreeMap::new();
+    for node in cluster.nodes() {
+        states.extend(in_time(cluster, deadline, || listed_by(cluster, node, deadline))?);
+    }
+    states.into_iter().map(|(name, state)| seen(cluster, &name, || Ok(Some(state)), deadline)).collect()
+}
+
+/// The group `name`, whether it is there or not.
+///
+/// # Errors
+/// As [`all`].
+pub fn one(cluster: &Arc<Cluster>, name: &str, deadline: Instant) -> Result<Group> {
+    let listed = || {
+        for node in cluster.nodes() {
+            let groups = in_time(cluster, deadline, || listed_by(cluster, node, deadline))?;
+            if let Some((_, state)) = groups.into_iter().find(|(listed, _)| listed == name) {
+                return Ok(Some(state));
+            }
+        }
+        Ok(None)
+    };
+    seen(cluster, name, listed, deadline)
+}
+
+/// A group as its coordinator tells of it; `listed` says in which state it is listed, if at all.
+fn seen(
+    cluster: &Arc<Cluster>,
+    name: &str,
+    listed: impl FnOnce() -> Result<Option<String>>,
+    deadline: Instant,
+) -> Result<Group> {
+    let mut coordinator = Coordinator::looking_on(cluster.clone(), name, ONLOOKER);
+    let mut group = in_time(cluster, deadline, || coordinator.described(name, deadline))?;
+    if group.state == DEAD
+        && let Some(state) = listed()?.filter(|state| state != DEAD)
+    {
+        (group.state, group.members) = (state, None);
+    }
+    group.committed = in_time(cluster, deadline, || coordinator.all_committed(deadline))?;
+    Ok(group)
+}
+
+/// The groups that a node coordinates, with their states.
+fn listed_by(cluster: &Cluster, node: i32, deadline: Instant) -> Result<Vec<(String, String)>> {
+    let limit = cluster.deadline(deadline);
+    let mut connection = cluster.connect(node, ONLOOKER, limit)?;
+    connection.check_lists_groups()?;
+    let answer = connection.call(&ListGroupsRequest::default(), limit + READ_MARGIN)?;
+    let refused = |code| Error::refused(connection.context::<ListGroupsRequest>(), code);
+    ErrorCode(answer.error_code).ok().map_err(refused)?;
+    let names = answer.groups.iter();
+    Ok(names.map(|group| (group.group_id.to_string(), group.group_state.to_string())).collect())
+}
+
+impl Coordinator {
+    /// The group `name`, which is this coordinator's, without what it has committed.
+    fn described(&mut self, name: &str, deadline: Instant) -> Result<Group> {
+        let request = DescribeGroupsRequest::default().with_groups(vec![self.group_id()]);
+        let answer = self.call_while_running(&request, deadline)?;
+        let Some(group) = answer.groups.into_iter().next() else {
+            return Err(Error::refused(
+                self.context::<DescribeGroupsRequest>(),
+                ErrorCode::UNKNOWN_SERVER_ERROR,
+            ));
+        };
+        self.check::<DescribeGroupsRequest>(group.error_code)?;
+        let mut members: Vec<Member> = group.members.iter().map(member).collect();
+        members.sort();
+        let state = group.group_state.to_string();
+        Ok(Group { name: name.to_owned(), state, members: Some(members), committed: BTreeMap::new() })
+    }
+
+    /// Everything that the group has committed.
+    fn all_committed(&mut self, deadline: Instant) -> Result<BTreeMap<TopicPartition, Committed>> {
+        let request = OffsetFetchRequest::default().with_group_id(self.group_id()).with_topics(None);
+        let answer = self.call_while_running(&request, deadline)?;
+        self.check::<OffsetFetchRequest>(answer.error_code)?;
+        let mut committed = BTreeMap::new();
+        for topic in &answer.topics {
+            for partition in &topic.partitions {
+                self.check::<OffsetFetchRequest>(partition.error_code)?;
+                if partition.committed_offset >= 0 {
+                    let place = TopicPartition::new(topic.name.as_str(), partition.partition_index);
+                    let metadata = partition.metadata.as_deref().unwrap_or_default().to_owned();
+                    committed.insert(place, Committed { offset: partition.committed_offset, metadata });
+                }
+            }
+        }
+        Ok(committed)
+    }
+}
+
+fn member(member: &DescribedGroupMember) -> Member {
+    // Who has no assignment yet, or one of another kind of group, owns no partition.
+    let assignment = Assignment::decode(&member.member_assignment).unwrap_or_default();
+    let partitions = assignment.partitions.into_iter();
+    Member {
+        client_id: member.client_id.to_string(),
+        member_id: member.member_id.to_string(),
+        host: member.client_host.trim_start_matches('/').to_owned(),
+        partitions: partitions
+            .flat_map(|(topic, ids)| ids.into_iter().map(move |id| TopicPartition::new(topic.as_str(), id)))
+            .collect(),
+    }
+}

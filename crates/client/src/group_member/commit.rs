@@ -1,0 +1,172 @@
+//! Committing what a client handled, as long as the member owns the partition.
+
+use std::time::{Duration, Instant};
+
+use super::state::{Activity, Phase, State};
+use super::{ClientKind, ENDED, Member};
+use crate::coordinator::{Commit, Membership};
+use net::sync::lock;
+use protocol::error_code::ErrorCode;
+
+/// How long a commit outlives an outage: what was handled need not come again then. Below the crate's fixed
+/// 120 s.
+pub(super) const PATIENCE: Duration = Duration::from_secs(90);
+
+/// The code for a commit whose partition is no longer owned, or that lies outside of what was served.
+pub(super) const REFUSED: ErrorCode = ErrorCode::ILLEGAL_GENERATION;
+
+impl Member {
+    /// Commits for the client and gives the code of each commit, in their order; no error means that Kafka
+    /// has it, or, of a [pipelined](super::MemberSpec::pipelined) member, will be asked to take it at once.
+    ///
+    /// A cooperating client is told REBALANCE_IN_PROGRESS instead of success when its partitions change.
+    /// `epoch` is where it began.
+    pub fn commit(&self, epoch: u64, commits: &[Commit]) -> Vec<ErrorCode> {
+        {
+            let mut state = self.state();
+            state.activity = Activity::Serving;
+        }
+        let deadline = Instant::now() + PATIENCE;
+        let mut results = if self.spec.pipelined {
+            self.commit_ahead(epoch, commits, deadline)
+        } else {
+            self.commit_as_member(commits, deadline)
+        };
+        let mut state = self.state();
+        let stored = results.iter().all(|code| code.is_ok());
+        let own = matches!(self.spec.kind, ClientKind::Cooperating(_));
+        if own && stored && (state.phase != Phase::Stable || state.epoch != epoch) {
+            results.fill(ErrorCode::REBALANCE_IN_PROGRESS);
+            // It drops the rest of what it polled, so nothing is uncommitted any more.
+            state.processed();
+            self.changed.notify_all();
+        }
+        state.answered();
+        results
+    }
+
+    /// Commits with today's generation what the owned partitions admit; tries again over moves of the
+    /// coordinator and rebalances in which the partitions were kept, until `deadline`. Of a member that
+    /// fetches nothing every offset is admitted. Gives the code of each commit, in their order.
+    pub fn commit_as_member(&self, commits: &[Commit], deadline: Instant) -> Vec<ErrorCode> {
+        let admits = |state: &State, commit: &Commit| !self.fetches() || state.admits(commit);
+        self.commit_where(commits, deadline, &admits)
+    }
+
+    /// The same for what `admits` lets through.
+    pub(super) fn commit_where(
+        &self,
+        commits: &[Commit],
+        deadline: Instant,
+        admits: &dyn Fn(&State, &Commit) -> bool,
+    ) -> Vec<ErrorCode> {
+        let mut results: Vec<Option<ErrorCode>> = vec![None; commits.len()];
+        let mut last = ErrorCode::REQUEST_TIMED_OUT;
+        let mut backoff = crate::backoff();
+        while let Some(membership) = self.admit(commits, &mut results, deadline, admits) {
+            let open: Vec<Commit> =
+                commits.iter().zip(&results).filter(|(_, r)| r.is_none()).map(|(c, _)| c.clone()).collect();
+            if open.is_empty() {
+                break;
+            }
+            match lock(&self.committer).commit(&membership, &open, self.cluster.deadline(deadline)) {
+                Ok(codes) => {
+                    let mut state = self.state();
+                    for (commit, result) in commits.iter().zip(&mut results).filter(|(_, r)| r.is_none()) {
+                        let key = commit.topic_partition();
+                        last = codes.get(&key).copied().unwrap_or(ErrorCode::UNKNOWN_SERVER_ERROR);
+                        *result = state.apply_commit_result(commit, last, &membership);
+                    }
+                }
+                Err(error) => {
+                    log::debug!("{}: committing: {error}", self.spec.name);
+                    last = error.code().unwrap_or(ErrorCode::REQUEST_TIMED_OUT);
+                }
+            }
+            if results.iter().all(Option::is_some) || Instant::now() >= deadline || self.cluster.stopping() {
+                break;
+            }
+            self.heartbeat_soon();
+            self.cluster.pause(backoff.next_wait());
+        }
+        if last.is_retriable() || last.is_ok() {
+            last = ErrorCode::REQUEST_TIMED_OUT;
+        }
+        results.into_iter().map(|result| result.unwrap_or(last)).collect()
+    }
+
+    /// Refuses what no owned partition admits, and waits while the group rebalances with nothing uncommitted
+    /// here; `None` when no generation is there by `deadline`.
+    fn admit(
+        &self,
+        commits: &[Commit],
+        results: &mut [Option<ErrorCode>],
+        deadline: Instant,
+        admits: &dyn Fn(&State, &Commit) -> bool,
+    ) -> Option<Membership> {
+        let mut state = self.state();
+        loop {
+            for (commit, result) in commits.iter().zip(results.iter_mut()) {
+                if result.is_none() && !admits(&state, commit) {
+                    *result = Some(REFUSED);
+                }
+            }
+            if results.iter().all(Option::is_some) {
+                return None;
+            }
+            match state.phase {
+                Phase::Stable | Phase::Draining => return Some(state.membership.clone()),
+                Phase::Ended => {
+                    results.iter_mut().filter(|r| r.is_none()).for_each(|r| *r = Some(ENDED));
+                    return None;
+                }
+                // What is kept over a join may be committed meanwhile.
+                Phase::Joining if state.is_cooperative => return Some(state.membership.clone()),
+                Phase::Joining if Instant::now() >= deadline || self.cluster.stopping() => return None,
+                Phase::Joining => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    state = self.wait(state, left);
+                }
+            }
+        }
+    }
+}
+
+impl State {
+    fn admits(&self, commit: &Commit) -> bool {
+        self.owned.get(&commit.topic_partition()).is_some_and(|owned| owned.admits(commit.offset))
+    }
+
+    /// Applies the coordinator's code for a commit; returns the client's code, or `None` if the commit is to
+    /// be tried again.
+    fn apply_commit_result(
+        &mut self,
+        commit: &Commit,
+        code: ErrorCode,
+        membership: &Membership,
+    ) -> Option<ErrorCode> {
+        match code {
+            ErrorCode::NONE => {
+                if let Some(owned) = self.owned.get_mut(&commit.topic_partition()) {
+                    owned.committed(commit.offset, &commit.metadata);
+                }
+                Some(ErrorCode::NONE)
+            }
+            // The generation has moved on; whether the partition is still owned is checked before the next
+            // try.
+            ErrorCode::ILLEGAL_GENERATION | ErrorCode::UNKNOWN_MEMBER_ID
+                if self.membership == *membership && self.phase == Phase::Stable =>
+            {
+                // The coordinator knows it before this member was told: the partitions are lost.
+                self.owned.clear();
+                self.epoch += 1;
+                Some(REFUSED)
+            }
+            ErrorCode::ILLEGAL_GENERATION
+            | ErrorCode::UNKNOWN_MEMBER_ID
+            | ErrorCode::REBALANCE_IN_PROGRESS => None,
+            code if code.is_retriable() => None,
+            code => Some(code),
+        }
+    }
+}

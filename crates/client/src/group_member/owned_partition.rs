@@ -1,0 +1,446 @@
+//! A partition that a member owns, from getting it to losing it: what was served, what may be committed,
+//! and the records fetched ahead.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use crate::coordinator::Committed;
+use protocol::error_code::ErrorCode;
+
+/// Records of one fetch, as format 0 messages in a row.
+#[derive(Debug, Default)]
+pub struct Chunk {
+    /// The messages, one after the other.
+    pub bytes: Vec<u8>,
+    /// Each message's offset and where it ends in `bytes`.
+    pub messages: Vec<(i64, usize)>,
+    /// The offset after the last record, also where it was stepped over (compaction, control batches).
+    pub next_offset: i64,
+}
+
+/// A chunk of which a part was served already.
+#[derive(Debug)]
+struct Open {
+    chunk: Chunk,
+    served: usize,
+}
+
+/// A partition that a member owns, without a break over rebalances in which the member kept the partition.
+#[derive(Debug)]
+pub struct OwnedPartition {
+    /// The lowest offset that may be committed: where the ownership began, then the last commit. `None` while
+    /// it is not decided where a partition without a committed offset starts; nothing is served then.
+    pub floor: Option<i64>,
+    /// An undecided start is the reset policy's affair, not the client's.
+    pub by_policy: bool,
+    /// It is another's in the next generation: nothing more is fetched, and what is in hand is finished.
+    pub is_revoked: bool,
+    /// The note that was committed last.
+    pub metadata: String,
+    /// No other ownership has this number; it changes where an ownership begins anew.
+    pub span: u64,
+    /// The highest offset that may be committed: after the last message served.
+    pub ceiling: i64,
+    /// The offset that the client was told is committed before Kafka has it: it is on its way.
+    accepted: Option<i64>,
+    /// The offset that the client will ask for next, as far as is known.
+    expected: Option<i64>,
+    /// The offset that fetching goes on from.
+    pub fetch_from: i64,
+    /// Changes when the position is set anew; records fetched for an older one are dropped.
+    pub version: u64,
+    /// After an error of this partition alone: when to fetch again.
+    pub rest_until: Option<Instant>,
+    /// The offset after the last record that all in-sync replicas have.
+    pub high_watermark: i64,
+    ahead: VecDeque<Open>,
+    /// Bytes fetched ahead.
+    pub buffered: usize,
+}
+
+impl OwnedPartition {
+    /// A partition whose ownership begins at the committed offset, or undecided.
+    pub fn new(committed: Option<Committed>, by_policy: bool) -> OwnedPartition {
+        let floor = committed.as_ref().map(|committed| committed.offset);
+        let from = floor.unwrap_or(0);
+        OwnedPartition {
+            floor,
+            by_policy,
+            is_revoked: false,
+            metadata: committed.map(|committed| committed.metadata).unwrap_or_default(),
+            span: next_version(),
+            ceiling: from,
+            accepted: None,
+            expected: None,
+            fetch_from: from,
+            version: next_version(),
+            rest_until: None,
+            high_watermark: from,
+            ahead: VecDeque::new(),
+            buffered: 0,
+        }
+    }
+
+    /// Where serving goes on.
+    pub fn position(&self) -> i64 {
+        self.ahead.front().map_or(self.fetch_from, |open| {
+            open.chunk.messages.get(open.served).map_or(open.chunk.next_offset, |(offset, _)| *offset)
+        })
+    }
+
+    /// Sets the position anew and forgets what was fetched ahead. The client's next question sets what it
+    /// expects.
+    pub fn seek(&mut self, offset: i64) {
+        self.ahead.clear();
+        self.buffered = 0;
+        self.fetch_from = offset;
+        self.expected = None;
+        self.version = next_version();
+    }
+
+    /// Takes note that the log has become shorter than what was consumed: it now reaches from `earliest` to
+    /// `latest`. A plain client goes on at the offset that it asks for; one past the end gets
+    /// OFFSET_OUT_OF_RANGE.
+    pub fn fall_back(&mut self, earliest: i64, latest: i64) {
+        match self.expected {
+            _ if self.by_policy => self.undecide(),
+            Some(expected) if expected <= latest => self.reset(expected),
+            _ => self.reset(earliest),
+        }
+    }
+
+    /// Takes a start back that could not be made the group's.
+    pub fn undecide(&mut self) {
+        self.reset(0);
+        self.floor = None;
+    }
+
+    /// Begins at `offset`.
+    pub fn reset(&mut self, offset: i64) {
+        self.floor = Some(offset);
+        self.metadata.clear();
+        self.span = next_version();
+        self.ceiling = offset;
+        self.accepted = None;
+        self.seek(offset);
+    }
+
+    /// Starts serving over at the lowest offset not committed, for a client that begins anew.
+    pub fn rewind(&mut self, committed: Option<i64>) {
+        match committed.or(self.floor) {
+            Some(offset) => self.reset(offset),
+            None => self.undecide(),
+        }
+    }
+
+    /// Takes note that the client asks for `asked`, and seeks where that is not what comes next.
+    ///
+    /// # Errors
+    /// OFFSET_OUT_OF_RANGE when the client remembers an offset past the start of the ownership: it would
+    /// drop what lies between without a word.
+    pub fn ask(&mut self, asked: i64) -> Result<(), ErrorCode> {
+        match (self.expected, self.floor) {
+            (Some(expected), _) if expected == asked => {}
+            (Some(_), _) => self.seek(asked),
+            // A client that was told no offset asks for -1.
+            (None, None) if self.by_policy || asked < 0 => self.by_policy = true,
+            (None, None) => self.reset(asked),
+            (None, Some(_)) if asked <= self.position() => {}
+            (None, Some(_)) => return Err(ErrorCode::OFFSET_OUT_OF_RANGE),
+        }
+        self.expected = Some(asked);
+        Ok(())
+    }
+
+    /// Adds what was fetched from `from` under `version`; dropped if the position was set anew meanwhile.
+    pub fn add(&mut self, version: u64, from: i64, chunk: Chunk) {
+        if version != self.version || from != self.fetch_from {
+            return;
+        }
+        self.fetch_from = chunk.next_offset.max(from);
+        if !chunk.messages.is_empty() {
+            self.buffered += chunk.bytes.len();
+            self.ahead.push_back(Open { chunk, served: 0 });
+        }
+    }
+
+    /// Lets everything below `next` be committed, as it is about to be handed to the reader; false if it was
+    /// fetched for a position that was set anew.
+    pub fn hand_over_to(&mut self, version: u64, from: i64, next: i64) -> bool {
+        let is_current = version == self.version && from == self.fetch_from;
+        if is_current {
+            self.ceiling = self.ceiling.max(next);
+        }
+        is_current
+    }
+
+    /// Goes on behind what the reader was handed, or is done with.
+    pub fn handed_over(&mut self, version: u64, next: i64) {
+        if version == self.version {
+            self.fetch_from = self.fetch_from.max(next);
+            self.ceiling = self.ceiling.max(next);
+        }
+    }
+
+    /// Moves messages into `out`, at most `limit` bytes of them but at least one; returns whether there
+    /// was one.
+    pub fn serve(&mut self, limit: usize, out: &mut Vec<u8>) -> bool {
+        let mut last = None;
+        while let Some(open) = self.ahead.front_mut() {
+            let (served, unserved) = open.chunk.messages.split_at(open.served.min(open.chunk.messages.len()));
+            let begin = served.last().map_or(0, |(_, end)| *end);
+            let room = limit.saturating_sub(out.len());
+            let fitting = unserved.partition_point(|(_, end)| end - begin <= room);
+            let take = if fitting == 0 && last.is_none() { 1 } else { fitting };
+            let Some(&(offset, end)) = take.checked_sub(1).and_then(|last| unserved.get(last)) else { break };
+            open.served += take;
+            out.extend_from_slice(open.chunk.bytes.get(begin..end).unwrap_or_default());
+            self.buffered -= end - begin;
+            last = Some(offset);
+            if open.served == open.chunk.messages.len() {
+                self.ahead.pop_front();
+            }
+        }
+        if let Some(offset) = last {
+            self.ceiling = self.ceiling.max(offset + 1);
+            self.expected = Some(offset + 1);
+        }
+        last.is_some()
+    }
+
+    /// Whether `offset` may be committed: not behind what is committed, not past what was served.
+    pub fn admits(&self, offset: i64) -> bool {
+        self.floor.is_some_and(|floor| floor <= offset) && offset <= self.ceiling
+    }
+
+    /// Whether something was served that the client has not committed.
+    pub fn awaits_commit(&self) -> bool {
+        self.accepted.or(self.floor).is_some_and(|offset| offset < self.ceiling)
+    }
+
+    /// Whether `offset` may be committed and is not behind what was accepted.
+    pub fn accepts(&self, offset: i64) -> bool {
+        self.admits(offset) && self.accepted.is_none_or(|accepted| accepted <= offset)
+    }
+
+    /// Takes note of a commit that is to be sent.
+    pub fn accept(&mut self, offset: i64) {
+        if self.floor.is_some_and(|floor| floor < offset) {
+            self.accepted = Some(offset);
+        }
+    }
+
+    /// The commit that is on its way, the last one where there are several.
+    pub fn accepted(&self) -> Option<i64> {
+        self.accepted
+    }
+
+    /// Forgets the commit that is on its way.
+    pub fn forget_accepted(&mut self) {
+        self.accepted = None;
+    }
+
+    /// How many offsets were accepted that Kafka has not acknowledged.
+    pub fn ahead_by(&self) -> i64 {
+        self.accepted.zip(self.floor).map_or(0, |(accepted, floor)| accepted.saturating_sub(floor))
+    }
+
+    /// Takes note of an acknowledged commit, unless the ownership has begun anew meanwhile.
+    pub fn committed(&mut self, offset: i64, metadata: &str) {
+        if self.admits(offset) {
+            self.floor = Some(offset);
+            self.metadata = metadata.to_owned();
+            self.accepted = self.accepted.filter(|accepted| offset < *accepted);
+        }
+    }
+
+    /// Whether `asked` is what the client would ask this partition for next. Of a partition that it has not
+    /// asked for yet, as after a rebalance between two connections, that is all that would not be refused.
+    pub fn may_be_asked(&self, asked: i64) -> bool {
+        match self.expected {
+            Some(expected) => expected == asked,
+            None => self.floor.is_none() || asked <= self.position(),
+        }
+    }
+
+    /// The offset that the client will ask for next, as far as is known.
+    pub fn expected(&self) -> Option<i64> {
+        self.expected
+    }
+}
+
+/// Versions are never used twice, so that what was fetched for a partition that was lost cannot be taken for
+/// another's.
+fn next_version() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk(offsets: &[i64], next_offset: i64) -> Chunk {
+        let mut chunk = Chunk { next_offset, ..Chunk::default() };
+        for offset in offsets {
+            chunk.bytes.extend_from_slice(&offset.to_be_bytes());
+            chunk.messages.push((*offset, chunk.bytes.len()));
+        }
+        chunk
+    }
+
+    fn begun_at(offset: i64) -> OwnedPartition {
+        OwnedPartition::new(Some(Committed { offset, metadata: String::new() }), false)
+    }
+
+    fn offsets(bytes: &[u8]) -> Vec<i64> {
+        bytes.chunks(8).map(|b| i64::from_be_bytes(b.try_into().unwrap())).collect()
+    }
+
+    fn serve(owned: &mut OwnedPartition, limit: usize) -> Vec<i64> {
+        let mut out = Vec::new();
+        owned.serve(limit, &mut out);
+        offsets(&out)
+    }
+
+    #[test]
+    fn serving_keeps_to_the_limit_over_chunks_and_always_serves_one() {
+        let mut owned = begun_at(5);
+        owned.ask(5).unwrap();
+        owned.add(owned.version, 5, chunk(&[5, 6, 8], 9));
+        owned.add(owned.version, 9, chunk(&[9], 12));
+        assert_eq!(serve(&mut owned, 1), [5]);
+        assert_eq!(serve(&mut owned, 16), [6, 8]);
+        assert_eq!(serve(&mut owned, 100), [9]);
+        assert_eq!((owned.buffered, owned.fetch_from, owned.ceiling), (0, 12, 10));
+        assert!(serve(&mut owned, 100).is_empty());
+    }
+
+    #[test]
+    fn a_gap_does_not_look_like_a_seek() {
+        let mut owned = begun_at(0);
+        owned.ask(0).unwrap();
+        owned.add(owned.version, 0, chunk(&[0], 10));
+        assert_eq!(serve(&mut owned, 100), [0]);
+        owned.ask(1).unwrap();
+        assert_eq!(owned.fetch_from, 10);
+    }
+
+    #[test]
+    fn an_answer_that_was_lost_is_served_again() {
+        let mut owned = begun_at(0);
+        owned.ask(0).unwrap();
+        owned.add(owned.version, 0, chunk(&[0, 1], 2));
+        assert_eq!(serve(&mut owned, 100), [0, 1]);
+        let before = owned.version;
+        owned.ask(0).unwrap();
+        assert_eq!(owned.fetch_from, 0);
+        owned.add(before, 2, chunk(&[2], 3));
+        assert_eq!(owned.fetch_from, 0, "records fetched for the old position are dropped");
+    }
+
+    #[test]
+    fn a_client_that_remembers_more_than_is_committed_is_told() {
+        assert_eq!(begun_at(3).ask(7), Err(ErrorCode::OFFSET_OUT_OF_RANGE));
+        assert_eq!(begun_at(3).ask(2), Ok(()));
+    }
+
+    #[test]
+    fn without_a_committed_offset_the_client_says_where_it_starts() {
+        let mut owned = OwnedPartition::new(None, false);
+        owned.ask(42).unwrap();
+        assert_eq!((owned.floor, owned.fetch_from), (Some(42), 42));
+    }
+
+    #[test]
+    fn a_client_that_knows_no_offset_leaves_the_start_to_the_policy() {
+        let mut owned = OwnedPartition::new(None, false);
+        owned.ask(-1).unwrap();
+        assert_eq!((owned.floor, owned.by_policy), (None, true));
+        owned.reset(9);
+        owned.ask(-1).unwrap();
+        assert_eq!(owned.fetch_from, 9);
+    }
+
+    #[test]
+    fn a_log_that_became_shorter_is_begun_where_the_client_asks_or_the_client_is_told() {
+        let mut fallen = begun_at(5000);
+        fallen.ask(7).unwrap();
+        fallen.fall_back(0, 7);
+        assert_eq!((fallen.ask(7), fallen.fetch_from), (Ok(()), 7));
+        let mut remembering = begun_at(5000);
+        remembering.ask(5000).unwrap();
+        remembering.fall_back(0, 7);
+        assert_eq!(remembering.ask(5000), Err(ErrorCode::OFFSET_OUT_OF_RANGE));
+    }
+
+    #[test]
+    fn a_commit_lies_between_the_last_one_and_what_was_served() {
+        let mut owned = begun_at(10);
+        owned.ask(10).unwrap();
+        owned.add(owned.version, 10, chunk(&[10, 11, 12], 13));
+        serve(&mut owned, 16);
+        let admitted: Vec<i64> = (8..15).filter(|o| owned.admits(*o)).collect();
+        assert_eq!(admitted, [10, 11, 12]);
+        owned.committed(11, "");
+        assert!(owned.awaits_commit());
+        owned.committed(12, "");
+        assert!(!owned.admits(11), "a committed offset never moves backwards");
+        assert!(owned.admits(12) && !owned.awaits_commit());
+    }
+
+    #[test]
+    fn what_a_reader_is_done_with_may_be_committed_and_is_not_fetched() {
+        let mut owned = begun_at(10);
+        assert!(owned.hand_over_to(owned.version, 10, 12));
+        owned.handed_over(owned.version, 500);
+        assert_eq!((owned.fetch_from, owned.admits(500), owned.admits(501)), (500, true, false));
+        let before = owned.version;
+        owned.reset(0);
+        owned.handed_over(before, 700);
+        assert_eq!((owned.fetch_from, owned.admits(1)), (0, false), "it has begun anew");
+    }
+
+    #[test]
+    fn an_accepted_commit_counts_until_it_is_stored() {
+        let mut owned = begun_at(10);
+        owned.ask(10).unwrap();
+        owned.add(owned.version, 10, chunk(&[10, 11, 12], 13));
+        serve(&mut owned, 100);
+        owned.accept(11);
+        owned.accept(13);
+        assert_eq!((owned.floor, owned.ahead_by()), (Some(10), 3));
+        assert!(!owned.accepts(12) && owned.accepts(13) && !owned.accepts(14));
+        assert!(!owned.awaits_commit(), "the client has committed all that was served");
+        owned.committed(11, "");
+        assert_eq!((owned.accepted(), owned.ahead_by()), (Some(13), 2));
+        owned.committed(13, "");
+        assert_eq!((owned.accepted(), owned.ahead_by()), (None, 0));
+        owned.accept(13);
+        assert_eq!(owned.accepted(), None, "Kafka has it already");
+    }
+
+    #[test]
+    fn a_span_that_begins_anew_has_nothing_on_its_way() {
+        let mut owned = begun_at(0);
+        owned.ask(0).unwrap();
+        owned.add(owned.version, 0, chunk(&[0, 1, 2], 3));
+        serve(&mut owned, 100);
+        owned.accept(2);
+        owned.rewind(Some(1));
+        assert_eq!((owned.accepted(), owned.ahead_by()), (None, 0));
+    }
+
+    #[test]
+    fn a_client_that_begins_anew_gets_what_is_not_committed_again() {
+        let mut owned = begun_at(0);
+        owned.ask(0).unwrap();
+        owned.add(owned.version, 0, chunk(&[0, 1, 2], 3));
+        serve(&mut owned, 100);
+        owned.committed(1, "");
+        owned.rewind(Some(1));
+        owned.ask(1).unwrap();
+        assert_eq!((owned.fetch_from, owned.ceiling), (1, 1));
+    }
+}

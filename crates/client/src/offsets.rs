@@ -1,0 +1,153 @@
+//! The offsets that a partition's log itself knows: its first, its next, and the first after a time
+//! (ListOffsets).
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
+
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::{ApiKey, BrokerId, ListOffsetsRequest, ListOffsetsResponse};
+
+use super::READ_MARGIN;
+use super::error::{Error, Result};
+use super::metadata::{Cluster, topic_name};
+use super::request_context::RequestContext;
+use super::versioned_request::VersionedRequest;
+use protocol::TopicPartition;
+use protocol::error_code::ErrorCode;
+
+impl VersionedRequest for ListOffsetsRequest {
+    const API: ApiKey = ApiKey::ListOffsets;
+    const VERSION: i16 = 4;
+}
+
+/// The timestamp that asks for the offset after the last record.
+pub const LATEST: i64 = -1;
+/// The timestamp that asks for the offset of the first record.
+pub const EARLIEST: i64 = -2;
+
+/// The offsets found, by topic and partition; -1 where no record is as young as the time asked for.
+pub type Offsets = HashMap<TopicPartition, i64>;
+
+/// Asks the leaders for the offsets of `wanted` (topic, partition, timestamp in milliseconds or [`LATEST`] or
+/// [`EARLIEST`]), and again after leader changes until `deadline`.
+///
+/// Beside what was found stands the last error, when an offset is still missing at `deadline` or a broker
+/// refused for good.
+pub fn list(
+    cluster: &Cluster,
+    client_id: &str,
+    wanted: &[(TopicPartition, i64)],
+    deadline: Instant,
+) -> (Offsets, Option<Error>) {
+    let mut found = Offsets::new();
+    let mut backoff = crate::backoff();
+    loop {
+        let round = one_round(cluster, client_id, wanted, &mut found, deadline);
+        let missing = wanted.iter().find(|(key, _)| !found.contains_key(key));
+        let Some((key, _)) = missing else { return (found, None) };
+        let error = round
+            .err()
+            .unwrap_or_else(|| Error::refused(context().for_partition(key), ErrorCode::LEADER_NOT_AVAILABLE));
+        if error.is_lasting() || cluster.stopping() || Instant::now() >= deadline {
+            return (found, Some(error));
+        }
+        cluster.pause(backoff.next_wait());
+        let topics: Vec<&str> = wanted.iter().map(|(key, _)| key.topic.as_str()).collect();
+        if let Err(error) = cluster.refresh(&topics, cluster.deadline(deadline)) {
+            log::debug!("offsets: {error}");
+        }
+    }
+}
+
+/// Asks once for the offsets of `wanted`, as [`list`] does; what cannot be had now is left out.
+pub fn find(
+    cluster: &Cluster,
+    client_id: &str,
+    wanted: &[(TopicPartition, i64)],
+    deadline: Instant,
+) -> Offsets {
+    let mut found = Offsets::new();
+    if let Err(error) = one_round(cluster, client_id, wanted, &mut found, deadline) {
+        log::debug!("offsets: {error}");
+    }
+    found.retain(|_, offset| *offset >= 0);
+    found
+}
+
+fn one_round(
+    cluster: &Cluster,
+    client_id: &str,
+    wanted: &[(TopicPartition, i64)],
+    found: &mut Offsets,
+    deadline: Instant,
+) -> Result<()> {
+    let mut by_leader: BTreeMap<i32, BTreeMap<&str, Vec<ListOffsetsPartition>>> = BTreeMap::new();
+    let mut result = Ok(());
+    for (key, timestamp) in wanted {
+        let TopicPartition { topic, partition } = key;
+        if found.contains_key(key) {
+            continue;
+        }
+        if cluster.topic(topic, cluster.deadline(deadline))?.is_none() {
+            return Err(Error::refused(context().for_topic(topic), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+        }
+        let Some(leader) = cluster.leader(topic, *partition) else { continue };
+        let entry = ListOffsetsPartition::default()
+            .with_partition_index(*partition)
+            .with_current_leader_epoch(-1)
+            .with_timestamp(*timestamp);
+        by_leader.entry(leader).or_default().entry(topic).or_default().push(entry);
+    }
+    let mut asked = Vec::new();
+    for (leader, topics) in by_leader {
+        let topic = |(name, partitions)| {
+            ListOffsetsTopic::default().with_name(topic_name(name)).with_partitions(partitions)
+        };
+        let request = ListOffsetsRequest::default()
+            .with_replica_id(BrokerId(-1))
+            .with_isolation_level(0)
+            .with_topics(topics.into_iter().map(topic).collect());
+        let sent =
+            cluster.connect(leader, client_id, cluster.deadline(deadline)).and_then(|mut connection| {
+                connection.send(&request)?;
+                Ok(connection)
+            });
+        match sent {
+            Ok(connection) => asked.push(connection),
+            Err(error) => result = Err(error),
+        }
+    }
+    for mut connection in asked {
+        let limit = cluster.deadline(deadline) + READ_MARGIN;
+        match connection.receive::<ListOffsetsRequest>(limit, &mut || !cluster.stopping()) {
+            Ok(answer) => result = take(&answer, found).and(result),
+            Err(error) => result = Err(error),
+        }
+    }
+    result
+}
+
+fn take(answer: &ListOffsetsResponse, found: &mut Offsets) -> Result<()> {
+    let mut result = Ok(());
+    for topic in &answer.topics {
+        for partition in &topic.partitions {
+            match ErrorCode(partition.error_code) {
+                ErrorCode::NONE => {
+                    found.insert(
+                        TopicPartition::new(topic.name.as_str(), partition.partition_index),
+                        partition.offset,
+                    );
+                }
+                code => {
+                    let partition = TopicPartition::new(topic.name.as_str(), partition.partition_index);
+                    result = Err(Error::refused(context().for_partition(&partition), code));
+                }
+            }
+        }
+    }
+    result
+}
+
+fn context() -> RequestContext {
+    RequestContext::of::<ListOffsetsRequest>()
+}

@@ -1,0 +1,38 @@
+//! The names that a topic may have, as Kafka has them.
+
+/// The longest name, in bytes.
+const MAX_BYTES: usize = 249;
+
+/// Checks a name.
+///
+/// # Errors
+/// A description of the first broken rule.
+pub fn check(name: &str) -> Result<(), &'static str> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    match name {
+        "" => Err("a topic needs a name"),
+        "." | ".." => Err("a topic cannot be named '.' or '..'"),
+        _ if name.len() > MAX_BYTES => Err("a topic's name has 249 characters at most"),
+        _ if !name.bytes().all(legal) => {
+            Err("a topic's name consists of ASCII letters and digits, '.', '_' and '-'")
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_that_kafka_accepts() {
+        let longest = "a".repeat(249);
+        for name in ["a", "mi-topico", "A.b_c-9", "...", &longest] {
+            assert_eq!(check(name), Ok(()), "{name}");
+        }
+        let too_long = "a".repeat(250);
+        for name in ["", ".", "..", "a b", "a/b", "señal", "a\n", "a:b", &too_long] {
+            assert!(check(name).is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! The translation of the settings into each room's own settings: no other room knows the names of keys.
+
+use std::time::Duration;
+
+use adapter::{Access, AdapterSettings};
+use broker::BrokerSettings;
+use client::group_member::GroupSettings;
+use client::rights::Intent;
+use client::{ClusterSettings, TopicCreation};
+
+use super::Settings;
+use crate::consumer::{ConsumerSettings, ProcessSettings, QueueSettings, RetrySettings};
+use crate::dead_letters::{BrowserSettings, StoreSettings};
+use crate::http::{AccessToken, EndpointSettings};
+use crate::producer::ProducerSettings;
+use crate::runtime::{RuntimeSettings, StoreFailure};
+
+impl Settings {
+    /// The client of the cluster, which creates no topic.
+    pub fn cluster(&self) -> ClusterSettings {
+        ClusterSettings {
+            bootstrap_servers: self.brokers(),
+            follows_advertised: self.embedded_broker().is_none(),
+            security: self.kafka.security.secured.0.clone(),
+            request_timeout: self.kafka.request_timeout(),
+            delivery_timeout: self.kafka.delivery_timeout(),
+            compression: self.kafka.compression,
+            create: Vec::new(),
+        }
+    }
+
+    /// The client of the cluster for a consumer that reads by itself, which creates what its topics need.
+    pub fn consuming_cluster(&self) -> ClusterSettings {
+        ClusterSettings { create: self.created_topics(), ..self.cluster() }
+    }
+
+    /// The channel's topic, if it may be created.
+    pub fn topic_creation(&self) -> Option<TopicCreation> {
+        self.kafka.create_topic.then(|| TopicCreation {
+            name: self.kafka.topic.clone(),
+            partitions: self.kafka.partitions,
+            beside: None,
+            replication_factor: self.kafka.replication_factor,
+        })
+    }
+
+    /// The embedded broker, if no other broker is named.
+    pub fn broker(&self) -> Option<BrokerSettings> {
+        self.embedded_broker().map(|embedded| BrokerSettings {
+            listen: embedded.listen.clone(),
+            advertised: embedded.advertised.clone(),
+            data_dir: embedded.data_dir.clone(),
+            retention: embedded.retention(),
+            retention_bytes: embedded.retention_bytes(),
+            auto_create_topics: embedded.auto_create_topics,
+            partitions: self.kafka.partitions,
+        })
+    }
+
+    /// The embedded broker, if no other broker is named, and an adapter for this process alone.
+    pub fn own_runtime(&self) -> RuntimeSettings {
+        RuntimeSettings { broker: self.broker(), cluster: self.cluster(), adapter: self.own_adapter() }
+    }
+
+    /// The embedded broker, if no other broker is named, and the adapter for other programs.
+    pub fn shared_runtime(&self) -> RuntimeSettings {
+        RuntimeSettings { adapter: self.adapter_for_others(), ..self.own_runtime() }
+    }
+
+    /// What a program does with the channel's topic that sends to it, consumes it, or both.
+    pub fn intent(&self, sends: bool, group: Option<&str>) -> Intent {
+        Intent { topic: self.kafka.topic.clone(), sends, group: group.map(str::to_owned) }
+    }
+
+    /// The failures of the embedded broker's store, if no other broker is named.
+    pub fn store_failure(&self) -> StoreFailure {
+        StoreFailure::of(self.embedded_broker().map(|embedded| embedded.data_dir.as_path()))
+    }
+
+    /// An adapter inside this process: loopback, any port, a random token.
+    pub fn own_adapter(&self) -> AdapterSettings {
+        AdapterSettings {
+            listen: "127.0.0.1:0".to_owned(),
+            access: Access::Random,
+            ..self.adapter_for_others()
+        }
+    }
+
+    /// The adapter as a program of its own: `[adapter] listen` and `token`.
+    pub fn adapter_for_others(&self) -> AdapterSettings {
+        let token = self.adapter.token.as_ref();
+        AdapterSettings {
+            listen: self.adapter.listen.clone(),
+            access: Access::Given(token.map(|token| token.expose().to_owned())),
+            cluster: ClusterSettings { create: self.created_topics(), ..self.cluster() },
+            group: self.group(),
+        }
+    }
+
+    /// The channel's topic and the one for its dead letters, if they may be created.
+    fn created_topics(&self) -> Vec<TopicCreation> {
+        let with_dead_letters = |topic: TopicCreation| {
+            let (name, beside) = (self.kafka.dead_letter_topic(), Some(self.kafka.topic.clone()));
+            [topic.clone(), TopicCreation { name, beside, ..topic }]
+        };
+        self.topic_creation().into_iter().flat_map(with_dead_letters).collect()
+    }
+
+    fn group(&self) -> GroupSettings {
+        let consumer = &self.consumer;
+        GroupSettings {
+            session_timeout: consumer.session_timeout(),
+            heartbeat_interval: consumer.heartbeat_interval(),
+            max_processing: consumer.max_processing(),
+            offset_reset: consumer.auto_offset_reset,
+        }
+    }
+
+    /// A producer of the channel.
+    pub fn producer_settings(&self) -> ProducerSettings {
+        ProducerSettings {
+            queue_messages: self.producer.queue_messages,
+            queue_bytes: self.producer.queue_bytes,
+            answer_timeout: self.producer_api.answer_timeout(),
+            embedded_broker: self.embedded_broker().is_some(),
+        }
+    }
+
+    /// A consumer of the channel.
+    pub fn consumer_settings(&self) -> ConsumerSettings {
+        let consumer = &self.consumer;
+        ConsumerSettings {
+            topic: self.kafka.topic.clone(),
+            group: consumer.group().to_owned(),
+            commit: consumer.commit,
+            auto_commit_interval: consumer.auto_commit_interval(),
+            max_processing: consumer.max_processing(),
+            fetch_min_bytes: consumer.fetch_min_bytes,
+            fetch_max_wait: consumer.fetch_max_wait(),
+            fetch_max_bytes_per_partition: consumer.fetch_max_bytes_per_partition,
+            retry: self.retry_settings(),
+            queue: QueueSettings {
+                membership: self.group(),
+                concurrency: consumer.concurrency,
+                order: consumer.order,
+                buffer_bytes: consumer.buffer_bytes,
+                payload: consumer.payload,
+                circuit_failures: consumer.circuit_failures,
+            },
+            dead_letters: StoreSettings {
+                topic: self.kafka.dead_letter_topic(),
+                group: consumer.group().to_owned(),
+                delivery_timeout: self.kafka.delivery_timeout(),
+                producer: self.producer_settings(),
+            },
+        }
+    }
+
+    /// The program that handles messages, if one is named.
+    pub fn process_settings(&self) -> Option<ProcessSettings> {
+        let command = self.consumer.handler.clone();
+        let consumer = &self.consumer;
+        (!command.is_empty()).then(|| ProcessSettings {
+            command,
+            mode: consumer.handler_mode,
+            workers: consumer.handler_processes.unwrap_or(consumer.concurrency),
+            batch: consumer.handler_batch,
+            timeout: consumer.handler_timeout(),
+        })
+    }
+
+    /// `[retry]`.
+    pub fn retry_settings(&self) -> RetrySettings {
+        RetrySettings {
+            max_attempts: self.retry.max_attempts,
+            initial_backoff: Duration::from_millis(self.retry.initial_backoff_ms),
+            multiplier: self.retry.multiplier,
+            max_backoff: Duration::from_millis(self.retry.max_backoff_ms),
+            jitter: self.retry.jitter,
+        }
+    }
+
+    /// The tool for the dead letters of the channel's topic.
+    pub fn dead_letter_browser(&self) -> BrowserSettings {
+        self.dead_letter_browser_of(&self.kafka.topic)
+    }
+
+    /// The tool for the dead letters of another topic.
+    pub fn dead_letter_browser_of(&self, topic: &str) -> BrowserSettings {
+        BrowserSettings {
+            cluster: self.cluster(),
+            source: topic.to_owned(),
+            topic: super::dead_letter_topic(topic),
+            session_timeout: self.consumer.session_timeout(),
+        }
+    }
+
+    /// The HTTP endpoint.
+    pub fn endpoint(&self) -> EndpointSettings {
+        let api = &self.producer_api;
+        EndpointSettings {
+            listen: api.listen.clone(),
+            answer_timeout: api.answer_timeout(),
+            max_body_bytes: api.max_body_bytes,
+            head_timeout: api.head_timeout(),
+            body_timeout: api.body_timeout(),
+            idle_timeout: api.idle_timeout(),
+            max_connections: api.max_connections,
+            max_pending_bytes: self.producer.queue_bytes,
+            token: api.token.as_ref().map(|token| AccessToken::new(token.expose())),
+            token_file: api.token_file.clone(),
+            users_file: api.users_file.clone(),
+            topic: self.kafka.topic.clone(),
+            tls_certificate: api.tls_certificate.clone(),
+            tls_key: api.tls_key.clone(),
+            tls_client_ca: api.tls_client_ca.clone(),
+            anyone_may_send: api.anyone_may_send,
+            allowed_origins: api.allowed_origins.clone(),
+            access_log: api.access_log,
+            ..EndpointSettings::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_endpoint_has_the_same_defaults_as_its_settings() {
+        assert_eq!(Settings::default().endpoint(), EndpointSettings::default());
+    }
+}

@@ -1,0 +1,64 @@
+//! The stop as something that a wait for pipes hears, and the times at which an exchange ends.
+
+use std::io::{self, PipeReader};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use super::failed::Trouble;
+use net::stop::{Stop, StopHook};
+
+/// A pipe whose other end is closed when the stop is asked.
+pub struct StopSignal {
+    closed: PipeReader,
+    _hook: StopHook,
+}
+
+impl StopSignal {
+    /// # Errors
+    /// The system gives no pipe.
+    pub fn of(stop: &Stop) -> io::Result<StopSignal> {
+        let (closed, open) = io::pipe()?;
+        Ok(StopSignal { closed, _hook: stop.on_ask(move || drop(open)) })
+    }
+}
+
+/// The times at which an exchange ends without an answer.
+pub struct Limits<'a> {
+    signal: &'a StopSignal,
+    deadline: Instant,
+    grace: Duration,
+    /// When the grace after a stop ends.
+    interrupted_at: Option<Instant>,
+}
+
+impl<'a> Limits<'a> {
+    /// The exchange ends after `time`, or `grace` after the stop.
+    pub fn new(signal: &'a StopSignal, time: Duration, grace: Duration) -> Limits<'a> {
+        Limits { signal, deadline: Instant::now() + time, grace, interrupted_at: None }
+    }
+
+    /// The time that is left.
+    ///
+    /// # Errors
+    /// None is.
+    pub fn left(&self, now: Instant) -> Result<Duration, Trouble> {
+        if self.interrupted_at.is_some_and(|at| now >= at) {
+            return Err(Trouble::Interrupted);
+        }
+        if now >= self.deadline {
+            return Err(Trouble::Silent);
+        }
+        let end = self.interrupted_at.map_or(self.deadline, |at| at.min(self.deadline));
+        Ok(end - now)
+    }
+
+    /// What is ready once the stop is asked; `None` when it is known that it was.
+    pub fn signal(&self) -> Option<BorrowedFd<'a>> {
+        self.interrupted_at.is_none().then(|| self.signal.closed.as_fd())
+    }
+
+    /// Notes that the stop was asked.
+    pub fn stop_asked(&mut self, now: Instant) {
+        self.interrupted_at.get_or_insert(now + self.grace);
+    }
+}

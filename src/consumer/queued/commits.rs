@@ -1,0 +1,161 @@
+//! The thread that commits: one request at a time, with all that is done since the last.
+
+use std::time::{Duration, Instant};
+
+use client::coordinator::Commit;
+use client::group_member::Member;
+use net::backoff::Backoff;
+use net::sync::wait_timeout;
+use protocol::error_code::ErrorCode;
+
+use super::shared::{Queue, Shared};
+use crate::error::Error;
+use crate::queue::engine;
+use crate::queue::note::MIN_LIMIT;
+use crate::queue::partitions::Ownership;
+
+/// A commit without an answer is given up after so long, and made anew with what is done by then.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The waits after commits that came to nothing.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
+/// From the answer to one commit to the next one, unless somebody waits for that: under load a commit is for
+/// many messages then. Brokers keep each commit with its notes until they compact them.
+const PAUSE: Duration = Duration::from_millis(5);
+/// How often it is looked for something to commit that nobody has told of.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// What is committed of one partition.
+struct Made {
+    from: Ownership,
+    span: u64,
+    commit: engine::Commit,
+}
+
+/// Commits until this membership is over.
+pub fn run(shared: &Shared, member: &Member, membership: u64) {
+    let mut backoff = BACKOFF;
+    let (mut not_before, mut told) = (Instant::now(), None);
+    while let Some(made) = next(shared, membership, not_before) {
+        let topic = &shared.settings.topic;
+        let commit = |made: &Made| {
+            let offset = Commit {
+                topic: topic.clone(),
+                partition: made.from.partition,
+                offset: made.commit.offset,
+                metadata: made.commit.note.clone(),
+            };
+            (made.span, offset)
+        };
+        let commits: Vec<_> = made.iter().map(commit).collect();
+        let began = Instant::now();
+        let codes = member.commit_spans(&commits, began + PATIENCE);
+        let arrived = codes.iter().all(|code| code.is_ok());
+        shared.metrics.committed(began.elapsed(), arrived);
+        if answered(shared, &made, &codes) {
+            member.wake();
+        }
+        not_before = Instant::now() + PAUSE;
+        if arrived {
+            backoff.reset();
+            told = None;
+        } else {
+            let refused = codes.iter().copied().find(|code| is_lasting(*code));
+            if let Some(code) = refused.filter(|code| told.replace(*code) != Some(*code)) {
+                log::error!("{}: commits of {topic} are refused: {code}; trying again", shared.name);
+            }
+            let queue = shared.queue();
+            drop(wait_timeout(&shared.commit, queue, backoff.next_wait()));
+        }
+    }
+}
+
+/// Whether a commit was refused for a reason that does not pass with the next generation.
+fn is_lasting(code: ErrorCode) -> bool {
+    let passing = [
+        ErrorCode::ILLEGAL_GENERATION,
+        ErrorCode::UNKNOWN_MEMBER_ID,
+        ErrorCode::REBALANCE_IN_PROGRESS,
+        ErrorCode::OFFSET_METADATA_TOO_LARGE,
+    ];
+    !code.is_ok() && !code.is_retriable() && !passing.contains(&code)
+}
+
+/// Waits for something to commit; `None` when the membership is over.
+fn next(shared: &Shared, membership: u64, not_before: Instant) -> Option<Vec<Made>> {
+    let mut queue = shared.queue();
+    loop {
+        if queue.memberships != membership {
+            return None;
+        }
+        let early = not_before.saturating_duration_since(Instant::now());
+        if !early.is_zero() && !queue.hands_over && !queue.partitions.waits_for_commit() {
+            queue.commit_rests = true;
+            queue = wait_timeout(&shared.commit, queue, early);
+            queue.commit_rests = false;
+            continue;
+        }
+        let made = commits(&mut queue, shared.clock.now());
+        if !made.is_empty() {
+            return Some(made);
+        }
+        queue = wait_timeout(&shared.commit, queue, INTERVAL);
+    }
+}
+
+fn commits(queue: &mut Queue, now: u64) -> Vec<Made> {
+    let commits = queue.partitions.commits(now);
+    let made = |(from, commit): (Ownership, engine::Commit)| {
+        let span = queue.spans.get(&from.partition).map_or(0, |(span, _)| *span);
+        Made { from, span, commit }
+    };
+    commits.into_iter().map(made).collect()
+}
+
+/// Tells the engines; gives whether somebody waits for that.
+fn answered(shared: &Shared, made: &[Made], codes: &[ErrorCode]) -> bool {
+    let mut queue = shared.queue();
+    for (made, code) in made.iter().zip(codes) {
+        if *code == ErrorCode::OFFSET_METADATA_TOO_LARGE {
+            shorten(shared, &mut queue, made);
+        }
+        let Some(engine) = queue.partitions.engine_of(made.from) else { continue };
+        if code.is_ok() {
+            engine.committed();
+            continue;
+        }
+        engine.not_committed();
+        let (topic, partition) = (&shared.settings.topic, made.from.partition);
+        log::debug!("{}: a commit of {topic}-{partition} came to nothing: {code}", shared.name);
+    }
+    // What was ready may have waited for it.
+    shared.wake(&queue, 1);
+    queue.hands_over
+}
+
+/// The broker takes no note of this length.
+fn shorten(shared: &Shared, queue: &mut Queue, made: &Made) {
+    let limit = made.commit.note.len() / 2;
+    if made.commit.note.len() <= MIN_LIMIT {
+        let error = Error::new(format!(
+            "the brokers take no metadata of {} characters with a commit: offset.metadata.max.bytes has to be at \
+             least {MIN_LIMIT}",
+            made.commit.note.len()
+        ));
+        queue.failure.get_or_insert(error);
+        return shared.stop.ask();
+    }
+    log::warn!(
+        "{}: the brokers take no metadata of {} characters (offset.metadata.max.bytes): notes are kept shorter, \
+         and so fewer messages can be under way",
+        shared.name,
+        made.commit.note.len()
+    );
+    queue.note_limit = queue.note_limit.min(limit.max(MIN_LIMIT));
+    let limit = queue.note_limit;
+    let partitions: Vec<i32> = queue.spans.keys().copied().collect();
+    for partition in partitions {
+        if let Some(engine) = queue.partitions.engine(partition) {
+            engine.limit_note(limit);
+        }
+    }
+}

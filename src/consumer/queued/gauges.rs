@@ -1,0 +1,64 @@
+//! What is told of a queue while it runs: to its metrics, and in its standing.
+
+use std::collections::BTreeMap;
+
+use super::breaker::Why;
+use super::clock::Clock;
+use super::shared::{Queue, Shared};
+use super::standing::NO_MEMBER;
+use crate::metrics::{PauseReason, QueueLook};
+use client::group_member::reader::{ReaderPhase, View};
+
+/// The oldest open message of each partition: its offset, and its time in ms since 1970.
+pub type Oldest = BTreeMap<i32, (i64, u64)>;
+
+impl Shared {
+    /// Looks at the queue.
+    pub fn look(&self, view: &View, oldest: &mut Oldest) {
+        let queue = self.queue();
+        let look = queue.look(&self.clock, oldest);
+        let pause = queue.breaker.reason().map(str::to_owned);
+        drop(queue);
+        self.metrics.queue().looks(&self.settings.topic, &look);
+        self.standing.set(obstacle(view, pause));
+    }
+}
+
+fn obstacle(view: &View, pause: Option<String>) -> Option<String> {
+    if let Some(error) = &view.join_error {
+        return Some(format!("The consumer cannot join its group: {error}."));
+    }
+    match view.phase {
+        ReaderPhase::Joining | ReaderPhase::Ended(_) => Some(NO_MEMBER.to_owned()),
+        _ if view.is_in_doubt => Some("The coordinator of the consumer's group does not answer.".to_owned()),
+        _ => pause.map(|reason| format!("The consumer pauses: {reason}.")),
+    }
+}
+
+impl Queue {
+    fn look(&self, clock: &Clock, oldest: &mut Oldest) -> QueueLook {
+        let mut look = QueueLook::default();
+        let now = clock.now();
+        let mut seen = Oldest::new();
+        for (partition, engine) in self.partitions.iter() {
+            look.open += engine.open_count();
+            look.leased += engine.leased_count();
+            look.waiting += engine.waiting_count();
+            look.note_length = look.note_length.max(engine.note_length());
+            let Some((offset, record)) = engine.first_open() else { continue };
+            let known = oldest.get(&partition).filter(|(known, _)| *known == offset).map(|(_, since)| *since);
+            let made = || u64::try_from(record?.content().timestamp?).ok();
+            let since = known.or_else(made).unwrap_or(now);
+            seen.insert(partition, (offset, since));
+        }
+        let first = seen.values().map(|(_, since)| *since).min();
+        // Milliseconds fit what an f64 keeps whole.
+        look.oldest_seconds = first.map_or(0.0, |first| now.saturating_sub(first) as f64 / 1_000.0);
+        look.paused = self.breaker.why().map(|why| match why {
+            Why::NotStarted => PauseReason::Handler,
+            Why::Failures => PauseReason::Failures,
+        });
+        *oldest = seen;
+        look
+    }
+}

@@ -1,0 +1,321 @@
+//! What becomes of a message that was not handled: another attempt after a wait, a dead letter, or back into
+//! the queue.
+
+use std::time::{Duration, Instant};
+
+use net::random::fraction;
+use net::sync::MutexGuard;
+
+use super::clock::millis;
+use super::shared::{Item, Queue, Shared};
+use crate::consumer::ConsumerRecord;
+use crate::consumer::handler::{Failure, FailureCause};
+use crate::dead_letters::Verdict;
+use crate::metrics::Outcome;
+use crate::queue::engine::{Failed, Fate, Task};
+use crate::queue::partitions::Handed;
+
+/// The wait after a try to store a dead letter that came to nothing.
+const LETTER_WAIT: Duration = Duration::from_secs(2);
+
+/// The reason of a dead letter whose consumer died of the message.
+#[derive(Debug)]
+struct Killed(u32);
+
+impl std::fmt::Display for Killed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of the attempts ended with the death of its worker or its consumer", self.0)
+    }
+}
+
+/// The reason of a dead letter that an administrator asked for.
+#[derive(Debug)]
+struct PutAside;
+
+impl std::fmt::Display for PutAside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("put aside by hand")
+    }
+}
+
+/// The reason of a dead letter of which this consumer knows no error: others have tried it.
+#[derive(Debug)]
+struct OutOfAttempts;
+
+impl std::fmt::Display for OutOfAttempts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("its attempts were out; its errors are in the log of who attempted it")
+    }
+}
+
+impl Shared {
+    /// Takes note that a message was not handled. What is to be stored as a dead letter now comes back: its
+    /// lease stands.
+    pub fn not_handled(&self, item: Item, failure: Failure) -> Option<(Item, Verdict)> {
+        let mut queue = self.queue();
+        let Handed { from, lease } = item.handed;
+        if queue.stuck.remove(&(from, lease.id)) {
+            log::warn!("an attempt that took too long has failed: {}", self.place(&item));
+        }
+        if let Some(outcome) = outcome(&failure) {
+            self.metrics.queue().came_back(outcome);
+        }
+        match failure {
+            Failure::Failed(cause) => self.failed(queue, item, cause, Failed::Error, None),
+            Failure::FailedFor { cause, wait } => self.failed(queue, item, cause, Failed::Error, Some(wait)),
+            Failure::WorkerDied(cause) => self.failed(queue, item, cause, Failed::WorkerDied, None),
+            Failure::Dead(cause) => {
+                let change = queue.breaker.succeeded();
+                queue.histories.failed(from, lease.offset, lease.attempt, &cause.message);
+                drop(queue);
+                self.metrics.attempt_failed();
+                self.tell(change);
+                log::warn!("attempt {} was the last: {}: {cause}", lease.attempt, self.place(&item));
+                self.set_aside(item, cause)
+            }
+            Failure::TryLater { cause, wait } => {
+                let returns = queue.histories.returned(from, lease.offset);
+                let change = queue.breaker.tried_later(&cause.message, self.clock.now());
+                let wait = wait.unwrap_or_else(|| self.settings.retry.wait_after(returns, chance()));
+                if self.is_lost_by(&item, wait) {
+                    drop(queue);
+                    return self.set_aside(item, cause);
+                }
+                self.release(queue, &item, wait);
+                self.tell(change);
+                log::warn!(
+                    "not now: {}: {cause}; trying again in {} ms",
+                    self.place(&item),
+                    wait.as_millis()
+                );
+                None
+            }
+            Failure::NotStarted(cause) => {
+                let change = queue.breaker.not_started(&cause.message, self.clock.now());
+                self.release(queue, &item, Duration::ZERO);
+                self.tell(change);
+                log::debug!("not attempted: {}: {cause}", self.place(&item));
+                None
+            }
+            Failure::Interrupted => {
+                queue.breaker.not_tried();
+                self.release(queue, &item, Duration::ZERO);
+                None
+            }
+            Failure::Broken(error) => {
+                queue.failure.get_or_insert(error);
+                self.release(queue, &item, Duration::ZERO);
+                self.stop.ask();
+                None
+            }
+        }
+    }
+
+    /// A message that is not to be attempted again, with what its dead letter says; `None` if that is too late.
+    pub fn set_aside(&self, item: Item, cause: FailureCause) -> Option<(Item, Verdict)> {
+        let mut queue = self.queue();
+        let Handed { from, lease } = item.handed;
+        let verdict = queue.verdict(&item, cause, lease.attempt, 0);
+        queue.breaker.not_tried();
+        let stands = queue.partitions.engine_of(from).is_some_and(|engine| engine.dead(lease.id));
+        stands.then(|| {
+            queue.storing.insert((from, lease.id));
+            (item, verdict)
+        })
+    }
+
+    /// A message that the engine hands out to be stored as a dead letter.
+    pub fn verdict_of(&self, item: &Item) -> Verdict {
+        let mut queue = self.queue();
+        let Handed { from, lease } = item.handed;
+        queue.storing.insert((from, lease.id));
+        queue.breaker.not_tried();
+        if let Some(verdict) = queue.histories.verdict(from, lease.offset) {
+            return verdict;
+        }
+        let kills = queue.partitions.engine_of(from).map_or(0, |engine| engine.kills(lease.id));
+        let cause = match kills {
+            _ if queue.histories.is_put_aside(from, lease.offset) => FailureCause::of(&PutAside),
+            0 => FailureCause::of(&OutOfAttempts),
+            kills => FailureCause::of(&Killed(kills)),
+        };
+        queue.verdict(item, cause, lease.attempt, kills)
+    }
+
+    /// Stores a message as a dead letter; false if that came to nothing: it comes again after a wait.
+    pub fn store(&self, item: &Item, verdict: &Verdict) -> bool {
+        let longest = self.settings.dead_letters.delivery_timeout * 2;
+        let record = item.record(&self.settings.topic);
+        match self.dead_letters.try_to_store(&record, verdict, Instant::now() + longest) {
+            Ok(()) => {
+                self.metrics.dead_lettered();
+                true
+            }
+            Err(failed) => {
+                log::error!("{failed}; trying again in {} ms", LETTER_WAIT.as_millis());
+                let mut queue = self.queue();
+                // It was no try of the handler, if it was handed out in a pause.
+                queue.breaker.not_tried();
+                let Handed { from, lease } = item.handed;
+                queue.histories.not_stored(from, lease.offset, verdict);
+                self.release(queue, item, LETTER_WAIT);
+                false
+            }
+        }
+    }
+
+    /// Ends leases that ran out: their workers have not come back for `max_processing`.
+    pub fn end_overdue(&self) {
+        let mut queue = self.queue();
+        let now = self.clock.now();
+        while let Some((from, id)) = queue.partitions.overdue(now) {
+            let is_stored = queue.storing.contains(&(from, id));
+            let Some(engine) = queue.partitions.engine_of(from) else { return };
+            if is_stored {
+                let _ = engine.extend(id, now);
+                continue;
+            }
+            let wait = self.settings.retry.wait_after(1, chance());
+            if let Fate::DeadLetter { .. } = engine.fail(id, Failed::Error, millis(wait), now) {
+                // Its worker cannot store it: the next one does.
+                engine.release(id, 0, now);
+            }
+            queue.stuck.insert((from, id));
+            let change = queue.breaker.failed("a handler took longer than max_processing_ms", now);
+            log::warn!(
+                "the handler took longer than max_processing_ms ({} ms) over a message of partition {}: the \
+                 attempt has failed, and the message is tried again beside it",
+                self.settings.max_processing.as_millis(),
+                from.partition
+            );
+            self.metrics.attempt_failed();
+            self.metrics.queue().came_back(Outcome::Failed);
+            self.tell(change);
+        }
+    }
+
+    fn failed(
+        &self,
+        mut queue: MutexGuard<'_, Queue>,
+        item: Item,
+        cause: FailureCause,
+        how: Failed,
+        wait: Option<Duration>,
+    ) -> Option<(Item, Verdict)> {
+        let Handed { from, lease } = item.handed;
+        let (now, attempt) = (self.clock.now(), lease.attempt);
+        let wait = wait.unwrap_or_else(|| self.settings.retry.wait_after(attempt, chance()));
+        queue.histories.failed(from, lease.offset, attempt, &cause.message);
+        let change = queue.breaker.failed(&cause.message, now);
+        if self.is_lost_by(&item, wait) {
+            drop(queue);
+            self.metrics.attempt_failed();
+            self.tell(change);
+            return self.set_aside(item, cause);
+        }
+        let engine = queue.partitions.engine_of(from);
+        let fate = engine.map_or(Fate::Late, |engine| engine.fail(lease.id, how, millis(wait), now));
+        let verdict = match fate {
+            Fate::DeadLetter { attempts, kills } => {
+                queue.storing.insert((from, lease.id));
+                Some(queue.verdict(&item, cause.clone(), attempts, kills))
+            }
+            Fate::Retried | Fate::Late => None,
+        };
+        self.due_at(&queue, now.saturating_add(millis(wait)));
+        drop(queue);
+        self.commit.notify_one();
+        self.metrics.attempt_failed();
+        self.tell(change);
+        let of = match self.settings.retry.max_attempts {
+            0 => String::new(),
+            most => format!(" of {most}"),
+        };
+        let then = match fate {
+            Fate::DeadLetter { .. } => "it goes to the dead letters".to_owned(),
+            Fate::Retried => format!("trying again in {} ms", wait.as_millis()),
+            Fate::Late => "that was too late, it comes again".to_owned(),
+        };
+        log::warn!("attempt {attempt}{of} failed: {}: {cause}; {then}", self.place(&item));
+        verdict.map(|verdict| (item, verdict))
+    }
+
+    /// Whether the topic may have removed the message when it has waited for so long. It becomes a dead letter
+    /// while it is there, then.
+    fn is_lost_by(&self, item: &Item, wait: Duration) -> bool {
+        let (now, record) = (self.clock.now(), item.record(&self.settings.topic));
+        let is_lost = self.retention.is_over(record.timestamp, now.saturating_add(millis(wait)));
+        if is_lost {
+            log::warn!(
+                "{record} would wait for {} ms, which is longer than its topic's retention keeps it: it goes to the \
+                 dead letters now",
+                wait.as_millis()
+            );
+        }
+        is_lost
+    }
+
+    /// Gives a message back without an attempt.
+    fn release(&self, mut queue: MutexGuard<'_, Queue>, item: &Item, wait: Duration) {
+        let Handed { from, lease } = item.handed;
+        let now = self.clock.now();
+        queue.storing.remove(&(from, lease.id));
+        if let Some(engine) = queue.partitions.engine_of(from) {
+            engine.release(lease.id, millis(wait), now);
+        }
+        self.due_at(&queue, now.saturating_add(millis(wait)));
+        drop(queue);
+        self.commit.notify_one();
+    }
+
+    fn place(&self, item: &Item) -> String {
+        item.record(&self.settings.topic).to_string()
+    }
+}
+
+impl Queue {
+    fn verdict(&self, item: &Item, cause: FailureCause, attempts: u32, kills: u32) -> Verdict {
+        let Handed { from, lease } = item.handed;
+        Verdict { cause, attempts, kills, errors: self.histories.errors(from, lease.offset) }
+    }
+}
+
+impl Item {
+    /// The message as a handler gets it.
+    pub fn record<'a>(&'a self, topic: &'a str) -> ConsumerRecord<'a> {
+        let content = self.record.content();
+        ConsumerRecord {
+            topic,
+            partition: self.handed.from.partition,
+            offset: self.handed.lease.offset,
+            key: content.key,
+            value: content.value,
+            timestamp: content.timestamp,
+            headers: content.headers,
+            attempt: self.handed.lease.attempt,
+        }
+    }
+
+    /// Whether it is to be stored as a dead letter.
+    pub fn is_letter(&self) -> bool {
+        self.handed.lease.task == Task::StoreDeadLetter
+    }
+}
+
+/// How a failure is counted; one that ends the consumer is not.
+fn outcome(failure: &Failure) -> Option<Outcome> {
+    match failure {
+        Failure::Failed(_) | Failure::FailedFor { .. } => Some(Outcome::Failed),
+        Failure::TryLater { .. } => Some(Outcome::Later),
+        Failure::Dead(_) => Some(Outcome::Dead),
+        Failure::WorkerDied(_) => Some(Outcome::WorkerDied),
+        Failure::NotStarted(_) => Some(Outcome::NotStarted),
+        Failure::Interrupted => Some(Outcome::Interrupted),
+        Failure::Broken(_) => None,
+    }
+}
+
+/// Without randomness there is no jitter.
+fn chance() -> f64 {
+    fraction().unwrap_or(0.5)
+}

@@ -1,0 +1,210 @@
+//! The thread that keeps the engines in line with what the group member owns, and hands over.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use client::group_member::Member;
+use client::group_member::reader::{ReaderPhase, Span, View};
+
+use super::OnMember;
+use super::clock::millis;
+use super::gauges::Oldest;
+use super::shared::{Queue, Shared};
+use crate::consumer::BUSY_GRACE;
+use crate::queue::note::Note;
+use crate::queue::{Engine, EngineSettings};
+
+/// How often it is looked whether a lease has run out.
+const INTERVAL: Duration = Duration::from_millis(500);
+/// A message that waits longer than this does not keep its bytes.
+const KEEP_WAITING: Duration = Duration::from_secs(10);
+/// Of the time that a stop may take, so much is for leaving the group.
+const LEAVING: Duration = Duration::from_millis(700);
+/// The time for the last commits, after the last message in hand.
+const LAST_COMMITS: Duration = Duration::from_secs(2);
+
+/// Why a membership is over.
+#[derive(Debug, PartialEq, Eq)]
+pub enum End {
+    /// The consumer stops.
+    Stopped,
+    /// The member has left or was put out; another one may begin.
+    Left,
+}
+
+/// A membership, from the member's start to its end.
+pub struct Owner<'a> {
+    shared: &'a Arc<Shared>,
+    member: &'a Arc<Member>,
+    /// The rebalance that is going on: its generation, and when it was seen.
+    rebalance: Option<(i32, Instant)>,
+    /// When the consumer was asked to stop, or could not work any more.
+    leaving: Option<Instant>,
+    epoch: u64,
+    on_member: &'a OnMember,
+    /// The id that was told last.
+    told: String,
+    oldest: Oldest,
+}
+
+impl<'a> Owner<'a> {
+    pub fn new(shared: &'a Arc<Shared>, member: &'a Arc<Member>, on_member: &'a OnMember) -> Owner<'a> {
+        Owner {
+            shared,
+            member,
+            rebalance: None,
+            leaving: None,
+            epoch: 0,
+            on_member,
+            told: String::new(),
+            oldest: Oldest::new(),
+        }
+    }
+
+    /// Follows the member until it ends, which it does when the consumer stops.
+    pub fn run(&mut self) -> End {
+        let mut view = self.member.look();
+        loop {
+            self.shared.end_overdue();
+            let stops = self.shared.stop.is_asked();
+            let leaves = stops || self.shared.is_stuck();
+            if leaves && self.leaving.is_none() {
+                self.leaving = Some(Instant::now());
+            }
+            let is_handed_over = self.follow(&view);
+            self.shared.look(&view, &mut self.oldest);
+            if let ReaderPhase::Ended(_) = view.phase {
+                return if stops { End::Stopped } else { End::Left };
+            }
+            if let Some(since) = self.leaving {
+                let limit = if stops { BUSY_GRACE - LEAVING } else { LAST_COMMITS };
+                if is_handed_over || since.elapsed() >= limit {
+                    self.leave(stops, is_handed_over);
+                }
+            } else if let Some((generation, since)) = self.rebalance {
+                let late = since.elapsed() >= self.shared.settings.max_processing.mul_f64(0.875);
+                if late && !is_handed_over {
+                    log::warn!(
+                        "{}: the rebalance goes on without the end of what is in hand, which others may get, too",
+                        self.shared.name
+                    );
+                }
+                if is_handed_over || late {
+                    self.member.handed_over(generation);
+                }
+            }
+            view = self.member.look_after(INTERVAL);
+        }
+    }
+
+    fn leave(&mut self, stops: bool, is_handed_over: bool) {
+        if !is_handed_over && stops {
+            log::warn!("stopping without the commit of what is in hand, which may come again");
+        }
+        if stops {
+            self.member.abandon();
+        } else {
+            self.member.expire();
+        }
+    }
+
+    /// Brings the engines in line with what the member owns; gives whether all is handed over that has to be.
+    fn follow(&mut self, view: &View) -> bool {
+        if !view.member_id.is_empty() && view.member_id != self.told {
+            (self.on_member)(&view.member_id);
+            self.told.clone_from(&view.member_id);
+        }
+        if view.epoch != self.epoch {
+            if self.epoch > 0 {
+                self.shared.metrics.rebalanced();
+            }
+            self.epoch = view.epoch;
+        }
+        let moves = view.phase == ReaderPhase::Rebalancing || view.has_revoked;
+        self.rebalance = match self.rebalance {
+            Some((generation, since)) if moves && generation == view.generation => Some((generation, since)),
+            _ => moves.then(|| (view.generation, Instant::now())),
+        };
+        let goes_on = view.phase == ReaderPhase::Stable && self.leaving.is_none();
+        let mut queue = self.shared.queue();
+        queue.in_doubt = view.is_in_doubt;
+        let pauses = queue.breaker.reason().is_some();
+        if view.phase == ReaderPhase::Stable && !std::mem::replace(&mut queue.joined, true) {
+            // One of those that wait has to say so.
+            self.shared.wake_all();
+        }
+        self.own(&mut queue, &view.spans);
+        queue.hands_over = moves || !goes_on;
+        let mut is_handed_over = true;
+        for span in &view.spans {
+            let Some(engine) = queue.partitions.engine(span.partition.partition) else { continue };
+            engine.set_paused(pauses);
+            if goes_on && !span.is_revoked {
+                engine.resume();
+            } else {
+                engine.hand_over();
+                is_handed_over &= engine.is_handed_over();
+            }
+        }
+        self.shared.commit.notify_one();
+        self.shared.wake(&queue, 1);
+        is_handed_over
+    }
+
+    /// Forgets what is not owned any more, and begins with what is new.
+    fn own(&self, queue: &mut Queue, spans: &[Span]) {
+        let owned: BTreeMap<i32, &Span> = spans.iter().map(|span| (span.partition.partition, span)).collect();
+        let is_owned =
+            |partition: &i32, number: u64| owned.get(partition).is_some_and(|span| span.number == number);
+        let gone: Vec<i32> = queue
+            .spans
+            .iter()
+            .filter(|(partition, (number, _))| !is_owned(partition, *number))
+            .map(|(partition, _)| *partition)
+            .collect();
+        for partition in &gone {
+            queue.partitions.forget(*partition);
+            queue.spans.remove(partition);
+        }
+        let before = queue.spans.len();
+        for (partition, span) in owned {
+            if !queue.spans.contains_key(&partition) {
+                let engine = self.engine(span, queue.note_limit);
+                let ownership = queue.partitions.own(partition, engine);
+                queue.spans.insert(partition, (span.number, ownership));
+            }
+        }
+        if !gone.is_empty() || queue.spans.len() != before {
+            let live: Vec<_> = queue.spans.values().map(|(_, ownership)| *ownership).collect();
+            queue.histories.keep(|from| live.contains(&from));
+        }
+    }
+
+    fn engine(&self, span: &Span, note_limit: usize) -> Engine<super::shared::Payload> {
+        let settings = &self.shared.settings;
+        let note = Note::read(span.start, &span.metadata).unwrap_or_else(|why| {
+            if !span.metadata.is_empty() {
+                log::warn!("{}: {why}; what is above offset {} comes again", span.partition, span.start);
+            }
+            Note::default()
+        });
+        let engine = EngineSettings {
+            owner: self.shared.name.clone(),
+            order: settings.queue.order,
+            max_attempts: settings.retry.max_attempts,
+            lease_time: millis(settings.max_processing),
+            keep_waiting: millis(KEEP_WAITING),
+            concurrency: self.shared.in_hand,
+            note_limit,
+        };
+        Engine::new(engine, span.start, note)
+    }
+}
+
+impl Shared {
+    /// Whether every worker is at a message for too long.
+    pub fn is_stuck(&self) -> bool {
+        self.queue().stuck.len() >= self.workers
+    }
+}

@@ -1,0 +1,402 @@
+//! What the threads of a consumer with a work queue share: the partitions' engines under one lock, and the
+//! condition variables by which they wake each other.
+//!
+//! Nobody does I/O with that lock held, nor calls the group member, which calls this with its own held.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use client::group_member::RecordSink;
+use client::group_member::reader::OwnedRecord;
+use net::stop::Stop;
+use net::sync::{Condvar, Mutex, MutexGuard, lock, wait_timeout};
+use protocol::TopicPartition;
+
+use super::breaker::{Breaker, Change};
+use super::clock::Clock;
+use super::histories::Histories;
+use super::retention::Retention;
+use super::standing::Standing;
+use crate::consumer::ConsumerSettings;
+use crate::dead_letters::DeadLetterStore;
+use crate::error::Error;
+use crate::metrics::{ConsumerMetrics, Outcome};
+use crate::queue::engine::LeaseId;
+use crate::queue::partitions::{Handed, Ownership};
+use crate::queue::{Engine, Partitions};
+
+/// A worker without work looks at least so often whether there is some.
+const LONGEST_NAP: Duration = Duration::from_secs(1);
+
+/// What is due and cannot be handed out now, as in a pause, is looked for so often.
+const OVERDUE_NAP: Duration = Duration::from_millis(100);
+
+/// A message, shared by the engine that keeps it and the worker that handles it.
+pub type Payload = Arc<OwnedRecord>;
+
+/// All that the threads share.
+pub struct Shared {
+    /// The consumer's name, which the notes say.
+    pub name: String,
+    pub settings: ConsumerSettings,
+    /// How many workers there are, ...
+    pub workers: usize,
+    /// ... and how many messages they have in hand at a time.
+    pub in_hand: u32,
+    pub clock: Clock,
+    pub stop: Stop,
+    pub metrics: ConsumerMetrics,
+    pub standing: Standing,
+    pub dead_letters: DeadLetterStore,
+    /// How long the topic keeps its records.
+    pub retention: Retention,
+    queue: Mutex<Queue>,
+    /// Workers without work wait here, ...
+    work: Condvar,
+    /// ... but for one, which wakes when a wait ends.
+    time: Condvar,
+    /// Something may have to be committed.
+    pub commit: Condvar,
+    /// Records are to be fetched again.
+    pub refetch: Condvar,
+    /// The end of the thread that looks for wishes.
+    pub wishes: Condvar,
+}
+
+/// The state under the lock.
+pub struct Queue {
+    pub partitions: Partitions<Payload>,
+    /// The span of the group member that each owned partition belongs to, and the engine's ownership.
+    pub spans: BTreeMap<i32, (u64, Ownership)>,
+    pub breaker: Breaker,
+    pub histories: Histories,
+    /// The handler may be called: the consumer has joined its group, and said so.
+    pub announced: bool,
+    /// The consumer is a member of its group.
+    pub joined: bool,
+    /// Others may own the partitions by now.
+    pub in_doubt: bool,
+    /// Nothing more is handed out for good.
+    pub closed: bool,
+    /// Why the handler is of no more use.
+    pub failure: Option<Error>,
+    /// Something is being handed over, which the owner waits for.
+    pub hands_over: bool,
+    /// The next commit comes after a pause, in which what is done need not be told.
+    pub commit_rests: bool,
+    /// Leases that ran out, whose workers have not come back.
+    pub stuck: HashSet<(Ownership, LeaseId)>,
+    /// Leases whose messages are being stored as dead letters; they last until that is known.
+    pub storing: HashSet<(Ownership, LeaseId)>,
+    /// Counts the memberships that are over: the threads of each end with it.
+    pub memberships: u64,
+    /// The limit on the notes' length, where a broker takes less than is usual.
+    pub note_limit: usize,
+    /// Workers that have not ended.
+    running: usize,
+    /// Workers that wait in `work`.
+    idle: usize,
+    /// When the worker in `time` wakes.
+    timekeeper: Option<u64>,
+}
+
+/// A message for a worker.
+#[derive(Debug, Clone)]
+pub struct Item {
+    pub handed: Handed,
+    pub record: Payload,
+}
+
+impl Shared {
+    pub fn new(
+        name: &str,
+        settings: &ConsumerSettings,
+        (workers, in_hand): (usize, usize),
+        dead_letters: DeadLetterStore,
+        stop: Stop,
+        (metrics, standing): (ConsumerMetrics, Standing),
+    ) -> Shared {
+        let queue = Queue {
+            partitions: Partitions::default(),
+            spans: BTreeMap::new(),
+            breaker: Breaker::new(settings.queue.circuit_failures),
+            histories: Histories::default(),
+            announced: false,
+            joined: false,
+            in_doubt: false,
+            closed: false,
+            failure: None,
+            hands_over: false,
+            commit_rests: false,
+            stuck: HashSet::new(),
+            storing: HashSet::new(),
+            memberships: 0,
+            note_limit: super::NOTE_LIMIT,
+            running: workers,
+            idle: 0,
+            timekeeper: None,
+        };
+        Shared {
+            name: name.to_owned(),
+            settings: settings.clone(),
+            workers,
+            in_hand: u32::try_from(in_hand).unwrap_or(u32::MAX),
+            clock: Clock::new(),
+            stop,
+            metrics,
+            standing,
+            dead_letters,
+            retention: Retention::default(),
+            queue: Mutex::new(queue),
+            work: Condvar::new(),
+            time: Condvar::new(),
+            commit: Condvar::new(),
+            refetch: Condvar::new(),
+            wishes: Condvar::new(),
+        }
+    }
+
+    pub fn queue(&self) -> MutexGuard<'_, Queue> {
+        lock(&self.queue)
+    }
+
+    /// Tells that the messages of `done` are handled.
+    pub fn done(&self, done: &mut Vec<Item>) {
+        if !done.is_empty() {
+            self.settle(&mut self.queue(), done);
+            self.commit.notify_one();
+        }
+    }
+
+    /// Tells that the messages of `done` are handled, and waits for up to `max` others; false when there will
+    /// be none. A message that is to be stored as a dead letter counts as one.
+    pub fn next(&self, done: &mut Vec<Item>, max: usize, items: &mut Vec<Item>) -> bool {
+        let mut queue = self.queue();
+        if !done.is_empty() {
+            self.settle(&mut queue, done);
+            if !queue.commit_rests {
+                self.commit.notify_one();
+            }
+        }
+        loop {
+            if queue.closed {
+                return false;
+            }
+            let now = self.clock.now();
+            queue.receive(max, now, items);
+            if !items.is_empty() {
+                // There may be more, and somebody has to keep the time.
+                if items.len() >= max || queue.timekeeper.is_none() {
+                    self.wake(&queue, 1);
+                }
+                return true;
+            }
+            // What is ready may wait for a commit, or for bytes.
+            self.commit.notify_one();
+            self.refetch.notify_one();
+            if queue.timekeeper.is_none() {
+                let due = queue.next_due(now).unwrap_or(u64::MAX);
+                queue.timekeeper = Some(due);
+                queue = wait_timeout(&self.time, queue, nap(due, now));
+                queue.timekeeper = None;
+            } else {
+                queue.idle += 1;
+                queue = wait_timeout(&self.work, queue, LONGEST_NAP * 60);
+                queue.idle -= 1;
+            }
+        }
+    }
+
+    /// Waits until the consumer is a member of its group; false when it ends before.
+    pub fn wait_until_joined(&self) -> bool {
+        let mut queue = self.queue();
+        while !queue.joined && !queue.closed {
+            queue.idle += 1;
+            queue = wait_timeout(&self.work, queue, LONGEST_NAP);
+            queue.idle -= 1;
+        }
+        !queue.closed
+    }
+
+    /// A worker has ended, with its handler.
+    pub fn worker_ended(&self) {
+        self.queue().running -= 1;
+        self.commit.notify_all();
+    }
+
+    /// Waits until all workers have ended, for `time` at most.
+    pub fn wait_for_workers(&self, time: Duration) {
+        let deadline = Instant::now() + time;
+        let mut queue = self.queue();
+        while queue.running > 0 && Instant::now() < deadline {
+            let left = deadline.saturating_duration_since(Instant::now());
+            queue = wait_timeout(&self.commit, queue, left);
+        }
+    }
+
+    /// There may be so many messages more to hand out. Who finds one wakes the next worker, and who finds none
+    /// keeps the time, if nobody does.
+    pub fn wake(&self, queue: &Queue, messages: usize) {
+        let timekeepers = usize::from(queue.timekeeper.is_some()).min(messages);
+        if timekeepers > 0 {
+            self.time.notify_one();
+        }
+        (0..queue.idle.min(messages - timekeepers)).for_each(|_| self.work.notify_one());
+    }
+
+    /// Wakes all threads.
+    pub fn wake_all(&self) {
+        for condvar in [&self.work, &self.time, &self.commit, &self.refetch, &self.wishes] {
+            condvar.notify_all();
+        }
+    }
+
+    /// A message waits until `due`: whoever keeps the time has to know.
+    pub fn due_at(&self, queue: &Queue, due: u64) {
+        match queue.timekeeper {
+            Some(wakes) if wakes > due => self.time.notify_one(),
+            Some(_) => {}
+            None => self.work.notify_one(),
+        }
+    }
+
+    fn settle(&self, queue: &mut Queue, done: &mut Vec<Item>) {
+        for item in done.drain(..) {
+            let Handed { from, lease } = item.handed;
+            queue.stuck.remove(&(from, lease.id));
+            let is_letter = queue.storing.remove(&(from, lease.id));
+            queue.histories.forget(from, lease.offset);
+            let in_time = queue.partitions.engine_of(from).is_some_and(|engine| engine.done(lease.id));
+            if is_letter {
+                queue.breaker.not_tried();
+            } else {
+                self.metrics.handled();
+                self.metrics.queue().came_back(Outcome::Handled);
+                let change = queue.breaker.succeeded();
+                self.tell(change);
+            }
+            if !in_time {
+                log::warn!(
+                    "a message was handled too late, others may have it by now: topic={} partition={} offset={}",
+                    self.settings.topic,
+                    from.partition,
+                    lease.offset
+                );
+            }
+        }
+    }
+
+    /// Says that the consumer pauses or goes on.
+    pub fn tell(&self, change: Change) {
+        match change {
+            Change::None => {}
+            Change::Paused(reason) => log::error!("{} pauses: {reason}", self.name),
+            Change::GoesOn => {
+                log::warn!("{} goes on", self.name);
+                self.work.notify_all();
+            }
+        }
+    }
+}
+
+impl Queue {
+    /// The messages that may be handed out now.
+    fn receive(&mut self, max: usize, now: u64, items: &mut Vec<Item>) {
+        if !self.announced || self.in_doubt || self.failure.is_some() {
+            return;
+        }
+        let admitted = self.breaker.admits(max, now);
+        if admitted == 0 {
+            return;
+        }
+        let mut handed = Vec::with_capacity(admitted);
+        self.partitions.receive(admitted, now, &mut handed);
+        if handed.is_empty() {
+            self.breaker.not_tried();
+        }
+        items.extend(handed.into_iter().filter_map(|handed| self.item(handed)));
+    }
+
+    /// A message that was handed out, with its bytes.
+    pub fn item(&mut self, handed: Handed) -> Option<Item> {
+        let engine = self.partitions.engine_of(handed.from)?;
+        let record = engine.payload(handed.lease.id)?.clone();
+        Some(Item { handed, record })
+    }
+
+    fn next_due(&mut self, now: u64) -> Option<u64> {
+        let pause = self.breaker.due();
+        match pause {
+            Some(due) if due > now => Some(due),
+            _ => self.partitions.next_due(),
+        }
+    }
+
+    /// The engine of a partition, if it belongs to this span.
+    fn engine_in(&mut self, partition: &TopicPartition, span: u64) -> Option<&mut Engine<Payload>> {
+        let (number, from) = *self.spans.get(&partition.partition)?;
+        self.partitions.engine_of(from).filter(|_| number == span)
+    }
+
+    /// How many bytes a partition may hold, of `all`.
+    pub fn share(&self, all: usize) -> usize {
+        all / self.spans.len().max(1)
+    }
+}
+
+/// How long to sleep at `now` where something is due at `due`, and nothing could be handed out.
+fn nap(due: u64, now: u64) -> Duration {
+    match due.checked_sub(now) {
+        None | Some(0) => OVERDUE_NAP,
+        Some(left) => Duration::from_millis(left).min(LONGEST_NAP),
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl RecordSink for Shared {
+    fn room(&self, partition: &TopicPartition, span: u64) -> usize {
+        let mut queue = self.queue();
+        let share = queue.share(self.settings.queue.buffer_bytes);
+        let Some(engine) = queue.engine_in(partition, span) else { return 0 };
+        engine.room(share.saturating_sub(engine.bytes()))
+    }
+
+    fn take(&self, partition: &TopicPartition, span: u64, records: Vec<OwnedRecord>, next: i64) -> i64 {
+        let count = records.len();
+        let mut queue = self.queue();
+        let Some(engine) = queue.engine_in(partition, span) else { return next };
+        for record in records {
+            let (offset, bytes) = (record.offset, record.bytes());
+            let record = Arc::new(record);
+            let _ = engine.push(offset, record.content().key, bytes, record.clone());
+        }
+        engine.skip_to(next);
+        let position = engine.position();
+        self.wake(&queue, count);
+        position
+    }
+
+    fn skip_to(&self, partition: &TopicPartition, span: u64, offset: i64) {
+        if let Some(engine) = self.queue().engine_in(partition, span) {
+            engine.skip_to(offset);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_due_and_cannot_be_handed_out_keeps_nobody_busy() {
+        assert_eq!(nap(1_020, 1_000), Duration::from_millis(20));
+        assert_eq!(nap(u64::MAX, 1_000), LONGEST_NAP);
+        assert_eq!([nap(1_000, 1_000), nap(0, 1_000)], [OVERDUE_NAP; 2]);
+    }
+}

@@ -1,0 +1,276 @@
+//! The dead letter browser: it lists, shows, replays and discards dead letters.
+//!
+//! The `kafka` crate reads no headers and commits no metadata, so this speaks to the cluster itself. Each
+//! call has a handle of its own on the cluster: on the one that the process speaks to already
+//! ([`DeadLetterBrowser::on`]), or on a new one. Nothing here prints; any thread may call it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::lock::LockSettings;
+use super::progress::ReplayProgress;
+use super::reader::{DeadLetterReader, PartitionRange};
+use crate::dead_letters::BrowserSettings;
+use crate::dead_letters::dead_letter::{DeadLetter, DeadLetterId};
+use crate::dead_letters::filter::DeadLetterFilter;
+use crate::error::{Error, Result};
+use client::assignor::Partitions;
+use client::coordinator::Coordinator;
+use client::offsets::{self, EARLIEST, LATEST, Offsets};
+use client::{Cluster, ClusterSettings, in_time};
+use protocol::TopicPartition;
+
+/// The name that Kafka's tools show.
+const CLIENT_ID: &str = "dead-letters";
+/// The longest wait for a broker to be found.
+const FIRST_ANSWER: Duration = Duration::from_secs(5);
+/// The longest wait for the answers about progress and offsets.
+const ALL_ANSWERS: Duration = Duration::from_secs(30);
+
+/// The dead letters of one topic.
+#[derive(Debug, Clone)]
+pub struct DeadLetterBrowser {
+    pub(super) settings: ClusterSettings,
+    /// The cluster that this process speaks to already.
+    shared: Option<Arc<Cluster>>,
+    /// The topic that they came from.
+    pub(super) source: String,
+    /// The topic in which they are.
+    pub(super) topic: String,
+    group: String,
+    session: Duration,
+}
+
+/// Dead letters that are not settled, the oldest first. The last item may be an error: a broker does not
+/// answer in time, or its answer is damaged.
+pub struct DeadLetterIter {
+    topic: String,
+    reader: Option<DeadLetterReader>,
+    filter: DeadLetterFilter,
+}
+
+impl Iterator for DeadLetterIter {
+    type Item = Result<DeadLetter>;
+
+    fn next(&mut self) -> Option<Result<DeadLetter>> {
+        loop {
+            match self.reader.as_mut()?.next_letter() {
+                Ok(Some(letter)) if !self.filter.fits(&letter) => {}
+                Ok(letter) => return letter.map(Ok),
+                Err(error) => {
+                    self.reader = None;
+                    return Some(Err(unreadable(&self.topic).caused_by(error)));
+                }
+            }
+        }
+    }
+}
+
+impl DeadLetterBrowser {
+    /// The browser for the dead letters of the topic in `settings`. Makes no connection yet.
+    pub fn new(settings: &BrowserSettings) -> DeadLetterBrowser {
+        let topic = settings.topic.clone();
+        DeadLetterBrowser {
+            settings: settings.cluster.clone(),
+            shared: None,
+            source: settings.source.clone(),
+            group: format!("{topic}-settled"),
+            topic,
+            session: settings.session_timeout,
+        }
+    }
+
+    /// The same browser, with handles of its own on a cluster that this process speaks to already.
+    #[must_use]
+    pub fn on(self, cluster: &Cluster) -> DeadLetterBrowser {
+        let shared = Some(Arc::new(cluster.share(self.settings.clone())));
+        DeadLetterBrowser { shared, ..self }
+    }
+
+    /// The topic in which they are.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The topic that they came from.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The group that keeps which of them are settled.
+    pub fn group(&self) -> &str {
+        &self.group
+    }
+
+    /// The dead letters that are not settled and fit `filter`, up to the end that their topic has now; none
+    /// without the topic. The iterator fails after `deadline`.
+    ///
+    /// # Errors
+    /// No broker answers in time, or the committed progress cannot be read.
+    pub fn letters(&self, filter: &DeadLetterFilter, deadline: Option<Instant>) -> Result<DeadLetterIter> {
+        let cluster = self.cluster();
+        let parts = self.parts(&cluster, deadline)?;
+        let reader = parts.map(|parts| self.reader(&cluster, parts, filter, deadline));
+        Ok(DeadLetterIter { topic: self.topic.clone(), reader, filter: filter.clone() })
+    }
+
+    /// The newest `count` dead letters that are not settled, the oldest of them first.
+    ///
+    /// # Errors
+    /// The errors of [`DeadLetterBrowser::letters`] and of [`DeadLetterIter`].
+    pub fn newest(&self, count: usize, deadline: Instant) -> Result<Vec<DeadLetter>> {
+        let cluster = self.cluster();
+        let Some(parts) = self.parts(&cluster, Some(deadline))? else { return Ok(Vec::new()) };
+        let mut window = i64::try_from(count).unwrap_or(i64::MAX).saturating_mul(2).max(1);
+        loop {
+            let late = |part: &PartitionRange| PartitionRange {
+                start: part.start.max(part.end - window),
+                ..part.clone()
+            };
+            let mut reader = self.reader(
+                &cluster,
+                parts.iter().map(late).collect(),
+                &DeadLetterFilter::default(),
+                Some(deadline),
+            );
+            let mut found: VecDeque<DeadLetter> = VecDeque::new();
+            let mut seen: BTreeMap<i32, usize> = BTreeMap::new();
+            while let Some(letter) =
+                reader.next_letter().map_err(|error| unreadable(&self.topic).caused_by(error))?
+            {
+                *seen.entry(letter.id.partition).or_default() += 1;
+                found.push_back(letter);
+                if found.len() > count {
+                    found.pop_front();
+                }
+            }
+            let enough = |part: &PartitionRange| {
+                let begins = part.progress.open_from(part.start) >= part.end - window;
+                begins || seen.get(&part.partition).is_some_and(|seen| *seen >= count)
+            };
+            if parts.iter().all(enough) {
+                return Ok(found.into());
+            }
+            window = window.saturating_mul(4);
+        }
+    }
+
+    /// The dead letter with that id, if it is there, and whether it is settled.
+    ///
+    /// # Errors
+    /// The errors of [`DeadLetterBrowser::letters`] and of [`DeadLetterIter`].
+    pub fn find(&self, id: DeadLetterId, deadline: Option<Instant>) -> Result<Option<(DeadLetter, bool)>> {
+        let cluster = self.cluster();
+        let parts = self.parts(&cluster, deadline)?.unwrap_or_default();
+        let settled =
+            parts.iter().any(|part| part.partition == id.partition && part.progress.contains(id.offset));
+        let everything = parts
+            .into_iter()
+            .map(|part| PartitionRange { progress: ReplayProgress::default(), ..part })
+            .collect();
+        let mut reader = self.reader(&cluster, everything, &DeadLetterFilter::with_ids([id]), deadline);
+        let letter = reader.next_letter().map_err(|error| unreadable(&self.topic).caused_by(error))?;
+        Ok(letter.map(|letter| (letter, settled)))
+    }
+
+    /// A handle on the cluster for one call. Stopping it ends the waits of that call alone.
+    pub(super) fn cluster(&self) -> Arc<Cluster> {
+        let settings = self.settings.clone();
+        Arc::new(match &self.shared {
+            Some(cluster) => cluster.share(settings),
+            None => Cluster::new(settings),
+        })
+    }
+
+    pub(super) fn lock_settings(&self) -> LockSettings {
+        LockSettings {
+            group: self.group.clone(),
+            topic: self.topic.clone(),
+            client_id: CLIENT_ID.to_owned(),
+            session: self.session,
+        }
+    }
+
+    pub(super) fn reader(
+        &self,
+        cluster: &Arc<Cluster>,
+        parts: Vec<PartitionRange>,
+        filter: &DeadLetterFilter,
+        deadline: Option<Instant>,
+    ) -> DeadLetterReader {
+        DeadLetterReader::new(cluster.clone(), &self.topic, CLIENT_ID, parts, &filter.ids, deadline)
+    }
+
+    pub(super) fn resender(&self, cluster: &Arc<Cluster>) -> super::resend::Resender {
+        super::resend::Resender::new(cluster.clone(), CLIENT_ID, &self.source)
+    }
+
+    /// The dead letters of each partition; `None` if there is no topic.
+    ///
+    /// # Errors
+    /// No broker answers in time, or the committed progress cannot be read.
+    pub(super) fn parts(
+        &self,
+        cluster: &Arc<Cluster>,
+        deadline: Option<Instant>,
+    ) -> Result<Option<Vec<PartitionRange>>> {
+        let within = |patience| {
+            let limit = Instant::now() + patience;
+            deadline.map_or(limit, |deadline| deadline.min(limit))
+        };
+        let deadline = within(FIRST_ANSWER);
+        let unreachable = |error| Error::new("no answer about dead letters").caused_by(error);
+        let topic = in_time(cluster, deadline, || cluster.topic(&self.topic, cluster.deadline(deadline)));
+        let Some(topic) = topic.map_err(unreachable)? else { return Ok(None) };
+        let numbers: Vec<i32> = (0..).take(topic.leaders.len()).collect();
+        let deadline = within(ALL_ANSWERS);
+        let mut coordinator = Coordinator::looking_on(cluster.clone(), &self.group, CLIENT_ID);
+        let partitions = Partitions::from([(self.topic.clone(), numbers.clone())]);
+        let committed = in_time(cluster, deadline, || {
+            coordinator.committed_with_metadata(&partitions, cluster.deadline(deadline))
+        });
+        let mut committed = committed.map_err(unreachable)?;
+        let starts = self.offsets(cluster, &numbers, EARLIEST, deadline)?;
+        // After what is committed, which is never beyond it.
+        let ends = self.offsets(cluster, &numbers, LATEST, deadline)?;
+        let part = |partition: i32| {
+            let place = TopicPartition::new(&self.topic, partition);
+            let [start, end] = [&starts, &ends].map(|found| found.get(&place).copied().unwrap_or(0));
+            let progress = match committed.remove(&place).flatten() {
+                None => ReplayProgress::default(),
+                // The topic was made anew since.
+                Some(noted) if noted.offset > end => ReplayProgress::default(),
+                Some(noted) => ReplayProgress::read(noted.offset, &noted.metadata).map_err(|error| {
+                    let group = &self.group;
+                    let what = format!(
+                        "which dead letters are settled cannot be told: reset the offset of group {group} (then \
+                         all of the partition count as not settled)"
+                    );
+                    Error::new(what).at(&self.topic, Some(partition), Some(noted.offset)).caused_by(error)
+                })?,
+            };
+            Ok(PartitionRange { partition, start, end, progress })
+        };
+        numbers.into_iter().map(part).collect::<Result<Vec<PartitionRange>>>().map(Some)
+    }
+
+    fn offsets(
+        &self,
+        cluster: &Cluster,
+        partitions: &[i32],
+        time: i64,
+        deadline: Instant,
+    ) -> Result<Offsets> {
+        let wanted: Vec<_> =
+            partitions.iter().map(|&number| (TopicPartition::new(&self.topic, number), time)).collect();
+        match offsets::list(cluster, CLIENT_ID, &wanted, deadline) {
+            (found, None) => Ok(found),
+            (_, Some(error)) => Err(Error::new("no answer about dead letters").caused_by(error)),
+        }
+    }
+}
+
+pub(super) fn unreadable(topic: &str) -> Error {
+    Error::new("dead letters cannot be read").at(topic, None, None).retriable()
+}

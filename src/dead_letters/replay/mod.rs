@@ -1,0 +1,20 @@
+//! The administrator's tool for dead letters: list, show, replay, discard.
+//!
+//! - [`browse`]: [`DeadLetterBrowser`], which finds them; [`reader`]: the fetches below it, the oldest first
+//! - [`run`]: a replay or a discard; [`edit`]: letters that are changed on their way back; [`resend`]: the
+//!   produce requests of a replay
+//! - [`progress`]: the offsets that are replayed or discarded, as they are committed
+//! - [`lock`]: one replay or discard at a time
+
+pub mod browse;
+pub mod edit;
+pub mod lock;
+pub mod progress;
+pub mod reader;
+pub mod resend;
+pub mod run;
+
+pub use browse::{DeadLetterBrowser, DeadLetterIter};
+pub use edit::ReplayEdit;
+pub use resend::ReplayOutcome;
+pub use run::{Missing, ReplayAction, ReplayRequest, ReplaySummary};

@@ -1,0 +1,32 @@
+//! The settings of dead letters: for a consumer that stores them, and for the administrator's tool.
+
+use std::time::Duration;
+
+use crate::producer::ProducerSettings;
+use client::ClusterSettings;
+
+/// The settings of a consumer that stores dead letters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoreSettings {
+    /// The topic of the dead letters.
+    pub topic: String,
+    /// The consumer's group, which a header of each dead letter names.
+    pub group: String,
+    /// `kafka.delivery_timeout_ms`: after it a record is stored, or it is not, or that is unknown.
+    pub delivery_timeout: Duration,
+    /// The producer that stores them; its limits do not apply.
+    pub producer: ProducerSettings,
+}
+
+/// The settings of the administrator's tool: the topics, and how dead letters are replayed.
+#[derive(Debug, Clone)]
+pub struct BrowserSettings {
+    /// The cluster.
+    pub cluster: ClusterSettings,
+    /// The topic that they came from.
+    pub source: String,
+    /// The topic in which they are.
+    pub topic: String,
+    /// After so much silence of a replay another one may start.
+    pub session_timeout: Duration,
+}

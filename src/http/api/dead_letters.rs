@@ -1,0 +1,130 @@
+//! `POST /dead-letters/replay`: sends dead letters back to the topic that they came from.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
+
+use net::sync::Worker;
+use serde_json::{Value, json};
+
+use crate::dead_letters::DeadLetterId;
+use crate::error::{Error, Result};
+use crate::http::dashboard::{DashboardSource, FeedHandle, Replayed};
+use crate::http::responder::Responder;
+use crate::http::response::{ErrorResponse, Response};
+
+/// The most letters in one request.
+const MAX_LETTERS: usize = 100;
+
+/// The time that a replay may take after its deadline to finish the current letter, less the server's grace
+/// for the response.
+const MARGIN: Duration = Duration::from_millis(2500);
+
+const BAD_LETTERS: ErrorResponse = ErrorResponse::new(
+    400,
+    "bad_letters",
+    "The body is not like {\"letters\":[\"0:17\"]}: one to a hundred dead letters, each `partition:offset`.",
+);
+
+struct ReplayRequest {
+    letters: Vec<DeadLetterId>,
+    deadline: Instant,
+    responder: Responder,
+}
+
+/// The queue of the one thread that replays; the thread ends when this is dropped.
+pub(crate) struct ReplayQueue {
+    requests: SyncSender<ReplayRequest>,
+}
+
+impl ReplayQueue {
+    /// Starts the thread, which replays through `source` and then refreshes the dashboard.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub(crate) fn start(source: Arc<dyn DashboardSource>, feed: FeedHandle) -> Result<(ReplayQueue, Worker)> {
+        // One request may wait while another is under way.
+        let (requests, received) = sync_channel(1);
+        let thread = Worker::start("http-replay", move |_| serve(&received, source.as_ref(), &feed))
+            .map_err(|error| {
+                Error::new("the thread that replays dead letters cannot start").caused_by(error)
+            })?;
+        Ok((ReplayQueue { requests }, thread))
+    }
+
+    /// Replays the letters that `body` names; the response comes within `answer_timeout`.
+    ///
+    /// # Errors
+    /// The response to a body that names none, or to a request for which there is no room.
+    pub(crate) fn post(
+        &self,
+        body: &[u8],
+        answer_timeout: Duration,
+        responder: Responder,
+    ) -> Result<(), Response> {
+        let letters = names(body).ok_or_else(|| BAD_LETTERS.response())?;
+        let deadline = Instant::now() + answer_timeout.saturating_sub(MARGIN).max(answer_timeout / 2);
+        self.requests.try_send(ReplayRequest { letters, deadline, responder }).map_err(|error| match error {
+            TrySendError::Full(_) => busy(),
+            TrySendError::Disconnected(_) => Response::error(503, "closing", "The server stops."),
+        })
+    }
+}
+
+fn busy() -> Response {
+    Response::error(503, "busy", "Other dead letters are being replayed; nothing was replayed.")
+}
+
+/// The names of the letters in a body, without duplicates.
+fn names(body: &[u8]) -> Option<Vec<DeadLetterId>> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    let letters = body.as_object()?.get("letters")?.as_array()?;
+    if !(1..=MAX_LETTERS).contains(&letters.len()) {
+        return None;
+    }
+    let names: Option<BTreeSet<DeadLetterId>> =
+        letters.iter().map(|letter| letter.as_str()?.parse().ok()).collect();
+    names.map(|names| names.into_iter().collect())
+}
+
+fn serve(requests: &Receiver<ReplayRequest>, source: &dyn DashboardSource, feed: &FeedHandle) {
+    for request in requests {
+        let response = if request.deadline <= Instant::now() {
+            busy()
+        } else {
+            match source.replay(&request.letters, request.deadline) {
+                Ok(replayed) => replay_response(&replayed),
+                Err(error) => {
+                    Response::error(503, "not_replayed", &format!("No dead letter was replayed: {error}."))
+                }
+            }
+        };
+        request.responder.respond(response);
+        feed.refresh();
+    }
+}
+
+/// 200 if all letters are replayed, else 207.
+fn replay_response(replayed: &[Replayed]) -> Response {
+    let status = if replayed.iter().all(|letter| letter.error.is_none()) { 200 } else { 207 };
+    Response::json(status, json!({"letters": replayed}).to_string().into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_are_named_once_each() {
+        let found = names(br#"{"letters":["1:7","0:3","1:7"]}"#).unwrap();
+        assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), ["0:3", "1:7"]);
+        let many = json!({"letters": (0..101).map(|offset| format!("0:{offset}")).collect::<Vec<_>>()});
+        for body in ["", "[]", "{}", r#"{"letters":[]}"#, r#"{"letters":["x"]}"#, r#"{"letters":[1]}"#] {
+            assert_eq!(names(body.as_bytes()), None, "{body}");
+        }
+        assert_eq!(names(many.to_string().as_bytes()), None);
+        let many_times = json!({"letters": vec!["0:0"; 101]});
+        assert_eq!(names(many_times.to_string().as_bytes()), None, "duplicates count");
+    }
+}

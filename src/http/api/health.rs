@@ -1,0 +1,67 @@
+//! `GET /healthz`, `/readyz` and `/metrics`: answered at once from known state, also while other requests
+//! wait.
+
+use crate::http::response::Response;
+use crate::metrics::{Exposition, Family, HttpMetrics, MEDIA_TYPE};
+
+/// Whether a program can do its work now.
+pub trait Readiness: Send {
+    /// The result of the last check, at once.
+    ///
+    /// # Errors
+    /// A sentence with the reason.
+    fn check(&self) -> Result<(), String>;
+}
+
+/// The metrics and the readiness that a program exposes.
+pub struct Monitoring {
+    /// The metrics of the endpoint itself.
+    pub(crate) http: HttpMetrics,
+    exposition: Exposition,
+    readiness: Option<Box<dyn Readiness>>,
+}
+
+impl Monitoring {
+    /// Exposes the metrics of the endpoint and those in `families`, and answers `/readyz` if there is a
+    /// `readiness`.
+    pub fn new(families: &[&dyn Family], readiness: Option<Box<dyn Readiness>>) -> Monitoring {
+        let http = HttpMetrics::default();
+        let mut all: Vec<&dyn Family> = vec![&http];
+        all.extend(families);
+        let exposition = Exposition::of(&all);
+        Monitoring { http, exposition, readiness }
+    }
+
+    /// Whether there is a `/readyz`.
+    pub(crate) fn has_readiness(&self) -> bool {
+        self.readiness.is_some()
+    }
+
+    /// `/readyz`: 200 if messages can be stored now, else 503 with the reason.
+    pub(crate) fn ready(&self) -> Response {
+        match self.readiness.as_ref().map_or(Ok(()), |readiness| readiness.check()) {
+            Ok(()) => status("ready"),
+            Err(reason) => Response::error(503, "not_ready", &reason),
+        }
+    }
+
+    /// `/metrics`.
+    pub(crate) fn metrics(&self) -> Response {
+        match self.exposition.text() {
+            Ok(text) => Response::of_type(200, MEDIA_TYPE, text.into_bytes()),
+            Err(error) => {
+                log::error!("the metrics cannot be written: {error}");
+                Response::error(500, "internal", "The metrics cannot be written.")
+            }
+        }
+    }
+}
+
+/// `/healthz`: the process answers.
+pub(crate) fn healthy() -> Response {
+    status("ok")
+}
+
+fn status(word: &str) -> Response {
+    Response::json(200, format!(r#"{{"status":"{word}"}}"#).into_bytes())
+}

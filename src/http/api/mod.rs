@@ -1,0 +1,21 @@
+//! The routes of the endpoint, without HTTP's bytes and without `tiny_http`.
+//!
+//! - [`enviar`] takes a message for the channel's topic, [`rest`] takes records for any topic and describes
+//!   the cluster, [`dead_letters`] replays dead letters; [`message_api`] dispatches bodies to the three
+//! - [`health`] is `/healthz`, `/readyz` and `/metrics`, [`openapi`] is the description of all routes
+//! - [`metadata_cache`] asks the cluster about topics and brokers, [`delivery_status`] turns delivery reports
+//!   into statuses, [`json`] and [`uri`] check and decode requests
+//!
+//! No handler waits: a response that is not known yet is sent later, through the request's
+//! [`Responder`](super::responder::Responder).
+
+pub(crate) mod dead_letters;
+pub(crate) mod delivery_status;
+pub(crate) mod enviar;
+pub(crate) mod health;
+pub(crate) mod json;
+pub(crate) mod message_api;
+pub(crate) mod metadata_cache;
+pub(crate) mod openapi;
+pub(crate) mod rest;
+pub(crate) mod uri;

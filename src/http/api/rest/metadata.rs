@@ -1,0 +1,106 @@
+//! Topics, partitions and brokers in the form of the REST API.
+
+use serde_json::{Value, json};
+
+use super::errors::{no_broker, partition_not_found, topic_not_found};
+use super::path::{partition_of, topic_of};
+use super::route::RestRoute;
+use crate::http::api::metadata_cache::{Metadata, MetadataRequest, MetadataResult, Partition, Topic};
+use crate::http::response::Response;
+
+/// The part of the metadata that a response shows.
+pub(super) enum MetadataView {
+    /// All of it.
+    All,
+    /// The topic of this name.
+    Topic(String),
+    /// All partitions of the topic.
+    Partitions,
+    /// A single partition of the topic.
+    Partition(i32),
+}
+
+/// The metadata that a route needs.
+///
+/// # Errors
+/// The response, where it is known without asking the cluster.
+pub(super) fn request(route: RestRoute<'_>) -> Result<(MetadataRequest, MetadataView), Response> {
+    Ok(match route {
+        RestRoute::Topics => (MetadataRequest::Topics, MetadataView::All),
+        RestRoute::Brokers => (MetadataRequest::Brokers, MetadataView::All),
+        RestRoute::Topic(part) => {
+            let topic = topic_of(part)?;
+            (MetadataRequest::Topic(topic.clone()), MetadataView::Topic(topic))
+        }
+        RestRoute::Partitions(part) => (MetadataRequest::Topic(topic_of(part)?), MetadataView::Partitions),
+        RestRoute::Partition(part, number) => {
+            let topic = topic_of(part)?;
+            (MetadataRequest::Topic(topic), MetadataView::Partition(partition_of(number)?))
+        }
+    })
+}
+
+/// The response with the requested part of the metadata.
+pub(super) fn response(result: MetadataResult, view: MetadataView) -> Response {
+    let body = match result {
+        Ok(Metadata::Topics(names)) => json!(*names),
+        Ok(Metadata::Brokers(brokers)) => json!({"brokers": *brokers}),
+        Ok(Metadata::Topic(Some(topic))) => match of_topic(&topic, view) {
+            Some(body) => body,
+            None => return partition_not_found(),
+        },
+        Ok(Metadata::Topic(None)) => return topic_not_found("There is no such topic."),
+        Err(reason) => return no_broker(&format!("The cluster cannot be asked: {reason}.")),
+    };
+    Response::json(200, body.to_string().into_bytes())
+}
+
+fn of_topic(topic: &Topic, view: MetadataView) -> Option<Value> {
+    let all = || topic.partitions.iter().map(partition).collect::<Vec<_>>();
+    match view {
+        MetadataView::All => None,
+        MetadataView::Topic(name) => Some(json!({"name": name, "configs": {}, "partitions": all()})),
+        MetadataView::Partitions => Some(all().into()),
+        MetadataView::Partition(number) => {
+            topic.partitions.iter().find(|p| p.number == number).map(partition)
+        }
+    }
+}
+
+/// A partition as JSON; without a leader it has -1 for it, as in Kafka's protocol.
+fn partition(partition: &Partition) -> Value {
+    let replica = |broker: &i32| {
+        json!({
+            "broker": broker,
+            "leader": partition.leader == Some(*broker),
+            "in_sync": partition.in_sync.contains(broker),
+        })
+    };
+    let replicas: Vec<Value> = partition.replicas.iter().map(replica).collect();
+    json!({"partition": partition.number, "leader": partition.leader.unwrap_or(-1), "replicas": replicas})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_topic_is_shown_with_its_partitions_and_replicas() {
+        let partition = |number, leader| Partition { number, leader, replicas: vec![1, 2], in_sync: vec![2] };
+        let topic = Topic { internal: false, partitions: vec![partition(0, Some(2)), partition(1, None)] };
+        let found = || Ok(Metadata::Topic(Some(Arc::new(topic.clone()))));
+        let shown = |view| serde_json::from_slice::<Value>(&response(found(), view).body).unwrap();
+        let replica = |broker, leader| json!({"broker": broker, "leader": leader, "in_sync": broker == 2});
+        let replicas = |two: bool| json!([replica(1, false), replica(2, two)]);
+        let first = json!({"partition": 0, "leader": 2, "replicas": replicas(true)});
+        let second = json!({"partition": 1, "leader": -1, "replicas": replicas(false)});
+        assert_eq!(
+            shown(MetadataView::Topic("t".to_owned())),
+            json!({"name": "t", "configs": {}, "partitions": [first, second]})
+        );
+        assert_eq!(shown(MetadataView::Partitions), json!([first, second]));
+        assert_eq!(shown(MetadataView::Partition(1)), second);
+        assert_eq!(shown(MetadataView::Partition(2))["error_code"], 40402);
+    }
+}

@@ -1,0 +1,111 @@
+//! The right that a request needs, by its method and its route.
+
+use super::route::Route;
+use crate::http::api::rest::RestRoute;
+use crate::http::api::uri;
+use crate::users::Right;
+
+/// The right that a user needs for a request, and the topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Demand {
+    /// This right.
+    Right(Right),
+    /// The right to send, and the channel's own topic.
+    SendToChannel,
+    /// The right to send, and this topic.
+    SendTo(String),
+}
+
+impl Demand {
+    /// The right.
+    pub(crate) fn right(&self) -> Right {
+        match self {
+            Demand::Right(right) => *right,
+            Demand::SendToChannel | Demand::SendTo(_) => Right::Send,
+        }
+    }
+}
+
+/// The demand of a request to `target`, path and query; `None`: it needs no right, as nothing is there, the
+/// path does not have the method, or everyone may see it.
+pub(crate) fn demand(method: &str, target: &[u8]) -> Option<Demand> {
+    let path = uri::split(str::from_utf8(target).ok()?).0;
+    let route = Route::at(path)?;
+    if !route.methods().split(", ").any(|name| name == method) {
+        return None;
+    }
+    match route {
+        Route::Enviar => Some(Demand::SendToChannel),
+        Route::Replay => Some(Demand::Right(Right::Admin)),
+        Route::Events | Route::Metrics => Some(Demand::Right(Right::Read)),
+        Route::Rest(RestRoute::Topic(topic) | RestRoute::Partition(topic, _)) if method == "POST" => {
+            // A name that cannot be decoded names no topic, and is refused by the handler.
+            Some(uri::segment(topic).map_or(Demand::Right(Right::Send), Demand::SendTo))
+        }
+        Route::Rest(_) => Some(Demand::Right(Right::Read)),
+        Route::OpenApi | Route::Page(_) | Route::Health | Route::Readiness => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::route::tests::every_route;
+    use super::*;
+
+    /// The right that each method of each route needs; `-`: none.
+    const TABLE: [(&str, &str, &str); 24] = [
+        ("POST", "/enviar", "send"),
+        ("POST", "/dead-letters/replay", "admin"),
+        ("GET", "/events", "read"),
+        ("HEAD", "/events", "read"),
+        ("GET", "/metrics", "read"),
+        ("HEAD", "/metrics", "read"),
+        ("GET", "/topics", "read"),
+        ("HEAD", "/topics", "read"),
+        ("GET", "/topics/{topic}", "read"),
+        ("HEAD", "/topics/{topic}", "read"),
+        ("POST", "/topics/{topic}", "send"),
+        ("GET", "/topics/{topic}/partitions", "read"),
+        ("HEAD", "/topics/{topic}/partitions", "read"),
+        ("GET", "/topics/{topic}/partitions/{partition}", "read"),
+        ("HEAD", "/topics/{topic}/partitions/{partition}", "read"),
+        ("POST", "/topics/{topic}/partitions/{partition}", "send"),
+        ("GET", "/brokers", "read"),
+        ("HEAD", "/brokers", "read"),
+        ("GET", "/healthz", "-"),
+        ("GET", "/readyz", "-"),
+        ("GET", "/openapi.json", "-"),
+        ("GET", "/", "-"),
+        ("GET", "/page/style.css", "-"),
+        ("GET", "/page/script.js", "-"),
+    ];
+
+    #[test]
+    fn each_method_of_each_route_needs_its_right() {
+        for route in every_route() {
+            for method in route.methods().split(", ") {
+                let demanded = demand(method, route.template().as_bytes());
+                let right = demanded.map_or("-".to_owned(), |demand| demand.right().to_string());
+                let row = TABLE.iter().find(|(known, path, _)| *known == method && *path == route.template());
+                match row {
+                    Some((_, _, expected)) => assert_eq!(right, *expected, "{method} {}", route.template()),
+                    // The HEAD of a public route.
+                    None => assert_eq!((method, right.as_str()), ("HEAD", "-"), "{}", route.template()),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_topic_is_the_one_that_the_handler_sends_to() {
+        let to = |topic: &str| Some(Demand::SendTo(topic.to_owned()));
+        assert_eq!(demand("POST", b"/enviar?key=a"), Some(Demand::SendToChannel));
+        assert_eq!(demand("POST", b"/topics/pedidos"), to("pedidos"));
+        assert_eq!(demand("POST", b"/topics/ped%69dos/partitions/0?x"), to("pedidos"));
+        assert_eq!(demand("POST", b"/topics/%ff"), Some(Demand::Right(Right::Send)));
+        for (method, target) in [("GET", "/enviar"), ("POST", "/metrics"), ("GET", "/nothing"), ("GET", "*")]
+        {
+            assert_eq!(demand(method, target.as_bytes()), None, "{method} {target}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The Unix-domain socket of the handlers, in a directory that only this user can enter.
+
+#[cfg(not(unix))]
+compile_error!(
+    "the HTTP server reaches its handlers over a Unix-domain socket, which this system does not have"
+);
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+
+/// The address of the handlers, and the secret that proves a request to be the server's.
+pub(crate) struct BackendAddress {
+    /// The handlers' Unix-domain socket.
+    pub(crate) socket: PathBuf,
+    /// The secret.
+    pub(crate) secret: Arc<str>,
+}
+
+/// A directory that only this user can enter, removed on drop.
+pub(super) struct PrivateDirectory(PathBuf);
+
+/// The beginning of the names of these directories.
+const DIRECTORY_PREFIX: &str = "point-to-point-";
+
+/// A directory younger than this may not have its socket yet.
+const MIN_AGE: Duration = Duration::from_secs(60);
+
+impl PrivateDirectory {
+    /// Creates a directory of a random name in the system's directory for temporary files.
+    ///
+    /// # Errors
+    /// The directory cannot be created, or the system gives no random bytes.
+    pub(super) fn create() -> Result<PrivateDirectory> {
+        let temporary = std::env::temp_dir();
+        remove_left_behind(&temporary);
+        let path = temporary.join(format!("{DIRECTORY_PREFIX}{}", random_name()?));
+        DirBuilder::new().mode(0o700).create(&path).map_err(|error| {
+            Error::new(format!("cannot create {} for the HTTP handlers' socket", path.display()))
+                .caused_by(error)
+        })?;
+        Ok(PrivateDirectory(path))
+    }
+
+    /// The path of the socket.
+    pub(super) fn socket(&self) -> PathBuf {
+        socket_in(&self.0)
+    }
+}
+
+fn random_name() -> Result<String> {
+    net::random::hex::<16>().map_err(|error| Error::new("no name for a private directory").caused_by(error))
+}
+
+fn socket_in(directory: &Path) -> PathBuf {
+    directory.join("http")
+}
+
+/// Removes the directories of killed endpoints: those on whose socket no process listens.
+fn remove_left_behind(temporary: &Path) {
+    for entry in std::fs::read_dir(temporary).into_iter().flatten().flatten() {
+        let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(DIRECTORY_PREFIX));
+        let age = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
+        if !ours || age().is_none_or(|age| age < MIN_AGE) {
+            continue;
+        }
+        let probe = UnixStream::connect(socket_in(&entry.path()));
+        if probe.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+            // Another endpoint may remove it at the same time.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+impl Drop for PrivateDirectory {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            log::warn!("cannot remove {}: {error}", self.0.display());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File, FileTimes};
+    use std::os::unix::net::UnixListener;
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn the_directory_of_a_killed_endpoint_is_removed_and_one_in_use_is_not() {
+        let temporary = PrivateDirectory::create().unwrap();
+        let long_ago = FileTimes::new().set_modified(SystemTime::now() - 2 * MIN_AGE);
+        let endpoint = |name: &str| {
+            let path = temporary.0.join(name);
+            fs::create_dir(&path).unwrap();
+            let listener = UnixListener::bind(socket_in(&path)).unwrap();
+            File::open(&path).unwrap().set_times(long_ago).unwrap();
+            (path, listener)
+        };
+        let (running, _listener) = endpoint("point-to-point-running");
+        let (other, listener) = endpoint("another-program");
+        drop(listener);
+        let (killed, listener) = endpoint("point-to-point-killed");
+        drop(listener);
+        remove_left_behind(&temporary.0);
+        assert!(running.exists() && other.exists() && !killed.exists());
+    }
+}

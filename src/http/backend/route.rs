@@ -1,0 +1,131 @@
+//! The table of routes: paths, their methods, and their templates for metrics.
+
+use crate::http::api::rest::RestRoute;
+use crate::http::api::uri;
+use crate::http::dashboard::page::PageFile;
+
+/// A route of the endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Route<'a> {
+    /// `/enviar`
+    Enviar,
+    /// `/openapi.json`
+    OpenApi,
+    /// `/` and the files that it loads
+    Page(PageFile),
+    /// `/events`
+    Events,
+    /// `/dead-letters/replay`
+    Replay,
+    /// `/healthz`
+    Health,
+    /// `/readyz`
+    Readiness,
+    /// `/metrics`
+    Metrics,
+    /// The REST API.
+    Rest(RestRoute<'a>),
+}
+
+/// The [`template`] of a path without a route.
+pub(crate) const NO_ROUTE: &str = "none";
+
+/// The template of the route of a target. Their number is fixed, so a template can be a label of a metric.
+pub(crate) fn template(target: &[u8]) -> &'static str {
+    let target = str::from_utf8(target).unwrap_or_default();
+    Route::at(uri::split(target).0).map_or(NO_ROUTE, Route::template)
+}
+
+impl<'a> Route<'a> {
+    /// The route of a path.
+    pub(crate) fn at(path: &'a str) -> Option<Route<'a>> {
+        match path {
+            "/enviar" => Some(Route::Enviar),
+            "/openapi.json" => Some(Route::OpenApi),
+            "/events" => Some(Route::Events),
+            "/dead-letters/replay" => Some(Route::Replay),
+            "/healthz" => Some(Route::Health),
+            "/readyz" => Some(Route::Readiness),
+            "/metrics" => Some(Route::Metrics),
+            path => PageFile::at(path).map(Route::Page).or_else(|| RestRoute::at(path).map(Route::Rest)),
+        }
+    }
+
+    /// Its methods, as in an `Allow` header.
+    pub(crate) fn methods(self) -> &'static str {
+        match self {
+            Route::Enviar | Route::Replay => "POST",
+            Route::Health | Route::Readiness | Route::Metrics | Route::OpenApi => "GET, HEAD",
+            Route::Page(_) | Route::Events => "GET, HEAD",
+            Route::Rest(place) => place.methods(),
+        }
+    }
+
+    /// Its path with a name in braces for each variable segment.
+    pub(crate) fn template(self) -> &'static str {
+        match self {
+            Route::Enviar => "/enviar",
+            Route::OpenApi => "/openapi.json",
+            Route::Health => "/healthz",
+            Route::Readiness => "/readyz",
+            Route::Metrics => "/metrics",
+            Route::Page(file) => file.path(),
+            Route::Events => "/events",
+            Route::Replay => "/dead-letters/replay",
+            Route::Rest(place) => place.template(),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::http::api::openapi::DOCUMENT;
+
+    /// Every route: with a new one this does not build until it is listed.
+    pub(in super::super) fn every_route() -> Vec<Route<'static>> {
+        let (topic, partition) = ("{topic}", "{partition}");
+        let files = [PageFile::Index, PageFile::Style, PageFile::Script].map(Route::Page);
+        let places = [
+            RestRoute::Topics,
+            RestRoute::Topic(topic),
+            RestRoute::Partitions(topic),
+            RestRoute::Partition(topic, partition),
+            RestRoute::Brokers,
+        ];
+        let monitoring = [Route::Health, Route::Readiness, Route::Metrics, Route::OpenApi];
+        let mut routes = vec![Route::Enviar, Route::Events, Route::Replay];
+        routes.extend(monitoring);
+        routes.extend(files.into_iter().chain(places.map(Route::Rest)));
+        for route in &routes {
+            match route {
+                Route::Enviar | Route::Events | Route::Replay => {}
+                Route::Health | Route::Readiness | Route::Metrics | Route::OpenApi => {}
+                Route::Page(PageFile::Index | PageFile::Style | PageFile::Script) => {}
+                Route::Rest(RestRoute::Topics | RestRoute::Topic(_) | RestRoute::Partitions(_)) => {}
+                Route::Rest(RestRoute::Partition(..) | RestRoute::Brokers) => {}
+            }
+        }
+        routes
+    }
+
+    #[test]
+    fn the_openapi_document_names_the_paths_and_methods_that_exist_and_no_others() {
+        let document: Value = serde_json::from_str(DOCUMENT).unwrap();
+        let mut left = every_route();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            let route = Route::at(path).unwrap_or_else(|| panic!("there is no route {path}"));
+            assert_eq!(route.template(), path);
+            let methods: BTreeSet<&str> = route.methods().split(", ").collect();
+            let named = item.as_object().unwrap().keys().filter(|key| *key != "parameters");
+            let named: BTreeSet<String> = named.map(|method| method.to_uppercase()).collect();
+            assert_eq!(named.iter().map(String::as_str).collect::<BTreeSet<_>>(), methods, "{path}");
+            left.retain(|other| other.template() != path);
+        }
+        assert!(left.is_empty(), "not in the document: {left:?}");
+    }
+}

@@ -1,0 +1,158 @@
+//! The dashboard's thread: describes the cluster while there are viewers, and sends them every change.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::feed::{Feed, FeedUpdate, WaitPlan};
+use super::source::{DashboardSource, GroupState};
+use crate::http::responder::ResponseStream;
+
+/// The pause between two descriptions of the cluster.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The time that the group, or the dead letters, may take to be described.
+const POLL_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// The shortest pause between two events with recent messages.
+const SEND_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The number of dead letters that are shown.
+const SHOWN_LETTERS: usize = 20;
+
+/// The pause between two reads of the dead letters: they may be large, and all that are shown are read anew.
+const LETTERS_INTERVAL: Duration = Duration::from_secs(3);
+
+/// The state of the dashboard's thread.
+pub(super) struct Broadcaster {
+    feed: Arc<Feed>,
+    source: Arc<dyn DashboardSource>,
+    viewers: Vec<ResponseStream>,
+    /// The last change of the recent messages that the viewers have.
+    sent_changes: u64,
+    last: LastEvents,
+    /// The time of the next read of the dead letters.
+    letters_at: Instant,
+}
+
+/// The last description of the cluster, as events; forgotten when the last viewer leaves.
+#[derive(Default)]
+struct LastEvents {
+    group: Option<GroupState>,
+    group_event: Option<Arc<[u8]>>,
+    letters_event: Option<Arc<[u8]>>,
+}
+
+impl Broadcaster {
+    /// A thread without viewers.
+    pub(super) fn new(feed: Arc<Feed>, source: Arc<dyn DashboardSource>) -> Broadcaster {
+        Broadcaster {
+            feed,
+            source,
+            viewers: Vec::new(),
+            sent_changes: 0,
+            last: LastEvents::default(),
+            letters_at: Instant::now(),
+        }
+    }
+
+    /// Serves the viewers until the feed is stopped.
+    pub(super) fn run(mut self) {
+        let mut send_at = Instant::now();
+        let mut poll_at = send_at;
+        loop {
+            let (viewers, sent_changes) = (self.viewers.len(), self.sent_changes);
+            let plan = WaitPlan { viewers, sent_changes, send_at, poll_at };
+            let Some(update) = self.feed.wait(&plan) else { return };
+            if !update.sent.is_empty() {
+                send_at = Instant::now() + SEND_INTERVAL;
+            }
+            let poll = update.poll;
+            if update.refresh {
+                self.letters_at = Instant::now();
+            }
+            self.send_messages(update);
+            if poll {
+                self.poll_cluster();
+                poll_at = Instant::now() + POLL_INTERVAL;
+            }
+            self.viewers.retain(|viewer| !viewer.is_closed());
+            if self.viewers.is_empty() {
+                self.last = LastEvents::default();
+                self.letters_at = Instant::now();
+            }
+        }
+    }
+
+    /// Sends the changed messages to all viewers, and everything to new ones.
+    fn send_messages(&mut self, update: FeedUpdate) {
+        if !update.sent.is_empty() {
+            self.broadcast(&event("sent", &update.sent));
+        }
+        self.sent_changes = update.changes;
+        if update.newcomers.is_empty() {
+            return;
+        }
+        let everything = event("sent", &self.feed.recent());
+        for newcomer in update.newcomers {
+            let last = [&self.last.group_event, &self.last.letters_event];
+            newcomer.push(Arc::clone(&everything));
+            last.into_iter().flatten().for_each(|event| newcomer.push(Arc::clone(event)));
+            self.viewers.push(newcomer);
+        }
+    }
+
+    /// Describes the cluster, and sends the events that differ from the last ones.
+    fn poll_cluster(&mut self) {
+        let group = self.source.group(Instant::now() + POLL_TIMEOUT);
+        let reached = group.is_ok();
+        let group_event = match group {
+            Ok(group) => {
+                self.feed.update(|recent| recent.mark_committed(self.last.group.as_ref(), &group));
+                let group_event = event("group", &group);
+                self.last.group = Some(group);
+                group_event
+            }
+            Err(error) => {
+                self.last.group = None;
+                event("trouble", &error.to_string())
+            }
+        };
+        self.send_if_changed(group_event, |last| &mut last.group_event);
+        if reached && Instant::now() >= self.letters_at {
+            match self.source.dead_letters(SHOWN_LETTERS, Instant::now() + POLL_TIMEOUT) {
+                Ok(letters) => {
+                    self.send_if_changed(event("letters", &letters), |last| &mut last.letters_event);
+                }
+                Err(error) => log::debug!("the dead letters cannot be shown: {error}"),
+            }
+            self.letters_at = Instant::now() + LETTERS_INTERVAL;
+        }
+    }
+
+    fn send_if_changed(
+        &mut self,
+        event: Arc<[u8]>,
+        last: impl FnOnce(&mut LastEvents) -> &mut Option<Arc<[u8]>>,
+    ) {
+        let last = last(&mut self.last);
+        if last.as_ref() != Some(&event) {
+            *last = Some(Arc::clone(&event));
+            self.broadcast(&event);
+        }
+    }
+
+    fn broadcast(&self, event: &Arc<[u8]>) {
+        self.viewers.iter().for_each(|viewer| viewer.push(Arc::clone(event)));
+    }
+}
+
+/// An event with its data in one line of JSON, in which a line feed is always escaped.
+fn event(name: &str, data: &impl Serialize) -> Arc<[u8]> {
+    let data = serde_json::to_string(data).unwrap_or_else(|error| {
+        log::error!("an event of the kind {name} cannot be written: {error}");
+        "null".to_owned()
+    });
+    format!("event: {name}\ndata: {data}\n\n").into_bytes().into()
+}

@@ -1,0 +1,172 @@
+//! The interface to the cluster that the dashboard needs, and the values that it shows.
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::dead_letters::DeadLetterId;
+use crate::error::Result;
+
+/// Describes the consumer group and its dead letters. The calls come from threads of the endpoint that serve
+/// nothing else, so each may take until its deadline.
+pub trait DashboardSource: Send + Sync + 'static {
+    /// The group as it is now.
+    ///
+    /// # Errors
+    /// The cluster did not answer before `deadline`.
+    fn group(&self, deadline: Instant) -> Result<GroupState>;
+
+    /// The newest dead letters that are neither replayed nor discarded, the newest first, at most `most`.
+    ///
+    /// # Errors
+    /// The errors of [`DashboardSource::group`].
+    fn dead_letters(&self, most: usize, deadline: Instant) -> Result<Vec<DeadLetterView>>;
+
+    /// Sends dead letters back to the topic that they came from. The results are in the order of `letters`.
+    ///
+    /// # Errors
+    /// No dead letter was replayed.
+    fn replay(&self, letters: &[DeadLetterId], deadline: Instant) -> Result<Vec<Replayed>>;
+
+    /// Makes the calls under way end soon.
+    fn stop(&self);
+}
+
+/// A consumer group with its members and its progress.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GroupState {
+    /// Its name.
+    pub group: String,
+    /// Its state, in the coordinator's words.
+    pub state: String,
+    /// Its members; `None` if the coordinator does not list them.
+    pub members: Option<Vec<MemberState>>,
+    /// Its progress, in the order of topic and partition.
+    pub partitions: Vec<PartitionState>,
+}
+
+/// A member of a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MemberState {
+    /// Its member id.
+    pub id: String,
+    /// Its client id.
+    pub name: String,
+    /// The address it connects from.
+    pub host: String,
+}
+
+/// The progress of a group in one partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PartitionState {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The committed offset, if there is one.
+    pub committed: Option<i64>,
+    /// The end offset, if the leader answered.
+    pub end: Option<i64>,
+    /// The lag, if both offsets are known.
+    pub lag: Option<i64>,
+    /// The id of the member to which it is assigned.
+    pub owner: Option<String>,
+    /// What a work queue has noted beside the committed offset; `None` if none has.
+    pub queue: Option<QueueState>,
+}
+
+/// A work queue in one partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct QueueState {
+    /// The offsets that are not done, if the leader answered.
+    pub open: Option<i64>,
+    /// The messages that wait for their next attempt.
+    pub waiting: usize,
+    /// When the first of them is due, ms since 1970.
+    pub next_due: Option<i64>,
+    /// Whether the consumer hands out nothing.
+    pub paused: bool,
+}
+
+/// A dead letter as the dashboard shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeadLetterView {
+    /// Its name.
+    #[serde(serialize_with = "as_text")]
+    pub letter: DeadLetterId,
+    /// When it was stored as a dead letter, ms since 1970, if known.
+    pub at: Option<i64>,
+    /// The original place of its message: `topic partition offset`, as far as known.
+    pub from: String,
+    /// The error with which its handler failed.
+    pub error: String,
+    /// The number of its earlier replays.
+    pub replays: u32,
+    /// The number of attempts at its message, if it says so.
+    pub attempts: Option<u32>,
+    /// The message's key.
+    pub key: Option<Excerpt>,
+    /// The message's value.
+    pub value: Option<Excerpt>,
+}
+
+/// The result of the replay of one dead letter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Replayed {
+    /// Its name.
+    #[serde(serialize_with = "as_text")]
+    pub letter: DeadLetterId,
+    /// The reason why it was not replayed; `None`: it is stored in the topic again.
+    pub error: Option<String>,
+}
+
+fn as_text<S: serde::Serializer>(name: &DeadLetterId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(name)
+}
+
+/// The beginning of a key or a value as text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Excerpt {
+    /// The text; bytes that are not UTF-8 are replaced.
+    pub text: String,
+    /// The length of the whole, in bytes.
+    pub bytes: usize,
+    /// Whether the text is shorter than the whole.
+    pub cut: bool,
+}
+
+/// The longest beginning of a key or value that an [`Excerpt`] shows, in bytes.
+pub const EXCERPT_BYTES: usize = 240;
+
+impl Excerpt {
+    /// The beginning of `bytes`.
+    pub fn of(bytes: &[u8]) -> Excerpt {
+        Excerpt::of_prefix(bytes.get(..EXCERPT_BYTES).unwrap_or(bytes), bytes.len())
+    }
+
+    /// An excerpt as [`Excerpt::of`], of `bytes` bytes of which only the beginning is there.
+    pub(super) fn of_prefix(beginning: &[u8], bytes: usize) -> Excerpt {
+        let cut = beginning.len() < bytes;
+        let whole_characters = match std::str::from_utf8(beginning) {
+            // The cut goes through a character of several bytes.
+            Err(error) if cut && error.error_len().is_none() => error.valid_up_to(),
+            _ => beginning.len(),
+        };
+        let text = String::from_utf8_lossy(beginning.get(..whole_characters).unwrap_or(beginning));
+        Excerpt { text: text.into_owned(), bytes, cut }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_ends_between_two_characters_and_tells_the_length_of_the_whole() {
+        let text = "ñ".repeat(EXCERPT_BYTES);
+        let excerpt = Excerpt::of(format!("x{text}").as_bytes());
+        assert_eq!(excerpt.text, format!("x{}", "ñ".repeat(EXCERPT_BYTES / 2 - 1)));
+        assert_eq!((excerpt.bytes, excerpt.cut), (2 * EXCERPT_BYTES + 1, true));
+        assert_eq!(Excerpt::of(b"a\xff"), Excerpt { text: "a\u{fffd}".to_owned(), bytes: 2, cut: false });
+    }
+}

@@ -1,0 +1,43 @@
+//! Refusals of records while nothing can be stored.
+
+use std::mem;
+use std::time::{Duration, Instant};
+
+use super::{
+    Accumulator, Finished, InFlightRequest, NotStoredKind, NotStoredReason, Partition, Released, unknown,
+};
+
+/// A request that was sent before it was known that nothing can be stored is back after this time, unless its
+/// fate is unknown.
+pub(super) const COMES_BACK: Duration = Duration::from_millis(900);
+
+impl Accumulator {
+    /// Refuses what waits, as it is known that nothing can be stored now: not stored. What is under way has a
+    /// while to come back with its outcome; then that is unknown.
+    pub(in crate::producer) fn refuse(&mut self, now: Instant, reason: &str, finished: &mut Vec<Finished>) {
+        let why = NotStoredReason::new(NotStoredKind::StoreFailed, reason);
+        let mut released = Released::default();
+        let queues = self.partitions.iter_mut().map(|partition| &mut partition.waiting);
+        for waiting in queues.chain([&mut self.unplaced, &mut self.unkeyed]).flat_map(mem::take) {
+            released.add(&waiting.record);
+            finished.push((waiting.done, why.not_stored()));
+        }
+        self.forget(&released);
+        let overdue =
+            |request: &&mut InFlightRequest| now.saturating_duration_since(request.since) >= COMES_BACK;
+        for open in self.requests.iter_mut().flatten().filter(overdue).flat_map(|request| &mut request.open) {
+            finished.extend(open.take().map(|(_, done)| (done, unknown(reason))));
+        }
+    }
+
+    /// The reason why none of the partitions took a message when that was last tried, if that was lately.
+    pub(in crate::producer) fn last_refusal(&self, now: Instant) -> Option<String> {
+        let lately = |partition: &Partition| {
+            let backing_off = partition.backing_off.as_ref()?;
+            (now < backing_off.probe_at).then(|| backing_off.why.reason().to_owned())
+        };
+        let mut refusals = self.partitions.iter().map(lately);
+        let first = refusals.next()??;
+        refusals.all(|refusal| refusal.is_some()).then_some(first)
+    }
+}

@@ -1,0 +1,316 @@
+//! A sender thread: it has its own `Producer` of the `kafka` crate, and so its own connection, and sends one
+//! request at a time.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kafka::client::KafkaClient;
+use kafka::error::{Error as KafkaError, KafkaCode};
+use kafka::producer::{ProduceConfirm, Producer as KafkaProducer, Record, RequiredAcks};
+
+use super::batch::{Batch, BatchOutcome};
+use super::{Shared, StoreFailureCheck};
+use crate::ids::RequestId;
+use crate::logging::BURST;
+use crate::text::{Key, Value};
+use net::backoff::Backoff;
+use protocol::envelope;
+use protocol::wire::Writer;
+
+/// The waits after failures to reach the topic.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
+
+/// Partitions may be added to a topic: metadata is loaded again after this time.
+const METADATA_AGE: Duration = Duration::from_secs(30);
+
+/// Sends requests until the producer ends. `sender` is the number of the thread.
+pub(super) fn run(shared: &Arc<Shared>, sender: usize) {
+    let mut backoff = BACKOFF;
+    let mut producer = None;
+    while !shared.ended() {
+        let Some(mut ready) = producer.take().or_else(|| connect(shared)) else {
+            if shared.end.wait_for(backoff.next_wait()) {
+                return;
+            }
+            continue;
+        };
+        backoff.reset();
+        let Some(batches) = shared.wait_for_batches(sender, &ready) else {
+            // Its metadata are old, or the producer ends.
+            producer = refresh(shared, ready);
+            continue;
+        };
+        producer = carry(shared, sender, batches, &mut ready).then_some(ready);
+    }
+}
+
+/// A producer, and what it knows of the topic.
+pub(super) struct Ready {
+    producer: KafkaProducer,
+    /// The number of partitions; the crate sends to no other.
+    pub(super) partitions: usize,
+    loaded: Instant,
+}
+
+impl Ready {
+    /// Whether the metadata should be loaded again before the next call.
+    pub(super) fn is_old(&self, now: Instant, partitions: usize) -> bool {
+        self.partitions != partitions || now.saturating_duration_since(self.loaded) > METADATA_AGE
+    }
+}
+
+/// Builds a producer that knows the topic; else says why not.
+fn connect(shared: &Shared) -> Option<Ready> {
+    let built = guarded(|| {
+        let mut client = KafkaClient::new(vec![shared.endpoint.address()]);
+        client.set_client_id(shared.endpoint.producer_client_id(&shared.name));
+        client.load_metadata(&[&*shared.topic])?;
+        let builder = KafkaProducer::from_client(client).with_required_acks(RequiredAcks::All);
+        builder.with_ack_timeout(shared.ack_timeout).create()
+    });
+    built.map_err(|reason| shared.unreachable(&reason)).ok().and_then(|producer| known(shared, producer))
+}
+
+/// Loads the metadata of a live producer again; a producer that fails in that is thrown away.
+fn refresh(shared: &Shared, ready: Ready) -> Option<Ready> {
+    if shared.ended() {
+        return Some(ready);
+    }
+    let mut producer = ready.producer;
+    match guarded(|| producer.client_mut().load_metadata(&[&*shared.topic])) {
+        Ok(()) => known(shared, producer),
+        Err(reason) => {
+            shared.unreachable(&reason);
+            None
+        }
+    }
+}
+
+/// The producer, if its metadata have the topic.
+fn known(shared: &Shared, producer: KafkaProducer) -> Option<Ready> {
+    let partitions = producer.client().topics().partitions(&shared.topic).map_or(0, |found| found.len());
+    if partitions == 0 {
+        shared.unreachable("no broker answers, or the topic does not exist yet");
+        return None;
+    }
+    shared.reached(partitions);
+    Some(Ready { producer, partitions, loaded: Instant::now() })
+}
+
+/// Sends one request through the crate. False if the producer must not be used again: after an error a late
+/// answer could be taken for that of the next call.
+fn carry(shared: &Arc<Shared>, sender: usize, mut batches: Vec<Batch>, ready: &mut Ready) -> bool {
+    let began = Instant::now();
+    let sent = catch_unwind(AssertUnwindSafe(|| send(&shared.topic, &batches, &mut ready.producer)));
+    let (outcomes, usable): (Vec<_>, _) = match sent {
+        Ok(Ok(confirms)) => {
+            (batches.iter().map(|batch| outcome_of(shared, batch, &confirms)).collect(), true)
+        }
+        // The crate gives this error for a partition that it does not know, before it sends anything.
+        Ok(Err(KafkaError::Kafka(code))) => {
+            let outcome =
+                BatchOutcome::NeverWritten { reason: format!("no partition to send to ({code:?})") };
+            batches.iter().for_each(|_| shared.metrics.error(format!("{code:?}")));
+            (vec![outcome; batches.len()], false)
+        }
+        Ok(Err(error)) => (all_lost(shared, &batches, &error.to_string()), false),
+        Err(_) => (all_lost(shared, &batches, "the kafka crate panicked"), false),
+    };
+    shared.metrics.produced(began.elapsed());
+    shared.complete(sender, &mut batches, &outcomes);
+    for (batch, outcome) in batches.iter().zip(&outcomes) {
+        log_outcome(shared, batch, outcome);
+    }
+    log::logger().flush();
+    usable
+}
+
+/// Gives the messages to the crate, each in its envelope; the adapter takes them out.
+fn send(
+    topic: &str,
+    batches: &[Batch],
+    producer: &mut KafkaProducer,
+) -> kafka::error::Result<Vec<ProduceConfirm>> {
+    let mut envelopes = Writer::with_capacity(batches.iter().map(|batch| batch.bytes).sum());
+    let mut ends = Vec::new();
+    for batch in batches {
+        for message in &batch.records {
+            envelope::write(&message.content(), &mut envelopes);
+            ends.push((batch.partition, envelopes.position()));
+        }
+    }
+    let mut start = 0;
+    let record = |&(partition, end): &(i32, usize)| {
+        let value = envelopes.as_slice().get(start..end).unwrap_or_default();
+        start = end;
+        Record { key: (), value, topic, partition }
+    };
+    let records: Vec<Record<'_, (), &[u8]>> = ends.iter().map(record).collect();
+    producer.send_all(&records)
+}
+
+fn all_lost(shared: &Shared, batches: &[Batch], why: &str) -> Vec<BatchOutcome> {
+    let reason = format!("the connection failed before the answer came: {why}");
+    batches.iter().for_each(|_| shared.metrics.error("ConnectionLost".to_owned()));
+    vec![BatchOutcome::Unknown { reason }; batches.len()]
+}
+
+fn outcome_of(shared: &Shared, batch: &Batch, confirms: &[ProduceConfirm]) -> BatchOutcome {
+    let found = confirms
+        .iter()
+        .filter(|confirm| confirm.topic == *shared.topic)
+        .flat_map(|confirm| &confirm.partition_confirms)
+        .find(|confirm| confirm.partition == batch.partition);
+    let partition = batch.partition;
+    match found.map(|confirm| confirm.offset) {
+        Some(Ok(base)) if base >= 0 => {
+            shared.metrics.batch(batch.records.len());
+            BatchOutcome::Stored { base }
+        }
+        Some(Ok(_)) | None => {
+            shared.metrics.error("NoAnswer".to_owned());
+            BatchOutcome::Unknown { reason: format!("no answer for partition {partition}") }
+        }
+        Some(Err(code)) => {
+            shared.metrics.error(format!("{code:?}"));
+            failed(partition, code, &shared.store_check)
+        }
+    }
+}
+
+/// The outcome of a batch by the code in the adapter's answer.
+fn failed(partition: i32, code: KafkaCode, check: &StoreFailureCheck) -> BatchOutcome {
+    use KafkaCode as Code;
+    match code {
+        Code::LeaderNotAvailable | Code::BrokerNotAvailable | Code::UnknownTopicOrPartition => {
+            let reason = format!("partition {partition} cannot be reached ({code:?})");
+            BatchOutcome::NeverWritten { reason: check.explained(reason) }
+        }
+        Code::NotEnoughReplicas => {
+            let reason =
+                format!("partition {partition} has not as many replicas in sync as it needs ({code:?})");
+            BatchOutcome::NeverWritten { reason }
+        }
+        Code::RequestTimedOut
+        | Code::NetworkException
+        | Code::Unknown
+        | Code::NotEnoughReplicasAfterAppend => BatchOutcome::Unknown {
+            reason: format!("partition {partition} did not acknowledge it ({code:?})"),
+        },
+        Code::MessageSizeTooLarge | Code::RecordListTooLarge => BatchOutcome::TooLarge,
+        Code::CorruptMessage | Code::InvalidTimestamp => {
+            BatchOutcome::Invalid { reason: refusal(partition, code) }
+        }
+        Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed => {
+            let right = match code {
+                Code::TopicAuthorizationFailed => "Write on the topic",
+                _ => "IdempotentWrite on the cluster, or for Write on the topic",
+            };
+            let reason = format!("{}: the user needs an ACL for {right}", refusal(partition, code));
+            BatchOutcome::Refused { reason, retry: false }
+        }
+        Code::InvalidTopic | Code::UnsupportedVersion => {
+            BatchOutcome::Refused { reason: refusal(partition, code), retry: false }
+        }
+        _ => BatchOutcome::Refused { reason: refusal(partition, code), retry: true },
+    }
+}
+
+fn refusal(partition: i32, code: KafkaCode) -> String {
+    format!("partition {partition} refused it ({code:?})")
+}
+
+/// Every message sent, and every batch that was not, has its line.
+fn log_outcome(shared: &Shared, batch: &Batch, outcome: &BatchOutcome) {
+    let (topic, name) = (&shared.topic, &shared.name);
+    let (partition, count) = (batch.partition, batch.records.len());
+    match outcome {
+        BatchOutcome::Stored { base } => {
+            for (message, offset) in batch.records.iter().zip(*base..) {
+                let (key, value) = (Key(message.key.as_deref()), Value(message.value.as_deref()));
+                let late = if message.reported_unknown {
+                    " after its delivery had been reported as unknown"
+                } else {
+                    ""
+                };
+                let request = Request(message.request);
+                log::info!(
+                    target: BURST,
+                    "sent topic={topic} partition={partition} offset={offset} key={key} name={name}{request} \
+                     value={value}{late}"
+                );
+            }
+        }
+        BatchOutcome::NeverWritten { reason } => log::debug!("not written yet, will be sent again: {reason}"),
+        BatchOutcome::TooLarge if count == 0 => {
+            log::warn!("a batch was larger than {topic} takes; sending smaller ones")
+        }
+        BatchOutcome::TooLarge => {
+            log::warn!("refused topic={topic} partition={partition}: larger than the topic takes")
+        }
+        BatchOutcome::Invalid { reason } if count == 0 => {
+            log::warn!(
+                "a batch was refused, looking for the message that is to blame: topic={topic}: {reason}"
+            )
+        }
+        BatchOutcome::Invalid { reason } | BatchOutcome::Refused { reason, .. } => {
+            log::warn!("refused topic={topic} messages={count}: {reason}")
+        }
+        BatchOutcome::Unknown { reason } => {
+            log::error!("fate unknown topic={topic} messages={count}: {reason}")
+        }
+    }
+}
+
+/// The id of the HTTP request that a record came with, for a log line.
+struct Request(Option<RequestId>);
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |id| write!(f, " request={id}"))
+    }
+}
+
+/// Calls the crate; an error or a panic (odd answers make it panic) becomes a sentence.
+fn guarded<T>(call: impl FnOnce() -> kafka::error::Result<T>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(match kafka_code(&error) {
+            Some(code) => format!("{code:?}"),
+            None => error.to_string(),
+        }),
+        Err(_) => Err("the kafka crate panicked".to_owned()),
+    }
+}
+
+/// The code that Kafka (the adapter) answered, if the crate's error is one.
+pub(crate) fn kafka_code(error: &KafkaError) -> Option<KafkaCode> {
+    match error {
+        KafkaError::Kafka(code) | KafkaError::TopicPartitionError { error_code: code, .. } => Some(*code),
+        KafkaError::ArcSelf(inner) => kafka_code(inner),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_never_written_names_the_trouble_behind_it_where_one_is_known() {
+        let reason = |code, check: &StoreFailureCheck| match failed(3, code, check) {
+            BatchOutcome::NeverWritten { reason } => reason,
+            other => panic!("{other:?}"),
+        };
+        let unreached = "partition 3 cannot be reached (BrokerNotAvailable)";
+        let unknown = StoreFailureCheck::default();
+        assert_eq!(reason(KafkaCode::BrokerNotAvailable, &unknown), unreached);
+        let refused = unknown.explained_by(|| Some("the broker refused the credentials".to_owned()));
+        let explained = reason(KafkaCode::BrokerNotAvailable, &refused);
+        assert_eq!(explained, format!("{unreached}: the broker refused the credentials"));
+        let replicas = reason(KafkaCode::NotEnoughReplicas, &refused);
+        assert!(!replicas.contains("credentials"), "it answered: {replicas}");
+    }
+}

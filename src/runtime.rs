@@ -1,0 +1,137 @@
+//! What a program or a library user stands on: the embedded broker, if no other is named, and an adapter.
+
+use std::net::{TcpStream, ToSocketAddrs};
+use std::path::Path;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use adapter::{Adapter, AdapterSettings};
+use broker::{Broker, BrokerSettings, FailureNotice};
+use client::rights::Intent;
+use client::{Cluster, ClusterSettings};
+
+/// How long a connection to the embedded broker's address may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long the brokers have to say that they cannot be used; what takes longer may be worth waiting for.
+const FIRST_CONTACT: Duration = Duration::from_secs(4);
+
+/// How long the brokers have to say whether a right is missing.
+const RIGHTS: Duration = Duration::from_secs(2);
+
+/// What a [`Runtime`] starts.
+pub struct RuntimeSettings {
+    /// The embedded broker; `None` where another broker is named.
+    pub broker: Option<BrokerSettings>,
+    /// How the cluster is reached. Where the embedded broker listens on a port that the system chooses, its
+    /// address takes the place of the bootstrap servers.
+    pub cluster: ClusterSettings,
+    /// The adapter.
+    pub adapter: AdapterSettings,
+}
+
+/// The embedded broker, if no other is named, the cluster and the adapter of this process. Dropped, it stops
+/// the adapter, whose members leave their groups, and then the broker.
+pub struct Runtime {
+    adapter: Adapter,
+    cluster: Cluster,
+    // Dropped last: members leave their groups at it.
+    broker: Option<Broker>,
+}
+
+impl Runtime {
+    /// Starts broker and adapter.
+    ///
+    /// # Errors
+    /// The embedded broker cannot open its database or listen, the brokers named instead cannot be used with
+    /// these settings however long one waits, or the adapter cannot listen.
+    pub fn start(settings: RuntimeSettings) -> Result<Runtime> {
+        let RuntimeSettings { broker, mut cluster, mut adapter } = settings;
+        let any_port = broker.as_ref().is_some_and(|broker| broker.listen.ends_with(":0"));
+        let broker = broker.map(start_broker).transpose()?;
+        if let Some(broker) = broker.as_ref().filter(|_| any_port) {
+            let address = net::listener::connectable(broker.address()).to_string();
+            cluster.bootstrap_servers = vec![address.clone()];
+            adapter.cluster.bootstrap_servers = vec![address];
+        }
+        let cluster = Cluster::new(cluster);
+        if broker.is_none() {
+            cluster
+                .first_contact(FIRST_CONTACT)
+                .map_err(|error| Error::new("no broker can be used").caused_by(error))?;
+        }
+        let adapter = Adapter::start_sharing(&cluster, adapter)
+            .map_err(|error| Error::new("the adapter cannot be started").caused_by(error))?;
+        Ok(Runtime { adapter, cluster, broker })
+    }
+
+    /// Asks the brokers whether the user may do what `intent` says. The embedded broker knows no users.
+    ///
+    /// # Errors
+    /// A right is missing.
+    pub fn check_rights(&self, intent: &Intent) -> Result<()> {
+        let missing = match self.broker {
+            Some(_) => None,
+            None => self.cluster.missing_right(intent, RIGHTS),
+        };
+        missing.map_or(Ok(()), |right| Err(Error::new(format!("{}: {right}", right.code()))))
+    }
+
+    /// The adapter.
+    pub fn adapter(&self) -> &Adapter {
+        &self.adapter
+    }
+
+    /// The cluster that the adapter speaks to.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// Stops it, as dropping it does.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+/// Starts the embedded broker: it serves, or stands by while another process does.
+///
+/// # Errors
+/// Its database cannot be opened, or it cannot listen.
+pub fn start_broker(settings: BrokerSettings) -> Result<Broker> {
+    Broker::start(settings)
+        .map_err(|error| Error::new("the embedded broker cannot be started").caused_by(error))
+}
+
+/// Whether a process serves the embedded broker of `data_dir` at `address`. If not, whoever starts it finds
+/// what is stored.
+///
+/// # Errors
+/// There is nothing: no process serves it, and it has no folder.
+pub fn is_served(address: &str, data_dir: &Path) -> Result<bool> {
+    let mut addresses = address.to_socket_addrs().into_iter().flatten();
+    if addresses.any(|address| TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).is_ok()) {
+        return Ok(true);
+    }
+    if data_dir.exists() {
+        return Ok(false);
+    }
+    let what = "nothing is stored yet: nobody serves";
+    Err(Error::new(format!("{what} {address}, and there is no folder {}", data_dir.display())))
+}
+
+/// Why the store of the embedded broker has failed, if it has and is the one to use.
+#[derive(Debug, Clone)]
+pub struct StoreFailure(Option<FailureNotice>);
+
+impl StoreFailure {
+    /// That of the database in `data_dir`; `None` where another broker is named.
+    pub fn of(data_dir: Option<&Path>) -> StoreFailure {
+        StoreFailure(data_dir.map(FailureNotice::of))
+    }
+
+    /// A sentence without its full stop; `None` while the store is served, or was when it was served last.
+    pub fn read(&self) -> Option<String> {
+        let reason = self.0.as_ref()?.read()?;
+        Some(format!("the store of the embedded broker has failed, and is not opened anew yet: {reason}"))
+    }
+}

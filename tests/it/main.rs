@@ -1,0 +1,47 @@
+//! The programs as users run them, on real Kafkas and on the embedded broker. One module a subject; a table
+//! at its top says which of its tests run on which broker.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may stop at what they did not expect"
+)]
+
+mod advertised;
+mod answers;
+mod channel;
+mod clients;
+mod codecs;
+mod commit_modes;
+mod dead_letters;
+mod delivery;
+mod delivery_failures;
+mod docs;
+mod durability;
+mod envelope;
+mod examples;
+mod foreign_programs;
+mod front_door;
+mod full_disk;
+mod guard;
+mod harness;
+mod hostile;
+mod kept_handlers;
+mod metrics;
+mod openapi;
+mod outage;
+mod page;
+mod positions;
+mod programs;
+mod pull_and_push;
+mod queue;
+mod queue_by_hand;
+mod rest;
+mod rooms;
+mod secured;
+mod supervisor;
+mod support;
+mod tls;
+mod users;

@@ -1,0 +1,113 @@
+//! Where consumers start and go on when the log is not as they left it, or when not every broker answers.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use crate::support::kafka::Kafka;
+use crate::support::program::{Program, Start, WAITING};
+use crate::support::{EMBEDDED, NEWEST, PATIENCE, eventually, run_on, unique};
+
+run_on! {
+    mod kafka_4_3 on NEWEST {
+        a_consumer_whose_next_messages_expired_goes_on_at_the_oldest_that_is_left,
+        a_start_at_the_latest_offset_is_the_groups_and_its_next_owner_skips_nothing,
+        a_silent_broker_that_is_listed_first_holds_nothing_up,
+        a_topic_that_is_deleted_and_made_again_is_consumed_from_its_beginning,
+    }
+    mod embedded on EMBEDDED {
+        a_start_at_the_latest_offset_is_the_groups_and_its_next_owner_skips_nothing,
+        a_silent_broker_that_is_listed_first_holds_nothing_up,
+        a_topic_that_is_deleted_and_made_again_is_consumed_from_its_beginning,
+    }
+}
+
+/// A consumer with one more setting, once it is a member.
+fn consumer_with(
+    kafka: &Kafka,
+    name: &str,
+    (topic, group): (&str, &str),
+    (key, value): (&str, &str),
+) -> Program {
+    let consumer = Program::consumer_start(kafka, name, topic, group).set(key, value).start();
+    consumer.wait_for_line(WAITING, PATIENCE);
+    consumer
+}
+
+fn offsets_removed_below_the_next_message(version: &'static str, reset: &str) {
+    let kafka = Kafka::shared(version);
+    let (topic, group) = (unique("mi-topico"), unique("grupo"));
+    kafka.assistant().create_topic(&topic, 1, 1, &[]);
+    kafka.assistant().produce(&topic, "none", 0, "%d", 10);
+    let reset = ("consumer.auto_offset_reset", reset);
+    let mut first =
+        consumer_with(kafka, "consumer1", (&topic, &group), ("consumer.auto_offset_reset", "earliest"));
+    first.wait_for_messages(10, PATIENCE);
+    kafka.assistant().wait_for_commits(&group, &topic);
+    first.stop();
+    kafka.assistant().produce(&topic, "none", 0, "1%d", 10);
+    kafka.assistant().trim(&topic, 0, 15);
+    let second = consumer_with(kafka, "consumer2", (&topic, &group), reset);
+    second.wait_for_messages(5, PATIENCE);
+    kafka.assistant().wait_for_commits(&group, &topic);
+    assert_eq!(second.received(), ["15", "16", "17", "18", "19"]);
+}
+
+fn a_consumer_whose_next_messages_expired_goes_on_at_the_oldest_that_is_left(version: &'static str) {
+    offsets_removed_below_the_next_message(version, "earliest");
+    offsets_removed_below_the_next_message(version, "latest");
+}
+
+fn a_start_at_the_latest_offset_is_the_groups_and_its_next_owner_skips_nothing(version: &'static str) {
+    let kafka = Kafka::shared(version);
+    let (topic, group) = (unique("mi-topico"), unique("grupo"));
+    kafka.assistant().create_topic(&topic, 2, 1, &[]);
+    kafka.assistant().produce(&topic, "none", -1, "\"old %d\"", 10);
+    let latest = ("consumer.auto_offset_reset", "latest");
+    let mut first = consumer_with(kafka, "consumer1", (&topic, &group), latest);
+    eventually("the starts are committed", PATIENCE, || {
+        let committed = kafka.assistant().committed(&group, &topic);
+        (committed.values().copied().collect::<Vec<_>>() == [5, 5]).then_some(())
+    });
+    first.stop();
+    assert!(first.received().is_empty(), "what was there before is not wanted");
+    kafka.assistant().produce(&topic, "none", -1, "%d", 10);
+    let second = consumer_with(kafka, "consumer2", (&topic, &group), latest);
+    second.wait_for_messages(10, PATIENCE);
+    kafka.assistant().wait_for_commits(&group, &topic);
+    let mut received: Vec<u32> =
+        second.received().iter().map(|text| text.parse().expect("a number")).collect();
+    received.sort_unstable();
+    assert_eq!(received, (0..10).collect::<Vec<_>>());
+}
+
+/// A host that takes connections and says nothing, as one that hangs does.
+fn a_silent_broker_that_is_listed_first_holds_nothing_up(version: &'static str) {
+    let kafka = Kafka::shared(version);
+    let (topic, group) = (unique("mi-topico"), unique("grupo"));
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let servers = format!("{},{}", silent.local_addr().expect("an address"), kafka.bootstrap());
+    let on_both = |start: Start| start.set("kafka.bootstrap_servers", &servers);
+    let producer = Program::producer_with(on_both(Start::program("producer_api")).set("kafka.topic", &topic));
+    eventually("a post is stored", PATIENCE, || (producer.post("/enviar", "1").status == 200).then_some(()));
+    let consumer = on_both(Program::consumer_start(kafka, "consumer1", &topic, &group)).start();
+    consumer.wait_for_messages(1, PATIENCE);
+}
+
+fn a_topic_that_is_deleted_and_made_again_is_consumed_from_its_beginning(version: &'static str) {
+    let kafka = Kafka::shared(version);
+    let (topic, group) = (unique("mi-topico"), unique("grupo"));
+    let producer = Program::producer(kafka, &topic);
+    let consumer = Program::consumer(kafka, "consumer1", &topic, &group);
+    for id in 0..20 {
+        assert_eq!(producer.post("/enviar", &id.to_string()).status, 200);
+    }
+    consumer.wait_for_messages(20, PATIENCE);
+    kafka.assistant().ask(&["delete", &topic]);
+    let patience = Duration::from_secs(120);
+    eventually("a post makes the topic again", patience, || {
+        (producer.post("/enviar", "\"again\"").status == 200).then_some(())
+    });
+    eventually("the new message is printed", patience, || {
+        consumer.received().contains(&"\"again\"".to_owned()).then_some(())
+    });
+}

@@ -1,0 +1,17 @@
+//! The work queue: many messages under way at a time, in order by key, with retries that hold up nobody. The
+//! handlers are shell scripts that write down what they are given; what became of a message is seen in what
+//! they wrote, in the dead letters and in what the group has committed. [`chaos`] kills and freezes whatever
+//! there is meanwhile, and [`mixed`] has members of others in the group.
+
+mod attempts;
+mod chaos;
+mod concurrency;
+mod handing_over;
+mod history;
+mod load;
+mod mixed;
+mod notes;
+mod outcomes;
+mod payloads;
+mod scene;
+mod waiting;

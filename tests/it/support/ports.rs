@@ -1,0 +1,3 @@
+//! Free ports on loopback.
+
+pub use testing::free_port;
