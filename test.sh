@@ -28,6 +28,7 @@ has() { command -v "$1" >/dev/null 2>&1; }
 
 # step NAME COMMAND...: runs a part of the check and notes what it takes.
 STEPS=
+UNSTEADY=
 step() {
     name=$1 begin=$(date +%s)
     shift
@@ -40,6 +41,7 @@ step() {
 # What the steps took, and the seconds of the tests of each module: several run at once, so these are more in sum.
 report() {
     printf '== what it took\n%s' "$STEPS"
+    [ -z "$UNSTEADY" ] || printf '== UNSTEADY: failed beside others, passed alone; each is a fault to be mended\n%s\n' "$UNSTEADY"
     [ -s "${TEST_TIMES:-}" ] || return 0
     printf '== seconds of the tests, by module\n'
     awk -F '\t' '{ split($1, name, "::"); sum[name[1]] += $3 }
@@ -182,6 +184,34 @@ documentation() {
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib --document-private-items
 }
 
+# run_tests ARGUMENTS...: `cargo test`, and the tests that failed once more, one at a time. Where a rare accident of timing
+# among hundreds of tests with real brokers would hide everything else, three of them may pass in the second run; the
+# report names them.
+run_tests() {
+    output=target/test-output
+    : >"$output"
+    tail -n +1 -f "$output" &
+    follower=$!
+    cargo test --color never --locked --no-fail-fast "$@" >"$output" 2>&1 && status=0 || status=$?
+    sleep 1
+    kill "$follower"
+    [ "$status" -ne 0 ] || return 0
+    failed=$(sed -n 's/^test \([^ ]*\) \.\.\. FAILED$/\1/p' "$output")
+    all_are_known && [ "$(printf '%s\n' "$failed" | wc -l)" -le 3 ] || return "$status"
+    say "once more, alone:" $failed
+    # shellcheck disable=SC2086 # a name of a test has no blanks
+    cargo test --color never --locked --no-fail-fast --workspace -- --exact --test-threads=1 $failed || return 1
+    UNSTEADY="$failed"
+}
+
+# Whether every program of tests came to its end, and the names in `failed` are all its failures.
+all_are_known() {
+    [ -n "$failed" ] &&
+        [ "$(grep -c '^ *Running \|^ *Doc-tests ' "$output")" -eq "$(grep -c '^test result: ' "$output")" ] &&
+        [ "$(sed -n 's/^test result: FAILED.* \([0-9]*\) failed;.*/\1/p' "$output" | awk '{ sum += $1 } END { print sum }')" -eq \
+            "$(printf '%s\n' "$failed" | wc -l)" ]
+}
+
 # The tests on the embedded broker, with a client in Rust in place of Java's, and those without a broker.
 quick_tests() {
     cargo test --locked --lib --bins
@@ -217,5 +247,5 @@ if [ "$MODE" = long ]; then
     [ $# -gt 0 ] || set -- durability:: secured::kafka_4_3::authentication_ queue::chaos:: queue::mixed:: --nocapture
     step "figures" cargo test --locked --test it --no-fail-fast -- "$@"
 else
-    step "tests" cargo test --locked --workspace --no-fail-fast "$@"
+    step "tests" run_tests --workspace "$@"
 fi
