@@ -84,7 +84,8 @@ impl Display for Panicked {
 /// How a handler fails.
 #[derive(Debug)]
 pub enum Failure {
-    /// The attempt failed: the message is tried again, and becomes a dead letter after the last attempt.
+    /// The attempt failed: the message is tried again, and becomes a dead letter after the last attempt. While the
+    /// consumer pauses because of failures (`consumer.circuit_failures`) it is as [`Failure::TryLater`].
     Failed(FailureCause),
     /// The same, with a wait that the handler chose instead of that of `[retry]`.
     FailedFor {

@@ -13,7 +13,7 @@ pub enum Outcome {
     Handled,
     /// The attempt failed.
     Failed,
-    /// It was put off without an attempt.
+    /// It was put off, or failed while the consumer pauses because of failures: no attempt is counted.
     Later,
     /// The handler said that no attempt can succeed.
     Dead,

@@ -46,6 +46,7 @@ mod restored;
 mod slots;
 mod sums;
 mod suspects;
+mod tries;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -131,6 +132,8 @@ pub struct Engine<T> {
     pause: Option<Pause>,
     /// The owner hands out nothing: its handler cannot be started, or too many attempts failed.
     paused: bool,
+    /// The offset that was tried last in such a pause.
+    tried: i64,
 }
 
 impl<T> Engine<T> {
@@ -163,6 +166,7 @@ impl<T> Engine<T> {
             handing_over: false,
             pause: None,
             paused: false,
+            tried: -1,
             settings,
         };
         engine.count_restored();
@@ -248,22 +252,9 @@ impl<T> Engine<T> {
         {
             out.push(self.lease(index, now));
         }
-        while out.len() < most {
-            let mut ready = std::mem::take(&mut self.ready);
-            let mut pause = None;
-            let next = ready.pop(|index| {
-                let why = self.why_not(index);
-                if why == Some(Pause::Commit) {
-                    self.committed.want(self.slots.at(index).offset);
-                }
-                pause = why.or(pause);
-                why.is_none()
-            });
-            self.ready = ready;
-            let Some(index) = next else {
-                self.pause = pause;
-                break;
-            };
+        while out.len() < most
+            && let Some(index) = self.next_ready(Ready::pop)
+        {
             out.push(self.lease(index, now));
         }
     }
@@ -385,6 +376,27 @@ impl<T> Engine<T> {
         } else {
             self.ready.push(slot.offset, index);
         }
+    }
+
+    /// Takes a message that may be handed out by `pop`, which asks about those that are ready. If none may, the
+    /// pause says why.
+    fn next_ready(
+        &mut self,
+        pop: impl FnOnce(&mut Ready, &mut dyn FnMut(u32) -> bool) -> Option<u32>,
+    ) -> Option<u32> {
+        let mut ready = std::mem::take(&mut self.ready);
+        let mut pause = None;
+        let next = pop(&mut ready, &mut |index| {
+            let why = self.why_not(index);
+            if why == Some(Pause::Commit) {
+                self.committed.want(self.slots.at(index).offset);
+            }
+            pause = why.or(pause);
+            why.is_none()
+        });
+        self.ready = ready;
+        self.pause = pause.filter(|_| next.is_none());
+        next
     }
 
     fn why_not(&self, index: u32) -> Option<Pause> {

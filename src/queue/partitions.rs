@@ -95,6 +95,19 @@ impl<T> Partitions<T> {
         }
     }
 
+    /// Hands out one message as [`Engine::receive_try`] does, from one partition after the other, and lets the next
+    /// suspect be tried.
+    pub fn receive_try(&mut self, now: u64) -> Option<Handed> {
+        self.try_suspect(now);
+        let order: Vec<i32> = self.in_turn().collect();
+        order.into_iter().find_map(|partition| {
+            self.turn = partition.saturating_add(1);
+            let owned = self.owned.get_mut(&partition)?;
+            let lease = owned.engine.receive_try(now)?;
+            Some(Handed { from: Ownership { partition, epoch: owned.epoch }, lease })
+        })
+    }
+
     /// What to commit now in one request, each with its ownership; each answer is told to
     /// [`Engine::committed`] or [`Engine::not_committed`]. The caller has one such request on its way at a
     /// time.
@@ -206,6 +219,22 @@ mod tests {
         let single: Vec<i32> = (0..4).map(|_| receive(&mut partitions, 1)[0].from.partition).collect();
         assert!(single.contains(&0) && single.contains(&2), "{single:?}");
         assert_eq!(partitions.leased_count(), 16);
+    }
+
+    #[test]
+    fn tries_go_from_one_partition_to_the_next() {
+        let mut partitions = Partitions::default();
+        for (partition, messages) in [(0, 2), (1, 1), (2, 0)] {
+            partitions.own(partition, engine("", messages));
+        }
+        commit(&mut partitions);
+        let mut tried = || {
+            let handed = partitions.receive_try(0).unwrap();
+            assert!(partitions.engine_of(handed.from).unwrap().excuse(handed.lease.id, 0, 0));
+            (handed.from.partition, handed.lease.offset)
+        };
+        let places: Vec<_> = (0..4).map(|_| tried()).collect();
+        assert_eq!(places, [(0, 0), (1, 0), (0, 1), (1, 0)]);
     }
 
     #[test]

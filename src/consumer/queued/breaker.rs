@@ -84,6 +84,11 @@ impl Breaker {
         self.open.as_ref().map(|open| open.reason.as_str())
     }
 
+    /// Whether a failed attempt costs none: it says nothing about its message while nearly all fail.
+    pub fn excuses(&self) -> bool {
+        self.why() == Some(Why::Failures)
+    }
+
     /// What it waits for, if it is open.
     pub fn why(&self) -> Option<Why> {
         self.open.as_ref().map(|open| open.why)
@@ -180,6 +185,7 @@ mod tests {
         }
         assert_eq!(changes.pop(), Some(Change::Paused("down".to_owned())));
         assert!(changes.iter().all(|change| *change == Change::None));
+        assert!(breaker.excuses());
         let due = breaker.due().unwrap();
         assert_eq!(breaker.admits(8, due), 1);
         breaker.not_tried();
@@ -187,7 +193,9 @@ mod tests {
         assert_eq!(breaker.failed("down", due), Change::None);
         assert!(breaker.due().unwrap() > due);
         assert_eq!(breaker.succeeded(), Change::GoesOn);
-        assert_eq!(breaker.admits(8, due), 8);
+        assert_eq!((breaker.admits(8, due), breaker.excuses()), (8, false));
+        breaker.not_started("gone", due);
+        assert!(!breaker.excuses(), "an attempt says that it can be started");
     }
 
     #[test]

@@ -7,16 +7,20 @@ use net::random::fraction;
 use net::sync::MutexGuard;
 
 use super::clock::millis;
-use super::shared::{Item, Queue, Shared};
+use super::shared::{Item, Payload, Queue, Shared};
 use crate::consumer::ConsumerRecord;
 use crate::consumer::handler::{Failure, FailureCause};
 use crate::dead_letters::Verdict;
 use crate::metrics::Outcome;
-use crate::queue::engine::{Failed, Fate, Task};
+use crate::queue::Engine;
+use crate::queue::engine::{Failed, Fate, LeaseId, Task};
 use crate::queue::partitions::Handed;
 
 /// The wait after a try to store a dead letter that came to nothing.
 const LETTER_WAIT: Duration = Duration::from_secs(2);
+
+/// What ends a lease without an attempt being counted: [`Engine::release`] or [`Engine::excuse`].
+type EndsLease = fn(&mut Engine<Payload>, LeaseId, u64, u64) -> bool;
 
 /// The reason of a dead letter whose consumer died of the message.
 #[derive(Debug)]
@@ -57,10 +61,15 @@ impl Shared {
         if queue.stuck.remove(&(from, lease.id)) {
             log::warn!("an attempt that took too long has failed: {}", self.place(&item));
         }
-        if let Some(outcome) = outcome(&failure) {
+        let excuses = queue.breaker.excuses();
+        if let Some(outcome) = outcome(&failure, excuses) {
             self.metrics.queue().came_back(outcome);
         }
         match failure {
+            Failure::Failed(cause) if excuses => self.put_off(queue, item, cause, None, Engine::excuse),
+            Failure::FailedFor { cause, wait } if excuses => {
+                self.put_off(queue, item, cause, Some(wait), Engine::excuse)
+            }
             Failure::Failed(cause) => self.failed(queue, item, cause, Failed::Error, None),
             Failure::FailedFor { cause, wait } => self.failed(queue, item, cause, Failed::Error, Some(wait)),
             Failure::WorkerDied(cause) => self.failed(queue, item, cause, Failed::WorkerDied, None),
@@ -73,23 +82,7 @@ impl Shared {
                 log::warn!("attempt {} was the last: {}: {cause}", lease.attempt, self.place(&item));
                 self.set_aside(item, cause)
             }
-            Failure::TryLater { cause, wait } => {
-                let returns = queue.histories.returned(from, lease.offset);
-                let change = queue.breaker.tried_later(&cause.message, self.clock.now());
-                let wait = wait.unwrap_or_else(|| self.settings.retry.wait_after(returns, chance()));
-                if self.is_lost_by(&item, wait) {
-                    drop(queue);
-                    return self.set_aside(item, cause);
-                }
-                self.release(queue, &item, wait);
-                self.tell(change);
-                log::warn!(
-                    "not now: {}: {cause}; trying again in {} ms",
-                    self.place(&item),
-                    wait.as_millis()
-                );
-                None
-            }
+            Failure::TryLater { cause, wait } => self.put_off(queue, item, cause, wait, Engine::release),
             Failure::NotStarted(cause) => {
                 let change = queue.breaker.not_started(&cause.message, self.clock.now());
                 self.release(queue, &item, Duration::ZERO);
@@ -170,28 +163,61 @@ impl Shared {
         let now = self.clock.now();
         while let Some((from, id)) = queue.partitions.overdue(now) {
             let is_stored = queue.storing.contains(&(from, id));
+            let excuses = queue.breaker.excuses();
             let Some(engine) = queue.partitions.engine_of(from) else { return };
             if is_stored {
                 let _ = engine.extend(id, now);
                 continue;
             }
-            let wait = self.settings.retry.wait_after(1, chance());
-            if let Fate::DeadLetter { .. } = engine.fail(id, Failed::Error, millis(wait), now) {
+            let wait = millis(self.settings.retry.wait_after(1, chance()));
+            if excuses {
+                engine.excuse(id, wait, now);
+            } else if let Fate::DeadLetter { .. } = engine.fail(id, Failed::Error, wait, now) {
                 // Its worker cannot store it: the next one does.
                 engine.release(id, 0, now);
             }
             queue.stuck.insert((from, id));
             let change = queue.breaker.failed("a handler took longer than max_processing_ms", now);
             log::warn!(
-                "the handler took longer than max_processing_ms ({} ms) over a message of partition {}: the \
-                 attempt has failed, and the message is tried again beside it",
+                "the handler took longer than max_processing_ms ({} ms) over a message of partition {}: {}, and \
+                 the message is tried again beside it",
                 self.settings.max_processing.as_millis(),
-                from.partition
+                from.partition,
+                if excuses { "no attempt is counted in a pause" } else { "the attempt has failed" }
             );
-            self.metrics.attempt_failed();
-            self.metrics.queue().came_back(Outcome::Failed);
+            if excuses {
+                self.metrics.queue().came_back(Outcome::Later);
+            } else {
+                self.metrics.attempt_failed();
+                self.metrics.queue().came_back(Outcome::Failed);
+            }
             self.tell(change);
         }
+    }
+
+    /// Gives a message back to be tried again without an attempt being counted.
+    fn put_off(
+        &self,
+        mut queue: MutexGuard<'_, Queue>,
+        item: Item,
+        cause: FailureCause,
+        wait: Option<Duration>,
+        ends: EndsLease,
+    ) -> Option<(Item, Verdict)> {
+        let Handed { from, lease } = item.handed;
+        let returns = queue.histories.returned(from, lease.offset);
+        let change = queue.breaker.tried_later(&cause.message, self.clock.now());
+        let wait = wait.unwrap_or_else(|| self.settings.retry.wait_after(returns, chance()));
+        if self.is_lost_by(&item, wait) {
+            drop(queue);
+            self.tell(change);
+            return self.set_aside(item, cause);
+        }
+        self.give_back(queue, &item, wait, ends);
+        self.tell(change);
+        let place = self.place(&item);
+        log::warn!("not now, no attempt: {place}: {cause}; trying again in {} ms", wait.as_millis());
+        None
     }
 
     fn failed(
@@ -255,13 +281,17 @@ impl Shared {
         is_lost
     }
 
-    /// Gives a message back without an attempt.
-    fn release(&self, mut queue: MutexGuard<'_, Queue>, item: &Item, wait: Duration) {
+    /// Gives a message back that was not attempted.
+    fn release(&self, queue: MutexGuard<'_, Queue>, item: &Item, wait: Duration) {
+        self.give_back(queue, item, wait, Engine::release);
+    }
+
+    fn give_back(&self, mut queue: MutexGuard<'_, Queue>, item: &Item, wait: Duration, ends: EndsLease) {
         let Handed { from, lease } = item.handed;
         let now = self.clock.now();
         queue.storing.remove(&(from, lease.id));
         if let Some(engine) = queue.partitions.engine_of(from) {
-            engine.release(lease.id, millis(wait), now);
+            ends(engine, lease.id, millis(wait), now);
         }
         self.due_at(&queue, now.saturating_add(millis(wait)));
         drop(queue);
@@ -303,8 +333,9 @@ impl Item {
 }
 
 /// How a failure is counted; one that ends the consumer is not.
-fn outcome(failure: &Failure) -> Option<Outcome> {
+fn outcome(failure: &Failure, excuses: bool) -> Option<Outcome> {
     match failure {
+        Failure::Failed(_) | Failure::FailedFor { .. } if excuses => Some(Outcome::Later),
         Failure::Failed(_) | Failure::FailedFor { .. } => Some(Outcome::Failed),
         Failure::TryLater { .. } => Some(Outcome::Later),
         Failure::Dead(_) => Some(Outcome::Dead),

@@ -311,7 +311,11 @@ impl Queue {
             return;
         }
         let mut handed = Vec::with_capacity(admitted);
-        self.partitions.receive(admitted, now, &mut handed);
+        if self.breaker.excuses() {
+            handed.extend(self.partitions.receive_try(now));
+        } else {
+            self.partitions.receive(admitted, now, &mut handed);
+        }
         if handed.is_empty() {
             self.breaker.not_tried();
         }

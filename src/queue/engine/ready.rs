@@ -29,7 +29,7 @@ impl Ready {
 
     /// Takes the lowest message that `may` go; of those in the queue and in the heap only the first is asked
     /// for.
-    pub fn pop(&mut self, mut may: impl FnMut(u32) -> bool) -> Option<u32> {
+    pub fn pop(&mut self, may: &mut dyn FnMut(u32) -> bool) -> Option<u32> {
         let fresh = self.fresh.front().copied();
         let again = self.again.peek().map(|Reverse(entry)| *entry);
         let fresh_first = fresh.is_some_and(|fresh| again.is_none_or(|again| fresh < again));
@@ -45,6 +45,19 @@ impl Ready {
             }
         }
         None
+    }
+
+    /// The same for the lowest message above `offset`; if there is none that may go, for those up to there. All
+    /// that are ready are gone through.
+    pub fn pop_after(&mut self, offset: i64, may: &mut dyn FnMut(u32) -> bool) -> Option<u32> {
+        let fresh = self.fresh.split_off(self.fresh.partition_point(|(at, _)| *at <= offset));
+        let (before, again) = std::mem::take(&mut self.again).into_iter().partition(|at| at.0.0 <= offset);
+        self.again = before;
+        let mut later = Ready { fresh, again };
+        let found = later.pop(may).or_else(|| self.pop(may));
+        self.fresh.append(&mut later.fresh);
+        self.again.append(&mut later.again);
+        found
     }
 }
 

@@ -4,6 +4,7 @@ mod any_note;
 mod model;
 mod room;
 mod speed;
+mod tries;
 
 use super::*;
 

@@ -1,11 +1,15 @@
 //! How a handler can fail, and what that costs its message.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::scene::{Scene, place, reason};
+use crate::support::metrics::Scrape;
+use crate::support::ports::free_port;
 use crate::support::program::Program;
 use crate::support::scripted::{Reply, Scripted};
 use crate::support::{EMBEDDED, NEWEST, OLDEST, PATIENCE, eventually, run_on};
@@ -18,6 +22,7 @@ run_on! {
         a_handler_that_is_not_executable_any_more_is_waited_for,
         with_endless_attempts_a_message_is_tried_until_it_succeeds,
         after_failures_in_a_row_the_consumer_pauses_until_one_message_succeeds,
+        a_downstream_that_is_away_for_long_makes_no_dead_letters_and_keeps_the_order,
         a_pause_does_not_end_with_a_message_that_no_handler_gets,
         a_dead_letter_that_cannot_be_stored_holds_up_none_of_its_batch,
     }
@@ -32,6 +37,7 @@ run_on! {
         a_handler_that_is_not_executable_any_more_is_waited_for,
         with_endless_attempts_a_message_is_tried_until_it_succeeds,
         after_failures_in_a_row_the_consumer_pauses_until_one_message_succeeds,
+        a_downstream_that_is_away_for_long_makes_no_dead_letters_and_keeps_the_order,
         a_pause_does_not_end_with_a_message_that_no_handler_gets,
         a_dead_letter_that_cannot_be_stored_holds_up_none_of_its_batch,
     }
@@ -98,6 +104,45 @@ fn after_failures_in_a_row_the_consumer_pauses_until_one_message_succeeds(versio
     scene.touch("well");
     scene.wait_for_commits();
     assert!(scene.dead_places().is_empty(), "{:?}", scene.begun());
+}
+
+/// Every message that is handed out fails, those in hand when the pause begins and each try.
+fn a_downstream_that_is_away_for_long_makes_no_dead_letters_and_keeps_the_order(version: &'static str) {
+    const KEYS: i64 = 3;
+    let scene = Scene::new(version, 1);
+    for number in 0..4 * KEYS {
+        scene.put(0, Some(&format!("key{}", number % KEYS)), &number.to_string());
+    }
+    let start = scene.consumer(&format!("begin $1; gate $1 {KEYS}; [ -e $1/well ]"));
+    let start = start.set("consumer.concurrency", &KEYS.to_string()).set("consumer.circuit_failures", "2");
+    let start = start.set("retry.initial_backoff_ms", "20").set("retry.max_backoff_ms", "50");
+    let metrics = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+    let consumer = start.set("consumer.metrics_listen", &metrics.to_string()).start();
+    consumer.wait_for_log(&["pauses: the handler ended"], PATIENCE);
+    // One that was handed out before may begin after that, too.
+    scene.wait_for_begun(scene.begun().len() + 1 + KEYS as usize);
+    let mut tried: Vec<i64> = scene.begun().iter().rev().take(3).map(|(offset, _)| *offset).collect();
+    scene.touch("well");
+    scene.wait_for_commits();
+    consumer.wait_for_log(&["goes on"], PATIENCE);
+    let begun = scene.begun();
+    assert!(scene.dead_places().is_empty(), "{begun:?}");
+    tried.sort_unstable();
+    assert_eq!(tried, [0, 1, 2], "the tries take one message after the other: {begun:?}");
+    let attempts: BTreeMap<i64, u32> = begun.iter().copied().collect();
+    let counted: u32 = attempts.values().map(|last| last - 1).sum();
+    assert_eq!(counted, 2, "those before the pause: {begun:?}");
+    for key in 0..KEYS {
+        let of_key = begun.iter().map(|(offset, _)| *offset).filter(|offset| offset % KEYS == key);
+        assert!(of_key.clone().is_sorted(), "{begun:?}");
+        assert_eq!(of_key.collect::<BTreeSet<_>>().len(), 4, "all are handled: {begun:?}");
+    }
+    let scrape = Scrape::of(metrics);
+    let value = |name: &str, labels: &[_]| scrape.value(&format!("point_to_point_consumer_{name}"), labels);
+    assert_eq!(value("attempts_failed_total", &[]), 2.0);
+    let outcomes = ["failed", "later", "handled"].map(|name| value("outcomes_total", &[("outcome", name)]));
+    let handled = 4.0 * KEYS as f64;
+    assert_eq!(outcomes, [2.0, begun.len() as f64 - 2.0 - handled, handled]);
 }
 
 /// The one message that is let through in a pause becomes a dead letter without the handler's being called.

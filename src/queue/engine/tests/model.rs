@@ -180,8 +180,12 @@ impl World {
         }
         let before = self.hand.len();
         let max = self.random.below(40);
-        self.engine.receive(max, self.now, &mut self.hand);
-        assert!(self.hand.len() - before <= max);
+        if self.chance(5) {
+            self.hand.extend(self.engine.receive_try(self.now));
+        } else {
+            self.engine.receive(max, self.now, &mut self.hand);
+            assert!(self.hand.len() - before <= max);
+        }
         for index in before..self.hand.len() {
             let lease = self.hand[index];
             assert_eq!(self.engine.payload(lease.id), Some(&lease.offset));
@@ -259,6 +263,10 @@ impl World {
             }
             17 => {
                 let _ = engine.release(lease.id, delay, self.now);
+                return;
+            }
+            13 if lease.task == Task::Handle => {
+                let _ = engine.excuse(lease.id, delay, self.now);
                 return;
             }
             18 => {
