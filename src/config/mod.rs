@@ -175,7 +175,7 @@ pub struct ConsumerSection {
     pub order: Order,
     /// The bytes of messages that a consumer with a work queue keeps in memory.
     pub buffer_bytes: usize,
-    /// Which messages are handed to handlers.
+    /// Which messages are handed to handlers, and are done when they are printed.
     pub payload: Payload,
     /// So many failed attempts in a row pause the consumer; 0: none do.
     pub circuit_failures: u32,

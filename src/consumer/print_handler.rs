@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 
 use super::ConsumerRecord;
-use super::handler::{Failure, FailureCause, Handler};
+use super::handler::{Failure, Handler};
 use crate::error::{Error, Result, Stored};
 use crate::message::Message;
 use crate::text::escape_whole;
@@ -56,10 +56,11 @@ impl<W: Write> Handler for PrintHandler<W> {
         waiting(self.print(WAITING))
     }
 
-    /// Prints the message's JSON.
+    /// Prints the message's JSON; what is none, which comes only where any payload is asked for, with its mark.
     fn handle(&mut self, message: &ConsumerRecord<'_>) -> Result<(), Failure> {
-        let json = Message::from_json(message.value.unwrap_or_default())
-            .map_err(|error| Failure::Failed(FailureCause::of(&error)))?;
+        let Ok(json) = Message::from_json(message.value.unwrap_or_default()) else {
+            return self.not_json(message).map_err(Failure::Broken);
+        };
         let line = format!("Mensaje recibido: {}\n", without_controls(&json.one_line()));
         self.print_message(message, &line).map_err(Failure::Broken)
     }
@@ -113,11 +114,13 @@ mod tests {
         printer.not_json(&received(b"\x1b[2J\nhola")).unwrap();
         printer.not_json(&received(b"")).unwrap();
         printer.not_json(&of(None)).unwrap();
+        printer.handle(&received(b"hola")).unwrap();
         let lines = "Esperando mensajes...\n\
                      Mensaje recibido: {\"id\":1,\"contenido\":\"Hola desde Kafka\"}\n\
                      Mensaje recibido (no es JSON): \\u{1b}[2J\\nhola\n\
                      Mensaje recibido (no es JSON): \n\
-                     Mensaje recibido (no es JSON): \n";
+                     Mensaje recibido (no es JSON): \n\
+                     Mensaje recibido (no es JSON): hola\n";
         assert_eq!(String::from_utf8(printer.out).unwrap(), lines);
     }
 

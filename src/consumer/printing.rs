@@ -1,10 +1,11 @@
-//! Printing one message at a time: what is no JSON is printed with a mark, and becomes a dead letter.
+//! Printing one message at a time: what is no JSON is printed with a mark, and becomes a dead letter unless any
+//! payload is asked for.
 
 use std::io::Write;
 use std::time::Instant;
 
 use super::print_handler::PrintHandler;
-use super::{ConsumerRecord, ConsumerSettings, Failure, FailureCause, Handler};
+use super::{ConsumerRecord, ConsumerSettings, Failure, FailureCause, Handler, Payload};
 use crate::dead_letters::{DeadLetterStore, Verdict};
 use crate::error::Result;
 use crate::message;
@@ -25,7 +26,7 @@ pub struct Printing {
 #[must_use]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Printed {
-    /// It is printed, and stored as a dead letter if it is no JSON: its offset may be committed.
+    /// It is printed, and stored as a dead letter if it has to be: its offset may be committed.
     Finished,
     /// Its dead letter could not be stored: its offset must not be committed, and it has to come again.
     Unfinished,
@@ -62,13 +63,17 @@ impl Printing {
         self.printer.joined()
     }
 
-    /// Prints a message; one that is no JSON is stored as a dead letter, too.
+    /// Prints a message; one that is no JSON is stored as a dead letter, too, unless any payload is asked for.
     ///
     /// # Errors
     /// The output is broken. The message must not be committed.
     pub fn print(&mut self, message: &ConsumerRecord<'_>) -> Result<Printed> {
         let deadline = Instant::now() + self.settings.max_processing;
-        let cause = match message::check(message.value.unwrap_or_default()) {
+        let checked = match self.settings.queue.payload {
+            Payload::Json => message::check(message.value.unwrap_or_default()),
+            Payload::Any => Ok(()),
+        };
+        let cause = match checked {
             Ok(()) => match self.printer.handle(message) {
                 Ok(()) => {
                     if Instant::now() >= deadline {

@@ -56,7 +56,7 @@ pub struct QueueSettings {
     pub order: Order,
     /// The most bytes of messages in memory, about.
     pub buffer_bytes: usize,
-    /// Which messages are handed to handlers.
+    /// Which messages are handed to handlers, and are done when they are printed.
     pub payload: Payload,
     /// So many failed attempts in a row pause the consumer; 0: none do.
     pub circuit_failures: u32,

@@ -3,14 +3,17 @@
 use std::fs;
 
 use super::scene::Scene;
+use crate::support::program::{Start, WAITING};
 use crate::support::{EMBEDDED, NEWEST, eventually_equal, run_on, unique};
 
 run_on! {
     mod kafka_4_3 on NEWEST {
         handlers_get_what_is_no_json_only_where_any_payload_is_asked_for,
+        without_a_handler_any_payload_is_printed_and_done,
     }
     mod embedded on EMBEDDED {
         handlers_get_what_is_no_json_only_where_any_payload_is_asked_for,
+        without_a_handler_any_payload_is_printed_and_done,
     }
 }
 
@@ -45,4 +48,35 @@ fn handlers_get_what_is_no_json_only_where_any_payload_is_asked_for(version: &'s
     for (letter, value) in letters.iter().zip(VALUES) {
         assert_eq!(letter.value.as_deref(), value);
     }
+}
+
+/// By the work queue, and by each of the loops that print one message at a time.
+fn without_a_handler_any_payload_is_printed_and_done(version: &'static str) {
+    let scene = Scene::new(version, 1);
+    for value in VALUES {
+        scene.kafka.assistant().put(&scene.topic, 0, Some(b"k"), value);
+    }
+    for (name, concurrency) in
+        [("consumer1", "4"), ("consumer1", "1"), ("consumer_pull", "1"), ("consumer_push", "1")]
+    {
+        let group = unique("grupo");
+        let start = Start::program(name).on(scene.kafka).set("kafka.topic", &scene.topic);
+        let start = start.set("consumer.group", &group).set("consumer.concurrency", concurrency);
+        let mut consumer =
+            start.set("consumer.payload", "any").set("consumer.auto_commit_interval_ms", "100").start();
+        scene.kafka.assistant().wait_for_commits(&group, &scene.topic);
+        consumer.stop();
+        consumer.wait_for_outputs();
+        let marked = |text: &str| format!("Mensaje recibido (no es JSON): {text}");
+        let expected = [
+            WAITING.to_owned(),
+            marked(""),
+            marked(""),
+            marked("señal, no JSON\\n"),
+            marked("\\xff\\u{0}\\xfe"),
+            "Mensaje recibido: {\"a\":1}".to_owned(),
+        ];
+        assert_eq!(consumer.lines(), expected, "{name} with {concurrency} at a time");
+    }
+    assert!(scene.dead_places().is_empty());
 }
