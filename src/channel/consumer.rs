@@ -38,8 +38,8 @@ impl ConsumerBuilder {
     /// consumer waits for brokers that are not there, and follows the group's changes.
     ///
     /// # Errors
-    /// The system gives no thread, or `consumer.concurrency` is more than one: see
-    /// [`ConsumerBuilder::start_concurrently`].
+    /// The system gives no thread; `consumer.concurrency` is more than one: see
+    /// [`ConsumerBuilder::start_concurrently`]; or `consumer.commit` is not `"message"`.
     pub fn start(self, handler: impl Handler + Send + 'static) -> Result<Consumer> {
         let concurrency = self.channel.shared.settings.consumer.concurrency;
         if concurrency > 1 {
@@ -57,7 +57,7 @@ impl ConsumerBuilder {
     /// the other, unless `consumer.order` says otherwise.
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// The system gives no thread, or `consumer.commit` is not `"message"`.
     pub fn start_concurrently(self, handler: impl Handler + Clone + Send + 'static) -> Result<Consumer> {
         let concurrency = self.channel.shared.settings.consumer.concurrency;
         let handlers = (0..concurrency).map(|_| handler.clone()).collect();
@@ -67,6 +67,10 @@ impl ConsumerBuilder {
     fn start_workers<H: Handler + Send + 'static>(self, handlers: Vec<H>) -> Result<Consumer> {
         let ConsumerBuilder { channel, group, name, stop } = self;
         let mut settings = channel.shared.settings.clone();
+        settings
+            .consumer
+            .check_commit_with_a_handler()
+            .map_err(|error| Error::new(error).about_settings())?;
         settings.consumer.group = Some(group);
         let cluster = channel.shared.runtime.cluster().share(channel.consuming_cluster(&settings));
         let consumer =
@@ -101,5 +105,39 @@ impl Consumer {
     pub fn stop(self) -> Result<()> {
         self.handle.stop();
         self.wait()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::ConsumerRecord;
+
+    /// A consumer of brokers that are not there.
+    fn consumer(key: &str, value: &str) -> ConsumerBuilder {
+        let channel = Channel::builder().bootstrap_servers("127.0.0.1:1").set(key, value);
+        channel.open().unwrap().consumer("g")
+    }
+
+    fn handler(_: &ConsumerRecord<'_>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    #[test]
+    fn only_where_each_message_is_committed_a_closure_handles_it() {
+        let refused = "consumer.commit: must be \"message\" with a handler: the work queue commits by itself";
+        for mode in ["\"pipelined\"", "\"poll\""] {
+            let start = || consumer("consumer.commit", mode);
+            for started in [start().start(handler), start().start_concurrently(handler)] {
+                assert_eq!(started.err().map(|error| error.to_string()).as_deref(), Some(refused));
+            }
+        }
+        assert!(consumer("consumer.commit", "\"message\"").start(handler).is_ok());
+    }
+
+    #[test]
+    fn one_message_at_a_time_is_not_what_a_concurrency_of_two_asks_for() {
+        let error = consumer("consumer.concurrency", "2").start(handler).err().unwrap();
+        assert!(error.to_string().contains("`start_concurrently` works on many"), "{error}");
     }
 }

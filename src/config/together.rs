@@ -5,7 +5,7 @@ use std::fmt::Display;
 use super::contradiction::{Contradiction, is_loopback};
 use super::keys::API_TOKEN;
 use super::security::check_security;
-use super::{ProducerApiSettings, Settings};
+use super::{ConsumerSection, ProducerApiSettings, Settings};
 use crate::consumer::{CommitMode, HandlerMode};
 
 /// Checks all rules between keys.
@@ -73,6 +73,26 @@ fn check_guard(api: &ProducerApiSettings) -> Result<(), Contradiction> {
     }
 }
 
+/// Why a work queue leaves no choice of `consumer.commit`.
+const BY_ITSELF: &str = "the work queue commits by itself";
+
+fn must_be_message(with: &str) -> String {
+    format!("must be \"message\" with {with}: {BY_ITSELF}")
+}
+
+impl ConsumerSection {
+    /// Whether `consumer.commit` goes with the library's handlers, which always have a work queue.
+    ///
+    /// # Errors
+    /// It does not: the sentence of the settings' own check.
+    pub fn check_commit_with_a_handler(&self) -> Result<(), String> {
+        match self.commit {
+            CommitMode::Message => Ok(()),
+            _ => Err(format!("consumer.commit: {}", must_be_message("a handler"))),
+        }
+    }
+}
+
 /// A handler has to end before the group expels its consumer, with enough time left to store a dead letter.
 /// What belongs to kept handlers, or to printing, is of no use elsewhere.
 fn check_handler(settings: &Settings) -> Result<(), Contradiction> {
@@ -84,10 +104,9 @@ fn check_handler(settings: &Settings) -> Result<(), Contradiction> {
         } else {
             ("consumer.handler", "a handler")
         };
-        let always = "the work queue commits by itself";
         return Err([
-            (commit, format!("must be \"message\" with {why} ({with}): {always}")),
-            (with, format!("needs {commit} = \"message\": {always}")),
+            (commit, must_be_message(&format!("{why} ({with})"))),
+            (with, format!("needs {commit} = \"message\": {BY_ITSELF}")),
         ]);
     }
     if consumer.handler_mode == HandlerMode::Process {
