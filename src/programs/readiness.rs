@@ -182,9 +182,9 @@ impl Prober {
         match self.needed {
             Some((read, needed)) if read.elapsed() < CONFIG_AGE => needed,
             _ => {
-                let read = configs::of_topic(&self.cluster, NAME, &self.topic, MIN_IN_SYNC, deadline);
+                let read = configs::of_topic(&self.cluster, NAME, &self.topic, [MIN_IN_SYNC], deadline);
                 let read = read.inspect_err(|error| log::debug!("{MIN_IN_SYNC} cannot be read: {error}"));
-                let needed = read.ok().flatten().and_then(|value| value.parse().ok());
+                let needed = read.ok().and_then(|[value]| value?.parse().ok());
                 self.needed = Some((Instant::now(), needed));
                 needed
             }

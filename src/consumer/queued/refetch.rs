@@ -30,13 +30,15 @@ type Rests = BTreeMap<i32, (Instant, Backoff)>;
 
 /// Fetches until this membership is over.
 pub fn run(shared: &Shared, cluster: &Cluster, membership: u64) {
-    shared.retention.look(cluster, &shared.name, &shared.settings.topic);
     let mut rests = Rests::new();
     let mut connection: Option<(i32, Connection)> = None;
     let mut last = -1;
-    while let Some((from, offset)) = next(shared, membership, &rests, last) {
+    while let Some(work) = next(shared, membership, &rests, last) {
+        let Work::Fetch(from, offset) = work else {
+            shared.retention.read(cluster, &shared.name, &shared.settings.topic);
+            continue;
+        };
         last = from.partition;
-        shared.retention.look(cluster, &shared.name, &shared.settings.topic);
         let place = TopicPartition::new(&shared.settings.topic, from.partition);
         let fetched = fetch_one(shared, cluster, &mut connection, &place, offset);
         let failed = match &fetched {
@@ -82,15 +84,26 @@ fn took(
     shared.wake(&queue, 1);
 }
 
+/// What the thread does next.
+enum Work {
+    /// It fetches a record.
+    Fetch(Ownership, i64),
+    /// It reads how long the topic keeps its records.
+    ReadRetention,
+}
+
 /// The next record to fetch, of one partition after the other; `None` when the membership is over. Where
 /// there is no room for further bytes, that is the lowest open message alone, as the others may wait for it.
-fn next(shared: &Shared, membership: u64, rests: &Rests, last: i32) -> Option<(Ownership, i64)> {
+fn next(shared: &Shared, membership: u64, rests: &Rests, last: i32) -> Option<Work> {
     let mut queue = shared.queue();
     loop {
         if queue.memberships != membership {
             return None;
         }
         let now = Instant::now();
+        if shared.retention.is_due(now) {
+            return Some(Work::ReadRetention);
+        }
         let share = queue.share(shared.settings.queue.buffer_bytes);
         let mut owned: Vec<Ownership> = queue.spans.values().map(|(_, from)| *from).collect();
         owned.sort_by_key(|from| from.partition <= last);
@@ -101,7 +114,7 @@ fn next(shared: &Shared, membership: u64, rests: &Rests, last: i32) -> Option<(O
             let has_room = engine.bytes() < share || engine.payload_bytes() < share / 2;
             let wanted = if has_room { engine.next_wanted() } else { engine.lowest_wanted() };
             if let Some(offset) = wanted {
-                return Some((from, offset));
+                return Some(Work::Fetch(from, offset));
             }
         }
         let rested = rests.values().map(|(until, _)| until.saturating_duration_since(now));

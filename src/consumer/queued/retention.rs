@@ -1,49 +1,86 @@
 //! How long the topic keeps its records: what waits for longer would be lost.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use client::{Cluster, configs};
+use client::{Cluster, Error, configs};
+use net::backoff::Backoff;
+use net::sync::{Mutex, lock};
 
-use super::clock::millis;
-
-/// How often the configuration is read, at most.
-const INTERVAL: Duration = Duration::from_secs(60);
+/// How often the configuration is read.
+const INTERVAL: Duration = Duration::from_secs(300);
+/// The waits after it could not be read.
+const WAITS: Backoff = Backoff::new(Duration::from_secs(1), INTERVAL);
 /// How long reading it may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The topic's `retention.ms`, as far as it is known.
+/// What is read: how long records are kept, and whether old ones are removed at all.
+const NAMES: [&str; 2] = ["retention.ms", "cleanup.policy"];
+
+/// How long the topic keeps its records, as far as it is known.
 #[derive(Debug)]
 pub struct Retention {
-    began: Instant,
-    /// -1: for ever, or not known.
+    /// In ms; -1: for ever, or not known.
     kept: AtomicI64,
-    /// When it is read again, in ms since the beginning.
-    look_at: AtomicU64,
+    plan: Mutex<Plan>,
+}
+
+/// When it is read again.
+#[derive(Debug)]
+struct Plan {
+    /// Unset: at once.
+    due: Option<Instant>,
+    waits: Backoff,
+    /// It was said that it may not be read.
+    is_told: bool,
 }
 
 impl Default for Retention {
     fn default() -> Retention {
-        Retention { began: Instant::now(), kept: AtomicI64::new(-1), look_at: AtomicU64::new(0) }
+        let plan = Plan { due: None, waits: WAITS, is_told: false };
+        Retention { kept: AtomicI64::new(-1), plan: Mutex::new(plan) }
     }
 }
 
 impl Retention {
-    /// Reads the configuration, if that is long ago.
-    pub fn look(&self, cluster: &Cluster, client_id: &str, topic: &str) {
-        let now = millis(self.began.elapsed());
-        if now < self.look_at.load(Ordering::Relaxed) {
-            return;
-        }
-        self.look_at.store(now.saturating_add(millis(INTERVAL)), Ordering::Relaxed);
-        let deadline = Instant::now() + PATIENCE;
-        match configs::of_topic(cluster, client_id, topic, "retention.ms", deadline) {
-            Ok(found) => {
-                let kept = found.and_then(|text| text.parse().ok()).unwrap_or(-1);
-                self.kept.store(kept, Ordering::Relaxed);
+    /// Whether it is time to read the configuration.
+    pub fn is_due(&self, now: Instant) -> bool {
+        lock(&self.plan).due.is_none_or(|due| due <= now)
+    }
+
+    /// Reads the configuration.
+    pub fn read(&self, cluster: &Cluster, client_id: &str, topic: &str) {
+        let read = configs::of_topic(cluster, client_id, topic, NAMES, Instant::now() + PATIENCE);
+        match self.take(read, Instant::now()) {
+            Read::Kept(-1) => log::debug!("{client_id}: {topic} keeps its messages for ever"),
+            Read::Kept(kept) => log::debug!("{client_id}: {topic} keeps its messages for {kept} ms"),
+            Read::Unknown { error, is_to_be_told: true } => log::warn!(
+                "{client_id}: how long {topic} keeps its messages cannot be read, so one that waits for longer is \
+                 lost, and no dead letter: {error}"
+            ),
+            Read::Unknown { error, .. } => {
+                log::debug!("{client_id}: how long {topic} keeps its messages cannot be read: {error}");
             }
-            // It may be that it may not be read.
-            Err(error) => log::debug!("{client_id}: the retention of {topic} is not known: {error}"),
+        }
+    }
+
+    /// Takes note of what was read at `now`. What was known before stands while it cannot be read.
+    fn take(&self, read: Result<[Option<String>; 2], Error>, now: Instant) -> Read {
+        let mut plan = lock(&self.plan);
+        match read {
+            Ok([kept, policy]) => {
+                let removes =
+                    policy.is_none_or(|policy| policy.split(',').any(|name| name.trim() == "delete"));
+                let kept = kept.filter(|_| removes).and_then(|text| text.parse().ok()).unwrap_or(-1);
+                self.kept.store(kept, Ordering::Relaxed);
+                *plan = Plan { due: Some(now + INTERVAL), waits: WAITS, is_told: false };
+                Read::Kept(kept)
+            }
+            Err(error) => {
+                plan.due = Some(now + plan.waits.next_wait());
+                let is_to_be_told = error.needs_mending() && !std::mem::replace(&mut plan.is_told, true);
+                Read::Unknown { error, is_to_be_told }
+            }
         }
     }
 
@@ -55,16 +92,85 @@ impl Retention {
     }
 }
 
+/// What came of reading.
+#[derive(Debug)]
+enum Read {
+    /// Records are kept for so many ms; -1: for ever.
+    Kept(i64),
+    /// It could not be read.
+    Unknown { error: Error, is_to_be_told: bool },
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use client::RequestContext;
+    use protocol::TopicPartition;
+    use protocol::error_code::ErrorCode;
+
+    fn read(retention: &Retention, kept: &str, policy: Option<&str>) {
+        let _ = retention.take(Ok([Some(kept.to_owned()), policy.map(str::to_owned)]), Instant::now());
+    }
 
     #[test]
     fn only_what_is_kept_for_a_known_time_can_be_over() {
         let retention = Retention::default();
-        assert!(!retention.is_over(Some(0), u64::MAX), "for ever");
-        retention.kept.store(1_000, Ordering::Relaxed);
+        assert!(!retention.is_over(Some(0), u64::MAX), "not known");
+        read(&retention, "1000", Some("delete"));
         assert_eq!([999, 1_000].map(|at| retention.is_over(Some(0), at)), [false, true]);
         assert!(!retention.is_over(None, u64::MAX), "its time is not known");
+        read(&retention, "-1", Some("delete"));
+        assert!(!retention.is_over(Some(0), u64::MAX), "for ever");
+    }
+
+    #[test]
+    fn what_is_only_compacted_is_not_removed_for_its_age() {
+        let retention = Retention::default();
+        for (policy, removes) in [
+            (None, true),
+            (Some("delete"), true),
+            (Some("compact,delete"), true),
+            (Some("delete, compact"), true),
+            (Some("compact"), false),
+            (Some(""), false),
+        ] {
+            read(&retention, "1000", policy);
+            assert_eq!(retention.is_over(Some(0), 1_000), removes, "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn it_is_read_each_five_minutes_and_after_a_failure_with_growing_waits() {
+        let (retention, mut now) = (Retention::default(), Instant::now());
+        assert!(retention.is_due(now), "at once");
+        for longest in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300].map(Duration::from_secs) {
+            let _ = retention.take(Err(Error::Cancelled), now);
+            assert!(!retention.is_due(now + longest / 2 - Duration::from_millis(1)));
+            now += longest;
+            assert!(retention.is_due(now));
+        }
+        let read = retention.take(Ok([Some("1000".to_owned()), None]), now);
+        assert!(matches!(read, Read::Kept(1_000)));
+        assert!(!retention.is_due(now + Duration::from_secs(299)) && retention.is_due(now + INTERVAL));
+        let _ = retention.take(Err(Error::Cancelled), now);
+        assert!(retention.is_over(Some(0), 1_000), "what was known stands");
+        assert!(retention.is_due(now + Duration::from_secs(1)), "the waits begin anew");
+    }
+
+    #[test]
+    fn a_right_that_is_missing_is_told_once_until_it_is_there() {
+        let (retention, now) = (Retention::default(), Instant::now());
+        let refused = || {
+            let request = RequestContext::fetch(&TopicPartition::new("t", 0));
+            match retention.take(Err(Error::refused(request, ErrorCode::TOPIC_AUTHORIZATION_FAILED)), now) {
+                Read::Unknown { error, is_to_be_told } => (error.to_string(), is_to_be_told),
+                Read::Kept(_) => panic!("it was refused"),
+            }
+        };
+        let (why, is_to_be_told) = refused();
+        assert!(is_to_be_told && why.contains("an ACL for "), "{why}");
+        assert!(!refused().1);
+        read(&retention, "1000", None);
+        assert!(refused().1);
     }
 }

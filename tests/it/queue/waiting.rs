@@ -1,6 +1,7 @@
 //! A message that waits for its next attempt holds up its key alone.
 
 use super::scene::{Scene, most_at_a_time, place};
+use crate::support::kafka::Kafka;
 use crate::support::program::{Start, WAITING};
 use crate::support::{EMBEDDED, NEWEST, OLDEST, PATIENCE, run_on};
 
@@ -11,15 +12,19 @@ run_on! {
         a_key_keeps_its_order_over_attempts_with_many_under_way,
         a_message_that_waits_for_long_delays_neither_a_stop_nor_a_rebalance,
         a_message_that_waits_for_longer_than_its_topic_keeps_it_is_a_dead_letter_in_time,
+        a_message_of_a_topic_that_is_only_compacted_may_wait_for_longer,
     }
     mod kafka_3_9 on OLDEST {
         a_message_that_fails_holds_up_its_key_alone,
+        a_message_that_waits_for_longer_than_its_topic_keeps_it_is_a_dead_letter_in_time,
+        a_message_of_a_topic_that_is_only_compacted_may_wait_for_longer,
     }
     mod embedded on EMBEDDED {
         a_message_that_fails_holds_up_its_key_alone,
         a_long_line_behind_a_message_that_waits_holds_up_nobody_else,
         a_key_keeps_its_order_over_attempts_with_many_under_way,
         a_message_that_waits_for_long_delays_neither_a_stop_nor_a_rebalance,
+        a_message_that_waits_for_longer_than_its_topic_keeps_it_is_a_dead_letter_in_time,
     }
 }
 
@@ -56,7 +61,6 @@ fn a_message_that_fails_holds_up_its_key_alone(version: &'static str) {
     consumer.wait_for_log(&["attempt 2 of 2 failed", "offset=2"], PATIENCE);
 }
 
-/// Each first attempt fails.
 /// Far more messages than are under way lie between the one that waits and those that need not.
 fn a_long_line_behind_a_message_that_waits_holds_up_nobody_else(version: &'static str) {
     const LINE: i64 = 300;
@@ -68,6 +72,7 @@ fn a_long_line_behind_a_message_that_waits_holds_up_nobody_else(version: &'stati
     assert_eq!(scene.begun(), [(0, 1), (others[0], 1), (others[1], 1)]);
 }
 
+/// Each first attempt fails.
 fn a_key_keeps_its_order_over_attempts_with_many_under_way(version: &'static str) {
     let scene = Scene::new(version, 2);
     for number in 0..24 {
@@ -114,13 +119,22 @@ fn a_message_that_waits_for_long_delays_neither_a_stop_nor_a_rebalance(version: 
     assert_eq!(attempted.iter().map(|message| message.offset).collect::<Vec<_>>(), [0, 1]);
 }
 
+/// The embedded broker has one retention for all topics.
 fn a_message_that_waits_for_longer_than_its_topic_keeps_it_is_a_dead_letter_in_time(version: &'static str) {
     const KEPT_MS: i64 = 40_000;
-    let scene = Scene::with_settings(version, 1, &[&format!("retention.ms={KEPT_MS}")]);
+    let own;
+    let kafka = if version == EMBEDDED {
+        own = Kafka::embedded_with(&["embedded.retention_ms=40000"]);
+        &own
+    } else {
+        Kafka::shared(version)
+    };
+    let scene = Scene::on(kafka, 1, &[&format!("retention.ms={KEPT_MS}")]);
+    let script = "begin $1; [ $POINT_TO_POINT_OFFSET -gt 0 ]";
+    let consumer = waits(scene.consumer(script), LONG_MS).set("log.level", "debug").start();
+    consumer.wait_for_log(&["keeps its messages for 40000 ms"], PATIENCE);
     scene.put(0, Some("k"), "0");
     scene.put(0, Some("other"), "1");
-    let script = "begin $1; [ $POINT_TO_POINT_OFFSET -gt 0 ]";
-    let consumer = waits(scene.consumer(script), LONG_MS).start();
     scene.wait_for_commits();
     assert_eq!(scene.begun(), [(0, 1), (1, 1)]);
     let letters = scene.dead_letters();
@@ -130,4 +144,16 @@ fn a_message_that_waits_for_longer_than_its_topic_keeps_it_is_a_dead_letter_in_t
     assert!((0..KEPT_MS).contains(&waited), "after {waited} ms");
     assert_eq!(letters[0].value, stored[0].value);
     consumer.wait_for_log(&["warn", "offset=0", "retention"], PATIENCE);
+}
+
+/// Its retention.ms does not apply there.
+fn a_message_of_a_topic_that_is_only_compacted_may_wait_for_longer(version: &'static str) {
+    let scene = Scene::with_settings(version, 1, &["cleanup.policy=compact", "retention.ms=1000"]);
+    let script = "begin $1; [ $POINT_TO_POINT_ATTEMPT -gt 1 ]";
+    let consumer = waits(scene.consumer(script), WAIT_MS).set("log.level", "debug").start();
+    consumer.wait_for_log(&["keeps its messages for ever"], PATIENCE);
+    scene.put(0, Some("k"), "0");
+    scene.wait_for_commits();
+    assert_eq!(scene.begun(), [(0, 1), (0, 2)]);
+    assert!(scene.dead_places().is_empty());
 }

@@ -5,7 +5,7 @@ use super::refusals::{ends_with_one_sentence, readiness};
 use super::{consumer, joined, post_to};
 use crate::foreign_programs::stage::Stage;
 use crate::support::ports::free_port;
-use crate::support::program::{Start, WAITING};
+use crate::support::program::{Program, Start, WAITING};
 use crate::support::secured::{PASSWORD, Secured, Way};
 use crate::support::{PATIENCE, eventually, unique};
 
@@ -270,4 +270,24 @@ pub fn a_right_to_the_group_that_is_missing_is_named_once_and_waited_for(version
     assert!(tries().iter().all(|line| line.contains(&right)), "{:#?}", tries());
     let told = tries().iter().filter(|line| line.contains("[ERROR]")).count();
     assert_eq!(told, 1, "{:#?}", tries());
+}
+
+/// A consumer with a work queue does without it, says once what is missing, and asks again.
+pub fn a_right_to_read_how_long_a_topic_keeps_its_messages_is_named_once_and_asked_for_again(
+    version: &'static str,
+) {
+    let stranger = Stranger::new(Secured::shared(version)).with(CONSUME);
+    let start = stranger.start("consumer1").set("consumer.handler", r#"["true"]"#);
+    let program = joined(start.set("log.level", "debug"));
+    let asked = |program: &Program| {
+        let log = program.log();
+        log.into_iter().filter(|line| line.contains("messages cannot be read")).collect::<Vec<_>>()
+    };
+    eventually("it is asked for again", PATIENCE, || (asked(&program).len() >= 3).then_some(()));
+    stranger.allow(("TOPIC", Topic, "DESCRIBE_CONFIGS"));
+    program.wait_for_log(&[&stranger.topic, "keeps its messages for"], PATIENCE);
+    let right = format!("an ACL for DescribeConfigs on topic {}", stranger.topic);
+    assert!(asked(&program).iter().all(|line| line.contains(&right)), "{:#?}", asked(&program));
+    let told = asked(&program).iter().filter(|line| line.contains("[WARN ")).count();
+    assert_eq!(told, 1, "{:#?}", asked(&program));
 }

@@ -9,18 +9,18 @@ use super::ports::free_port;
 use super::program::binary;
 
 /// Processes that host one embedded broker, in turn. The program `adapter` does nothing else of its own
-/// accord.
-pub fn nodes(count: usize, folder: &Path) -> Vec<Node> {
+/// accord. `settings` are further ones, each `key=value`.
+pub fn nodes(count: usize, folder: &Path, settings: &'static [&'static str]) -> Vec<Node> {
     let (port, data) = (free_port(), folder.join("data"));
     (1..=count)
         .map(|id| {
             let data = data.clone();
-            Node::new(id, port, &folder.join(format!("node{id}")), move || host(port, &data))
+            Node::new(id, port, &folder.join(format!("node{id}")), move || host(port, &data, settings))
         })
         .collect()
 }
 
-fn host(port: u16, data: &Path) -> Command {
+fn host(port: u16, data: &Path, settings: &[&str]) -> Command {
     let mut command = Command::new(binary("adapter"));
     for setting in [
         "kafka.bootstrap_servers=[]".to_owned(),
@@ -31,6 +31,7 @@ fn host(port: u16, data: &Path) -> Command {
     ] {
         command.args(["--set", &setting]);
     }
+    settings.iter().for_each(|setting| _ = command.args(["--set", setting]));
     command.current_dir(data.parent().expect("a folder of the test"));
     command
 }

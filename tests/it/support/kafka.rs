@@ -38,10 +38,19 @@ impl Kafka {
     pub fn stopped(version: &'static str, nodes: usize) -> Kafka {
         let folder = Folder::new("kafka");
         let nodes = match version {
-            EMBEDDED => embedded::nodes(nodes, folder.path()),
+            EMBEDDED => embedded::nodes(nodes, folder.path(), &[]),
             _ => kraft::nodes(version, nodes, folder.path()),
         };
         Kafka { version, nodes, assistant: OnceLock::new(), _folder: folder }
+    }
+
+    /// Starts an embedded broker with further settings, each `key=value`.
+    pub fn embedded_with(settings: &'static [&'static str]) -> Kafka {
+        let folder = Folder::new("kafka");
+        let nodes = embedded::nodes(1, folder.path(), settings);
+        let kafka = Kafka { version: EMBEDDED, nodes, assistant: OnceLock::new(), _folder: folder };
+        kafka.start_node(0);
+        kafka
     }
 
     /// Starts a node that has more listeners than one; the tests' own clients use the plain one.
