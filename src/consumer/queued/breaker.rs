@@ -9,23 +9,24 @@ use super::clock::millis;
 /// The waits before a try.
 const WAITS: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
 
-/// Whether messages are handed out.
+/// Whether messages are handed out. `K` tells one handing out from all others.
 #[derive(Debug)]
-pub struct Breaker {
+pub struct Breaker<K> {
     /// So many failures in a row open it; 0: none do.
     limit: u32,
     in_a_row: u32,
-    open: Option<Open>,
+    open: Option<Open<K>>,
 }
 
 /// A pause.
 #[derive(Debug)]
-struct Open {
+struct Open<K> {
     why: Why,
     reason: String,
     waits: Backoff,
     until: u64,
-    is_trying: bool,
+    /// The try that is in hand. What was in hand when the pause began is none.
+    tried: Option<K>,
 }
 
 /// What a pause waits for.
@@ -48,35 +49,45 @@ pub enum Change {
     GoesOn,
 }
 
-impl Breaker {
+impl<K: PartialEq> Breaker<K> {
     /// One that opens after `limit` failures in a row; 0: never for failures.
-    pub fn new(limit: u32) -> Breaker {
+    pub fn new(limit: u32) -> Breaker<K> {
         Breaker { limit, in_a_row: 0, open: None }
     }
 
-    /// How many of `max` messages may be handed out at `now`; in a pause one when its wait is over, which is
-    /// the try.
-    pub fn admits(&mut self, max: usize, now: u64) -> usize {
-        match &mut self.open {
+    /// How many of `max` messages may be handed out at `now`; in a pause one when its wait is over, for the
+    /// try.
+    pub fn admits(&self, max: usize, now: u64) -> usize {
+        match &self.open {
             None => max,
-            Some(open) if !open.is_trying && open.until <= now => {
-                open.is_trying = max > 0;
-                max.min(1)
-            }
+            Some(open) if open.tried.is_none() && open.until <= now => max.min(1),
             Some(_) => 0,
         }
     }
 
-    /// Nothing was there to try, or what was let through does not come to the handler.
-    pub fn not_tried(&mut self) {
+    /// A message was handed out to the handler: in a pause it is the try, until it [ends](Breaker::ends).
+    pub fn tries(&mut self, message: K) {
         if let Some(open) = &mut self.open {
-            open.is_trying = false;
+            open.tried = Some(message);
+        }
+    }
+
+    /// What was handed out has come back, or is over; gives whether it was the try. One that tells nothing of the
+    /// handler is followed by the next at once.
+    pub fn ends(&mut self, message: &K) -> bool {
+        self.open.as_mut().is_some_and(|open| open.tried.take_if(|tried| tried == message).is_some())
+    }
+
+    /// Forgets a try that is not in hand any more for all that is known, as its partition is lost.
+    pub fn keep(&mut self, is_owned: impl Fn(&K) -> bool) {
+        if let Some(open) = &mut self.open {
+            open.tried.take_if(|tried| !is_owned(tried));
         }
     }
 
     /// When the wait of a pause is over.
     pub fn due(&self) -> Option<u64> {
-        self.open.as_ref().filter(|open| !open.is_trying).map(|open| open.until)
+        self.open.as_ref().filter(|open| open.tried.is_none()).map(|open| open.until)
     }
 
     /// Why it is open.
@@ -100,48 +111,47 @@ impl Breaker {
         self.close()
     }
 
-    /// An attempt has failed, for which the handler was started.
-    pub fn failed(&mut self, reason: &str, now: u64) -> Change {
+    /// An attempt has failed, for which the handler was started; `is_try`: [`Breaker::ends`] says so.
+    pub fn failed(&mut self, reason: &str, is_try: bool, now: u64) -> Change {
         self.in_a_row = self.in_a_row.saturating_add(1);
         match &self.open {
             Some(open) if open.why == Why::NotStarted => self.close(),
             None if self.limit == 0 || self.in_a_row < self.limit => Change::None,
-            _ => self.pause(Why::Failures, reason, now),
+            _ => self.pause(Why::Failures, reason, is_try, now),
         }
     }
 
     /// An attempt was put off, for which the handler was started.
-    pub fn tried_later(&mut self, reason: &str, now: u64) -> Change {
+    pub fn tried_later(&mut self, reason: &str, is_try: bool, now: u64) -> Change {
         match &self.open {
             None => Change::None,
             Some(open) if open.why == Why::NotStarted => self.close(),
-            Some(_) => self.pause(Why::Failures, reason, now),
+            Some(_) => self.pause(Why::Failures, reason, is_try, now),
         }
     }
 
     /// The handler could not be started.
-    pub fn not_started(&mut self, reason: &str, now: u64) -> Change {
-        self.pause(Why::NotStarted, reason, now)
+    pub fn not_started(&mut self, reason: &str, is_try: bool, now: u64) -> Change {
+        self.pause(Why::NotStarted, reason, is_try, now)
     }
 
     fn close(&mut self) -> Change {
         if self.open.take().is_some() { Change::GoesOn } else { Change::None }
     }
 
-    fn pause(&mut self, why: Why, reason: &str, now: u64) -> Change {
+    fn pause(&mut self, why: Why, reason: &str, is_try: bool, now: u64) -> Change {
         let was_open = self.open.is_some();
+        if was_open && !is_try {
+            return Change::None;
+        }
         let open = self.open.get_or_insert_with(|| Open {
             why,
             reason: String::new(),
             waits: WAITS,
             until: 0,
-            is_trying: true,
+            tried: None,
         });
-        // What was in hand beside the try when the pause began is no try.
-        if was_open && !open.is_trying {
-            return Change::None;
-        }
-        (open.why, open.reason, open.is_trying) = (why, reason.to_owned(), false);
+        (open.why, open.reason) = (why, reason.to_owned());
         open.until = now.saturating_add(millis(open.waits.next_wait()));
         if was_open { Change::None } else { Change::Paused(open.reason.clone()) }
     }
@@ -151,28 +161,35 @@ impl Breaker {
 mod tests {
     use super::*;
 
+    /// Hands out a try, which has to be due, and lets it end.
+    fn try_one(breaker: &mut Breaker<u32>, message: u32, now: u64) {
+        assert_eq!((breaker.admits(8, now - 1), breaker.admits(8, now)), (0, 1));
+        breaker.tries(message);
+        assert_eq!((breaker.admits(8, now), breaker.due()), (0, None), "one at a time");
+        assert!(breaker.ends(&message));
+    }
+
     #[test]
     fn a_handler_that_cannot_be_started_is_tried_with_one_message_after_growing_waits() {
         let mut breaker = Breaker::new(0);
         assert_eq!(breaker.admits(8, 0), 8);
-        assert_eq!(breaker.not_started("gone", 0), Change::Paused("gone".to_owned()));
+        assert_eq!(breaker.not_started("gone", false, 0), Change::Paused("gone".to_owned()));
         // Seven others were in hand.
-        (0..7).for_each(|_| assert_eq!(breaker.not_started("gone", 0), Change::None));
+        (0..7).for_each(|_| assert_eq!(breaker.not_started("gone", false, 0), Change::None));
         let mut last = 0;
         for _ in 0..4 {
             let due = breaker.due().unwrap();
-            assert_eq!(breaker.admits(8, due - 1), 0);
-            assert_eq!(breaker.admits(8, due), 1);
-            assert_eq!((breaker.admits(8, due), breaker.due()), (0, None), "one at a time");
-            assert_eq!(breaker.not_started("gone", due), Change::None);
+            try_one(&mut breaker, 1, due);
+            assert_eq!(breaker.not_started("gone", true, due), Change::None);
             let wait = breaker.due().unwrap() - due;
             assert!(wait >= last / 2, "{wait} after {last}");
             last = wait;
         }
         assert!(last >= 4_000);
         let due = breaker.due().unwrap();
-        assert_eq!(breaker.admits(8, due), 1);
-        assert_eq!(breaker.failed("exit 1", due), Change::GoesOn, "it was started");
+        try_one(&mut breaker, 1, due);
+        assert!(!breaker.excuses(), "it costs an attempt");
+        assert_eq!(breaker.failed("exit 1", true, due), Change::GoesOn, "it was started");
         assert_eq!((breaker.admits(8, due), breaker.reason()), (8, None));
     }
 
@@ -181,26 +198,52 @@ mod tests {
         let mut breaker = Breaker::new(3);
         let mut changes = Vec::new();
         for outcome in [false, false, true, false, false, false] {
-            changes.push(if outcome { breaker.succeeded() } else { breaker.failed("down", 0) });
+            assert!(!breaker.excuses());
+            changes.push(if outcome { breaker.succeeded() } else { breaker.failed("down", false, 0) });
         }
         assert_eq!(changes.pop(), Some(Change::Paused("down".to_owned())));
         assert!(changes.iter().all(|change| *change == Change::None));
         assert!(breaker.excuses());
         let due = breaker.due().unwrap();
-        assert_eq!(breaker.admits(8, due), 1);
-        breaker.not_tried();
-        assert_eq!(breaker.admits(8, due), 1, "nothing was there to try");
-        assert_eq!(breaker.failed("down", due), Change::None);
-        assert!(breaker.due().unwrap() > due);
+        try_one(&mut breaker, 1, due);
+        assert_eq!(breaker.failed("down", true, due), Change::None);
+        assert!(breaker.due().unwrap() > due && breaker.excuses());
         assert_eq!(breaker.succeeded(), Change::GoesOn);
         assert_eq!((breaker.admits(8, due), breaker.excuses()), (8, false));
-        breaker.not_started("gone", due);
-        assert!(!breaker.excuses(), "an attempt says that it can be started");
+    }
+
+    #[test]
+    fn what_was_in_hand_when_the_pause_began_ends_no_try() {
+        let mut breaker = Breaker::new(1);
+        assert_eq!(breaker.failed("down", false, 0), Change::Paused("down".to_owned()));
+        let due = breaker.due().unwrap();
+        breaker.tries(1);
+        assert!(!breaker.ends(&2));
+        assert_eq!(breaker.failed("others", false, due), Change::None);
+        assert_eq!((breaker.admits(8, due), breaker.reason()), (0, Some("down")), "the try is in hand");
+        assert!(breaker.ends(&1) && !breaker.ends(&1));
+        assert_eq!(breaker.tried_later("later", true, due), Change::None);
+        assert!(breaker.due().unwrap() > due && breaker.reason() == Some("later"));
+    }
+
+    #[test]
+    fn a_try_that_says_nothing_of_the_handler_is_followed_by_the_next_at_once() {
+        let mut breaker = Breaker::new(1);
+        let _ = breaker.failed("down", false, 0);
+        let due = breaker.due().unwrap();
+        try_one(&mut breaker, 1, due);
+        try_one(&mut breaker, 2, due);
+        breaker.tries(3);
+        breaker.keep(|message| *message == 3);
+        assert_eq!(breaker.due(), None);
+        breaker.keep(|message| *message != 3);
+        assert_eq!(breaker.due(), Some(due), "its partition is lost");
+        assert!(!breaker.ends(&3));
     }
 
     #[test]
     fn without_a_limit_failures_pause_nothing() {
-        let mut breaker = Breaker::new(0);
-        assert!((0..1_000).all(|_| breaker.failed("x", 0) == Change::None));
+        let mut breaker = Breaker::<u32>::new(0);
+        assert!((0..1_000).all(|_| breaker.failed("x", false, 0) == Change::None));
     }
 }

@@ -24,6 +24,8 @@ mod refetch;
 mod retention;
 mod shared;
 mod standing;
+#[cfg(test)]
+mod tests;
 mod wishes;
 mod workers;
 

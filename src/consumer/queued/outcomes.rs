@@ -7,7 +7,7 @@ use net::random::fraction;
 use net::sync::MutexGuard;
 
 use super::clock::millis;
-use super::shared::{Item, Payload, Queue, Shared};
+use super::shared::{Item, LeaseKey, Payload, Queue, Shared};
 use crate::consumer::ConsumerRecord;
 use crate::consumer::handler::{Failure, FailureCause};
 use crate::dead_letters::Verdict;
@@ -58,21 +58,27 @@ impl Shared {
     pub fn not_handled(&self, item: Item, failure: Failure) -> Option<(Item, Verdict)> {
         let mut queue = self.queue();
         let Handed { from, lease } = item.handed;
-        if queue.stuck.remove(&(from, lease.id)) {
-            log::warn!("an attempt that took too long has failed: {}", self.place(&item));
+        if queue.stuck.remove(&item.key()) {
+            self.came_too_late(queue, &item, failure);
+            return None;
         }
+        let is_try = queue.breaker.ends(&item.key());
         let excuses = queue.breaker.excuses();
         if let Some(outcome) = outcome(&failure, excuses) {
             self.metrics.queue().came_back(outcome);
         }
         match failure {
-            Failure::Failed(cause) if excuses => self.put_off(queue, item, cause, None, Engine::excuse),
-            Failure::FailedFor { cause, wait } if excuses => {
-                self.put_off(queue, item, cause, Some(wait), Engine::excuse)
+            Failure::Failed(cause) if excuses => {
+                self.put_off(queue, item, (cause, None), is_try, Engine::excuse)
             }
-            Failure::Failed(cause) => self.failed(queue, item, cause, Failed::Error, None),
-            Failure::FailedFor { cause, wait } => self.failed(queue, item, cause, Failed::Error, Some(wait)),
-            Failure::WorkerDied(cause) => self.failed(queue, item, cause, Failed::WorkerDied, None),
+            Failure::FailedFor { cause, wait } if excuses => {
+                self.put_off(queue, item, (cause, Some(wait)), is_try, Engine::excuse)
+            }
+            Failure::Failed(cause) => self.failed(queue, item, (cause, None), is_try, Failed::Error),
+            Failure::FailedFor { cause, wait } => {
+                self.failed(queue, item, (cause, Some(wait)), is_try, Failed::Error)
+            }
+            Failure::WorkerDied(cause) => self.failed(queue, item, (cause, None), is_try, Failed::WorkerDied),
             Failure::Dead(cause) => {
                 let change = queue.breaker.succeeded();
                 queue.histories.failed(from, lease.offset, lease.attempt, &cause.message);
@@ -82,16 +88,17 @@ impl Shared {
                 log::warn!("attempt {} was the last: {}: {cause}", lease.attempt, self.place(&item));
                 self.set_aside(item, cause)
             }
-            Failure::TryLater { cause, wait } => self.put_off(queue, item, cause, wait, Engine::release),
+            Failure::TryLater { cause, wait } => {
+                self.put_off(queue, item, (cause, wait), is_try, Engine::release)
+            }
             Failure::NotStarted(cause) => {
-                let change = queue.breaker.not_started(&cause.message, self.clock.now());
+                let change = queue.breaker.not_started(&cause.message, is_try, self.clock.now());
                 self.release(queue, &item, Duration::ZERO);
                 self.tell(change);
                 log::debug!("not attempted: {}: {cause}", self.place(&item));
                 None
             }
             Failure::Interrupted => {
-                queue.breaker.not_tried();
                 self.release(queue, &item, Duration::ZERO);
                 None
             }
@@ -104,12 +111,23 @@ impl Shared {
         }
     }
 
+    /// A worker has come back whose lease ran out: what its attempt came to was counted then.
+    fn came_too_late(&self, mut queue: MutexGuard<'_, Queue>, item: &Item, failure: Failure) {
+        if let Failure::Broken(error) = failure {
+            queue.failure.get_or_insert(error);
+            drop(queue);
+            return self.stop.ask();
+        }
+        drop(queue);
+        log::warn!("an attempt that took too long has failed: {}: {}", self.place(item), failure.cause());
+    }
+
     /// A message that is not to be attempted again, with what its dead letter says; `None` if that is too late.
     pub fn set_aside(&self, item: Item, cause: FailureCause) -> Option<(Item, Verdict)> {
         let mut queue = self.queue();
         let Handed { from, lease } = item.handed;
         let verdict = queue.verdict(&item, cause, lease.attempt, 0);
-        queue.breaker.not_tried();
+        queue.breaker.ends(&item.key());
         let stands = queue.partitions.engine_of(from).is_some_and(|engine| engine.dead(lease.id));
         stands.then(|| {
             queue.storing.insert((from, lease.id));
@@ -122,7 +140,6 @@ impl Shared {
         let mut queue = self.queue();
         let Handed { from, lease } = item.handed;
         queue.storing.insert((from, lease.id));
-        queue.breaker.not_tried();
         if let Some(verdict) = queue.histories.verdict(from, lease.offset) {
             return verdict;
         }
@@ -147,8 +164,6 @@ impl Shared {
             Err(failed) => {
                 log::error!("{failed}; trying again in {} ms", LETTER_WAIT.as_millis());
                 let mut queue = self.queue();
-                // It was no try of the handler, if it was handed out in a pause.
-                queue.breaker.not_tried();
                 let Handed { from, lease } = item.handed;
                 queue.histories.not_stored(from, lease.offset, verdict);
                 self.release(queue, item, LETTER_WAIT);
@@ -177,7 +192,9 @@ impl Shared {
                 engine.release(id, 0, now);
             }
             queue.stuck.insert((from, id));
-            let change = queue.breaker.failed("a handler took longer than max_processing_ms", now);
+            let is_try = queue.breaker.ends(&(from, id));
+            let why = "a handler took longer than max_processing_ms";
+            let change = queue.breaker.failed(why, is_try, now);
             log::warn!(
                 "the handler took longer than max_processing_ms ({} ms) over a message of partition {}: {}, and \
                  the message is tried again beside it",
@@ -200,13 +217,13 @@ impl Shared {
         &self,
         mut queue: MutexGuard<'_, Queue>,
         item: Item,
-        cause: FailureCause,
-        wait: Option<Duration>,
+        (cause, wait): (FailureCause, Option<Duration>),
+        is_try: bool,
         ends: EndsLease,
     ) -> Option<(Item, Verdict)> {
         let Handed { from, lease } = item.handed;
         let returns = queue.histories.returned(from, lease.offset);
-        let change = queue.breaker.tried_later(&cause.message, self.clock.now());
+        let change = queue.breaker.tried_later(&cause.message, is_try, self.clock.now());
         let wait = wait.unwrap_or_else(|| self.settings.retry.wait_after(returns, chance()));
         if self.is_lost_by(&item, wait) {
             drop(queue);
@@ -224,15 +241,15 @@ impl Shared {
         &self,
         mut queue: MutexGuard<'_, Queue>,
         item: Item,
-        cause: FailureCause,
+        (cause, wait): (FailureCause, Option<Duration>),
+        is_try: bool,
         how: Failed,
-        wait: Option<Duration>,
     ) -> Option<(Item, Verdict)> {
         let Handed { from, lease } = item.handed;
         let (now, attempt) = (self.clock.now(), lease.attempt);
         let wait = wait.unwrap_or_else(|| self.settings.retry.wait_after(attempt, chance()));
         queue.histories.failed(from, lease.offset, attempt, &cause.message);
-        let change = queue.breaker.failed(&cause.message, now);
+        let change = queue.breaker.failed(&cause.message, is_try, now);
         if self.is_lost_by(&item, wait) {
             drop(queue);
             self.metrics.attempt_failed();
@@ -324,6 +341,11 @@ impl Item {
             headers: content.headers,
             attempt: self.handed.lease.attempt,
         }
+    }
+
+    /// Its handing out.
+    pub fn key(&self) -> LeaseKey {
+        (self.handed.from, self.handed.lease.id)
     }
 
     /// Whether it is to be stored as a dead letter.

@@ -178,6 +178,7 @@ impl<'a> Owner<'a> {
         if !gone.is_empty() || queue.spans.len() != before {
             let live: Vec<_> = queue.spans.values().map(|(_, ownership)| *ownership).collect();
             queue.histories.keep(|from| live.contains(&from));
+            queue.breaker.keep(|(from, _)| live.contains(from));
         }
     }
 

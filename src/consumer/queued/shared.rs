@@ -35,6 +35,9 @@ const OVERDUE_NAP: Duration = Duration::from_millis(100);
 /// A message, shared by the engine that keeps it and the worker that handles it.
 pub type Payload = Arc<OwnedRecord>;
 
+/// One handing out of a message, of all partitions.
+pub type LeaseKey = (Ownership, LeaseId);
+
 /// All that the threads share.
 pub struct Shared {
     /// The consumer's name, which the notes say.
@@ -69,7 +72,7 @@ pub struct Queue {
     pub partitions: Partitions<Payload>,
     /// The span of the group member that each owned partition belongs to, and the engine's ownership.
     pub spans: BTreeMap<i32, (u64, Ownership)>,
-    pub breaker: Breaker,
+    pub breaker: Breaker<LeaseKey>,
     pub histories: Histories,
     /// The handler may be called: the consumer has joined its group, and said so.
     pub announced: bool,
@@ -86,9 +89,9 @@ pub struct Queue {
     /// The next commit comes after a pause, in which what is done need not be told.
     pub commit_rests: bool,
     /// Leases that ran out, whose workers have not come back.
-    pub stuck: HashSet<(Ownership, LeaseId)>,
+    pub stuck: HashSet<LeaseKey>,
     /// Leases whose messages are being stored as dead letters; they last until that is known.
-    pub storing: HashSet<(Ownership, LeaseId)>,
+    pub storing: HashSet<LeaseKey>,
     /// Counts the memberships that are over: the threads of each end with it.
     pub memberships: u64,
     /// The limit on the notes' length, where a broker takes less than is usual.
@@ -264,15 +267,16 @@ impl Shared {
     fn settle(&self, queue: &mut Queue, done: &mut Vec<Item>) {
         for item in done.drain(..) {
             let Handed { from, lease } = item.handed;
-            queue.stuck.remove(&(from, lease.id));
+            let was_stuck = queue.stuck.remove(&(from, lease.id));
             let is_letter = queue.storing.remove(&(from, lease.id));
             queue.histories.forget(from, lease.offset);
             let in_time = queue.partitions.engine_of(from).is_some_and(|engine| engine.done(lease.id));
-            if is_letter {
-                queue.breaker.not_tried();
-            } else {
+            if !is_letter {
                 self.metrics.handled();
-                self.metrics.queue().came_back(Outcome::Handled);
+                // What became of one whose lease ran out was counted then.
+                if !was_stuck {
+                    self.metrics.queue().came_back(Outcome::Handled);
+                }
                 let change = queue.breaker.succeeded();
                 self.tell(change);
             }
@@ -316,10 +320,11 @@ impl Queue {
         } else {
             self.partitions.receive(admitted, now, &mut handed);
         }
-        if handed.is_empty() {
-            self.breaker.not_tried();
-        }
         items.extend(handed.into_iter().filter_map(|handed| self.item(handed)));
+        if self.breaker.why().is_some() {
+            // What is to be stored does not come to the handler.
+            items.iter().filter(|item| !item.is_letter()).for_each(|item| self.breaker.tries(item.key()));
+        }
     }
 
     /// A message that was handed out, with its bytes.
