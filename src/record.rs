@@ -22,7 +22,8 @@ pub struct ConsumerRecord<'a> {
     pub timestamp: Option<i64>,
     /// Its headers, in their order.
     pub headers: Headers<'a>,
-    /// Which attempt at handling it this is, from 1 on. It begins anew when the message comes again.
+    /// Which attempt at handling it this is, from 1 on. Attempts that failed are committed, so the number goes
+    /// on after a crash and with another consumer; it begins anew where a group lost what it committed.
     pub attempt: u32,
 }
 

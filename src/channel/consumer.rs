@@ -34,8 +34,8 @@ impl ConsumerBuilder {
     /// Consumes on a thread of its own: `handler` gets each message, one after the other, and the message is
     /// committed when it returns `Ok`. A message that it fails at is tried again, three times in all unless
     /// `[retry]` in the settings says otherwise, and then stored as a dead letter; one that is not JSON is
-    /// stored there at once. While it waits for its next attempt, the messages of other keys go on. The
-    /// consumer waits for brokers that are not there, and follows the group's changes.
+    /// stored there at once (`consumer.payload`). While it waits for its next attempt, the messages of other
+    /// keys go on. The consumer waits for brokers that are not there, and follows the group's changes.
     ///
     /// # Errors
     /// The system gives no thread; `consumer.concurrency` is more than one: see

@@ -65,8 +65,8 @@ impl Channel {
     /// A consumer of a group, which begins with [`ConsumerBuilder::start`]. The consumers of one group share
     /// the messages; each group gets all of them. A group that has committed nothing begins at the oldest
     /// message (`consumer.auto_offset_reset`); a consumer that is silent for ten seconds is replaced
-    /// (`consumer.session_timeout_ms`), and one that works on a message for five minutes
-    /// (`consumer.max_processing_ms`).
+    /// (`consumer.session_timeout_ms`), and so is one all of whose handlers have been at a message for five
+    /// minutes (`consumer.max_processing_ms`).
     pub fn consumer(&self, group: &str) -> ConsumerBuilder {
         ConsumerBuilder::new(self.clone(), group)
     }

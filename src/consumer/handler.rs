@@ -10,10 +10,16 @@ pub use crate::dead_letters::FailureCause;
 use crate::error::{Error, Result};
 
 /// Handles messages. Any function that takes a [`ConsumerRecord`] and may fail with something that can be
-/// shown is a handler: `FnMut(&ConsumerRecord<'_>) -> Result<(), E>`. A message is handed to it until it is
-/// handled or has failed as often as `[retry]` says; all of that has to take less than
-/// `consumer.max_processing_ms`. A function that panics has failed at the message, too, and is called again:
-/// what it keeps between calls has to bear that.
+/// shown is a handler: `FnMut(&ConsumerRecord<'_>) -> Result<(), E>`.
+///
+/// A message is handed to it until it is handled or has failed as often as `[retry]` says, and then becomes a
+/// dead letter. Waits between attempts may be days, and hold up nothing but messages with the same key
+/// (`consumer.order`). An attempt that takes longer than `consumer.max_processing_ms` has failed: the message
+/// is handed out again while the call still runs, and what the call returns then counts no more. A consumer
+/// all of whose handlers are in such calls leaves its group until one returns.
+///
+/// A function that panics has failed at the message, too, and is called again: what it keeps between calls
+/// has to bear that.
 pub trait Handler {
     /// Called once, when the consumer is a member of the group for the first time.
     ///
@@ -23,7 +29,8 @@ pub trait Handler {
         Ok(())
     }
 
-    /// Handles one message, which is JSON and is committed afterwards.
+    /// Handles one message, which is done with `Ok`, and committed as such. It is JSON, unless
+    /// `consumer.payload` is `"any"`: then its value may be any bytes, or null.
     ///
     /// # Errors
     /// See [`Failure`].
@@ -39,7 +46,8 @@ pub trait Handler {
         messages.iter().map(|message| self.handle(message)).collect()
     }
 
-    /// Called instead of [`Handler::handle`] for a message that is not JSON, before it becomes a dead letter.
+    /// Called instead of [`Handler::handle`] for a message that is not JSON, before it becomes a dead letter;
+    /// never where `consumer.payload` is `"any"`.
     ///
     /// # Errors
     /// An error ends the consumer; the message is neither a dead letter nor committed.

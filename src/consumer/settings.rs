@@ -17,7 +17,8 @@ pub struct ConsumerSettings {
     pub commit: CommitMode,
     /// The time between two commits of [`push`](super::push).
     pub auto_commit_interval: Duration,
-    /// The longest handling of one message before its consumer is taken for frozen.
+    /// The longest printing of one message before its consumer is taken for frozen, and the longest attempt at
+    /// one with a work queue.
     pub max_processing: Duration,
     /// A fetch is answered as soon as this many bytes are there.
     pub fetch_min_bytes: i32,
