@@ -40,7 +40,9 @@ impl Histories {
         if history.errors.len() >= MOST_ERRORS {
             history.errors.remove(1);
         }
-        history.errors.push_back(format!("{attempt}: {}", beginning(error, LONGEST_ERROR)));
+        // The dead letter has a line for each.
+        let line = beginning(error, LONGEST_ERROR).replace(['\n', '\r'], " ");
+        history.errors.push_back(format!("{attempt}: {line}"));
     }
 
     /// Notes that a message was given back without an attempt; gives how often that was.
@@ -130,6 +132,13 @@ mod tests {
         assert!(errors.iter().all(|error| error.len() <= LONGEST_ERROR + 4));
         histories.forget(from, 7);
         assert!(histories.errors(from, 7).is_empty());
+    }
+
+    #[test]
+    fn an_error_of_several_lines_is_one_line() {
+        let (mut histories, from) = (Histories::default(), ownership());
+        histories.failed(from, 7, 1, "Traceback:\r\n  line 3\n4: forged");
+        assert_eq!(histories.errors(from, 7), ["1: Traceback:    line 3 4: forged"]);
     }
 
     #[test]
