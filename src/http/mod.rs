@@ -44,7 +44,8 @@ use api::rest::RestApi;
 use backend::{Backend, Router};
 use dashboard::Dashboard;
 pub use dashboard::{
-    DashboardSource, DeadLetterView, Excerpt, GroupState, MemberState, PartitionState, QueueState, Replayed,
+    AttemptedState, DashboardSource, DeadLetterView, Excerpt, GroupState, MemberState, PartitionState,
+    QueueState, Replayed,
 };
 pub use server::ANSWER_GRACE;
 use server::{Limits, Server, ServerParts};

@@ -11,7 +11,10 @@ use crate::dead_letters::{
     ReplayRequest,
 };
 use crate::error::{Error, Result};
-use crate::http::{DeadLetterView, Excerpt, GroupState, MemberState, PartitionState, QueueState, Replayed};
+use crate::http::{
+    AttemptedState, DeadLetterView, Excerpt, GroupState, MemberState, PartitionState, QueueState, Replayed,
+};
+use crate::queue::note::Attempted;
 use crate::runtime::StoreFailure;
 use client::Cluster;
 use client::describe::groups::{self, Group, Progress};
@@ -21,6 +24,10 @@ use protocol::TopicPartition;
 
 /// The largest number of partitions that the page shows.
 const MAX_PARTITIONS: usize = 500;
+/// The largest number of attempted messages that the page lists of a partition, ...
+const MAX_ATTEMPTED: usize = 20;
+/// ... and of all of them, as they go to each viewer with every change.
+const MAX_ATTEMPTED_IN_ALL: usize = 500;
 
 /// A client of the cluster with connections of its own.
 pub struct DashboardSource {
@@ -152,6 +159,7 @@ fn shown(group: &Group, places: &BTreeSet<TopicPartition>, ends: &Offsets) -> Gr
         host: member.host.clone(),
     };
     let now = open_messages::now();
+    let listed = (MAX_ATTEMPTED_IN_ALL / places.len().max(1)).min(MAX_ATTEMPTED);
     let partition = |progress: Progress<'_>| PartitionState {
         topic: progress.place.topic.clone(),
         partition: progress.place.partition,
@@ -159,17 +167,94 @@ fn shown(group: &Group, places: &BTreeSet<TopicPartition>, ends: &Offsets) -> Gr
         end: progress.end,
         lag: progress.lag,
         owner: progress.owner.map(|owner| owner.member_id.clone()),
-        queue: QueueFacts::of(&progress, now).map(|facts| QueueState {
-            open: facts.open,
-            waiting: facts.waiting,
-            next_due: facts.next_due,
-            paused: facts.paused,
-        }),
+        queue: QueueFacts::of(&progress, now).map(|facts| queue(facts, listed, now)),
     };
     GroupState {
         group: group.name.clone(),
         state: group.state.clone(),
         members: group.members.as_ref().map(|members| members.iter().map(member).collect()),
         partitions: group.progress(places, ends).into_iter().take(MAX_PARTITIONS).map(partition).collect(),
+    }
+}
+
+/// A work queue with `most` of its attempted messages, those that are due first.
+fn queue(facts: QueueFacts, most: usize, now: u64) -> QueueState {
+    let QueueFacts { open, waiting, next_due, paused, mut attempted } = facts;
+    let unlisted = attempted.len().saturating_sub(most);
+    attempted.sort_by_key(|message| message.due);
+    attempted.truncate(most);
+    attempted.sort_by_key(|message| message.offset);
+    let state = |message: &Attempted| AttemptedState {
+        offset: message.offset,
+        attempts: message.attempts,
+        deaths: message.kills,
+        due: i64::try_from(message.due).ok().filter(|_| message.due > now),
+        suspect: message.in_test,
+    };
+    QueueState { open, waiting, next_due, paused, attempted: attempted.iter().map(state).collect(), unlisted }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::note::Note;
+    use client::coordinator::Committed;
+
+    /// A group whose `partitions` have `attempted` messages each that wait, the lowest for longest, and one
+    /// that is being tried as a suspect.
+    fn group(partitions: i32, attempted: i64) -> Group {
+        let now = open_messages::now();
+        let waits = |offset| Attempted {
+            offset,
+            attempts: 2,
+            kills: 1,
+            in_test: false,
+            due: now + 60_000 * (1 + attempted.abs_diff(offset)),
+        };
+        let suspect = Attempted { offset: attempted, attempts: 3, kills: 0, in_test: true, due: 0 };
+        let attempted = (0..attempted).map(waits).chain([suspect]).collect();
+        let note = Note { held_by: Some("a".to_owned()), paused: true, attempted, ..Note::default() };
+        let committed = Committed { offset: 0, metadata: note.text(0, now) };
+        Group {
+            name: "g".to_owned(),
+            state: "Stable".to_owned(),
+            members: None,
+            committed: (0..partitions).map(|n| (TopicPartition::new("t", n), committed.clone())).collect(),
+        }
+    }
+
+    fn queues(group: &Group) -> Vec<QueueState> {
+        let places = group.committed.keys().cloned().collect();
+        let ends = group.committed.keys().map(|place| (place.clone(), 1_000)).collect();
+        shown(group, &places, &ends).partitions.into_iter().filter_map(|state| state.queue).collect()
+    }
+
+    #[test]
+    fn attempted_messages_are_listed_with_their_waits_in_order_of_offset() {
+        let queues = queues(&group(1, 2));
+        let [QueueState { open: Some(1_000), waiting: 2, paused: true, attempted, unlisted: 0, .. }] =
+            queues.as_slice()
+        else {
+            panic!("{queues:?}");
+        };
+        let seen = attempted.iter().map(|m| (m.offset, m.attempts, m.deaths, m.due.is_some(), m.suspect));
+        assert!(
+            seen.eq([(0, 2, 1, true, false), (1, 2, 1, true, false), (2, 3, 0, false, true)]),
+            "{attempted:?}"
+        );
+        assert!(attempted[0].due > attempted[1].due);
+    }
+
+    #[test]
+    fn those_that_are_due_first_are_listed_and_no_more_than_a_viewer_can_take() {
+        let few = queues(&group(1, 300));
+        let offsets: Vec<i64> = few[0].attempted.iter().map(|message| message.offset).collect();
+        assert_eq!(offsets, (281..=300).collect::<Vec<i64>>());
+        assert_eq!(few[0].unlisted, 281);
+        let many = queues(&group(MAX_PARTITIONS as i32, 300));
+        assert_eq!(many.len(), MAX_PARTITIONS);
+        assert!(many.iter().all(|queue| queue.attempted.len() == 1 && queue.attempted[0].suspect));
+        let bytes = serde_json::to_string(&many).unwrap().len();
+        assert!(bytes < 128 * 1024, "{bytes}");
     }
 }

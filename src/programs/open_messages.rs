@@ -173,7 +173,7 @@ pub fn note_of(committed: &Committed) -> Option<Note> {
 }
 
 /// What the note of a partition says of its queue as a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueFacts {
     /// The offsets that are not done, where the end is known.
     pub open: Option<i64>,
@@ -183,6 +183,8 @@ pub struct QueueFacts {
     pub next_due: Option<i64>,
     /// Whether the owner hands out nothing.
     pub paused: bool,
+    /// The open messages that were attempted, in order.
+    pub attempted: Vec<Attempted>,
 }
 
 impl QueueFacts {
@@ -197,6 +199,7 @@ impl QueueFacts {
             waiting: dues.clone().count(),
             next_due: dues.min().and_then(|due| i64::try_from(due).ok()),
             paused: note.paused,
+            attempted: note.attempted,
         })
     }
 }

@@ -219,7 +219,7 @@ impl View {
     fn queue(&self, progress: &Progress<'_>) -> [String; 4] {
         match QueueFacts::of(progress, self.now) {
             None => std::array::from_fn(|_| none()),
-            Some(QueueFacts { open, waiting, next_due, paused }) => {
+            Some(QueueFacts { open, waiting, next_due, paused, .. }) => {
                 let paused = if paused { "yes" } else { "no" };
                 [number(open), waiting.to_string(), time(next_due), paused.to_owned()]
             }

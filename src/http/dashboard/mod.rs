@@ -29,7 +29,8 @@ use feed::Feed;
 pub(crate) use feed::FeedHandle;
 use recording_sink::RecordingSink;
 pub use source::{
-    DashboardSource, DeadLetterView, Excerpt, GroupState, MemberState, PartitionState, QueueState, Replayed,
+    AttemptedState, DashboardSource, DeadLetterView, Excerpt, GroupState, MemberState, PartitionState,
+    QueueState, Replayed,
 };
 
 /// The most viewers at a time.

@@ -86,6 +86,25 @@ pub struct QueueState {
     pub next_due: Option<i64>,
     /// Whether the consumer hands out nothing.
     pub paused: bool,
+    /// Open messages that were attempted, in order of offset.
+    pub attempted: Vec<AttemptedState>,
+    /// How many more of them there are.
+    pub unlisted: usize,
+}
+
+/// An open message that was attempted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct AttemptedState {
+    /// Its offset.
+    pub offset: i64,
+    /// The attempts at it, that of a suspect which is under way included.
+    pub attempts: u32,
+    /// How many of them its worker or consumer did not survive.
+    pub deaths: u32,
+    /// When it may be attempted again, ms since 1970; `None` if it does not wait for a time.
+    pub due: Option<i64>,
+    /// It is being tried alone, as it may have killed its consumer.
+    pub suspect: bool,
 }
 
 /// A dead letter as the dashboard shows it.

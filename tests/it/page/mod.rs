@@ -2,6 +2,7 @@
 
 mod other_origins;
 mod webdriver;
+mod work_queue;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -14,6 +15,10 @@ use crate::support::watchdog::Folder;
 use crate::support::{EMBEDDED, NEWEST, PATIENCE, run_on};
 use other_origins::a_page_of_another_origin_sends_where_that_origin_is_allowed;
 use webdriver::{Browser, CONTROL, ENTER, TAB};
+use work_queue::{
+    a_message_that_is_tried_after_a_death_is_shown_as_that, a_pause_of_a_work_queue_and_its_end_are_shown,
+    what_waits_in_a_work_queue_is_listed_with_its_failures_and_its_time,
+};
 
 run_on! {
     mod kafka_4_3 on NEWEST {
@@ -26,7 +31,9 @@ run_on! {
         the_partitions_of_a_killed_consumer_move_before_the_eyes as HEAVY,
         what_a_message_says_stays_text as HEAVY,
         a_dead_letter_appears_and_is_handled_when_it_is_replayed as HEAVY,
-        what_waits_in_a_work_queue_stands_beside_its_partition as HEAVY,
+        what_waits_in_a_work_queue_is_listed_with_its_failures_and_its_time as HEAVY,
+        a_pause_of_a_work_queue_and_its_end_are_shown as HEAVY,
+        a_message_that_is_tried_after_a_death_is_shown_as_that as HEAVY,
         a_token_is_asked_for_until_it_is_right_and_kept_while_the_tab_is_open as HEAVY,
         name_and_password_are_asked_for_where_users_have_them as HEAVY,
         it_fits_phone_and_desk_in_light_and_dark_and_every_control_has_a_name as HEAVY,
@@ -170,19 +177,6 @@ fn a_dead_letter_appears_and_is_handled_when_it_is_replayed(version: &'static st
     assert_eq!(browser.value("document.querySelectorAll('main i').length"), 0);
 }
 
-fn what_waits_in_a_work_queue_stands_beside_its_partition(version: &'static str) {
-    let channel = Channel::start_with(version, |start| {
-        let start = start.set("retry.initial_backoff_ms", "600000").set("retry.max_backoff_ms", "600000");
-        start.set("consumer.handler", r#"["false"]"#)
-    });
-    let browser = open(&channel);
-    channel.post("a", 1);
-    let queues =
-        "[...document.querySelectorAll('.partition .queue')].map((queue) => queue.textContent).join('')";
-    browser.wait_for(&format!("/^1 open · 1 waiting, the next at [0-9:]+$/.test({queues})"));
-    assert_eq!(browser.text("document.getElementById('group-lag').textContent"), "1 message to handle.");
-}
-
 fn a_token_is_asked_for_until_it_is_right_and_kept_while_the_tab_is_open(version: &'static str) {
     let folder = Folder::new("token");
     let file = folder.path().join("token");
@@ -263,6 +257,15 @@ fn it_fits_phone_and_desk_in_light_and_dark_and_every_control_has_a_name(version
         channel.post(&format!("cliente-{id}"), id);
     }
     browser.wait_for("document.querySelectorAll('.partition.behind').length === 2");
+    assert_it_fits(&browser, "");
+    assert_eq!(
+        browser.value("[document.documentElement.lang, document.querySelectorAll('h1').length]"),
+        serde_json::json!(["en", 1])
+    );
+}
+
+/// What the page shows now has room on phone and desk, can be read in light and dark, and has names.
+fn assert_it_fits(browser: &Browser, what: &str) {
     for (name, width, height) in [("phone", 360, 780), ("desk", 1280, 900)] {
         for scheme in ["light", "dark"] {
             browser.look_as(width, height, scheme);
@@ -270,14 +273,11 @@ fn it_fits_phone_and_desk_in_light_and_dark_and_every_control_has_a_name(version
             browser.wait_for(&format!("innerWidth === {width} && {dark}"));
             assert_eq!(browser.value(TOO_WIDE), serde_json::json!([]), "{name}: scrolls sideways");
             assert_eq!(browser.value(LOW_CONTRAST), serde_json::json!([]), "{name}, {scheme}");
-            browser.picture(&format!("{name}-{scheme}"));
+            let picture = [what, name, scheme].into_iter().filter(|part| !part.is_empty());
+            browser.picture(&picture.collect::<Vec<_>>().join("-"));
         }
     }
     assert_eq!(browser.value(WITHOUT_NAME), serde_json::json!([]));
-    assert_eq!(
-        browser.value("[document.documentElement.lang, document.querySelectorAll('h1').length]"),
-        serde_json::json!(["en", 1])
-    );
 }
 
 /// What is wider than there is room for, be it the page or a part of it that scrolls.

@@ -11,6 +11,7 @@ const SHOWN = 50;
 const SMALL_LAG = 10;
 /** So many messages at once are not each shown to be new: the list would flicker. */
 const MANY = 6;
+const PAUSED = 'paused: the handler cannot be started, or too many attempts failed';
 const TOKEN = 'point-to-point token';
 /** The name of the user whose password TOKEN is then. */
 const NAME = 'point-to-point name';
@@ -244,15 +245,15 @@ function showGroup(group) {
   at('trouble').hidden = true;
   at('members').classList.remove('stale');
   setText(at('group-name'), group.group);
-  const lags = group.partitions.map((partition) => partition.lag ?? 0);
-  const lag = lags.reduce((sum, one) => sum + one, 0);
-  const longest = Math.max(SMALL_LAG, ...lags);
+  const longest = Math.max(SMALL_LAG, ...group.partitions.map((partition) => partition.lag ?? 0));
+  const left = group.partitions.reduce((sum, { lag, queue }) => sum + (queue?.open ?? lag ?? 0), 0);
   const members = group.members ? counted(group.members.length, 'member') : 'members not known';
   const state = group.state === 'Dead' ? 'No such group yet' : group.state;
   setText(at('group-summary'), `${state}, ${members}.`);
   const unknown = group.partitions.filter((partition) => partition.lag === null && partition.end !== 0).length;
   const beside = unknown > 0 ? `; not known for ${counted(unknown, 'partition')}` : '';
-  setText(at('group-lag'), `${counted(lag, 'message')} to handle${beside}.`);
+  setText(at('group-lag'), `${counted(left, 'message')} to handle${beside}.`);
+  at('lag-note').hidden = !group.partitions.some((partition) => partition.queue);
   at('no-members').hidden = group.members?.length !== 0;
   at('no-topic').hidden = group.partitions.length > 0;
   showOwners(group, longest);
@@ -286,12 +287,13 @@ function partitionRow(partition, longest) {
   const row = kept(rows, placeOf(partition), () => {
     const track = make('div', 'track', '', make('span'));
     track.setAttribute('aria-hidden', 'true');
-    const texts = [make('span', 'lag'), make('span', 'queue')];
+    const texts = [make('span', 'lag'), make('span', 'queue'), attemptedPart(partition)];
     return make('li', 'partition', '', make('span', 'place', placeOf(partition)), track, ...texts);
   });
   row.querySelector('.track span').style.width = `${(100 * (partition.lag ?? 0)) / longest}%`;
   setText(row.querySelector('.lag'), lagText(partition));
   setText(row.querySelector('.queue'), queueText(partition));
+  showAttempted(row.querySelector('.attempted'), partition);
   row.title = `committed ${partition.committed ?? 'nothing'}, end ${partition.end ?? 'unknown'}`;
   row.classList.toggle('behind', partition.lag > 0);
   return row;
@@ -306,10 +308,42 @@ function lagText({ lag, committed, end }) {
 /** What the lag of a work queue consists of: it counts from the lowest open message. */
 function queueText({ lag, queue }) {
   if (!queue) return '';
-  const parts = queue.paused ? ['paused'] : [];
+  const parts = queue.paused ? [queue.open > 0 ? PAUSED : 'paused'] : [];
   if (lag > 0 && queue.open !== null) parts.push(`${queue.open.toLocaleString('en')} open`);
   if (queue.waiting > 0) parts.push(`${queue.waiting.toLocaleString('en')} waiting, the next at ${time(queue.next_due)}`);
   return parts.join(' · ');
+}
+
+/** A list that can be folded: of a queue that fails it is long. */
+function attemptedPart(partition) {
+  const list = make('ul');
+  list.setAttribute('role', 'list');
+  list.setAttribute('aria-label', `Attempted messages of ${placeOf(partition)}`);
+  const part = make('details', 'attempted', '', make('summary'), list);
+  part.open = true;
+  return part;
+}
+
+function showAttempted(part, partition) {
+  const { attempted = [], unlisted = 0 } = partition.queue ?? {};
+  const texts = attempted.map((message) => `offset ${message.offset} · ${attemptedText(message, partition)}`);
+  if (unlisted > 0) texts.push(`and ${unlisted.toLocaleString('en')} more`);
+  const [summary, list] = part.children;
+  const items = texts.map((_, place) => list.children[place] ?? make('li'));
+  items.forEach((item, place) => setText(item, texts[place]));
+  arrange(list, items);
+  setText(summary, `${counted(attempted.length + unlisted, 'open message')} attempted`);
+  part.hidden = texts.length === 0;
+}
+
+/** Why a message is still open, and until when it waits. */
+function attemptedText({ attempts, deaths, due, suspect }, { owner, queue }) {
+  const died = deaths > 0 ? ` (${counted(deaths, 'death')})` : '';
+  if (suspect && owner !== null) return `being tried alone after a death, attempt ${attempts}${died}`;
+  const failed = `failed ${counted(attempts, 'time')}${died}`;
+  if (due !== null) return `${failed} · waits until ${time(due)}`;
+  if (owner === null) return `${failed} · waits for a consumer`;
+  return `${failed} · ${queue.paused ? 'waits for the end of the pause' : 'tried again now, or next'}`;
 }
 
 function showTrouble(reason) {
