@@ -19,8 +19,15 @@ use crate::record::{ConsumerRecord, Headers};
 /// and leave it the same value: line breaks between tokens become blanks, and U+2028 and U+2029, at which
 /// Node.js ends a line, are escaped. What is no JSON is text in base64 (RFC 4648, with padding).
 pub fn write(out: &mut Vec<u8>, id: &str, record: &ConsumerRecord<'_>) {
-    out.extend_from_slice(b"{\"id\":");
-    write_text(out, id);
+    write_with(out, ("id", id), record);
+}
+
+/// As [`write`](fn@write), with another first field, whose name needs no escapes.
+pub fn write_with(out: &mut Vec<u8>, (name, value): (&str, &str), record: &ConsumerRecord<'_>) {
+    out.extend_from_slice(b"{\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+    write_text(out, value);
     out.extend_from_slice(b",\"topic\":");
     write_text(out, record.topic);
     write_number(out, "partition", record.partition.into());

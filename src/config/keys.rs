@@ -4,7 +4,8 @@ use super::origins::origins;
 use super::security::values::{extensions, insecure, mechanism, password, protocol, token_url, words};
 use super::values::{
     SettingValue, api_token, boolean, choice, command, file, folder, fraction, group, host_and_port, limit,
-    listen, listen_at_a_port, number, replication_factor, servers, text, token, topic,
+    listen, listen_at_a_port, number, push_url, replication_factor, servers, statuses, text, token, topic,
+    visible,
 };
 use super::{MAX_BODY_BYTES, Settings};
 use crate::consumer::{CommitMode, HandlerMode, Order, Payload};
@@ -130,7 +131,24 @@ pub(super) const KEYS: &[(&str, Put)] = &[
     ("consumer.handler_timeout_ms", |s, v| {
         put(&mut s.consumer.handler_timeout_ms, number(v, 1..=24 * 60 * MINUTE))
     }),
+    ("consumer.push_url", |s, v| put(&mut s.consumer.push.url, push_url(v).map(Some))),
+    ("consumer.push_source", |s, v| put(&mut s.consumer.push.source, visible(v).map(Some))),
+    ("consumer.push_type", |s, v| put(&mut s.consumer.push.kind, visible(v))),
+    ("consumer.push_secret_file", |s, v| put(&mut s.consumer.push.secret_file, file(v).map(Some))),
+    ("consumer.push_dead_statuses", |s, v| put(&mut s.consumer.push.dead_statuses, statuses(v))),
+    ("consumer.push_private", |s, v| put(&mut s.consumer.push.private, boolean(v))),
+    ("consumer.push_tls_ca", |s, v| put(&mut s.consumer.push.tls_ca, file(v).map(Some))),
+    ("consumer.push_connect_timeout_ms", |s, v| {
+        put(&mut s.consumer.push.connect_timeout_ms, number(v, 100..=10 * MINUTE))
+    }),
+    ("consumer.push_send_timeout_ms", |s, v| {
+        put(&mut s.consumer.push.send_timeout_ms, number(v, 100..=10 * MINUTE))
+    }),
     ("consumer.metrics_listen", |s, v| put(&mut s.consumer.metrics_listen, listen(v).map(Some))),
+    ("queue.order", |s, v| put(&mut s.queue.order, choice(v, LEASE_ORDERS))),
+    ("queue.max_leases", |s, v| put(&mut s.queue.max_leases, number(v, 1..=1_000_000))),
+    ("queue.max_queues", |s, v| put(&mut s.queue.max_queues, number(v, 1..=1_000))),
+    ("queue.idle_ms", |s, v| put(&mut s.queue.idle_ms, number(v, 1_000..=24 * 60 * MINUTE))),
     ("retry.max_attempts", |s, v| put(&mut s.retry.max_attempts, number(v, 0..=1_000_000))),
     ("retry.initial_backoff_ms", |s, v| put(&mut s.retry.initial_backoff_ms, number(v, 0..=30 * DAY))),
     ("retry.multiplier", |s, v| put(&mut s.retry.multiplier, fraction(v, 1.0..=100.0))),
@@ -164,6 +182,8 @@ const COMMITS: &[(&str, CommitMode)] =
 
 const ORDERS: &[(&str, Order)] =
     &[("key", Order::Key), ("none", Order::None), ("partition", Order::Partition)];
+
+const LEASE_ORDERS: &[(&str, Order)] = &[("key", Order::Key), ("none", Order::None)];
 
 const PAYLOADS: &[(&str, Payload)] = &[("json", Payload::Json), ("any", Payload::Any)];
 

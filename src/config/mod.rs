@@ -41,6 +41,8 @@ pub struct Settings {
     pub producer_api: ProducerApiSettings,
     /// The consumers.
     pub consumer: ConsumerSection,
+    /// The messages that the endpoint hands out.
+    pub queue: QueueSection,
     /// What happens to a message that could not be handled.
     pub retry: RetrySection,
     /// The adapter as a program.
@@ -188,10 +190,48 @@ pub struct ConsumerSection {
     pub handler_processes: Option<u32>,
     /// Messages that a kept program gets in one line; 1: each in a line of its own.
     pub handler_batch: usize,
-    /// How long that program may take over one message before it is killed.
+    /// How long that program, or the target of a push, may take over one message.
     pub handler_timeout_ms: u64,
+    /// The URL that messages are sent to, and how.
+    pub push: PushSection,
     /// Address and port of a consumer's metrics; unset: they are not served.
     pub metrics_listen: Option<String>,
+}
+
+/// The keys of `[consumer]` that begin with `push_`: messages are sent to a URL instead of a program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushSection {
+    /// The URL; unset: there is none.
+    pub url: Option<String>,
+    /// `ce-source`; unset: `/topics/` and the topic.
+    pub source: Option<String>,
+    /// `ce-type`.
+    pub kind: String,
+    /// The file of the secrets that requests are signed with.
+    pub secret_file: Option<PathBuf>,
+    /// Statuses beside 410 with which a message is a dead letter at once.
+    pub dead_statuses: Vec<u16>,
+    /// The URL may be of the local network.
+    pub private: bool,
+    /// Authorities, in PEM, that are trusted beside those of the system.
+    pub tls_ca: Option<PathBuf>,
+    /// The longest look-up of the host, and the longest time until there is a connection.
+    pub connect_timeout_ms: u64,
+    /// The longest sending of a request.
+    pub send_timeout_ms: u64,
+}
+
+/// `[queue]`: the messages that the endpoint hands out over HTTP.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QueueSection {
+    /// Which messages wait for one another.
+    pub order: Order,
+    /// The most messages that workers have at a time.
+    pub max_leases: usize,
+    /// The most pairs of topic and group.
+    pub max_queues: usize,
+    /// The time without a request after which a group is left.
+    pub idle_ms: u64,
 }
 
 /// `[retry]`: how often, and after which waits, a message is tried that could not be handled.
@@ -322,8 +362,31 @@ impl Default for ConsumerSection {
             handler_processes: None,
             handler_batch: 1,
             handler_timeout_ms: 60_000,
+            push: PushSection::default(),
             metrics_listen: None,
         }
+    }
+}
+
+impl Default for PushSection {
+    fn default() -> Self {
+        PushSection {
+            url: None,
+            source: None,
+            kind: "point-to-point.message".to_owned(),
+            secret_file: None,
+            dead_statuses: Vec::new(),
+            private: true,
+            tls_ca: None,
+            connect_timeout_ms: 5_000,
+            send_timeout_ms: 10_000,
+        }
+    }
+}
+
+impl Default for QueueSection {
+    fn default() -> Self {
+        QueueSection { order: Order::Key, max_leases: 10_000, max_queues: 32, idle_ms: 60_000 }
     }
 }
 
@@ -457,7 +520,12 @@ impl ConsumerSection {
 
     /// Whether messages go over the work queue: those of a handler, and where more than one is under way.
     pub fn has_work_queue(&self) -> bool {
-        !self.handler.is_empty() || self.concurrency > 1
+        self.has_handler() || self.concurrency > 1
+    }
+
+    /// Whether messages are handled by a program or a URL; otherwise they are printed.
+    pub fn has_handler(&self) -> bool {
+        !self.handler.is_empty() || self.push.url.is_some()
     }
 
     /// `handler_timeout_ms`.

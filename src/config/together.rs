@@ -5,7 +5,7 @@ use std::fmt::Display;
 use super::contradiction::{Contradiction, is_loopback};
 use super::keys::API_TOKEN;
 use super::security::check_security;
-use super::{ConsumerSection, ProducerApiSettings, Settings};
+use super::{ConsumerSection, ProducerApiSettings, PushSection, Settings};
 use crate::consumer::{CommitMode, HandlerMode};
 
 /// Checks all rules between keys.
@@ -36,6 +36,7 @@ pub(super) fn check_together(settings: &Settings) -> Result<(), Contradiction> {
         let (initial, most) = ("retry.initial_backoff_ms", "retry.max_backoff_ms");
         return Err(out_of_order((initial, retry.initial_backoff_ms), (most, retry.max_backoff_ms)));
     }
+    check_push(settings)?;
     check_handler(settings)
 }
 
@@ -99,10 +100,12 @@ fn check_handler(settings: &Settings) -> Result<(), Contradiction> {
     let consumer = &settings.consumer;
     let (mode, commit) = ("consumer.handler_mode", "consumer.commit");
     if consumer.has_work_queue() && consumer.commit != CommitMode::Message {
-        let (with, why) = if consumer.handler.is_empty() {
-            ("consumer.concurrency", "more than one message at a time")
-        } else {
+        let (with, why) = if !consumer.handler.is_empty() {
             ("consumer.handler", "a handler")
+        } else if consumer.push.url.is_some() {
+            (PUSH, "a push")
+        } else {
+            ("consumer.concurrency", "more than one message at a time")
         };
         return Err([
             (commit, must_be_message(&format!("{why} ({with})"))),
@@ -125,7 +128,7 @@ fn check_handler(settings: &Settings) -> Result<(), Contradiction> {
     }
     let (limit, most) = ("consumer.handler_timeout_ms", "consumer.max_processing_ms");
     let needed = consumer.handler_timeout_ms.saturating_mul(4) / 3;
-    if consumer.handler.is_empty() || needed <= consumer.max_processing_ms {
+    if !consumer.has_handler() || needed <= consumer.max_processing_ms {
         return Ok(());
     }
     let why = "a quarter of it is kept for the dead letter and the commit";
@@ -133,6 +136,43 @@ fn check_handler(settings: &Settings) -> Result<(), Contradiction> {
         (most, format!("must be at least {needed} for {limit} = {}: {why}", consumer.handler_timeout_ms)),
         (limit, format!("is too long for {most} ({}): {why}", consumer.max_processing_ms)),
     ])
+}
+
+/// The key whose value messages are sent to.
+const PUSH: &str = "consumer.push_url";
+
+/// A message goes to a program or to a URL, and what belongs to URLs is of no use without one.
+fn check_push(settings: &Settings) -> Result<(), Contradiction> {
+    let (consumer, push) = (&settings.consumer, &settings.consumer.push);
+    if push.url.is_some() {
+        let handler = "consumer.handler";
+        let one = "a message goes to a program or to a URL";
+        return match consumer.handler.is_empty() {
+            true => Ok(()),
+            false => Err([
+                (PUSH, format!("cannot stand beside {handler}: {one}")),
+                (handler, format!("cannot stand beside {PUSH}: {one}")),
+            ]),
+        };
+    }
+    let unset = PushSection::default();
+    let of_a_push = [
+        ("consumer.push_source", push.source != unset.source),
+        ("consumer.push_type", push.kind != unset.kind),
+        ("consumer.push_secret_file", push.secret_file != unset.secret_file),
+        ("consumer.push_dead_statuses", push.dead_statuses != unset.dead_statuses),
+        ("consumer.push_private", push.private != unset.private),
+        ("consumer.push_tls_ca", push.tls_ca != unset.tls_ca),
+        ("consumer.push_connect_timeout_ms", push.connect_timeout_ms != unset.connect_timeout_ms),
+        ("consumer.push_send_timeout_ms", push.send_timeout_ms != unset.send_timeout_ms),
+    ];
+    match of_a_push.into_iter().find(|(_, is_set)| *is_set) {
+        Some((key, _)) => Err([
+            (key, format!("needs {PUSH}, the URL that messages are sent to")),
+            (PUSH, format!("must be set for {key}")),
+        ]),
+        None => Ok(()),
+    }
 }
 
 /// Metrics show topics and loads without authentication, so they are served on loopback only.

@@ -9,6 +9,7 @@ use client::rights::Intent;
 use client::{ClusterSettings, TopicCreation};
 
 use super::Settings;
+use crate::consumer::push_handler::PushSettings;
 use crate::consumer::{ConsumerSettings, ProcessSettings, QueueSettings, RetrySettings};
 use crate::dead_letters::{BrowserSettings, StoreSettings};
 use crate::http::{AccessToken, EndpointSettings};
@@ -156,6 +157,16 @@ impl Settings {
         }
     }
 
+    /// The queue of a topic and a group, whose messages the endpoint hands out.
+    pub fn queue_settings(&self, topic: &str, group: &str) -> ConsumerSettings {
+        let mut settings = self.clone();
+        topic.clone_into(&mut settings.kafka.topic);
+        settings.consumer.group = Some(group.to_owned());
+        settings.consumer.order = self.queue.order;
+        settings.consumer.circuit_failures = 0;
+        settings.consumer_settings()
+    }
+
     /// The program that handles messages, if one is named.
     pub fn process_settings(&self) -> Option<ProcessSettings> {
         let command = self.consumer.handler.clone();
@@ -166,6 +177,25 @@ impl Settings {
             workers: consumer.handler_processes.unwrap_or(consumer.concurrency),
             batch: consumer.handler_batch,
             timeout: consumer.handler_timeout(),
+        })
+    }
+
+    /// The URL that messages are sent to, if one is named.
+    pub fn push_settings(&self) -> Option<PushSettings> {
+        let consumer = &self.consumer;
+        let push = &consumer.push;
+        Some(PushSettings {
+            url: push.url.clone()?,
+            source: push.source.clone(),
+            kind: push.kind.clone(),
+            secret_file: push.secret_file.clone(),
+            dead_statuses: push.dead_statuses.clone(),
+            private: push.private,
+            tls_ca: push.tls_ca.clone(),
+            connect_timeout: Duration::from_millis(push.connect_timeout_ms),
+            send_timeout: Duration::from_millis(push.send_timeout_ms),
+            timeout: consumer.handler_timeout(),
+            most: consumer.concurrency,
         })
     }
 
@@ -211,6 +241,8 @@ impl Settings {
             token_file: api.token_file.clone(),
             users_file: api.users_file.clone(),
             topic: self.kafka.topic.clone(),
+            group: self.consumer.group().to_owned(),
+            longest_lease: self.consumer.max_processing(),
             tls_certificate: api.tls_certificate.clone(),
             tls_key: api.tls_key.clone(),
             tls_client_ca: api.tls_client_ca.clone(),

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use super::Secret;
+use crate::consumer::push_handler::check_url;
 use crate::http::{LEGAL_TOKEN, check_token};
 
 /// A value as it was parsed from its source.
@@ -122,6 +123,37 @@ pub(super) fn command(setting: &SettingValue) -> Result<Vec<String>, String> {
         return Err(format!("must be {example}; an empty program or a NUL byte is none"));
     }
     Ok(texts)
+}
+
+/// The URL that messages are sent to.
+pub(super) fn push_url(setting: &SettingValue) -> Result<String, String> {
+    let url = text(setting)?;
+    match check_url(&url) {
+        Ok(()) => Ok(url),
+        Err(why) => {
+            Err(format!("must be a URL that begins with http:// or https://: {} {why}", quoted(&url)))
+        }
+    }
+}
+
+/// Text of visible ASCII characters without blanks, 200 at most.
+pub(super) fn visible(setting: &SettingValue) -> Result<String, String> {
+    let found = text(setting)?;
+    if (1..=200).contains(&found.len()) && found.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(found);
+    }
+    Err(format!("must be 1 to 200 visible ASCII characters without blanks, not {}", quoted(&found)))
+}
+
+/// Statuses of HTTP that say that a message is not handled.
+pub(super) fn statuses(setting: &SettingValue) -> Result<Vec<u16>, String> {
+    let wrong = || format!("must be a list of statuses from 300 to 599, not {}", shown(&setting.value));
+    let Value::List(list) = &setting.value else { return Err(wrong()) };
+    let status = |value: &Value| match value {
+        Value::Integer(number) => u16::try_from(*number).ok().filter(|status| (300..600).contains(status)),
+        _ => None,
+    };
+    list.iter().map(status).collect::<Option<Vec<u16>>>().ok_or_else(wrong)
 }
 
 pub(super) fn choice<T: Copy>(setting: &SettingValue, choices: &[(&str, T)]) -> Result<T, String> {

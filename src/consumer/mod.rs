@@ -7,7 +7,7 @@
 //!   the dead letters beside it
 //! - [`queued`]: the consumer with a work queue, for handlers and for many messages at a time
 //! - [`consumer_handle`]: a consumer's thread
-//! - [`print_handler`], [`process_handler`], [`lines_handler`]: the handlers of the programs
+//! - [`print_handler`], [`process_handler`], [`lines_handler`], [`push_handler`]: the handlers of the programs
 //! - [`Translator`]: a program that makes another value of a message
 
 mod consumer_handle;
@@ -20,6 +20,7 @@ pub mod printing;
 pub mod process_handler;
 mod program;
 mod program_input;
+pub mod push_handler;
 pub mod queued;
 mod settings;
 mod translator;
@@ -47,7 +48,7 @@ use net::stop::Stop;
 use protocol::envelope;
 use protocol::records::Content;
 use protocol::wire::Malformed;
-pub use queued::{QueueConsumer, Standing};
+pub use queued::{QueueConsumer, Standing, leases, leasing};
 pub use settings::{
     CommitMode, ConsumerSettings, HandlerMode, Payload, ProcessSettings, QueueSettings, RetrySettings,
 };

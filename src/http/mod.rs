@@ -12,7 +12,7 @@
 //! 3. `backend`: `tiny_http`, the private connection to it, routes and router
 //! 4. `api`: the handlers of all routes but the dashboard's
 //! 5. `dashboard`: the page, and the events that it shows
-//! 6. the files of this folder: `responder`, `reply`, `response`, `submit`, `settings`, `static_files`,
+//! 6. the files of this folder: `responder`, `reply`, `response`, `submit`, `queues`, `settings`, `static_files`,
 //!    `constant_time`, `decimal`
 
 mod api;
@@ -20,6 +20,7 @@ mod backend;
 mod constant_time;
 mod dashboard;
 mod decimal;
+mod queues;
 mod reply;
 mod responder;
 mod response;
@@ -40,12 +41,16 @@ pub use api::health::{Monitoring, Readiness};
 use api::message_api::MessageApi;
 use api::metadata_cache::MetadataWorker;
 pub use api::metadata_cache::{Partition, Topic, TopicDirectory};
+use api::queues::QueueApi;
 use api::rest::RestApi;
 use backend::{Backend, Router};
 use dashboard::Dashboard;
 pub use dashboard::{
     AttemptedState, DashboardSource, DeadLetterView, Excerpt, GroupState, MemberState, PartitionState,
     QueueState, Replayed,
+};
+pub use queues::{
+    Ask, LeaseChange, OnChanged, OnReceived, QueueCounts, QueueName, QueueRefusal, Queues, ReceiptOutcome,
 };
 pub use server::ANSWER_GRACE;
 use server::{Limits, Server, ServerParts};
@@ -62,6 +67,8 @@ pub struct Services {
     pub directory: Box<dyn TopicDirectory>,
     /// Describes the consumer group and its dead letters.
     pub dashboard: Arc<dyn DashboardSource>,
+    /// Hands messages out.
+    pub queues: Arc<dyn Queues>,
 }
 
 /// The most connections of an endpoint for metrics alone.
@@ -90,7 +97,7 @@ impl Workers {
         limits: &Limits,
         services: Services,
     ) -> Result<(Workers, MessageApi)> {
-        let Services { channel, topics, directory, dashboard: source } = services;
+        let Services { channel, topics, directory, dashboard: source, queues } = services;
         let dashboard = Dashboard::start(Arc::clone(&source), limits.max_connections)?;
         let (replays, replay) = ReplayQueue::start(source, dashboard.feed())?;
         let metadata = MetadataWorker::start(directory, settings.max_pending_bytes)?;
@@ -98,7 +105,10 @@ impl Workers {
         let topics = dashboard.record_topics(topics);
         let rest = RestApi { topics, metadata: metadata.cache(), answer_timeout };
         let channel = dashboard.record(channel);
-        let api = MessageApi { channel, rest, feed: dashboard.feed(), replays, answer_timeout };
+        let (topic, group) = (settings.topic.clone(), settings.group.clone());
+        let longest_lease = settings.longest_lease;
+        let queues = QueueApi { queues, metadata: metadata.cache(), topic, group, longest_lease };
+        let api = MessageApi { channel, rest, queues, feed: dashboard.feed(), replays, answer_timeout };
         Ok((Workers { _metadata: metadata, _dashboard: dashboard, _replay: replay }, api))
     }
 }

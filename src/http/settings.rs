@@ -73,6 +73,10 @@ pub struct EndpointSettings {
     pub users_file: Option<PathBuf>,
     /// The channel's topic, to which `/enviar` sends.
     pub topic: String,
+    /// The group where a request to a queue names none.
+    pub group: String,
+    /// The longest time that a worker can have for a message.
+    pub longest_lease: Duration,
     /// The certificate chain in PEM; with `tls_key` the endpoint speaks TLS.
     pub tls_certificate: Option<PathBuf>,
     /// The certificate's private key in PEM.
@@ -104,6 +108,8 @@ impl Default for EndpointSettings {
             token_file: None,
             users_file: None,
             topic: "mi-topico".to_owned(),
+            group: "grupo-consumidores".to_owned(),
+            longest_lease: Duration::from_secs(300),
             tls_certificate: None,
             tls_key: None,
             tls_client_ca: None,

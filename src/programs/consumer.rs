@@ -12,6 +12,8 @@ use crate::consumer::lines_handler::LinesHandler;
 use crate::consumer::print_handler::PrintHandler;
 use crate::consumer::printing::Printing;
 use crate::consumer::process_handler::ProcessHandler;
+use crate::consumer::push_handler::PushHandler;
+use crate::consumer::push_handler::window::Window;
 use crate::consumer::{
     Consumer, ConsumerRecord, Failure, Handler, HandlerMode, QueueConsumer, Standing, receive,
 };
@@ -58,17 +60,21 @@ pub(super) fn consumer_name(name: &str) -> Result<String, String> {
     config::check_consumer_name(name).map(|()| name.to_owned())
 }
 
-/// The handler that `consumer.handler` selects.
+/// The handler that the settings select.
 pub(super) enum SelectedHandler {
     Print(PrintHandler<Box<dyn Write + Send>>),
     Run(ProcessHandler),
     Keep(Box<LinesHandler>),
+    Push(PushHandler),
 }
 
 impl SelectedHandler {
     /// # Errors
-    /// There is no such program.
+    /// There is no such program, or a file for pushing cannot be used.
     fn new(settings: &Settings, stop: &Stop) -> Result<SelectedHandler> {
+        if let Some(push) = settings.push_settings() {
+            return PushHandler::new(push).map(SelectedHandler::Push);
+        }
         let Some(process) = settings.process_settings() else {
             return Ok(SelectedHandler::Print(PrintHandler::on(Box::new(io::stdout()))));
         };
@@ -82,16 +88,20 @@ impl SelectedHandler {
 
     /// The same for one of several workers.
     fn for_a_worker(&self, output: Option<StandardOutput>, metrics: &ConsumerMetrics) -> SelectedHandler {
+        let out = || -> Box<dyn Write + Send> {
+            match output {
+                Some(output) => Box::new(output),
+                None => Box::new(io::stdout()),
+            }
+        };
         match self {
             SelectedHandler::Run(command) => SelectedHandler::Run(command.clone()),
             SelectedHandler::Keep(kept) => {
                 let kept = LinesHandler::clone(kept).counted(metrics.clone());
                 SelectedHandler::Keep(Box::new(kept))
             }
-            SelectedHandler::Print(_) => match output {
-                Some(output) => SelectedHandler::Print(PrintHandler::on(Box::new(output))),
-                None => SelectedHandler::Print(PrintHandler::on(Box::new(io::stdout()))),
-            },
+            SelectedHandler::Print(_) => SelectedHandler::Print(PrintHandler::on(out())),
+            SelectedHandler::Push(push) => SelectedHandler::Push(push.printing_to(out())),
         }
     }
 
@@ -101,49 +111,50 @@ impl SelectedHandler {
             SelectedHandler::Print(_) => Ok(SelectedHandler::Print(PrintHandler::on(Box::new(out)))),
             SelectedHandler::Run(command) => command.printing_to(out).map(SelectedHandler::Run),
             SelectedHandler::Keep(kept) => Ok(SelectedHandler::Keep(Box::new(kept.printing_to(out)))),
+            SelectedHandler::Push(push) => Ok(SelectedHandler::Push(push.printing_to(out))),
+        }
+    }
+
+    /// How many messages may be on their way, where the target of a push decides on it.
+    fn window(&self) -> Option<Window> {
+        match self {
+            SelectedHandler::Push(push) => Some(push.window()),
+            _ => None,
+        }
+    }
+
+    fn selected(&mut self) -> &mut dyn Handler {
+        match self {
+            SelectedHandler::Print(printer) => printer,
+            SelectedHandler::Run(command) => command,
+            SelectedHandler::Keep(kept) => kept.as_mut(),
+            SelectedHandler::Push(push) => push,
         }
     }
 }
 
 impl Handler for SelectedHandler {
     fn joined(&mut self) -> Result<()> {
-        match self {
-            SelectedHandler::Print(printer) => printer.joined(),
-            SelectedHandler::Run(command) => command.joined(),
-            SelectedHandler::Keep(kept) => kept.joined(),
-        }
+        self.selected().joined()
     }
 
     fn handle(&mut self, message: &ConsumerRecord<'_>) -> Result<(), Failure> {
-        match self {
-            SelectedHandler::Print(printer) => printer.handle(message),
-            SelectedHandler::Run(command) => command.handle(message),
-            SelectedHandler::Keep(kept) => kept.handle(message),
-        }
+        self.selected().handle(message)
     }
 
     fn batch(&self) -> usize {
         match self {
-            SelectedHandler::Print(printer) => printer.batch(),
-            SelectedHandler::Run(command) => command.batch(),
             SelectedHandler::Keep(kept) => kept.batch(),
+            _ => 1,
         }
     }
 
     fn handle_batch(&mut self, messages: &[ConsumerRecord<'_>]) -> Vec<Result<(), Failure>> {
-        match self {
-            SelectedHandler::Print(printer) => printer.handle_batch(messages),
-            SelectedHandler::Run(command) => command.handle_batch(messages),
-            SelectedHandler::Keep(kept) => kept.handle_batch(messages),
-        }
+        self.selected().handle_batch(messages)
     }
 
     fn not_json(&mut self, message: &ConsumerRecord<'_>) -> Result<()> {
-        match self {
-            SelectedHandler::Print(printer) => printer.not_json(message),
-            SelectedHandler::Run(command) => command.not_json(message),
-            SelectedHandler::Keep(kept) => kept.not_json(message),
-        }
+        self.selected().not_json(message)
     }
 }
 
@@ -198,6 +209,10 @@ fn start_queue(
     let consumer = match adapter {
         AdapterAccess::Own(_) => consumer,
         AdapterAccess::Supervised { .. } => consumer.telling(Box::new(parent_link::send_member)),
+    };
+    let consumer = match handler.window() {
+        Some(window) => consumer.limited_by(window),
+        None => consumer,
     };
     consumer.counted(metrics).watched(standing).start(workers)
 }

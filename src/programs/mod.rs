@@ -6,6 +6,7 @@
 //! - [`dashboard_source`]: the state of the cluster, for the endpoint's page
 //! - [`producer`]: sends lines and reports each delivery
 //! - [`consumer_pull`], [`consumer_push`]: two other ways to consume
+//! - [`lease_queues`]: the messages that the endpoint hands out
 //! - [`readiness`]: whether messages can be stored now
 //! - [`lag_monitor`]: a consumer's metrics and their endpoint
 //! - [`supervise`]: the default program, which runs the others
@@ -23,6 +24,7 @@ pub mod consumer_push;
 pub mod dashboard_source;
 pub mod dead_letters;
 mod lag_monitor;
+mod lease_queues;
 mod open_messages;
 mod password_input;
 pub mod producer;

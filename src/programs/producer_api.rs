@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::adapter_access::AdapterAccess;
 use super::dashboard_source::DashboardSource;
+use super::lease_queues::LeaseQueues;
 use super::readiness::CanStore;
 use super::topic_directory::ClusterTopicDirectory;
 use crate::cli::{Invocation, Program, SettingsOptions};
@@ -59,11 +60,14 @@ fn run(invocation: &Invocation) -> Result<()> {
     let sender = Producer::start_counted(&limits, topic, endpoint, NAME, metrics.clone(), obstacle);
     let outcome = sender.and_then(|sender| {
         let topics = Arc::new(Producers::new(sender.clone(), &limits, adapter.endpoint(), NAME));
+        let queues = LeaseQueues::start(settings, adapter.cluster(), adapter.endpoint(), NAME)?;
+        let queues = Arc::new(queues);
         let services = Services {
             channel: Box::new(sender.clone()),
             topics: topics.clone(),
             directory: Box::new(ClusterTopicDirectory::new(adapter.cluster(), settings)),
             dashboard: Arc::new(DashboardSource::new(adapter.cluster(), settings)),
+            queues: queues.clone(),
         };
         let ready = CanStore::start(adapter.cluster(), settings, sender.clone(), stop.clone());
         let server = ready.and_then(|ready| {
@@ -76,6 +80,7 @@ fn run(invocation: &Invocation) -> Result<()> {
                 parent_link::send_ready(server.address());
             }
             stop.wait();
+            queues.close();
             // The server has answered every accepted message by then.
             let patience = settings.producer_api.answer_timeout() + ANSWER_GRACE;
             server.stop(Instant::now() + if adapter.is_lost() { Duration::ZERO } else { patience });

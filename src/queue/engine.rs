@@ -83,6 +83,8 @@ pub struct EngineSettings {
     pub concurrency: u32,
     /// The most characters of the note.
     pub note_limit: usize,
+    /// A message that was in hand when the owner before ended without a word may have killed it.
+    pub suspects: bool,
 }
 
 /// What became of a record that was pushed.
@@ -148,8 +150,8 @@ impl<T> Engine<T> {
             waits: Waits::default(),
             waiting: 0,
             uncommitted: Vec::new(),
-            leases: Leases::new(),
-            suspects: Suspects::below(note.reach),
+            leases: Leases::default(),
+            suspects: Suspects::below(if settings.suspects { note.reach } else { i64::MIN }),
             committed: Committed::new(next, note.reach),
             restored: Restored::new(next, note),
             budget: NoteBudget::default(),
@@ -283,8 +285,7 @@ impl<T> Engine<T> {
     /// The earliest time at which a wait or a lease ends.
     pub fn next_due(&mut self) -> Option<u64> {
         let waits = self.waits.earliest(&self.slots);
-        let lease =
-            Some(self.leases.first()).filter(|first| *first != NIL).map(|first| self.slots.at(first).due);
+        let lease = self.leases.first().map(|(due, _)| due);
         [waits, lease].into_iter().flatten().min()
     }
 
@@ -417,7 +418,7 @@ impl<T> Engine<T> {
         let task = if slot.dead { Task::StoreDeadLetter } else { Task::Handle };
         let lease =
             Lease { id: LeaseId { slot: index, number: slot.stamp }, offset: slot.offset, attempt, task };
-        self.leases.push(&mut self.slots, index);
+        self.leases.add(slot.due, index);
         lease
     }
 

@@ -32,6 +32,25 @@ pub struct Ownership {
     epoch: u64,
 }
 
+impl Ownership {
+    /// The bytes of an ownership.
+    pub const BYTES: usize = 12;
+
+    /// It as bytes: for whoever names it outside of this process.
+    pub fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        let (partition, epoch) = bytes.split_at_mut(4);
+        partition.copy_from_slice(&self.partition.to_be_bytes());
+        epoch.copy_from_slice(&self.epoch.to_be_bytes());
+        bytes
+    }
+
+    /// The ownership of these bytes.
+    pub fn from_bytes([a, b, c, d, epoch @ ..]: [u8; Self::BYTES]) -> Ownership {
+        Ownership { partition: i32::from_be_bytes([a, b, c, d]), epoch: u64::from_be_bytes(epoch) }
+    }
+}
+
 /// A message that is handed out, and the ownership it belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Handed {
@@ -182,6 +201,7 @@ mod tests {
             keep_waiting: 5_000,
             concurrency: 64,
             note_limit: 4_096,
+            suspects: true,
         };
         let mut engine = Engine::new(settings, 0, Note::read(0, note).unwrap());
         for offset in 0..messages {

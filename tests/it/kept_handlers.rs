@@ -73,7 +73,7 @@ fn example(name: &str) -> PathBuf {
 }
 
 /// The command of a tool that the check does not install; where it is not found, the test's output says so.
-fn found(tool: &'static str, version: &str) -> Option<Command> {
+pub fn found(tool: &'static str, version: &str) -> Option<Command> {
     let is_found = Command::new(tool).arg(version).output().is_ok_and(|output| output.status.success());
     if !is_found {
         eprintln!("not run: there is no {tool}");

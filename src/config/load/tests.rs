@@ -89,7 +89,7 @@ fn an_unknown_key_or_section_is_refused_with_its_place() {
     let line = "point.toml line 3: kafka.topci: unknown key; [kafka] has bootstrap_servers, topic, ";
     assert!(error("# names\n[kafka]\ntopci = \"x\"\n", &[], &[]).starts_with(line));
     let line = "point.toml line 2: kafkaa: unknown section; the sections are kafka, embedded, producer, \
-                producer_api, consumer, retry, adapter, log";
+                producer_api, consumer, queue, retry, adapter, log";
     assert_eq!(error("\n[kafkaa]\ntopic = \"x\"\n", &[], &[]), line);
     let line = "point.toml line 1: topic: belongs under one of the sections kafka, embedded, ";
     assert!(error("topic = \"x\"\n", &[], &[]).starts_with(line));

@@ -54,6 +54,7 @@ pub fn run(shared: &Shared, member: &Member, membership: u64) {
         if answered(shared, &made, &codes) {
             member.wake();
         }
+        shared.answer_acknowledged();
         not_before = Instant::now() + PAUSE;
         if arrived {
             backoff.reset();

@@ -19,6 +19,7 @@ impl Shared {
         let look = queue.look(&self.clock, oldest);
         let pause = queue.breaker.reason().map(str::to_owned);
         drop(queue);
+        let pause = pause.or_else(|| self.window.as_ref()?.trouble());
         self.metrics.queue().looks(&self.settings.topic, &look);
         self.standing.set(obstacle(view, pause));
     }
@@ -36,7 +37,8 @@ fn obstacle(view: &View, pause: Option<String>) -> Option<String> {
 }
 
 impl Queue {
-    fn look(&self, clock: &Clock, oldest: &mut Oldest) -> QueueLook {
+    /// How the queue looks now.
+    pub fn look(&self, clock: &Clock, oldest: &mut Oldest) -> QueueLook {
         let mut look = QueueLook::default();
         let now = clock.now();
         let mut seen = Oldest::new();

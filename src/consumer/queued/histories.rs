@@ -116,6 +116,7 @@ mod tests {
             keep_waiting: 5_000,
             concurrency: 1,
             note_limit: 4_096,
+            suspects: true,
         };
         Partitions::<()>::default().own(0, Engine::new(settings, 0, Note::default()))
     }

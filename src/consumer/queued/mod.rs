@@ -11,13 +11,17 @@
 //! - [`refetch`]: records whose bytes were dropped, and how long the topic keeps them ([`retention`]);
 //! - [`wishes`]: what an administrator asks about messages that wait;
 //! - the [`workers`], each with a handler of its own; [`outcomes`] has what a failure makes of a message, with
-//!   [`breaker`] for the pauses and [`histories`] for what dead letters say.
+//!   [`breaker`] for the pauses and [`histories`] for what dead letters say. Or they are elsewhere, and get
+//!   their messages with [leases](leasing).
 
 mod breaker;
 mod clock;
 mod commits;
 mod gauges;
 mod histories;
+mod item;
+pub mod leases;
+pub mod leasing;
 mod outcomes;
 mod owner;
 mod refetch;
@@ -38,6 +42,7 @@ use client::Cluster;
 use client::group_member::Member;
 use net::stop::Stop;
 
+use super::push_handler::window::Window;
 use super::{ConsumerHandle, ConsumerSettings, Handler};
 use crate::dead_letters::DeadLetterStore;
 use crate::error::{Error, Result};
@@ -61,6 +66,7 @@ pub struct QueueConsumer {
     stop: Stop,
     metrics: ConsumerMetrics,
     standing: Standing,
+    window: Option<Window>,
     on_member: OnMember,
 }
 
@@ -85,6 +91,7 @@ impl QueueConsumer {
             stop,
             metrics: ConsumerMetrics::default(),
             standing: Standing::default(),
+            window: None,
             on_member: Box::new(|_| {}),
         }
     }
@@ -99,6 +106,11 @@ impl QueueConsumer {
         QueueConsumer { standing, ..self }
     }
 
+    /// Has no more messages in hand than `window` lets it.
+    pub fn limited_by(self, window: Window) -> QueueConsumer {
+        QueueConsumer { window: Some(window), ..self }
+    }
+
     /// Tells `on_member` which member of its group it is.
     pub fn telling(self, on_member: OnMember) -> QueueConsumer {
         QueueConsumer { on_member, ..self }
@@ -110,13 +122,14 @@ impl QueueConsumer {
     /// # Errors
     /// The system gives no thread.
     pub fn start<H: Handler + Send + 'static>(self, handlers: Vec<H>) -> Result<ConsumerHandle> {
-        let QueueConsumer { settings, cluster, endpoint, name, stop, metrics, standing, on_member } = self;
+        let QueueConsumer { settings, cluster, endpoint, name, stop, metrics, standing, window, on_member } =
+            self;
         let letters = DeadLetterStore::new(&settings.dead_letters, endpoint, &name, stop.clone());
         let in_hand = handlers.iter().map(|handler| handler.batch().max(1)).sum();
         let workers = (handlers.len(), in_hand);
         metrics.queue().begin();
         let told = (metrics, standing);
-        let shared = Arc::new(Shared::new(&name, &settings, workers, letters, stop.clone(), told));
+        let shared = Arc::new(Shared::new(&name, &settings, workers, letters, stop.clone(), told, window));
         let unstarted = shared.clone();
         let started = handlers.into_iter().enumerate().try_for_each(|(index, mut handler)| {
             let shared = shared.clone();
@@ -218,6 +231,7 @@ impl Shared {
             queue.partitions.forget(partition);
         }
         queue.spans.clear();
+        queue.leases.keep(|_| false);
         queue.memberships += 1;
         drop(queue);
         self.wake_all();

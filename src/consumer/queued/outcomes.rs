@@ -7,13 +7,13 @@ use net::random::fraction;
 use net::sync::MutexGuard;
 
 use super::clock::millis;
-use super::shared::{Item, LeaseKey, Payload, Queue, Shared};
-use crate::consumer::ConsumerRecord;
+use super::item::{Item, LeaseKey, Payload};
+use super::shared::{Queue, Shared};
 use crate::consumer::handler::{Failure, FailureCause};
 use crate::dead_letters::Verdict;
 use crate::metrics::Outcome;
 use crate::queue::Engine;
-use crate::queue::engine::{Failed, Fate, LeaseId, Task};
+use crate::queue::engine::{Failed, Fate, LeaseId};
 use crate::queue::partitions::Handed;
 
 /// The wait after a try to store a dead letter that came to nothing.
@@ -130,7 +130,7 @@ impl Shared {
         queue.breaker.ends(&item.key());
         let stands = queue.partitions.engine_of(from).is_some_and(|engine| engine.dead(lease.id));
         stands.then(|| {
-            queue.storing.insert((from, lease.id));
+            queue.storing.insert(LeaseKey { from, id: lease.id });
             (item, verdict)
         })
     }
@@ -139,7 +139,7 @@ impl Shared {
     pub fn verdict_of(&self, item: &Item) -> Verdict {
         let mut queue = self.queue();
         let Handed { from, lease } = item.handed;
-        queue.storing.insert((from, lease.id));
+        queue.storing.insert(LeaseKey { from, id: lease.id });
         if let Some(verdict) = queue.histories.verdict(from, lease.offset) {
             return verdict;
         }
@@ -177,11 +177,11 @@ impl Shared {
         let mut queue = self.queue();
         let now = self.clock.now();
         while let Some((from, id)) = queue.partitions.overdue(now) {
-            let is_stored = queue.storing.contains(&(from, id));
+            let is_stored = queue.storing.contains(&LeaseKey { from, id });
             let excuses = queue.breaker.excuses();
             let Some(engine) = queue.partitions.engine_of(from) else { return };
             if is_stored {
-                let _ = engine.extend(id, now);
+                let _ = engine.extend(id, now.saturating_add(millis(self.settings.max_processing)));
                 continue;
             }
             let wait = millis(self.settings.retry.wait_after(1, chance()));
@@ -191,8 +191,8 @@ impl Shared {
                 // Its worker cannot store it: the next one does.
                 engine.release(id, 0, now);
             }
-            queue.stuck.insert((from, id));
-            let is_try = queue.breaker.ends(&(from, id));
+            queue.stuck.insert(LeaseKey { from, id });
+            let is_try = queue.breaker.ends(&LeaseKey { from, id });
             let why = "a handler took longer than max_processing_ms";
             let change = queue.breaker.failed(why, is_try, now);
             log::warn!(
@@ -260,7 +260,7 @@ impl Shared {
         let fate = engine.map_or(Fate::Late, |engine| engine.fail(lease.id, how, millis(wait), now));
         let verdict = match fate {
             Fate::DeadLetter { attempts, kills } => {
-                queue.storing.insert((from, lease.id));
+                queue.storing.insert(LeaseKey { from, id: lease.id });
                 Some(queue.verdict(&item, cause.clone(), attempts, kills))
             }
             Fate::Retried | Fate::Late => None,
@@ -306,7 +306,7 @@ impl Shared {
     fn give_back(&self, mut queue: MutexGuard<'_, Queue>, item: &Item, wait: Duration, ends: EndsLease) {
         let Handed { from, lease } = item.handed;
         let now = self.clock.now();
-        queue.storing.remove(&(from, lease.id));
+        queue.storing.remove(&LeaseKey { from, id: lease.id });
         if let Some(engine) = queue.partitions.engine_of(from) {
             ends(engine, lease.id, millis(wait), now);
         }
@@ -324,33 +324,6 @@ impl Queue {
     fn verdict(&self, item: &Item, cause: FailureCause, attempts: u32, kills: u32) -> Verdict {
         let Handed { from, lease } = item.handed;
         Verdict { cause, attempts, kills, errors: self.histories.errors(from, lease.offset) }
-    }
-}
-
-impl Item {
-    /// The message as a handler gets it.
-    pub fn record<'a>(&'a self, topic: &'a str) -> ConsumerRecord<'a> {
-        let content = self.record.content();
-        ConsumerRecord {
-            topic,
-            partition: self.handed.from.partition,
-            offset: self.handed.lease.offset,
-            key: content.key,
-            value: content.value,
-            timestamp: content.timestamp,
-            headers: content.headers,
-            attempt: self.handed.lease.attempt,
-        }
-    }
-
-    /// Its handing out.
-    pub fn key(&self) -> LeaseKey {
-        (self.handed.from, self.handed.lease.id)
-    }
-
-    /// Whether it is to be stored as a dead letter.
-    pub fn is_letter(&self) -> bool {
-        self.handed.lease.task == Task::StoreDeadLetter
     }
 }
 

@@ -66,7 +66,11 @@ impl<'a> Owner<'a> {
     pub fn run(&mut self) -> End {
         let mut view = self.member.look();
         loop {
-            self.shared.end_overdue();
+            if self.shared.workers > 0 {
+                self.shared.end_overdue();
+            } else {
+                self.shared.answer_acknowledged();
+            }
             let stops = self.shared.stop.is_asked();
             let leaves = stops || self.shared.is_stuck();
             if leaves && self.leaving.is_none() {
@@ -178,11 +182,12 @@ impl<'a> Owner<'a> {
         if !gone.is_empty() || queue.spans.len() != before {
             let live: Vec<_> = queue.spans.values().map(|(_, ownership)| *ownership).collect();
             queue.histories.keep(|from| live.contains(&from));
-            queue.breaker.keep(|(from, _)| live.contains(from));
+            queue.breaker.keep(|key| live.contains(&key.from));
+            queue.leases.keep(|from| live.contains(&from));
         }
     }
 
-    fn engine(&self, span: &Span, note_limit: usize) -> Engine<super::shared::Payload> {
+    fn engine(&self, span: &Span, note_limit: usize) -> Engine<super::item::Payload> {
         let settings = &self.shared.settings;
         let note = Note::read(span.start, &span.metadata).unwrap_or_else(|why| {
             if !span.metadata.is_empty() {
@@ -198,6 +203,7 @@ impl<'a> Owner<'a> {
             keep_waiting: millis(KEEP_WAITING),
             concurrency: self.shared.in_hand,
             note_limit,
+            suspects: self.shared.workers > 0,
         };
         Engine::new(engine, span.start, note)
     }
@@ -206,6 +212,6 @@ impl<'a> Owner<'a> {
 impl Shared {
     /// Whether every worker is at a message for too long.
     pub fn is_stuck(&self) -> bool {
-        self.queue().stuck.len() >= self.workers
+        self.workers > 0 && self.queue().stuck.len() >= self.workers
     }
 }

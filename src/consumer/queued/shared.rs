@@ -14,15 +14,17 @@ use net::sync::{Condvar, Mutex, MutexGuard, lock, wait_timeout};
 use protocol::TopicPartition;
 
 use super::breaker::{Breaker, Change};
-use super::clock::Clock;
+use super::clock::{Clock, millis};
 use super::histories::Histories;
+use super::item::{Item, LeaseKey, Payload};
+use super::leases::{Leases, OnSettled, Settled, Unconfirmed};
 use super::retention::Retention;
 use super::standing::Standing;
 use crate::consumer::ConsumerSettings;
+use crate::consumer::push_handler::window::Window;
 use crate::dead_letters::DeadLetterStore;
 use crate::error::Error;
 use crate::metrics::{ConsumerMetrics, Outcome};
-use crate::queue::engine::LeaseId;
 use crate::queue::partitions::{Handed, Ownership};
 use crate::queue::{Engine, Partitions};
 
@@ -31,12 +33,6 @@ const LONGEST_NAP: Duration = Duration::from_secs(1);
 
 /// What is due and cannot be handed out now, as in a pause, is looked for so often.
 const OVERDUE_NAP: Duration = Duration::from_millis(100);
-
-/// A message, shared by the engine that keeps it and the worker that handles it.
-pub type Payload = Arc<OwnedRecord>;
-
-/// One handing out of a message, of all partitions.
-pub type LeaseKey = (Ownership, LeaseId);
 
 /// All that the threads share.
 pub struct Shared {
@@ -54,11 +50,13 @@ pub struct Shared {
     pub dead_letters: DeadLetterStore,
     /// How long the topic keeps its records.
     pub retention: Retention,
+    /// How many messages may be in hand, where whoever handles them decides on it.
+    pub window: Option<Window>,
     queue: Mutex<Queue>,
     /// Workers without work wait here, ...
     work: Condvar,
     /// ... but for one, which wakes when a wait ends.
-    time: Condvar,
+    pub time: Condvar,
     /// Something may have to be committed.
     pub commit: Condvar,
     /// Records are to be fetched again.
@@ -94,6 +92,8 @@ pub struct Queue {
     pub storing: HashSet<LeaseKey>,
     /// Counts the memberships that are over: the threads of each end with it.
     pub memberships: u64,
+    /// The leases of workers that are elsewhere.
+    pub leases: Leases,
     /// The limit on the notes' length, where a broker takes less than is usual.
     pub note_limit: usize,
     /// Workers that have not ended.
@@ -101,14 +101,7 @@ pub struct Queue {
     /// Workers that wait in `work`.
     idle: usize,
     /// When the worker in `time` wakes.
-    timekeeper: Option<u64>,
-}
-
-/// A message for a worker.
-#[derive(Debug, Clone)]
-pub struct Item {
-    pub handed: Handed,
-    pub record: Payload,
+    pub timekeeper: Option<u64>,
 }
 
 impl Shared {
@@ -119,6 +112,7 @@ impl Shared {
         dead_letters: DeadLetterStore,
         stop: Stop,
         (metrics, standing): (ConsumerMetrics, Standing),
+        window: Option<Window>,
     ) -> Shared {
         let queue = Queue {
             partitions: Partitions::default(),
@@ -135,6 +129,7 @@ impl Shared {
             stuck: HashSet::new(),
             storing: HashSet::new(),
             memberships: 0,
+            leases: Leases::default(),
             note_limit: super::NOTE_LIMIT,
             running: workers,
             idle: 0,
@@ -151,6 +146,7 @@ impl Shared {
             standing,
             dead_letters,
             retention: Retention::default(),
+            window,
             queue: Mutex::new(queue),
             work: Condvar::new(),
             time: Condvar::new(),
@@ -187,7 +183,11 @@ impl Shared {
                 return false;
             }
             let now = self.clock.now();
-            queue.receive(max, now, items);
+            let admitted = match &self.window {
+                Some(window) => window.admits(max, queue.partitions.leased_count()),
+                None => max,
+            };
+            queue.receive(admitted, now, items);
             if !items.is_empty() {
                 // There may be more, and somebody has to keep the time.
                 if items.len() >= max || queue.timekeeper.is_none() {
@@ -199,7 +199,9 @@ impl Shared {
             self.commit.notify_one();
             self.refetch.notify_one();
             if queue.timekeeper.is_none() {
-                let due = queue.next_due(now).unwrap_or(u64::MAX);
+                let pause = self.window.as_ref().and_then(Window::pause);
+                let resumes = pause.map(|left| now.saturating_add(millis(left)));
+                let due = resumes.or_else(|| queue.next_due(now)).unwrap_or(u64::MAX);
                 queue.timekeeper = Some(due);
                 queue = wait_timeout(&self.time, queue, nap(due, now));
                 queue.timekeeper = None;
@@ -267,8 +269,8 @@ impl Shared {
     fn settle(&self, queue: &mut Queue, done: &mut Vec<Item>) {
         for item in done.drain(..) {
             let Handed { from, lease } = item.handed;
-            let was_stuck = queue.stuck.remove(&(from, lease.id));
-            let is_letter = queue.storing.remove(&(from, lease.id));
+            let was_stuck = queue.stuck.remove(&LeaseKey { from, id: lease.id });
+            let is_letter = queue.storing.remove(&LeaseKey { from, id: lease.id });
             queue.histories.forget(from, lease.offset);
             let in_time = queue.partitions.engine_of(from).is_some_and(|engine| engine.done(lease.id));
             if !is_letter {
@@ -291,6 +293,12 @@ impl Shared {
         }
     }
 
+    /// Answers the acknowledgements that are decided.
+    pub fn answer_acknowledged(&self) {
+        let decided = self.queue().decided();
+        decided.into_iter().for_each(|(outcomes, reply)| reply(outcomes));
+    }
+
     /// Says that the consumer pauses or goes on.
     pub fn tell(&self, change: Change) {
         match change {
@@ -306,7 +314,7 @@ impl Shared {
 
 impl Queue {
     /// The messages that may be handed out now.
-    fn receive(&mut self, max: usize, now: u64, items: &mut Vec<Item>) {
+    pub fn receive(&mut self, max: usize, now: u64, items: &mut Vec<Item>) {
         if !self.announced || self.in_doubt || self.failure.is_some() {
             return;
         }
@@ -342,6 +350,27 @@ impl Queue {
         }
     }
 
+    /// Takes the acknowledgements that are decided: their commit is confirmed, or their partition is lost.
+    fn decided(&mut self) -> Vec<(Vec<Settled>, OnSettled)> {
+        if self.leases.unconfirmed.is_empty() {
+            return Vec::new();
+        }
+        let mut waiting = std::mem::take(&mut self.leases.unconfirmed);
+        for acknowledged in &mut waiting {
+            acknowledged.open.retain(|(index, from, commit)| {
+                let Some(engine) = self.partitions.engine_of(*from) else {
+                    // Whether the commit arrived is not known: the message may come again.
+                    acknowledged.outcomes.get_mut(*index).into_iter().for_each(|one| *one = Settled::Late);
+                    return false;
+                };
+                !engine.has_committed(*commit)
+            });
+        }
+        let (decided, waiting) = waiting.into_iter().partition(|one: &Unconfirmed| one.open.is_empty());
+        self.leases.unconfirmed = waiting;
+        Vec::into_iter(decided).map(|one| (one.outcomes, one.reply)).collect()
+    }
+
     /// The engine of a partition, if it belongs to this span.
     fn engine_in(&mut self, partition: &TopicPartition, span: u64) -> Option<&mut Engine<Payload>> {
         let (number, from) = *self.spans.get(&partition.partition)?;
@@ -355,7 +384,7 @@ impl Queue {
 }
 
 /// How long to sleep at `now` where something is due at `due`, and nothing could be handed out.
-fn nap(due: u64, now: u64) -> Duration {
+pub fn nap(due: u64, now: u64) -> Duration {
     match due.checked_sub(now) {
         None | Some(0) => OVERDUE_NAP,
         Some(left) => Duration::from_millis(left).min(LONGEST_NAP),

@@ -10,7 +10,8 @@ use protocol::TopicPartition;
 use protocol::records::Record;
 
 use super::breaker::Why;
-use super::shared::{Item, Shared};
+use super::item::Item;
+use super::shared::Shared;
 use super::standing::Standing;
 use crate::config::Settings;
 use crate::consumer::handler::{Failure, FailureCause};
@@ -37,7 +38,7 @@ impl Place {
         let nobody = Endpoint::from_line("127.0.0.1:1 ").unwrap();
         let letters = DeadLetterStore::new(&settings.dead_letters, nobody, "c", stop.clone());
         let told = (metrics.clone(), Standing::default());
-        let shared = Shared::new("c", &settings, (8, 8), letters, stop, told);
+        let shared = Shared::new("c", &settings, (8, 8), letters, stop, told, None);
         let engine = EngineSettings {
             owner: "c".to_owned(),
             order: Order::Key,
@@ -46,6 +47,7 @@ impl Place {
             keep_waiting: 10_000,
             concurrency: 8,
             note_limit: super::NOTE_LIMIT,
+            suspects: true,
         };
         let mut queue = shared.queue();
         let from = queue.partitions.own(0, Engine::new(engine, 0, Note::default()));

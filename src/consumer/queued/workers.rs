@@ -1,6 +1,7 @@
 //! The workers: each hands messages to its own handler, one after the other or a batch at a time.
 
-use super::shared::{Item, Shared};
+use super::item::Item;
+use super::shared::Shared;
 use crate::consumer::handler::{Failure, FailureCause, Handler};
 use crate::consumer::settings::Payload;
 use crate::dead_letters::Verdict;

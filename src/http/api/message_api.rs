@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::dead_letters::ReplayQueue;
 use super::enviar;
 use super::json::{self, MAX_DEPTH};
+use super::queues::{QueueApi, QueueRequest};
 use super::rest::{RecordTarget, RestApi};
 use crate::http::dashboard::FeedHandle;
 use crate::http::reply::Reply;
@@ -20,6 +21,8 @@ pub(crate) enum BodyKind {
     Records(RecordTarget),
     /// The names of dead letters to replay.
     Replay,
+    /// What a worker says to a queue.
+    Queue(QueueRequest),
 }
 
 /// The handlers that take messages, and the dashboard that shows them.
@@ -28,6 +31,8 @@ pub(crate) struct MessageApi {
     pub(crate) channel: Box<dyn Submit>,
     /// Takes records for any topic, and describes the cluster.
     pub(crate) rest: RestApi,
+    /// Hands messages out.
+    pub(crate) queues: QueueApi,
     /// Takes the viewers of the dashboard.
     pub(crate) feed: FeedHandle,
     /// Replays dead letters.
@@ -48,6 +53,7 @@ impl MessageApi {
         match kind {
             BodyKind::Message(key) => enviar::post(body, key, self.channel.as_ref(), deadline, responder),
             BodyKind::Records(target) => self.rest.post(target, &body, deadline, responder),
+            BodyKind::Queue(request) => self.queues.post(request, &body, responder),
             BodyKind::Replay => {
                 let checked = json::check_body(&body, MAX_DEPTH);
                 let posted = checked.and_then(|()| self.replays.post(&body, self.answer_timeout, responder));

@@ -17,5 +17,6 @@ pub(crate) mod json;
 pub(crate) mod message_api;
 pub(crate) mod metadata_cache;
 pub(crate) mod openapi;
+pub(crate) mod queues;
 pub(crate) mod rest;
 pub(crate) mod uri;

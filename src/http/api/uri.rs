@@ -28,6 +28,11 @@ pub(crate) fn parameter(query: &str, name: &str) -> Result<Option<Vec<u8>>, Erro
     Ok(Some(decoded).filter(|value| !value.is_empty()))
 }
 
+/// A decoded value of a query, whose `+` is a space; `None` if it is not percent-encoded UTF-8.
+pub(crate) fn form_value(value: &str) -> Option<String> {
+    decode(value, b' ').and_then(|decoded| String::from_utf8(decoded).ok())
+}
+
 /// A decoded segment of a path; `None` if it is not percent-encoded UTF-8.
 pub(crate) fn segment(path: &str) -> Option<String> {
     decode(path, b'+').and_then(|decoded| String::from_utf8(decoded).ok())

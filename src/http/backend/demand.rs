@@ -1,6 +1,7 @@
 //! The right that a request needs, by its method and its route.
 
 use super::route::Route;
+use crate::http::api::queues::{QueueAction, QueueRoute};
 use crate::http::api::rest::RestRoute;
 use crate::http::api::uri;
 use crate::users::Right;
@@ -14,6 +15,10 @@ pub(crate) enum Demand {
     SendToChannel,
     /// The right to send, and this topic.
     SendTo(String),
+    /// The right to receive, and the channel's own topic.
+    ReceiveFromChannel,
+    /// The right to receive, and this topic.
+    ReceiveFrom(String),
 }
 
 impl Demand {
@@ -22,6 +27,7 @@ impl Demand {
         match self {
             Demand::Right(right) => *right,
             Demand::SendToChannel | Demand::SendTo(_) => Right::Send,
+            Demand::ReceiveFromChannel | Demand::ReceiveFrom(_) => Right::Receive,
         }
     }
 }
@@ -42,6 +48,11 @@ pub(crate) fn demand(method: &str, target: &[u8]) -> Option<Demand> {
             // A name that cannot be decoded names no topic, and is refused by the handler.
             Some(uri::segment(topic).map_or(Demand::Right(Right::Send), Demand::SendTo))
         }
+        Route::Queue(QueueRoute::Of(_, QueueAction::State)) => Some(Demand::Right(Right::Read)),
+        Route::Queue(QueueRoute::OfChannel(_)) => Some(Demand::ReceiveFromChannel),
+        Route::Queue(QueueRoute::Of(topic, _)) => {
+            Some(uri::segment(topic).map_or(Demand::Right(Right::Receive), Demand::ReceiveFrom))
+        }
         Route::Rest(_) => Some(Demand::Right(Right::Read)),
         Route::OpenApi | Route::Page(_) | Route::Health | Route::Readiness => None,
     }
@@ -53,7 +64,17 @@ mod tests {
     use super::*;
 
     /// The right that each method of each route needs; `-`: none.
-    const TABLE: [(&str, &str, &str); 24] = [
+    const TABLE: [(&str, &str, &str); 34] = [
+        ("POST", "/queues/{topic}/receive", "receive"),
+        ("POST", "/queues/{topic}/ack", "receive"),
+        ("POST", "/queues/{topic}/nack", "receive"),
+        ("POST", "/queues/{topic}/extend", "receive"),
+        ("POST", "/recibir", "receive"),
+        ("POST", "/confirmar", "receive"),
+        ("POST", "/devolver", "receive"),
+        ("POST", "/prorrogar", "receive"),
+        ("GET", "/queues/{topic}", "read"),
+        ("HEAD", "/queues/{topic}", "read"),
         ("POST", "/enviar", "send"),
         ("POST", "/dead-letters/replay", "admin"),
         ("GET", "/events", "read"),
@@ -103,6 +124,10 @@ mod tests {
         assert_eq!(demand("POST", b"/topics/pedidos"), to("pedidos"));
         assert_eq!(demand("POST", b"/topics/ped%69dos/partitions/0?x"), to("pedidos"));
         assert_eq!(demand("POST", b"/topics/%ff"), Some(Demand::Right(Right::Send)));
+        let from = |topic: &str| Some(Demand::ReceiveFrom(topic.to_owned()));
+        assert_eq!(demand("POST", b"/recibir?max=1"), Some(Demand::ReceiveFromChannel));
+        assert_eq!(demand("POST", b"/queues/ped%69dos/ack"), from("pedidos"));
+        assert_eq!(demand("POST", b"/queues/%ff/ack"), Some(Demand::Right(Right::Receive)));
         for (method, target) in [("GET", "/enviar"), ("POST", "/metrics"), ("GET", "/nothing"), ("GET", "*")]
         {
             assert_eq!(demand(method, target.as_bytes()), None, "{method} {target}");

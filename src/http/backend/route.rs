@@ -1,5 +1,8 @@
 //! The table of routes: paths, their methods, and their templates for metrics.
 
+use std::time::Duration;
+
+use crate::http::api::queues::{self, QueueAction, QueueRoute};
 use crate::http::api::rest::RestRoute;
 use crate::http::api::uri;
 use crate::http::dashboard::page::PageFile;
@@ -25,6 +28,8 @@ pub(crate) enum Route<'a> {
     Metrics,
     /// The REST API.
     Rest(RestRoute<'a>),
+    /// The queues.
+    Queue(QueueRoute<'a>),
 }
 
 /// The [`template`] of a path without a route.
@@ -34,6 +39,15 @@ pub(crate) const NO_ROUTE: &str = "none";
 pub(crate) fn template(target: &[u8]) -> &'static str {
     let target = str::from_utf8(target).unwrap_or_default();
     Route::at(uri::split(target).0).map_or(NO_ROUTE, Route::template)
+}
+
+/// How long the request to a target may wait besides the usual time for a response: what a `receive` asks for.
+pub(crate) fn asked_wait(target: &[u8]) -> Duration {
+    let (path, query) = uri::split(str::from_utf8(target).unwrap_or_default());
+    match QueueRoute::at(path).map(QueueRoute::action) {
+        Some(QueueAction::Receive) => queues::asked_wait(query),
+        _ => Duration::ZERO,
+    }
 }
 
 impl<'a> Route<'a> {
@@ -47,7 +61,10 @@ impl<'a> Route<'a> {
             "/healthz" => Some(Route::Health),
             "/readyz" => Some(Route::Readiness),
             "/metrics" => Some(Route::Metrics),
-            path => PageFile::at(path).map(Route::Page).or_else(|| RestRoute::at(path).map(Route::Rest)),
+            path => PageFile::at(path)
+                .map(Route::Page)
+                .or_else(|| RestRoute::at(path).map(Route::Rest))
+                .or_else(|| QueueRoute::at(path).map(Route::Queue)),
         }
     }
 
@@ -58,6 +75,7 @@ impl<'a> Route<'a> {
             Route::Health | Route::Readiness | Route::Metrics | Route::OpenApi => "GET, HEAD",
             Route::Page(_) | Route::Events => "GET, HEAD",
             Route::Rest(place) => place.methods(),
+            Route::Queue(place) => place.methods(),
         }
     }
 
@@ -73,6 +91,7 @@ impl<'a> Route<'a> {
             Route::Events => "/events",
             Route::Replay => "/dead-letters/replay",
             Route::Rest(place) => place.template(),
+            Route::Queue(place) => place.template(),
         }
     }
 }
@@ -97,10 +116,17 @@ pub(super) mod tests {
             RestRoute::Partition(topic, partition),
             RestRoute::Brokers,
         ];
+        let actions =
+            [QueueAction::Receive, QueueAction::Acknowledge, QueueAction::GiveBack, QueueAction::Extend];
+        let queues = actions.into_iter().flat_map(|action| {
+            [QueueRoute::Of(topic, action), QueueRoute::OfChannel(action)].map(Route::Queue)
+        });
+        let state = Route::Queue(QueueRoute::Of(topic, QueueAction::State));
         let monitoring = [Route::Health, Route::Readiness, Route::Metrics, Route::OpenApi];
         let mut routes = vec![Route::Enviar, Route::Events, Route::Replay];
         routes.extend(monitoring);
         routes.extend(files.into_iter().chain(places.map(Route::Rest)));
+        routes.extend(queues.chain([state]));
         for route in &routes {
             match route {
                 Route::Enviar | Route::Events | Route::Replay => {}
@@ -108,6 +134,7 @@ pub(super) mod tests {
                 Route::Page(PageFile::Index | PageFile::Style | PageFile::Script) => {}
                 Route::Rest(RestRoute::Topics | RestRoute::Topic(_) | RestRoute::Partitions(_)) => {}
                 Route::Rest(RestRoute::Partition(..) | RestRoute::Brokers) => {}
+                Route::Queue(QueueRoute::Of(..) | QueueRoute::OfChannel(_)) => {}
             }
         }
         routes

@@ -96,8 +96,11 @@ impl Router {
             (Route::Rest(route), Some((api, _))) if *request.method() != Method::Post => {
                 api.rest.get(route, responder())
             }
+            (Route::Queue(route), Some((api, _))) if *request.method() != Method::Post => {
+                api.queues.get(route, query, responder())
+            }
             (_, Some((api, worker))) => {
-                let kind = body_kind(request, route, query);
+                let kind = body_kind(api, request, route, query);
                 let posted = kind.and_then(|kind| self.post(api, worker, kind, request, token));
                 posted.unwrap_or_else(Reply::Immediate)
             }
@@ -147,8 +150,14 @@ impl Router {
 ///
 /// # Errors
 /// The response to a request whose head is wrong.
-fn body_kind(request: &Request, route: Route<'_>, query: &str) -> Result<BodyKind, Response> {
+fn body_kind(
+    api: &MessageApi,
+    request: &Request,
+    route: Route<'_>,
+    query: &str,
+) -> Result<BodyKind, Response> {
     match route {
+        Route::Queue(route) => api.queues.request(route, query).map(BodyKind::Queue),
         Route::Rest(route) => RecordTarget::of(header(request, "Content-Type"), route).map(BodyKind::Records),
         Route::Replay => Ok(BodyKind::Replay),
         _ => uri::parameter(query, "key").map(BodyKind::Message).map_err(|error| error.response()),

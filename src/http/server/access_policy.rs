@@ -45,7 +45,7 @@ const IS_NO_ADMIN: ErrorResponse =
 const OTHER_TOPIC: ErrorResponse = ErrorResponse::new(
     403,
     "topic_not_allowed",
-    "This user may not send to this topic: `point-to-point users list` shows the topics of each user.",
+    "This user may not use this topic: `point-to-point users list` shows the topics of each user.",
 );
 
 /// The paths that may be read without the token: health, the description of the routes, and the page, which
@@ -182,8 +182,8 @@ impl AccessPolicy {
         let channel = users.channel_topic();
         let may_use = match &demand {
             Demand::Right(_) => true,
-            Demand::SendToChannel => user.may_use(channel, channel),
-            Demand::SendTo(topic) => user.may_use(topic, channel),
+            Demand::SendToChannel | Demand::ReceiveFromChannel => user.may_use(channel, channel),
+            Demand::SendTo(topic) | Demand::ReceiveFrom(topic) => user.may_use(topic, channel),
         };
         if may_use { Ok(()) } else { Err(OTHER_TOPIC) }
     }

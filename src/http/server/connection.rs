@@ -7,7 +7,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::access_log::{AccessLog, LogEntry};
 use super::access_policy::{Access, AccessPolicy};
@@ -22,6 +22,7 @@ use super::read_result::ReadResult;
 use super::response_writer::{DateHeader, ResponseFraming, ResponseWriter};
 use super::transport::Transport;
 use super::user_access::{Credentials, MAX_CHECK};
+use crate::http::backend::route::asked_wait;
 use crate::http::backend::upstream::UpstreamRequest;
 use crate::http::responder::StreamHead;
 use crate::http::response::{ErrorResponse, Response};
@@ -386,6 +387,12 @@ impl Connection {
         };
         let (content_type, if_none_match) = (value(&head.content_type), value(&head.if_none_match));
         Some(UpstreamRequest { method, target, content_type, if_none_match, body, client: &self.address })
+    }
+
+    /// How long the request may wait besides the usual time for a response.
+    pub(super) fn asked_wait(&self) -> Duration {
+        let target = self.request.as_ref().and_then(|head| self.input.get(head.target.clone()));
+        asked_wait(target.unwrap_or_default())
     }
 
     /// Drops the bytes of the request: they have been forwarded. They stay charged until the response is

@@ -1,5 +1,8 @@
 //! The exchanges: requests on their way to the handlers, and responses on their way back.
 
+use std::time::Duration;
+
+use super::connection::Connection;
 use super::connection_step::Phase;
 use super::connections::{EarlyResponse, ExchangeStage};
 use super::event_loop::{EventLoop, UPSTREAM};
@@ -26,8 +29,9 @@ impl EventLoop {
 
     /// Queues a whole request for the handlers.
     pub(super) fn forward(&mut self, index: usize) {
-        let deadline = self.now + self.limits.answer_timeout + ANSWER_GRACE;
         let Some(slot) = self.connections.slot(index) else { return };
+        let wait = slot.connection.as_ref().map_or(Duration::ZERO, Connection::asked_wait);
+        let deadline = self.now + wait + self.limits.answer_timeout + ANSWER_GRACE;
         let sequence = slot.begin(deadline);
         let Some(connection) = &mut slot.connection else { return };
         connection.deadline = deadline;

@@ -76,6 +76,16 @@ impl Committed {
 }
 
 impl<T> Engine<T> {
+    /// The number of the first commit that says what is done now.
+    pub fn next_commit(&self) -> u64 {
+        self.committed.next_number()
+    }
+
+    /// Whether the commit of this number is confirmed, or a later one.
+    pub fn has_committed(&self, number: u64) -> bool {
+        self.committed.has(number)
+    }
+
     /// What to commit now; `None` if nothing has changed, or a commit is on its way. Kafka's answer has to be
     /// told by [`Engine::committed`] or [`Engine::not_committed`].
     pub fn commit(&mut self, now: u64) -> Option<Commit> {

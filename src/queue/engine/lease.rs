@@ -20,6 +20,25 @@ pub struct LeaseId {
     pub(super) number: u64,
 }
 
+impl LeaseId {
+    /// The bytes of an id.
+    pub const BYTES: usize = 12;
+
+    /// It as bytes: for whoever names it outside of this process.
+    pub fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        let (slot, number) = bytes.split_at_mut(4);
+        slot.copy_from_slice(&self.slot.to_be_bytes());
+        number.copy_from_slice(&self.number.to_be_bytes());
+        bytes
+    }
+
+    /// The id of these bytes.
+    pub fn from_bytes([a, b, c, d, number @ ..]: [u8; Self::BYTES]) -> LeaseId {
+        LeaseId { slot: u32::from_be_bytes([a, b, c, d]), number: u64::from_be_bytes(number) }
+    }
+}
+
 /// What to do with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {

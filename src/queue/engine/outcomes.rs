@@ -9,7 +9,7 @@ impl<T> Engine<T> {
     #[must_use]
     pub fn done(&mut self, lease: LeaseId) -> bool {
         let Some(index) = self.leased(lease) else { return false };
-        self.leases.remove(&mut self.slots, index);
+        self.leases.remove(self.slots.at(index).due, index);
         self.settle(index);
         true
     }
@@ -56,21 +56,20 @@ impl<T> Engine<T> {
         true
     }
 
-    /// Lets a lease last as long as a new one. False for one that ran out.
+    /// Lets a lease run out at `until`. False for one that ran out before.
     #[must_use]
-    pub fn extend(&mut self, lease: LeaseId, now: u64) -> bool {
+    pub fn extend(&mut self, lease: LeaseId, until: u64) -> bool {
         let Some(index) = self.leased(lease) else { return false };
-        self.leases.remove(&mut self.slots, index);
-        self.slots.at_mut(index).due = now.saturating_add(self.settings.lease_time);
-        self.leases.push(&mut self.slots, index);
+        let due = std::mem::replace(&mut self.slots.at_mut(index).due, until);
+        self.leases.remove(due, index);
+        self.leases.add(until, index);
         true
     }
 
     /// A lease that has run out and is to be ended with [`Engine::fail`]; until then it stands.
     pub fn overdue(&self, now: u64) -> Option<LeaseId> {
-        let slot = self.slots.at(self.leases.first());
-        (slot.state == State::Leased && slot.due <= now)
-            .then_some(LeaseId { slot: self.leases.first(), number: slot.stamp })
+        let (_, slot) = self.leases.first().filter(|(due, _)| *due <= now)?;
+        Some(LeaseId { slot, number: self.slots.at(slot).stamp })
     }
 
     /// Removes a message for good, and lets the next one of its line go on.
@@ -95,7 +94,7 @@ impl<T> Engine<T> {
 
     /// Ends a lease, and lets its message wait.
     fn give_back(&mut self, index: u32, delay: u64, now: u64) {
-        self.leases.remove(&mut self.slots, index);
+        self.leases.remove(self.slots.at(index).due, index);
         self.lift(index);
         self.slots.at_mut(index).at_risk = false;
         self.put(index);

@@ -43,9 +43,6 @@ pub struct Slot<T> {
     /// The message's line, if order matters to it, and the next one in it.
     pub line: Option<u64>,
     pub behind: u32,
-    /// The neighbours among the leased ones, in the order in which leases run out.
-    pub lease_before: u32,
-    pub lease_after: u32,
     pub payload: Option<T>,
     pub bytes: usize,
     pub attempts: u32,
@@ -77,8 +74,6 @@ impl<T> Slot<T> {
             after: NIL,
             line: None,
             behind: NIL,
-            lease_before: NIL,
-            lease_after: NIL,
             payload: None,
             bytes: 0,
             attempts: 0,

@@ -12,8 +12,9 @@ use point_to_point::config::{ProducerApiSettings, Settings};
 use point_to_point::dead_letters::DeadLetterId;
 use point_to_point::error::Result as Asked;
 use point_to_point::http::{
-    DashboardSource, DeadLetterView, EndpointSettings, GroupState, HttpServer, Monitoring, Readiness,
-    Replayed, Services, Submit, SubmitTo, Topic, TopicDirectory,
+    Ask, DashboardSource, DeadLetterView, EndpointSettings, GroupState, HttpServer, LeaseChange, Monitoring,
+    OnChanged, OnReceived, QueueCounts, QueueName, Queues, Readiness, ReceiptOutcome, Replayed, Services,
+    Submit, SubmitTo, Topic, TopicDirectory,
 };
 use point_to_point::producer::{
     DeliveryCallback, DeliveryReport, NotStoredKind, ProducerRecord, SubmitError,
@@ -157,10 +158,31 @@ pub fn monitoring() -> Monitoring {
     Monitoring::new(&[], Some(Box::new(Ready)))
 }
 
+/// No queue has messages.
+struct NoQueues;
+
+impl Queues for NoQueues {
+    fn is_open(&self, _: &QueueName) -> bool {
+        true
+    }
+
+    fn receive(&self, _: &QueueName, _: Ask, reply: OnReceived) {
+        reply(Ok(Vec::new()));
+    }
+
+    fn change(&self, _: &str, _: Option<&str>, receipts: &[String], _: &LeaseChange, reply: OnChanged) {
+        reply(vec![ReceiptOutcome::Unknown; receipts.len()]);
+    }
+
+    fn counts(&self, _: &QueueName) -> Option<QueueCounts> {
+        None
+    }
+}
+
 /// A channel for `/enviar` and one for all topics, of a cluster that has none.
 pub fn backing(one: Box<dyn Submit>, any: &Channel) -> Services {
     let (topics, directory, dashboard) = (Arc::new(any.clone()), Box::new(Nothing), Arc::new(Nothing));
-    Services { channel: one, topics, directory, dashboard }
+    Services { channel: one, topics, directory, dashboard, queues: Arc::new(NoQueues) }
 }
 
 /// An endpoint of these settings.

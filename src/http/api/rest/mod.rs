@@ -25,7 +25,8 @@ use crate::http::submit::SubmitTo;
 use crate::producer::ProducerRecord;
 use errors::busy;
 use media::Format;
-use path::{partition_of, topic_of};
+use path::partition_of;
+pub(crate) use path::topic_of;
 pub(crate) use route::RestRoute;
 
 /// The longest wait for the metadata of a topic; half of the time for a response, if that is less.

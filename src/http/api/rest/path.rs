@@ -9,7 +9,7 @@ use protocol::topic_name;
 ///
 /// # Errors
 /// The response to a segment that is not encoded well or is no legal name.
-pub(super) fn topic_of(segment: &str) -> Result<String, Response> {
+pub(crate) fn topic_of(segment: &str) -> Result<String, Response> {
     let name = uri::segment(segment).ok_or_else(bad_path)?;
     let illegal = |why| topic_not_found(&format!("There cannot be such a topic: {why}."));
     topic_name::check(&name).map_err(illegal)?;

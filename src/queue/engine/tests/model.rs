@@ -274,7 +274,7 @@ impl World {
                 engine.dead(lease.id) && engine.done(lease.id)
             }
             19 => {
-                if engine.extend(lease.id, self.now) {
+                if engine.extend(lease.id, self.now + delay) {
                     self.hand.push(lease);
                 }
                 return;

@@ -1,0 +1,143 @@
+//! The leases that a queue has given to workers elsewhere, and who waits for it: for messages, or for the commit
+//! of what is acknowledged.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use super::item::Item;
+pub use super::item::LeaseKey;
+use crate::consumer::ConsumerRecord;
+use crate::queue::partitions::Ownership;
+
+/// Acknowledgements that are remembered, so that a second one of the same lease is answered as the first.
+const REMEMBERED: usize = 100_000;
+
+/// A message that is handed out.
+#[derive(Debug, Clone)]
+pub struct Leased {
+    /// Names its lease.
+    pub key: LeaseKey,
+    pub item: Item,
+}
+
+impl Leased {
+    /// The message.
+    pub fn record<'a>(&'a self, topic: &'a str) -> ConsumerRecord<'a> {
+        self.item.record(topic)
+    }
+}
+
+/// Hears which messages are handed out; none where none came in time, or the queue ends.
+pub type OnMessages = Box<dyn FnOnce(Vec<Leased>) + Send>;
+
+/// Hears what became of acknowledgements, in their order.
+pub type OnSettled = Box<dyn FnOnce(Vec<Settled>) + Send>;
+
+/// What became of the end of a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// It is as the worker said.
+    Done,
+    /// The lease had ended before: nothing has changed, and the message may be another's.
+    Late,
+}
+
+/// The number of leases that all queues of an endpoint have given, and the most that they may.
+#[derive(Debug, Clone)]
+pub struct LeaseLimit {
+    given: Arc<AtomicUsize>,
+    pub most: usize,
+}
+
+impl LeaseLimit {
+    /// At most `most` leases.
+    pub fn new(most: usize) -> LeaseLimit {
+        LeaseLimit { given: Arc::default(), most }
+    }
+
+    /// How many more may be given.
+    pub fn left(&self) -> usize {
+        self.most.saturating_sub(self.given.load(Ordering::Relaxed))
+    }
+}
+
+impl Default for LeaseLimit {
+    fn default() -> LeaseLimit {
+        LeaseLimit::new(0)
+    }
+}
+
+/// What a queue with leases keeps beside its engines.
+#[derive(Default)]
+pub struct Leases {
+    pub limit: LeaseLimit,
+    pub given: HashMap<LeaseKey, Item>,
+    pub waiters: VecDeque<Waiter>,
+    pub acknowledged: Acknowledged,
+    pub unconfirmed: Vec<Unconfirmed>,
+}
+
+impl std::fmt::Debug for Leases {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Leases").field("given", &self.given.len()).finish_non_exhaustive()
+    }
+}
+
+/// One who waits for messages.
+pub struct Waiter {
+    pub max: usize,
+    pub lease: Duration,
+    pub until: Instant,
+    pub reply: OnMessages,
+}
+
+/// The leases that were acknowledged last, each with the number of the commit that has it.
+#[derive(Default)]
+pub struct Acknowledged {
+    pub commits: HashMap<LeaseKey, u64>,
+    order: VecDeque<LeaseKey>,
+}
+
+impl Acknowledged {
+    /// Remembers one, and forgets the oldest where there are too many.
+    pub fn remember(&mut self, key: LeaseKey, commit: u64) {
+        self.commits.insert(key, commit);
+        self.order.push_back(key);
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.commits.remove(&oldest);
+        }
+    }
+}
+
+/// Acknowledgements whose commits are on their way.
+pub struct Unconfirmed {
+    pub outcomes: Vec<Settled>,
+    /// Which of them wait, and for which commit of which ownership.
+    pub open: Vec<(usize, Ownership, u64)>,
+    pub reply: OnSettled,
+}
+
+impl Leases {
+    /// Notes that a message is handed out.
+    pub fn give(&mut self, key: LeaseKey, item: Item) {
+        self.given.insert(key, item);
+        self.limit.given.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The message of a lease, which ends.
+    pub fn take(&mut self, key: LeaseKey) -> Option<Item> {
+        let item = self.given.remove(&key)?;
+        self.limit.given.fetch_sub(1, Ordering::Relaxed);
+        Some(item)
+    }
+
+    /// Forgets the leases of ownerships that have ended.
+    pub fn keep(&mut self, is_live: impl Fn(Ownership) -> bool) {
+        let lost: Vec<LeaseKey> = self.given.keys().copied().filter(|key| !is_live(key.from)).collect();
+        lost.into_iter().for_each(|key| drop(self.take(key)));
+    }
+}

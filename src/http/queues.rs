@@ -1,0 +1,109 @@
+//! The interface of the queues whose messages the endpoint hands out over HTTP.
+
+use std::time::Duration;
+
+/// A queue: a topic as a group consumes it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct QueueName {
+    /// The topic.
+    pub topic: String,
+    /// The group.
+    pub group: String,
+}
+
+/// What a worker asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ask {
+    /// The most messages.
+    pub max: usize,
+    /// How long to wait for the first one.
+    pub wait: Duration,
+    /// How long a worker has for a message.
+    pub lease: Duration,
+}
+
+/// What ends a lease, or lets it last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeaseChange {
+    /// The message is handled.
+    Acknowledge,
+    /// It is not.
+    GiveBack {
+        /// The wait before the next attempt; unset: as `[retry]` says.
+        delay: Option<Duration>,
+        /// Why.
+        error: Option<String>,
+        /// No attempt can succeed: it becomes a dead letter.
+        dead: bool,
+    },
+    /// The worker needs this long from now on.
+    Extend(Duration),
+}
+
+/// What became of a [`LeaseChange`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReceiptOutcome {
+    /// It is done.
+    Done,
+    /// The lease had ended before, and nothing has changed.
+    Late,
+    /// No queue has given such a receipt, or it is another queue's.
+    Unknown,
+}
+
+/// Why a queue gives no messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum QueueRefusal {
+    /// As many queues are open as may be.
+    TooManyQueues,
+    /// As many leases are given as may be.
+    TooManyLeases,
+    /// The queue cannot be opened.
+    Failed(String),
+    /// The endpoint stops.
+    Closing,
+}
+
+/// What a queue holds of the partitions that this endpoint has.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct QueueCounts {
+    /// Messages that are read and not done.
+    pub open: usize,
+    /// Messages that workers have.
+    pub leased: usize,
+    /// Messages that wait for their next attempt.
+    pub waiting: usize,
+    /// The seconds since the oldest open message was made.
+    pub oldest_seconds: f64,
+    /// Why it has no messages to give, if it has none for a reason.
+    pub obstacle: Option<String>,
+}
+
+/// Hears the messages, each a JSON object with its receipt.
+pub type OnReceived = Box<dyn FnOnce(Result<Vec<Vec<u8>>, QueueRefusal>) + Send>;
+
+/// Hears the outcomes, in the order of the receipts.
+pub type OnChanged = Box<dyn FnOnce(Vec<ReceiptOutcome>) + Send>;
+
+/// The queues of an endpoint. No call waits.
+pub trait Queues: Send + Sync + 'static {
+    /// Whether a queue is open.
+    fn is_open(&self, queue: &QueueName) -> bool;
+
+    /// Hands messages of a queue to `reply`, once, from any thread. A queue that is not open is opened: its
+    /// topic exists.
+    fn receive(&self, queue: &QueueName, ask: Ask, reply: OnReceived);
+
+    /// Changes leases of a topic's messages; `group` limits them to those of one group.
+    fn change(
+        &self,
+        topic: &str,
+        group: Option<&str>,
+        receipts: &[String],
+        change: &LeaseChange,
+        reply: OnChanged,
+    );
+
+    /// What an open queue holds.
+    fn counts(&self, queue: &QueueName) -> Option<QueueCounts>;
+}

@@ -1,0 +1,305 @@
+//! The queues whose messages the endpoint hands out over HTTP. Each is a member of its group while somebody
+//! receives from it.
+
+mod receipt;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use adapter::Endpoint;
+use client::Cluster;
+use net::sync::{Mutex, Worker, lock};
+
+use crate::config::Settings;
+use crate::consumer::leases::{LeaseKey, LeaseLimit, Leased, Settled};
+use crate::consumer::leasing::{GivenBack, LeaseQueue};
+use crate::error::{Error, Result};
+use crate::http::{
+    Ask, LeaseChange, OnChanged, OnReceived, QueueCounts, QueueName, QueueRefusal, Queues, ReceiptOutcome,
+};
+use crate::record_json;
+use receipt::{Receipt, Receipts};
+
+/// How often it is looked for queues that nobody receives from.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// The queues of an endpoint. They end when this is dropped.
+pub struct LeaseQueues {
+    shared: Arc<Shared>,
+    _sweeper: Worker,
+}
+
+struct Shared {
+    settings: Settings,
+    cluster: Cluster,
+    endpoint: Endpoint,
+    name: String,
+    receipts: Receipts,
+    limit: LeaseLimit,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    open: HashMap<QueueName, Open>,
+    /// The number of the last queue that was opened.
+    last: u64,
+    closing: bool,
+}
+
+struct Open {
+    queue: Arc<LeaseQueue>,
+    number: u64,
+    used: Instant,
+}
+
+impl LeaseQueues {
+    /// The queues of an endpoint that is called `name` in its groups; dead letters go through the adapter at
+    /// `endpoint`.
+    ///
+    /// # Errors
+    /// The system gives no thread, or no random bytes.
+    pub fn start(
+        settings: &Settings,
+        cluster: &Cluster,
+        endpoint: Endpoint,
+        name: &str,
+    ) -> Result<LeaseQueues> {
+        let shared = Arc::new(Shared {
+            settings: settings.clone(),
+            cluster: cluster.share(settings.consuming_cluster()),
+            endpoint,
+            name: name.to_owned(),
+            receipts: Receipts::new()?,
+            limit: LeaseLimit::new(settings.queue.max_leases),
+            state: Mutex::default(),
+        });
+        let swept = shared.clone();
+        let sweeper = Worker::start("queues", move |stop| {
+            while !stop.wait_for(INTERVAL) {
+                swept.close_idle();
+            }
+        });
+        let failed = |error| Error::new("the thread of the queues cannot start").caused_by(error);
+        Ok(LeaseQueues { shared, _sweeper: sweeper.map_err(failed)? })
+    }
+
+    /// Answers those that wait for messages, and lets all queues leave their groups.
+    pub fn close(&self) {
+        let open = {
+            let mut state = lock(&self.shared.state);
+            state.closing = true;
+            std::mem::take(&mut state.open)
+        };
+        let queues: Vec<Arc<LeaseQueue>> = open.into_values().map(|open| open.queue).collect();
+        queues.iter().for_each(|queue| queue.begin_to_end());
+    }
+}
+
+impl Drop for LeaseQueues {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Shared {
+    /// The queue of this name, which is opened if it is not.
+    fn queue(&self, name: &QueueName) -> Result<(Arc<LeaseQueue>, u64), QueueRefusal> {
+        let mut state = lock(&self.state);
+        if state.closing {
+            return Err(QueueRefusal::Closing);
+        }
+        let ended = state.open.get(name).is_some_and(|open| open.queue.has_ended());
+        let _ended = if ended { state.open.remove(name) } else { None };
+        if let Some(open) = state.open.get_mut(name) {
+            open.used = Instant::now();
+            return Ok((open.queue.clone(), open.number));
+        }
+        if state.open.len() >= self.settings.queue.max_queues {
+            return Err(QueueRefusal::TooManyQueues);
+        }
+        let settings = self.settings.queue_settings(&name.topic, &name.group);
+        let cluster = self.cluster.share(self.settings.consuming_cluster());
+        let queue =
+            LeaseQueue::start(&settings, cluster, self.endpoint.clone(), &self.name, self.limit.clone());
+        let queue = Arc::new(queue.map_err(|error| QueueRefusal::Failed(error.to_string()))?);
+        state.last += 1;
+        let number = state.last;
+        log::info!("messages of {} are handed out as {}", name.topic, name.group);
+        state.open.insert(name.clone(), Open { queue: queue.clone(), number, used: Instant::now() });
+        Ok((queue, number))
+    }
+
+    /// The open queue of this number, if it is one of this topic, and of this group.
+    fn queue_of(&self, number: u64, topic: &str, group: Option<&str>) -> Option<Option<Arc<LeaseQueue>>> {
+        let mut state = lock(&self.state);
+        let last = state.last;
+        let Some((name, open)) = state.open.iter_mut().find(|(_, open)| open.number == number) else {
+            // It was closed since.
+            return (number <= last).then_some(None);
+        };
+        if name.topic != topic || group.is_some_and(|group| group != name.group) {
+            return None;
+        }
+        open.used = Instant::now();
+        Some(Some(open.queue.clone()))
+    }
+
+    fn close_idle(&self) {
+        let idle = Duration::from_millis(self.settings.queue.idle_ms);
+        let mut state = lock(&self.state);
+        let is_idle = |open: &Open| open.used.elapsed() >= idle && open.queue.is_idle();
+        let names: Vec<QueueName> =
+            state.open.iter().filter(|(_, open)| is_idle(open)).map(|(name, _)| name.clone()).collect();
+        let closed: Vec<Option<Open>> = names.iter().map(|name| state.open.remove(name)).collect();
+        drop(state);
+        for name in names {
+            log::info!("nobody receives messages of {} as {}: the group is left", name.topic, name.group);
+        }
+        drop(closed);
+    }
+
+    /// The message as workers get it, with its receipt.
+    fn message(&self, topic: &str, number: u64, leased: &Leased) -> Vec<u8> {
+        let mut json = Vec::new();
+        let receipt = self.receipts.make(number, leased.key);
+        record_json::write_with(&mut json, ("receipt", &receipt), &leased.record(topic));
+        json
+    }
+
+    /// Sorts receipts by their queues; the outcomes of those that have none are known.
+    fn sorted(
+        &self,
+        topic: &str,
+        group: Option<&str>,
+        receipts: &[String],
+    ) -> (Vec<ReceiptOutcome>, ByQueue) {
+        let mut by_queue = ByQueue::new();
+        let outcomes = (0..).zip(receipts).map(|(index, receipt)| match self.receipts.read(receipt) {
+            Some(Receipt::Own(number, key)) => match self.queue_of(number, topic, group) {
+                Some(Some(queue)) => {
+                    by_queue.entry(number).or_insert_with(|| (queue, Vec::new())).1.push((index, key));
+                    ReceiptOutcome::Late
+                }
+                Some(None) => ReceiptOutcome::Late,
+                None => ReceiptOutcome::Unknown,
+            },
+            Some(Receipt::Foreign) => ReceiptOutcome::Late,
+            None => ReceiptOutcome::Unknown,
+        });
+        (outcomes.collect(), by_queue)
+    }
+}
+
+/// Leases by the number of their queue, each with its place among the receipts.
+type ByQueue = BTreeMap<u64, (Arc<LeaseQueue>, Vec<(usize, LeaseKey)>)>;
+
+/// Outcomes that come from several queues.
+struct Collected {
+    outcomes: Vec<ReceiptOutcome>,
+    missing: usize,
+    reply: Option<OnChanged>,
+}
+
+impl Collected {
+    fn add(
+        &mut self,
+        places: &[(usize, LeaseKey)],
+        settled: &[Settled],
+    ) -> Option<(OnChanged, Vec<ReceiptOutcome>)> {
+        for ((index, _), settled) in places.iter().zip(settled) {
+            self.outcomes.get_mut(*index).into_iter().for_each(|outcome| *outcome = outcome_of(*settled));
+        }
+        self.missing -= 1;
+        if self.missing > 0 {
+            return None;
+        }
+        self.reply.take().map(|reply| (reply, std::mem::take(&mut self.outcomes)))
+    }
+}
+
+fn outcome_of(settled: Settled) -> ReceiptOutcome {
+    match settled {
+        Settled::Done => ReceiptOutcome::Done,
+        Settled::Late => ReceiptOutcome::Late,
+    }
+}
+
+impl Queues for LeaseQueues {
+    fn is_open(&self, queue: &QueueName) -> bool {
+        lock(&self.shared.state).open.contains_key(queue)
+    }
+
+    fn receive(&self, name: &QueueName, ask: Ask, reply: OnReceived) {
+        let (queue, number) = match self.shared.queue(name) {
+            Ok(_) if self.shared.limit.left() == 0 => return reply(Err(QueueRefusal::TooManyLeases)),
+            Ok(open) => open,
+            Err(refusal) => return reply(Err(refusal)),
+        };
+        let (shared, topic) = (self.shared.clone(), name.topic.clone());
+        let reply = Box::new(move |leased: Vec<Leased>| {
+            let messages = leased.iter().map(|leased| shared.message(&topic, number, leased)).collect();
+            reply(Ok(messages));
+        });
+        queue.receive(ask.max, ask.lease, ask.wait, reply);
+    }
+
+    fn change(
+        &self,
+        topic: &str,
+        group: Option<&str>,
+        receipts: &[String],
+        change: &LeaseChange,
+        reply: OnChanged,
+    ) {
+        let (mut outcomes, by_queue) = self.shared.sorted(topic, group, receipts);
+        if !matches!(change, LeaseChange::Acknowledge) {
+            for (queue, places) in by_queue.values() {
+                for (index, key) in places {
+                    let settled = changed(queue, *key, change);
+                    outcomes.get_mut(*index).into_iter().for_each(|outcome| *outcome = outcome_of(settled));
+                }
+            }
+            return reply(outcomes);
+        }
+        if by_queue.is_empty() {
+            return reply(outcomes);
+        }
+        let collected = Collected { outcomes, missing: by_queue.len(), reply: Some(reply) };
+        let collected = Arc::new(Mutex::new(collected));
+        for (queue, places) in by_queue.into_values() {
+            let keys: Vec<LeaseKey> = places.iter().map(|(_, key)| *key).collect();
+            let collected = collected.clone();
+            let settled = Box::new(move |settled: Vec<Settled>| {
+                let whole = lock(&collected).add(&places, &settled);
+                if let Some((reply, outcomes)) = whole {
+                    reply(outcomes);
+                }
+            });
+            queue.acknowledge(&keys, settled);
+        }
+    }
+
+    fn counts(&self, queue: &QueueName) -> Option<QueueCounts> {
+        let queue = lock(&self.shared.state).open.get(queue)?.queue.clone();
+        let look = queue.look();
+        Some(QueueCounts {
+            open: look.open,
+            leased: look.leased,
+            waiting: look.waiting,
+            oldest_seconds: look.oldest_seconds,
+            obstacle: queue.obstacle(),
+        })
+    }
+}
+
+fn changed(queue: &LeaseQueue, key: LeaseKey, change: &LeaseChange) -> Settled {
+    match change {
+        LeaseChange::Extend(lease) => queue.extend(key, *lease),
+        LeaseChange::GiveBack { delay, error, dead } => {
+            queue.give_back(key, &GivenBack { delay: *delay, error: error.clone(), dead: *dead })
+        }
+        LeaseChange::Acknowledge => Settled::Late,
+    }
+}
