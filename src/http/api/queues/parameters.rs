@@ -15,7 +15,7 @@ use crate::http::response::Response;
 const LONGEST_DELAY: u64 = 30 * 24 * 60 * 60 * 1_000;
 /// The longest error that a worker can tell, in bytes.
 const LONGEST_ERROR: usize = 4_096;
-/// The longest name of a group, in bytes.
+/// The longest name of a group, in characters.
 const LONGEST_GROUP: usize = 255;
 
 fn bad(sentence: &str) -> Response {
@@ -66,8 +66,8 @@ impl Parameters {
     pub(super) fn group(&self) -> Result<Option<String>, Response> {
         let Some(group) = self.0.get("group") else { return Ok(None) };
         let legal =
-            !group.trim().is_empty() && group.len() <= LONGEST_GROUP && !group.chars().any(char::is_control);
-        let sentence = "`group` must be 1 to 255 bytes of text without control characters.";
+            (1..=LONGEST_GROUP).contains(&group.chars().count()) && !group.chars().any(char::is_control);
+        let sentence = "`group` must be 1 to 255 characters, none of them a control character.";
         if legal { Ok(Some(group.clone())) } else { Err(bad(sentence)) }
     }
 }
@@ -110,7 +110,7 @@ pub(super) fn body_of_change(
     }
     let number = |name: &str, range: RangeInclusive<u64>| match object.get(name) {
         None | Some(Value::Null) => Ok(None),
-        Some(value) => match value.as_u64().filter(|number| range.contains(number)) {
+        Some(value) => match whole(value).filter(|number| range.contains(number)) {
             Some(number) => Ok(Some(number)),
             None => Err(out_of_range(name, &range)),
         },
@@ -132,6 +132,16 @@ pub(super) fn body_of_change(
         _ => LeaseChange::Acknowledge,
     };
     Ok((receipts_of(object.get("receipts"))?, change))
+}
+
+/// A whole number; `1.0` is one, as in JSON Schema.
+fn whole(value: &Value) -> Option<u64> {
+    let of_fraction = |number: f64| {
+        let is_whole = number.fract() == 0.0 && (0.0..9e15).contains(&number);
+        // It has no fraction, and fits.
+        is_whole.then_some(number as u64)
+    };
+    value.as_u64().or_else(|| value.as_f64().and_then(of_fraction))
 }
 
 fn receipts_of(value: Option<&Value>) -> Result<Vec<String>, Response> {
@@ -195,7 +205,7 @@ mod tests {
         let delay = Some(Duration::from_millis(5));
         let given_back = LeaseChange::GiveBack { delay, error: Some("no".to_owned()), dead: true };
         assert_eq!(read(QueueAction::GiveBack, body).unwrap().1, given_back);
-        let extended = read(QueueAction::Extend, r#"{"receipts":["a"],"lease_ms":2000}"#).unwrap().1;
+        let extended = read(QueueAction::Extend, r#"{"receipts":["a"],"lease_ms":2000.0}"#).unwrap().1;
         assert_eq!(extended, LeaseChange::Extend(Duration::from_secs(2)));
         for (action, wrong) in [
             (QueueAction::Acknowledge, ""),
@@ -204,6 +214,7 @@ mod tests {
             (QueueAction::Acknowledge, r#"{"receipts":[1]}"#),
             (QueueAction::Acknowledge, r#"{"receipts":["a"],"delay_ms":1}"#),
             (QueueAction::GiveBack, r#"{"receipts":["a"],"delay_ms":-1}"#),
+            (QueueAction::GiveBack, r#"{"receipts":["a"],"delay_ms":0.5}"#),
             (QueueAction::GiveBack, r#"{"receipts":["a"],"dead":"yes"}"#),
             (QueueAction::GiveBack, r#"{"receipts":["a"],"error":1}"#),
             (QueueAction::Extend, r#"{"receipts":["a"],"lease_ms":999}"#),
