@@ -87,10 +87,13 @@ fn send(address: SocketAddr, authorization: &str) -> Answer {
     Client::connect(address).ask(request("POST", "/enviar", authorization, "{}"))
 }
 
-/// The answer once the wait of the address has ended.
+/// The answer once the wait of the address has ended. A busy machine may check a password too slowly.
 fn after_the_wait(mut ask: impl FnMut() -> Answer) -> Answer {
     let mut answer = None;
-    until("the wait ends", || answer.insert(ask()).status != 429);
+    until("the wait ends", || {
+        let answer = answer.insert(ask());
+        answer.status != 429 && !(answer.status == 503 && answer.body.contains("slow_check"))
+    });
     answer.expect("one at least")
 }
 
@@ -103,6 +106,9 @@ fn each_right_opens_its_routes_and_no_others() {
         ("POST", "/enviar", Some(Right::Send)),
         ("POST", "/topics/pedidos", Some(Right::Send)),
         ("POST", "/topics/pedidos/partitions/0", Some(Right::Send)),
+        ("POST", "/recibir", Some(Right::Receive)),
+        ("POST", "/queues/pedidos/receive", Some(Right::Receive)),
+        ("GET", "/queues/pedidos", Some(Right::Read)),
         ("GET", "/topics", Some(Right::Read)),
         ("GET", "/topics/pedidos", Some(Right::Read)),
         ("GET", "/topics/pedidos/partitions", Some(Right::Read)),
