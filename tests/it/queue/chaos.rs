@@ -25,6 +25,9 @@ run_on! {
     }
     mod kafka_3_9 on OLDEST {
         consumers_that_are_killed_again_and_again as HEAVY,
+        members_that_come_and_go as HEAVY,
+        handlers_that_fail_hang_die_and_wait_by_chance as HEAVY,
+        handlers_that_kill_their_consumers_by_chance as HEAVY,
     }
     mod embedded on EMBEDDED {
         consumers_that_are_killed_again_and_again as HEAVY,
@@ -34,6 +37,7 @@ run_on! {
         a_consumer_frozen_for_longer_than_its_session as HEAVY,
         members_that_come_and_go as HEAVY,
         handlers_that_fail_hang_die_and_wait_by_chance as HEAVY,
+        handlers_that_kill_their_consumers_by_chance as HEAVY,
         a_downstream_that_is_away as HEAVY,
     }
 }
@@ -238,6 +242,23 @@ fn handlers_that_fail_hang_die_and_wait_by_chance(version: &'static str) {
         let attempts = load.history.messages.values().map(|message| message.attempt).max();
         assert_eq!(attempts, Some(3));
         consumer.stop();
+        load.look();
+    });
+}
+
+/// A message kills its consumer each time that it has this attempt, and with it whatever else is in hand.
+fn handlers_that_kill_their_consumers_by_chance(version: &'static str) {
+    with_seeds(|seed| {
+        let messages = sized(1_000, 20_000);
+        let plan = Plan { fates: "kill=3 fail=20", ..Plan::of(messages, Keys::Even) };
+        let mut load = Load::new(Kafka::shared(version), seed, plan);
+        let mut program = load.supervisor();
+        load.until_further(messages);
+        let kills = load.history.fates.get("kill").copied().unwrap_or_default();
+        assert!(kills > 0, "{:?}", load.history.fates);
+        let dead = load.finish(kills * OF_A_KILL);
+        assert!(dead.is_empty(), "{dead:?}");
+        program.stop();
         load.look();
     });
 }

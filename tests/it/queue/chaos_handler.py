@@ -3,8 +3,8 @@
 
 `HISTORY SEED MILLISECONDS AWAY [FATE=SHARE]...`: works on each message for up to so many milliseconds. A
 fate befalls so many of a thousand attempts: `fail`, `later` and `dead` are answers, `gone` is exit status
-75, `die` is the handler's death by a signal, `hang` is no answer. As long as there is a file AWAY every
-message is to come later.
+75, `die` is the handler's death by a signal, `kill` that of its consumer, `hang` is no answer. As long as
+there is a file AWAY every message is to come later.
 
 Each begin and each end of an attempt is a line that is appended to HISTORY in one write: `+` or `-`, the
 process of the consumer, partition, offset, attempt, the key or `-`, and at an end what it was. The order of
@@ -51,6 +51,9 @@ for line in sys.stdin:
         sys.exit(75)
     elif fate == "die":
         os.kill(os.getpid(), signal.SIGKILL)
+    elif fate == "kill":
+        os.kill(consumer, signal.SIGKILL)
+        sys.exit(1)
     elif fate == "hang":
         time.sleep(HANGS)
         sys.exit(1)
