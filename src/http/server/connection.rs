@@ -4,6 +4,8 @@
 //! A connection serves one request at a time. Nothing is read from it while that request is being answered,
 //! so a client that pipelines needs no more memory than one that waits.
 
+mod streaming;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -15,16 +17,13 @@ use super::chunks::ChunkedDecoder;
 use super::connection_step::{NextStep, Phase, StepContext};
 use super::head::{self, Head, HeadScan};
 use super::head_fields::BodyFraming;
-use super::limits::{
-    DRAIN_BYTES, DRAIN_FOR, HEARTBEAT_EVERY, Limits, READS_IN_A_ROW, STREAM_OUT_BYTES, UNCOUNTED_BYTES,
-};
+use super::limits::{DRAIN_BYTES, DRAIN_FOR, Limits, READS_IN_A_ROW, UNCOUNTED_BYTES};
 use super::read_result::ReadResult;
 use super::response_writer::{DateHeader, ResponseFraming, ResponseWriter};
 use super::transport::Transport;
 use super::user_access::{Credentials, MAX_CHECK};
 use crate::http::backend::route::asked_wait;
 use crate::http::backend::upstream::UpstreamRequest;
-use crate::http::responder::StreamHead;
 use crate::http::response::{ErrorResponse, Response};
 use crate::ids::RequestId;
 use crate::users::User;
@@ -204,19 +203,6 @@ impl Connection {
     /// Writes as much as the socket takes. `Ok(true)`: all bytes; `Ok(false)`: the socket is full.
     fn flush(&mut self) -> io::Result<bool> {
         Ok(self.writer.flush(&mut self.transport)? && self.transport.finish()?)
-    }
-
-    /// Writes the bytes of a stream, unless it ends now.
-    fn step_stream(&mut self, stopping: bool) -> NextStep {
-        if stopping {
-            self.end_stream();
-            return NextStep::Close;
-        }
-        match self.flush() {
-            // A viewer that has closed its sending side has left.
-            Ok(_) if !self.transport.is_hung_up() => NextStep::Wait,
-            _ => NextStep::Close,
-        }
     }
 
     /// Parses the head in the input; `Ok(true)`: the phase has changed.
@@ -435,41 +421,6 @@ impl Connection {
         self.phase = Phase::Responding;
         self.deadline = by;
         (&mut self.writer, self.framing)
-    }
-
-    /// Begins a stream; the response to a `HEAD` ends with its head.
-    pub(super) fn open_stream(&mut self, head: StreamHead, by: Instant, now: Instant, date: &mut DateHeader) {
-        let (writer, framing) = self.begin_response(true, by);
-        writer.push_stream_head(&head.headers, framing, date);
-        if !framing.head_only {
-            self.phase = Phase::Streaming;
-            self.deadline = now + HEARTBEAT_EVERY;
-            self.alive = Some(head.alive);
-        }
-    }
-
-    /// Adds more of a stream; `false`: too many bytes wait for the client to read.
-    pub(super) fn stream_data(&mut self, bytes: &[u8]) -> bool {
-        if !bytes.is_empty() {
-            self.writer.push_stream(bytes, self.framing);
-        }
-        self.writer.waiting() <= STREAM_OUT_BYTES
-    }
-
-    /// Adds a heartbeat to a stream; `false`: earlier bytes are not written yet.
-    pub(super) fn heartbeat(&mut self, now: Instant) -> bool {
-        let keeps_up = self.writer.is_empty();
-        self.writer.push_stream(b":\n\n", self.framing);
-        self.deadline = now + HEARTBEAT_EVERY;
-        keeps_up
-    }
-
-    /// Ends a stream, as far as the socket takes it; a slow client is not waited for.
-    pub(super) fn end_stream(&mut self) {
-        self.writer.push_stream(b"", self.framing);
-        if let Err(error) = self.flush() {
-            log::debug!("a stream's client was gone before its end: {error}");
-        }
     }
 
     /// Drops the current request, which is refused: its rest will be thrown away.
