@@ -132,7 +132,7 @@ impl<'a> Owner<'a> {
         };
         let goes_on = view.phase == ReaderPhase::Stable && self.leaving.is_none();
         let mut queue = self.shared.queue();
-        queue.in_doubt = view.is_in_doubt;
+        (queue.in_doubt, queue.sure_until) = (view.is_in_doubt, view.sure_until);
         let pauses = queue.breaker.reason().is_some();
         if view.phase == ReaderPhase::Stable && !std::mem::replace(&mut queue.joined, true) {
             // One of those that wait has to say so.

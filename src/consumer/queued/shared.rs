@@ -78,6 +78,8 @@ pub struct Queue {
     pub joined: bool,
     /// Others may own the partitions by now.
     pub in_doubt: bool,
+    /// The same from then on, unless the coordinator is heard of before.
+    pub sure_until: Option<Instant>,
     /// Nothing more is handed out for good.
     pub closed: bool,
     /// Why the handler is of no more use.
@@ -122,6 +124,7 @@ impl Shared {
             announced: false,
             joined: false,
             in_doubt: false,
+            sure_until: None,
             closed: false,
             failure: None,
             hands_over: false,
@@ -315,7 +318,7 @@ impl Shared {
 impl Queue {
     /// The messages that may be handed out now.
     pub fn receive(&mut self, max: usize, now: u64, items: &mut Vec<Item>) {
-        if !self.announced || self.in_doubt || self.failure.is_some() {
+        if !self.announced || self.is_in_doubt() || self.failure.is_some() {
             return;
         }
         let admitted = self.breaker.admits(max, now);
@@ -333,6 +336,11 @@ impl Queue {
             // What is to be stored does not come to the handler.
             items.iter().filter(|item| !item.is_letter()).for_each(|item| self.breaker.tries(item.key()));
         }
+    }
+
+    /// Whether others may own the partitions by now.
+    fn is_in_doubt(&self) -> bool {
+        self.in_doubt || self.sure_until.is_some_and(|until| Instant::now() >= until)
     }
 
     /// A message that was handed out, with its bytes.

@@ -13,6 +13,7 @@ run_on! {
         a_stop_waits_for_all_that_is_in_hand_and_begins_nothing_more,
         stops_and_rebalances_under_load_lose_and_repeat_nothing as HEAVY,
         killed_under_load_it_loses_nothing_and_repeats_no_more_than_was_in_hand as HEAVY,
+        frozen_for_longer_than_its_session_it_cannot_commit_when_it_thaws,
         after_an_assignment_that_did_not_arrive_every_partition_has_an_owner,
         a_rebalance_that_overtakes_an_assignment_repeats_nothing as HEAVY,
     }
@@ -23,6 +24,7 @@ run_on! {
         a_stop_waits_for_all_that_is_in_hand_and_begins_nothing_more,
         stops_and_rebalances_under_load_lose_and_repeat_nothing as HEAVY,
         killed_under_load_it_loses_nothing_and_repeats_no_more_than_was_in_hand as HEAVY,
+        frozen_for_longer_than_its_session_it_cannot_commit_when_it_thaws,
         after_an_assignment_that_did_not_arrive_every_partition_has_an_owner,
         a_rebalance_that_overtakes_an_assignment_repeats_nothing as HEAVY,
     }
@@ -120,6 +122,43 @@ fn killed_under_load_it_loses_nothing_and_repeats_no_more_than_was_in_hand(versi
     let bound = kills * (CONCURRENCY + DURING_A_COMMIT);
     println!("{again} of {MESSAGES} came again after {kills} kills, {bound} allowed");
     assert!(again <= bound, "{again} came again, {bound} allowed");
+    assert!(scene.dead_places().is_empty());
+}
+
+/// It thaws with two messages done that others have done since.
+fn frozen_for_longer_than_its_session_it_cannot_commit_when_it_thaws(version: &'static str) {
+    const COUNT: i64 = 6;
+    let scene = Scene::new(version, 1);
+    for number in 0..COUNT {
+        scene.put(0, None, &number.to_string());
+    }
+    let script = "begin $1; [ $2 != consumer1 ] || wait_for $1 go; echo $POINT_TO_POINT_OFFSET >>$1/$2";
+    let start = |name| {
+        let start = scene.named(name, script).set("consumer.concurrency", "2");
+        start.set("consumer.session_timeout_ms", "6000").start()
+    };
+    let mut frozen = start("consumer1");
+    scene.wait_for_begun(2);
+    frozen.signal("STOP");
+    let mut other = start("consumer2");
+    scene.wait_for_commits();
+    assert_eq!(scene.lines("consumer2").len(), COUNT as usize);
+    scene.touch("go");
+    scene.wait_for_lines("consumer1", 2);
+    frozen.signal("CONT");
+    eventually("it is a member again", PATIENCE, || {
+        let (next, note) = scene.commit()?;
+        assert!(next == COUNT && note.starts_with("q1 held=consumer2"), "{next} {note}");
+        let group = scene.kafka.assistant().group(&scene.group);
+        group.is_shared_by(&["consumer1", "consumer2"], 0).then_some(())
+    });
+    scene.put(0, None, "6");
+    scene.wait_for_commits();
+    frozen.stop();
+    other.stop();
+    assert_eq!(scene.lines("consumer1").len(), 2, "it began nothing that was others' by then");
+    let (next, note) = scene.commit().expect("a commit");
+    assert!(next == COUNT + 1 && note.starts_with("q1 clean"), "{next} {note}");
     assert!(scene.dead_places().is_empty());
 }
 

@@ -92,6 +92,9 @@ pub struct View {
     pub phase: ReaderPhase,
     /// The coordinator has not been heard of for the session timeout: others may own the partitions by now.
     pub is_in_doubt: bool,
+    /// Others may own the partitions from then on, unless a heartbeat comes through before: a process that was
+    /// frozen sees that before it hears it. Unset while the member is between two generations.
+    pub sure_until: Option<Instant>,
     /// The id that the coordinator has given; empty before.
     pub member_id: String,
     /// The generation, which [`Member::handed_over`] wants to know.
@@ -144,16 +147,16 @@ impl Member {
 
     /// What the reader owns now.
     pub fn look(&self) -> View {
-        View::of(&self.state())
+        View::of(&self.state(), self.settings.session_timeout)
     }
 
     /// Waits for `time`, or until something may have changed; then as [`Member::look`].
     pub fn look_after(&self, time: Duration) -> View {
         let state = self.state();
         if state.has_ended() {
-            return View::of(&state);
+            return View::of(&state, self.settings.session_timeout);
         }
-        View::of(&wait_timeout(&self.changed, state, time))
+        View::of(&wait_timeout(&self.changed, state, time), self.settings.session_timeout)
     }
 
     /// Wakes whoever waits in [`Member::look_after`].
@@ -202,7 +205,7 @@ impl Member {
 }
 
 impl View {
-    fn of(state: &State) -> View {
+    fn of(state: &State, session: Duration) -> View {
         let spans = state.owned.iter().filter_map(|(key, owned)| {
             Some(Span {
                 partition: key.clone(),
@@ -220,6 +223,7 @@ impl View {
                 Phase::Ended => ReaderPhase::Ended(state.end),
             },
             is_in_doubt: state.heartbeat_expired,
+            sure_until: state.confirmed.filter(|_| state.phase == Phase::Stable).map(|sent| sent + session),
             member_id: state.membership.member_id.clone(),
             generation: state.membership.generation,
             spans: spans.collect(),
