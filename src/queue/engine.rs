@@ -267,6 +267,11 @@ impl<T> Engine<T> {
         self.slots.at(index).payload.as_ref()
     }
 
+    /// A message that is handed out, as it was; `None` if its lease ran out.
+    pub fn lease_of(&self, lease: LeaseId) -> Option<Lease> {
+        self.leased(lease).map(|index| self.lease_at(index))
+    }
+
     /// How often a message that is handed out has killed its worker; 0 for a lease that ran out.
     pub fn kills(&self, lease: LeaseId) -> u32 {
         self.leased(lease).map_or(0, |index| self.slots.at(index).kills)
@@ -414,12 +419,15 @@ impl<T> Engine<T> {
         let slot = self.slots.at_mut(index);
         (slot.state, slot.stamp) = (State::Leased, self.stamp);
         slot.due = now.saturating_add(self.settings.lease_time);
+        self.leases.add(slot.due, index);
+        self.lease_at(index)
+    }
+
+    fn lease_at(&self, index: u32) -> Lease {
+        let slot = self.slots.at(index);
         let attempt = slot.attempts.saturating_add(u32::from(!slot.in_test && !slot.dead));
         let task = if slot.dead { Task::StoreDeadLetter } else { Task::Handle };
-        let lease =
-            Lease { id: LeaseId { slot: index, number: slot.stamp }, offset: slot.offset, attempt, task };
-        self.leases.add(slot.due, index);
-        lease
+        Lease { id: LeaseId { slot: index, number: slot.stamp }, offset: slot.offset, attempt, task }
     }
 
     fn leased(&self, lease: LeaseId) -> Option<u32> {

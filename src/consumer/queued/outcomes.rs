@@ -22,6 +22,9 @@ const LETTER_WAIT: Duration = Duration::from_secs(2);
 /// What ends a lease without an attempt being counted: [`Engine::release`] or [`Engine::excuse`].
 type EndsLease = fn(&mut Engine<Payload>, LeaseId, u64, u64) -> bool;
 
+/// The error of an attempt whose worker did not come back in time.
+const TOO_LONG: &str = "the handler took longer than max_processing_ms";
+
 /// The reason of a dead letter whose consumer died of the message.
 #[derive(Debug)]
 struct Killed(u32);
@@ -184,7 +187,8 @@ impl Shared {
                 let _ = engine.extend(id, now.saturating_add(millis(self.settings.max_processing)));
                 continue;
             }
-            let wait = millis(self.settings.retry.wait_after(1, chance()));
+            let Some(lease) = engine.lease_of(id) else { return };
+            let wait = millis(self.settings.retry.wait_after(lease.attempt, chance()));
             if excuses {
                 engine.excuse(id, wait, now);
             } else if let Fate::DeadLetter { .. } = engine.fail(id, Failed::Error, wait, now) {
@@ -192,15 +196,20 @@ impl Shared {
                 engine.release(id, 0, now);
             }
             queue.stuck.insert(LeaseKey { from, id });
+            queue.histories.failed(from, lease.offset, lease.attempt, TOO_LONG);
             let is_try = queue.breaker.ends(&LeaseKey { from, id });
-            let why = "a handler took longer than max_processing_ms";
-            let change = queue.breaker.failed(why, is_try, now);
+            let change = queue.breaker.failed(TOO_LONG, is_try, now);
             log::warn!(
-                "the handler took longer than max_processing_ms ({} ms) over a message of partition {}: {}, and \
-                 the message is tried again beside it",
+                "{TOO_LONG} ({} ms): topic={} partition={} offset={}: {}, and the message is tried again beside it",
                 self.settings.max_processing.as_millis(),
+                self.settings.topic,
                 from.partition,
-                if excuses { "no attempt is counted in a pause" } else { "the attempt has failed" }
+                lease.offset,
+                if excuses {
+                    "no attempt is counted in a pause".to_owned()
+                } else {
+                    format!("attempt {} has failed", lease.attempt)
+                }
             );
             if excuses {
                 self.metrics.queue().came_back(Outcome::Later);
