@@ -66,7 +66,7 @@ impl<'a> Owner<'a> {
     pub fn run(&mut self) -> End {
         let mut view = self.member.look();
         loop {
-            if self.shared.workers > 0 {
+            if self.shared.has_workers {
                 self.shared.end_overdue();
             } else {
                 self.shared.answer_acknowledged();
@@ -203,15 +203,15 @@ impl<'a> Owner<'a> {
             keep_waiting: millis(KEEP_WAITING),
             concurrency: self.shared.in_hand,
             note_limit,
-            suspects: self.shared.workers > 0,
+            suspects: self.shared.has_workers,
         };
         Engine::new(engine, span.start, note)
     }
 }
 
 impl Shared {
-    /// Whether every worker is at a message for too long.
+    /// Whether every worker is at messages for too long.
     pub fn is_stuck(&self) -> bool {
-        self.workers > 0 && self.queue().stuck.len() >= self.workers
+        self.queue().is_stuck()
     }
 }

@@ -39,10 +39,10 @@ pub struct Shared {
     /// The consumer's name, which the notes say.
     pub name: String,
     pub settings: ConsumerSettings,
-    /// How many workers there are, ...
-    pub workers: usize,
-    /// ... and how many messages they have in hand at a time.
+    /// How many messages the workers have in hand at a time.
     pub in_hand: u32,
+    /// Its workers are threads of this process; else they are elsewhere, and have leases.
+    pub has_workers: bool,
     pub clock: Clock,
     pub stop: Stop,
     pub metrics: ConsumerMetrics,
@@ -90,6 +90,8 @@ pub struct Queue {
     pub commit_rests: bool,
     /// Leases that ran out, whose workers have not come back.
     pub stuck: HashSet<LeaseKey>,
+    /// What each worker has taken last.
+    taken: Vec<Vec<LeaseKey>>,
     /// Leases whose messages are being stored as dead letters; they last until that is known.
     pub storing: HashSet<LeaseKey>,
     /// Counts the memberships that are over: the threads of each end with it.
@@ -130,6 +132,7 @@ impl Shared {
             hands_over: false,
             commit_rests: false,
             stuck: HashSet::new(),
+            taken: vec![Vec::new(); workers],
             storing: HashSet::new(),
             memberships: 0,
             leases: Leases::default(),
@@ -141,7 +144,7 @@ impl Shared {
         Shared {
             name: name.to_owned(),
             settings: settings.clone(),
-            workers,
+            has_workers: workers > 0,
             in_hand: u32::try_from(in_hand).unwrap_or(u32::MAX),
             clock: Clock::new(),
             stop,
@@ -171,9 +174,9 @@ impl Shared {
         }
     }
 
-    /// Tells that the messages of `done` are handled, and waits for up to `max` others; false when there will
-    /// be none. A message that is to be stored as a dead letter counts as one.
-    pub fn next(&self, done: &mut Vec<Item>, max: usize, items: &mut Vec<Item>) -> bool {
+    /// Tells that the messages of `done` are handled, and waits for up to `max` others for `worker`; false when
+    /// there will be none. A message that is to be stored as a dead letter counts as one.
+    pub fn next(&self, worker: usize, done: &mut Vec<Item>, max: usize, items: &mut Vec<Item>) -> bool {
         let mut queue = self.queue();
         if !done.is_empty() {
             self.settle(&mut queue, done);
@@ -192,6 +195,7 @@ impl Shared {
             };
             queue.receive(admitted, now, items);
             if !items.is_empty() {
+                queue.is_taken_by(worker, items);
                 // There may be more, and somebody has to keep the time.
                 if items.len() >= max || queue.timekeeper.is_none() {
                     self.wake(&queue, 1);
@@ -336,6 +340,19 @@ impl Queue {
             // What is to be stored does not come to the handler.
             items.iter().filter(|item| !item.is_letter()).for_each(|item| self.breaker.tries(item.key()));
         }
+    }
+
+    fn is_taken_by(&mut self, worker: usize, items: &[Item]) {
+        if let Some(taken) = self.taken.get_mut(worker) {
+            taken.clear();
+            taken.extend(items.iter().map(Item::key));
+        }
+    }
+
+    /// Whether every worker is at messages for too long.
+    pub fn is_stuck(&self) -> bool {
+        let is_held_up = |taken: &Vec<_>| taken.iter().any(|lease| self.stuck.contains(lease));
+        !self.stuck.is_empty() && self.taken.iter().all(is_held_up)
     }
 
     /// Whether others may own the partitions by now.

@@ -74,7 +74,7 @@ impl Place {
     /// Waits for up to so many messages.
     fn next(&self, max: usize) -> Vec<Item> {
         let mut items = Vec::new();
-        assert!(self.shared.next(&mut Vec::new(), max, &mut items));
+        assert!(self.shared.next(0, &mut Vec::new(), max, &mut items));
         items
     }
 

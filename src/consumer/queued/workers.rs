@@ -16,7 +16,7 @@ pub fn work(shared: &Shared, index: usize, handler: &mut impl Handler) {
     }
     let most = handler.batch().max(1);
     let (mut done, mut items) = (Vec::with_capacity(most), Vec::with_capacity(most));
-    while shared.next(&mut done, most, &mut items) {
+    while shared.next(index, &mut done, most, &mut items) {
         let (mut batch, mut letters) = (Vec::with_capacity(items.len()), Vec::new());
         for item in items.drain(..) {
             if item.is_letter() {
