@@ -5,6 +5,7 @@
 
 mod attempts;
 mod chaos;
+mod closures;
 mod concurrency;
 mod handing_over;
 mod history;

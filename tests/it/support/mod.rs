@@ -13,6 +13,7 @@ pub mod java;
 pub mod kafka;
 pub mod kraft;
 pub mod load;
+pub mod log;
 pub mod machine;
 pub mod metrics;
 pub mod node;
