@@ -157,7 +157,8 @@ impl Channel {
         })
     }
 
-    fn one_key_each_partition(&self, next_id: &mut u64) -> Vec<String> {
+    /// A key for each of the four partitions.
+    pub fn one_key_each_partition(&self, next_id: &mut u64) -> Vec<String> {
         let mut found: Vec<(i64, String)> = Vec::new();
         for number in 0..1000 {
             let key = format!("k{number}");

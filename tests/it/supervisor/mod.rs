@@ -3,6 +3,7 @@
 
 pub mod channel;
 mod output;
+mod queued;
 mod reader;
 
 use std::collections::BTreeSet;
