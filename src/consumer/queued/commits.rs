@@ -143,6 +143,7 @@ fn shorten(shared: &Shared, queue: &mut Queue, made: &Made) {
             made.commit.note.len()
         ));
         queue.failure.get_or_insert(error);
+        queue.is_without_notes = true;
         return shared.stop.ask();
     }
     log::warn!(

@@ -140,6 +140,7 @@ impl<'a> Owner<'a> {
         }
         self.own(&mut queue, &view.spans);
         queue.hands_over = moves || !goes_on;
+        let is_without_notes = queue.is_without_notes;
         let mut is_handed_over = true;
         for span in &view.spans {
             let Some(engine) = queue.partitions.engine(span.partition.partition) else { continue };
@@ -148,7 +149,8 @@ impl<'a> Owner<'a> {
                 engine.resume();
             } else {
                 engine.hand_over();
-                is_handed_over &= engine.is_handed_over();
+                let is_idle = is_without_notes && engine.leased_count() == 0;
+                is_handed_over &= is_idle || engine.is_handed_over();
             }
         }
         self.shared.commit.notify_one();

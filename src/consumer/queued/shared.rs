@@ -100,6 +100,8 @@ pub struct Queue {
     pub leases: Leases,
     /// The limit on the notes' length, where a broker takes less than is usual.
     pub note_limit: usize,
+    /// The brokers take no note of any use: nobody waits for a commit any more.
+    pub is_without_notes: bool,
     /// Workers that have not ended.
     running: usize,
     /// Workers that wait in `work`.
@@ -137,6 +139,7 @@ impl Shared {
             memberships: 0,
             leases: Leases::default(),
             note_limit: super::NOTE_LIMIT,
+            is_without_notes: false,
             running: workers,
             idle: 0,
             timekeeper: None,
