@@ -4,6 +4,7 @@
 //! there is meanwhile, and [`mixed`] has members of others in the group.
 
 mod attempts;
+mod bounds;
 mod chaos;
 mod closures;
 mod concurrency;
