@@ -2,13 +2,15 @@
 
 use super::scene::{Scene, most_at_a_time, place};
 use crate::support::kafka::Kafka;
-use crate::support::program::{Start, WAITING};
-use crate::support::{EMBEDDED, NEWEST, OLDEST, PATIENCE, run_on};
+use crate::support::program::{Program, Start, WAITING};
+use crate::support::{EMBEDDED, NEWEST, OLDEST, PATIENCE, eventually, run_on};
 
 run_on! {
     mod kafka_4_3 on NEWEST {
         a_message_that_fails_holds_up_its_key_alone,
         a_long_line_behind_a_message_that_waits_holds_up_nobody_else,
+        without_an_order_no_message_waits_for_anothers_next_attempt,
+        by_partition_all_of_it_waits_for_the_next_attempt,
         a_key_keeps_its_order_over_attempts_with_many_under_way,
         a_message_that_waits_for_long_delays_neither_a_stop_nor_a_rebalance,
         a_message_that_waits_for_longer_than_its_topic_keeps_it_is_a_dead_letter_in_time,
@@ -22,6 +24,8 @@ run_on! {
     mod embedded on EMBEDDED {
         a_message_that_fails_holds_up_its_key_alone,
         a_long_line_behind_a_message_that_waits_holds_up_nobody_else,
+        without_an_order_no_message_waits_for_anothers_next_attempt,
+        by_partition_all_of_it_waits_for_the_next_attempt,
         a_key_keeps_its_order_over_attempts_with_many_under_way,
         a_message_that_waits_for_long_delays_neither_a_stop_nor_a_rebalance,
         a_message_that_waits_for_longer_than_its_topic_keeps_it_is_a_dead_letter_in_time,
@@ -70,6 +74,41 @@ fn a_long_line_behind_a_message_that_waits_holds_up_nobody_else(version: &'stati
     let _consumer = waits(scene.consumer("begin $1; [ $POINT_TO_POINT_OFFSET -gt 0 ]"), LONG_MS).start();
     scene.wait_for_begun(3);
     assert_eq!(scene.begun(), [(0, 1), (others[0], 1), (others[1], 1)]);
+}
+
+/// The first message of the key fails for long, and one message is under way at a time.
+fn first_fails(version: &'static str, order: &str) -> (Scene<'static>, Program) {
+    let scene = Scene::new(version, 2);
+    for number in 0..3 {
+        scene.put(0, Some("k"), &number.to_string());
+    }
+    scene.put(0, None, "3");
+    let script = "begin $1; [ $POINT_TO_POINT_OFFSET -gt 0 -o $POINT_TO_POINT_PARTITION -gt 0 ]";
+    let consumer = waits(scene.consumer(script), LONG_MS).set("consumer.order", order).start();
+    scene.wait_for_attempts(0, 1);
+    (scene, consumer)
+}
+
+fn without_an_order_no_message_waits_for_anothers_next_attempt(version: &'static str) {
+    let (scene, mut consumer) = first_fails(version, "none");
+    scene.wait_for_begun(4);
+    assert_eq!(scene.begun(), [(0, 1), (1, 1), (2, 1), (3, 1)]);
+    consumer.stop();
+    let note = scene.note().expect("a note");
+    assert_eq!(scene.commit().map(|(next, _)| next), Some(0), "it is open");
+    assert_eq!((note.done, note.attempted.len()), (vec![(1, 4)], 1));
+}
+
+fn by_partition_all_of_it_waits_for_the_next_attempt(version: &'static str) {
+    let (scene, mut consumer) = first_fails(version, "partition");
+    // What comes later in another partition goes on, and nothing else has.
+    scene.put(1, Some("k"), "4");
+    eventually("the other partition goes on", PATIENCE, || {
+        scene.committed().get(&1).filter(|next| **next == 1).map(|_| ())
+    });
+    consumer.stop();
+    let begun: Vec<(i32, i64)> = scene.runs().iter().map(|run| (run.partition, run.offset)).collect();
+    assert_eq!(begun, [(0, 0), (1, 0)]);
 }
 
 /// Each first attempt fails.
