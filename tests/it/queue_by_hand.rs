@@ -28,12 +28,14 @@ run_on! {
         what_waits_is_put_aside_by_hand,
         nobody_takes_a_wish_that_has_no_owner_or_is_old,
         a_consumer_that_pauses_says_so_everywhere,
+        a_consumer_whose_handler_vanished_says_so_everywhere_until_it_is_back,
     }
     mod embedded on EMBEDDED {
         what_waits_is_seen_and_attempted_by_hand,
         what_waits_is_put_aside_by_hand,
         nobody_takes_a_wish_that_has_no_owner_or_is_old,
         a_consumer_that_pauses_says_so_everywhere,
+        a_consumer_whose_handler_vanished_says_so_everywhere_until_it_is_back,
     }
 }
 
@@ -250,4 +252,26 @@ fn a_consumer_that_pauses_says_so_everywhere(version: &'static str) {
     eventually_equal("it is ready again", &200, ready);
     eventually_equal("status says so", &Some("no".to_owned()), paused);
     assert_eq!((scene.handled(), reasons()), (vec!["2".to_owned()], [0.0, 0.0]));
+}
+
+fn a_consumer_whose_handler_vanished_says_so_everywhere_until_it_is_back(version: &'static str) {
+    let scene = Scene::new(version, 1);
+    let consumer = scene.consumer();
+    let ready = || get(scene.metrics, "/readyz").status;
+    let paused = || scene.status(0).map(|row| row[3].clone());
+    let reasons = || ["handler", "failures"].map(|reason| scene.metric("paused", &[("reason", reason)]));
+    eventually_equal("it is ready", &200, ready);
+    fs::rename(scene.path("handler"), scene.path("gone")).unwrap();
+    scene.put(0, "a", "1");
+    eventually_equal("it is not ready", &503, ready);
+    let said = get(scene.metrics, "/readyz").json()["message"].as_str().unwrap_or_default().to_owned();
+    assert!(said.starts_with("The consumer pauses: the handler cannot be started: No such file"), "{said}");
+    eventually_equal("status says so", &Some("yes".to_owned()), paused);
+    assert_eq!(reasons(), [1.0, 0.0]);
+    consumer.wait_for_log(&["consumer1 pauses: the handler cannot be started: No such file"], PATIENCE);
+    fs::rename(scene.path("gone"), scene.path("handler")).unwrap();
+    consumer.wait_for_log(&["consumer1 goes on"], PATIENCE);
+    eventually_equal("it is ready again", &200, ready);
+    eventually_equal("status says so", &Some("no".to_owned()), paused);
+    assert_eq!((scene.handled(), reasons()), (vec!["1".to_owned()], [0.0, 0.0]));
 }
