@@ -184,8 +184,8 @@ for line in sys.stdin:
     let command = serde_json::to_string(&["python3", "-c", HANDLER, &log]).expect("a list");
     let start = scene.printing("consumer1").set("consumer.handler", &command);
     let start = start.set("consumer.handler_mode", "lines").set("consumer.handler_batch", "3");
-    let start = start.set("consumer.max_processing_ms", "2000").set("consumer.handler_timeout_ms", "1000");
-    let start = start.set("kafka.request_timeout_ms", "1000").set("kafka.delivery_timeout_ms", "2000");
+    let start = start.set("consumer.max_processing_ms", "6000").set("consumer.handler_timeout_ms", "4500");
+    let start = start.set("kafka.request_timeout_ms", "2000").set("kafka.delivery_timeout_ms", "5000");
     let consumer = start.set("kafka.bootstrap_servers", &broker.bootstrap()).start();
     eventually("the others are done", PATIENCE, || {
         scene.note().filter(|note| note.done == [(1, 3)]).map(|_| ())
