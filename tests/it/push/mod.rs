@@ -238,7 +238,7 @@ fn a_target_that_does_not_answer_has_failed_and_the_phase_is_named(version: &'st
         ..Reply::status(200)
     });
     scene.put(None, "1");
-    let consumer = scene.consumer(&target.url("/")).set("consumer.handler_timeout_ms", "300").start();
+    let consumer = scene.consumer(&target.url("/")).set("consumer.handler_timeout_ms", "2000").start();
     consumer.wait_for_log(&["attempt 1 of 3 failed", "waiting for the answer: not done within"], PATIENCE);
     scene.wait_for_commits();
     assert_eq!(target.attempts(), [(0, 1), (0, 2)]);
