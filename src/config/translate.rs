@@ -8,7 +8,7 @@ use client::group_member::GroupSettings;
 use client::rights::Intent;
 use client::{ClusterSettings, TopicCreation};
 
-use super::Settings;
+use super::{Settings, dead_letter_topic};
 use crate::consumer::push_handler::PushSettings;
 use crate::consumer::{ConsumerSettings, ProcessSettings, QueueSettings, RetrySettings};
 use crate::dead_letters::{BrowserSettings, StoreSettings};
@@ -100,11 +100,7 @@ impl Settings {
 
     /// The channel's topic and the one for its dead letters, if they may be created.
     fn created_topics(&self) -> Vec<TopicCreation> {
-        let with_dead_letters = |topic: TopicCreation| {
-            let (name, beside) = (self.kafka.dead_letter_topic(), Some(self.kafka.topic.clone()));
-            [topic.clone(), TopicCreation { name, beside, ..topic }]
-        };
-        self.topic_creation().into_iter().flat_map(with_dead_letters).collect()
+        self.topic_creation().into_iter().chain(self.dead_letter_creation(&self.kafka.topic)).collect()
     }
 
     fn group(&self) -> GroupSettings {
@@ -165,6 +161,12 @@ impl Settings {
         settings.consumer.order = self.queue.order;
         settings.consumer.circuit_failures = 0;
         settings.consumer_settings()
+    }
+
+    /// The topic for the dead letters of a topic, if it may be created.
+    pub fn dead_letter_creation(&self, topic: &str) -> Option<TopicCreation> {
+        let (name, beside) = (dead_letter_topic(topic), Some(topic.to_owned()));
+        self.topic_creation().map(|creation| TopicCreation { name, beside, ..creation })
     }
 
     /// The program that handles messages, if one is named.

@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use client::Cluster;
+use client::{Cluster, TopicCreation};
 use net::stop::Stop;
 use net::sync::{Mutex, lock, wait_timeout};
 
@@ -75,7 +75,7 @@ pub struct LeaseQueue {
 
 impl LeaseQueue {
     /// A member called `name` of the group and topic in `settings`, which reaches the brokers by `cluster`;
-    /// dead letters go through the adapter at `endpoint`.
+    /// dead letters go through the adapter at `endpoint`, to a topic that is created as `letter_topic` says.
     ///
     /// # Errors
     /// The system gives no thread.
@@ -85,6 +85,7 @@ impl LeaseQueue {
         endpoint: Endpoint,
         name: &str,
         limit: LeaseLimit,
+        letter_topic: Option<TopicCreation>,
     ) -> Result<LeaseQueue> {
         let stop = Stop::new();
         let store = DeadLetterStore::new(&settings.dead_letters, endpoint, name, stop.clone());
@@ -103,8 +104,12 @@ impl LeaseQueue {
         let started = thread.spawn(move || serve(&leasing, &ended));
         started.map_err(|error| no_thread("leases", error))?;
         let thread = thread::Builder::new().name(format!("letters-{name}"));
-        let started = thread.spawn(move || store_letters(&storing, &stored));
         let cluster = Arc::new(cluster);
+        let creating = cluster.clone();
+        let started = thread.spawn(move || {
+            let created = || create(&creating, letter_topic.as_ref());
+            store_letters(&storing, &stored, created);
+        });
         let handle = started.map_err(|error| no_thread("dead letters", error)).and_then(|_| {
             ConsumerHandle::start_busy(name, stop, move || {
                 consume(&consuming, &cluster, &(Box::new(|_: &str| {}) as super::OnMember))
@@ -262,6 +267,9 @@ impl Drop for LeaseQueue {
     }
 }
 
+/// The longest time for the creation of a topic.
+const CREATION: Duration = Duration::from_secs(5);
+
 /// What may be handed out is committed so far ahead.
 const AHEAD: usize = 256;
 
@@ -385,9 +393,18 @@ fn end_overdue(shared: &Shared, letters: &Sender<Letter>) {
     }
 }
 
+/// Creates the topic for dead letters, if it may be created; that is tried again with the next letter.
+fn create(cluster: &Cluster, topic: Option<&TopicCreation>) {
+    let Some(topic) = topic else { return };
+    if let Err(error) = cluster.create_missing(topic, Instant::now() + CREATION) {
+        log::warn!("the topic {} for dead letters is not there yet: {error}", topic.name);
+    }
+}
+
 /// Stores dead letters until the queue has ended.
-fn store_letters(shared: &Shared, letters: &Receiver<Letter>) {
+fn store_letters(shared: &Shared, letters: &Receiver<Letter>, create: impl Fn()) {
     for letter in letters {
+        create();
         let decided = match letter {
             Letter::Due(item) => {
                 let verdict = shared.verdict_of(&item);

@@ -43,6 +43,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     open: HashMap<QueueName, Open>,
+    /// Those that could not go on, until the sweeper has dropped them: they have to leave their groups.
+    ended: Vec<Open>,
     /// The number of the last queue that was opened.
     last: u64,
     closing: bool,
@@ -110,8 +112,10 @@ impl Shared {
         if state.closing {
             return Err(QueueRefusal::Closing);
         }
-        let ended = state.open.get(name).is_some_and(|open| open.queue.has_ended());
-        let _ended = if ended { state.open.remove(name) } else { None };
+        if state.open.get(name).is_some_and(|open| open.queue.has_ended()) {
+            let ended = state.open.remove(name);
+            state.ended.extend(ended);
+        }
         if let Some(open) = state.open.get_mut(name) {
             open.used = Instant::now();
             return Ok((open.queue.clone(), open.number));
@@ -121,8 +125,9 @@ impl Shared {
         }
         let settings = self.settings.queue_settings(&name.topic, &name.group);
         let cluster = self.cluster.share(self.settings.consuming_cluster());
-        let queue =
-            LeaseQueue::start(&settings, cluster, self.endpoint.clone(), &self.name, self.limit.clone());
+        let letters = self.settings.dead_letter_creation(&name.topic);
+        let (endpoint, limit) = (self.endpoint.clone(), self.limit.clone());
+        let queue = LeaseQueue::start(&settings, cluster, endpoint, &self.name, limit, letters);
         let queue = Arc::new(queue.map_err(|error| QueueRefusal::Failed(error.to_string()))?);
         state.last += 1;
         let number = state.last;
@@ -152,7 +157,8 @@ impl Shared {
         let is_idle = |open: &Open| open.used.elapsed() >= idle && open.queue.is_idle();
         let names: Vec<QueueName> =
             state.open.iter().filter(|(_, open)| is_idle(open)).map(|(name, _)| name.clone()).collect();
-        let closed: Vec<Option<Open>> = names.iter().map(|name| state.open.remove(name)).collect();
+        let mut closed = std::mem::take(&mut state.ended);
+        closed.extend(names.iter().filter_map(|name| state.open.remove(name)));
         drop(state);
         for name in names {
             log::info!("nobody receives messages of {} as {}: the group is left", name.topic, name.group);

@@ -24,6 +24,7 @@ run_on! {
         a_message_is_received_once_and_acknowledged_when_it_is_committed,
         a_lease_that_runs_out_gives_the_message_to_another_and_the_late_answer_changes_nothing,
         leases_of_a_killed_endpoint_come_to_another_one_without_an_attempt,
+        a_dead_letter_of_any_topic_goes_to_its_own,
         many_workers_get_each_message_once_and_each_key_in_order as HEAVY,
     }
     mod embedded on EMBEDDED {
@@ -41,6 +42,7 @@ run_on! {
         the_worker_in_go_handles_messages_where_go_is_found,
         what_is_no_json_becomes_a_dead_letter_or_is_received_in_base64,
         any_topic_and_group_can_be_received_from_up_to_the_limits,
+        a_dead_letter_of_any_topic_goes_to_its_own,
         a_group_is_left_when_nobody_receives,
         a_stop_answers_who_waits_and_gives_leases_back_without_an_attempt,
         leases_of_a_killed_endpoint_come_to_another_one_without_an_attempt,
@@ -283,7 +285,9 @@ fn handles_orders(version: &'static str, command: Command) {
     scene.wait_for_commits();
     assert_eq!(scene.dead_letters().len(), 1, "{:?} {:?}", worker.lines(), worker.log());
     for order in ["1", "3"] {
-        assert!(worker.lines().iter().any(|line| line.contains(order)), "{order}: {:?}", worker.lines());
+        eventually(&format!("it tells of order {order}"), PATIENCE, || {
+            worker.lines().iter().any(|line| line.contains(order)).then_some(())
+        });
     }
 }
 
@@ -342,6 +346,20 @@ fn any_topic_and_group_can_be_received_from_up_to_the_limits(version: &'static s
     let counts = endpoint_get(&endpoint, &format!("/queues/{}?group=uno", other.topic));
     assert_eq!(counts["leased"], json!(2), "{counts}");
     assert_eq!((&counts["open"], &counts["receiving"]), (&json!(3), &json!(true)), "{counts}");
+}
+
+fn a_dead_letter_of_any_topic_goes_to_its_own(version: &'static str) {
+    let (scene, other) = (Scene::new(version, 1), Scene::new(version, 1));
+    other.put(None, "1");
+    let endpoint = scene.endpoint();
+    let mut worker = Worker::of(&endpoint);
+    let path = |action: &str| format!("/queues/{}/{action}?group={}", other.topic, other.group);
+    let received = messages(&worker.post(&format!("{}&wait_ms=60000", path("receive")), ""));
+    let body = json!({"receipts": received[0].receipt(), "dead": true, "error": "no"}).to_string();
+    assert_eq!(worker.post(&path("nack"), &body).status, 200);
+    other.wait_for_commits();
+    assert_eq!(other.dead_letters().len(), 1);
+    assert!(scene.has_no_dead_letters());
 }
 
 fn endpoint_get(endpoint: &Program, path: &str) -> serde_json::Value {
