@@ -112,16 +112,23 @@ fn the_example_for_node_handles_messages_where_node_is_found(version: &'static s
 }
 
 fn the_example_in_go_handles_messages_where_go_is_found(version: &'static str) {
-    let Some(mut go) = found("go", "version") else { return };
     let folder = Folder::new("handler-in-go");
-    let program = folder.path().join("handler");
-    go.arg("build").arg("-o").arg(&program).arg(example("handler.go"));
-    // Nothing is fetched, and its standard library is compiled once.
+    if let Some(program) = built_by_go(&example("handler.go"), &folder) {
+        handles_messages(version, &program);
+    }
+}
+
+/// A program in Go, built into a folder; none where there is no Go.
+pub fn built_by_go(source: &Path, folder: &Folder) -> Option<PathBuf> {
+    let mut go = found("go", "version")?;
+    let program = folder.path().join("program");
+    go.arg("build").arg("-o").arg(&program).arg(source);
+    // Nothing is fetched, no C is compiled, and its standard library is compiled once.
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("go");
-    go.env("GOPROXY", "off").env("GOTOOLCHAIN", "local").env("GOCACHE", cache);
+    go.env("GOPROXY", "off").env("GOTOOLCHAIN", "local").env("GOCACHE", cache).env("CGO_ENABLED", "0");
     let built = go.current_dir(folder.path()).output().expect("go");
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    handles_messages(version, &program);
+    Some(program)
 }
 
 fn one_that_dies_or_is_silent_fails_its_message_alone(version: &'static str) {

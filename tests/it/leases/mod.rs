@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::kept_handlers::found;
+use crate::kept_handlers::{built_by_go, found};
 use crate::support::http::post;
 use crate::support::program::{Program, Start};
 use crate::support::watchdog::Folder;
@@ -306,15 +306,10 @@ fn the_worker_for_node_handles_messages_where_node_is_found(version: &'static st
 }
 
 fn the_worker_in_go_handles_messages_where_go_is_found(version: &'static str) {
-    let Some(mut go) = found("go", "version") else { return };
     let folder = Folder::new("worker-in-go");
-    let program = folder.path().join("worker");
-    go.arg("build").arg("-o").arg(&program).arg(worker_of("worker.go"));
-    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("go");
-    go.env("GOPROXY", "off").env("GOTOOLCHAIN", "local").env("GOCACHE", cache);
-    let built = go.current_dir(folder.path()).output().expect("go");
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    handles_orders(version, Command::new(program));
+    if let Some(program) = built_by_go(&worker_of("worker.go"), &folder) {
+        handles_orders(version, Command::new(program));
+    }
 }
 
 fn worker_of(name: &str) -> PathBuf {
