@@ -1,7 +1,8 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::config::{Compression, OffsetReset, check_consumer_name};
+use crate::config::{Compression, check_consumer_name};
+use client::group_member::OffsetReset;
 
 /// Reads `text` as the settings file `point.toml` and gives the error's line without the folder.
 pub(super) fn read(text: &str, variables: &[(&str, &str)], overrides: &[&str]) -> Result<Settings, String> {
