@@ -198,6 +198,7 @@ impl Settings {
             send_timeout: Duration::from_millis(push.send_timeout_ms),
             timeout: consumer.handler_timeout(),
             most: consumer.concurrency,
+            payload: consumer.payload,
         })
     }
 

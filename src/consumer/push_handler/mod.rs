@@ -20,9 +20,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ureq::Agent;
 use ureq::http::{Request, Response, Uri};
 
-use super::ConsumerRecord;
 use super::handler::{Failure, FailureCause, Handler};
 use super::print_handler::PrintHandler;
+use super::{ConsumerRecord, Payload};
 use crate::error::{Error, Result};
 use connector::{Connect, Lookup};
 use outcome::{Answer, PushFailed};
@@ -61,6 +61,8 @@ pub struct PushSettings {
     pub timeout: Duration,
     /// The most messages on their way at a time.
     pub most: u32,
+    /// Which messages come: all that come are JSON, unless any may.
+    pub payload: Payload,
 }
 
 /// Checks that `url` can be pushed to.

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::PushSettings;
-use crate::consumer::ConsumerRecord;
+use crate::consumer::{ConsumerRecord, Payload};
 use crate::message;
 
 /// The most bytes of all header fields; a record whose own make more cannot be sent.
@@ -26,7 +26,7 @@ pub fn fields(message: &ConsumerRecord<'_>, settings: &PushSettings) -> Option<V
         ("ce-id".to_owned(), encoded(id(message).as_bytes())),
         ("ce-source".to_owned(), encoded(source.as_bytes())),
         ("ce-type".to_owned(), encoded(settings.kind.as_bytes())),
-        ("content-type".to_owned(), content_type(message)),
+        ("content-type".to_owned(), content_type(message, settings.payload)),
         ("x-kafka-topic".to_owned(), message.topic.to_owned()),
         ("x-kafka-partition".to_owned(), message.partition.to_string()),
         ("x-kafka-offset".to_owned(), message.offset.to_string()),
@@ -55,9 +55,9 @@ pub fn fields(message: &ConsumerRecord<'_>, settings: &PushSettings) -> Option<V
 }
 
 /// What the body is: JSON, else what a header of the record says, else bytes.
-fn content_type(message: &ConsumerRecord<'_>) -> String {
+fn content_type(message: &ConsumerRecord<'_>, payload: Payload) -> String {
     let value = message.value.unwrap_or_default();
-    if message::check(value).is_ok() {
+    if payload == Payload::Json || message::check(value).is_ok() {
         return "application/json".to_owned();
     }
     let said = message.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
@@ -138,6 +138,7 @@ mod tests {
             send_timeout: Duration::from_secs(1),
             timeout: Duration::from_secs(1),
             most: 1,
+            payload: Payload::Any,
         }
     }
 

@@ -6,31 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::item::Item;
-pub use super::item::LeaseKey;
-use crate::consumer::ConsumerRecord;
+pub use super::item::{Item, LeaseKey};
 use crate::queue::partitions::Ownership;
 
 /// Acknowledgements that are remembered, so that a second one of the same lease is answered as the first.
 const REMEMBERED: usize = 100_000;
 
-/// A message that is handed out.
-#[derive(Debug, Clone)]
-pub struct Leased {
-    /// Names its lease.
-    pub key: LeaseKey,
-    pub item: Item,
-}
-
-impl Leased {
-    /// The message.
-    pub fn record<'a>(&'a self, topic: &'a str) -> ConsumerRecord<'a> {
-        self.item.record(topic)
-    }
-}
-
 /// Hears which messages are handed out; none where none came in time, or the queue ends.
-pub type OnMessages = Box<dyn FnOnce(Vec<Leased>) + Send>;
+pub type OnMessages = Box<dyn FnOnce(Vec<Item>) + Send>;
 
 /// Hears what became of acknowledgements, in their order.
 pub type OnSettled = Box<dyn FnOnce(Vec<Settled>) + Send>;
@@ -123,8 +106,8 @@ pub struct Unconfirmed {
 
 impl Leases {
     /// Notes that a message is handed out.
-    pub fn give(&mut self, key: LeaseKey, item: Item) {
-        self.given.insert(key, item);
+    pub fn give(&mut self, item: Item) {
+        self.given.insert(item.key(), item);
         self.limit.given.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -17,19 +17,14 @@ use net::stop::Stop;
 use net::sync::{Mutex, lock, wait_timeout};
 
 use super::clock::millis;
-use super::item::Item;
-use super::leases::{LeaseKey, LeaseLimit, Leased, OnMessages, OnSettled, Settled, Unconfirmed, Waiter};
+use super::leases::{Item, LeaseKey, LeaseLimit, OnMessages, OnSettled, Settled, Unconfirmed, Waiter};
 use super::shared::{Queue, Shared};
 use super::{consume, no_thread};
 use crate::consumer::handler::{Failure, FailureCause};
-use crate::consumer::settings::Payload as Accepted;
 use crate::consumer::{ConsumerHandle, ConsumerSettings};
 use crate::dead_letters::{DeadLetterStore, Verdict};
 use crate::error::Result;
-use crate::message;
 use crate::metrics::{ConsumerMetrics, Outcome, QueueLook};
-use crate::queue::partitions::Handed;
-use crate::text::{Key, Value};
 use adapter::Endpoint;
 
 /// A lease that runs out is ended after this at the latest.
@@ -274,45 +269,31 @@ const CREATION: Duration = Duration::from_secs(5);
 const AHEAD: usize = 256;
 
 /// Takes messages out of the queue, and notes their leases.
-fn take(shared: &Shared, queue: &mut Queue, max: usize, lease: Duration) -> Vec<Leased> {
+fn take(shared: &Shared, queue: &mut Queue, max: usize, lease: Duration) -> Vec<Item> {
     let now = shared.clock.now();
     let until = now.saturating_add(millis(lease));
     let mut items = Vec::new();
     queue.receive(max.min(queue.leases.limit.left()), now, &mut items);
-    let leased = items.into_iter().map(|item: Item| {
-        let Handed { from, lease } = item.handed;
-        let key = LeaseKey { from, id: lease.id };
-        if !item.is_letter() {
-            if let Some(engine) = queue.partitions.engine_of(from) {
-                let _ = engine.extend(lease.id, until);
-            }
-            queue.leases.give(key, item.clone());
+    for item in items.iter().filter(|item| !item.is_letter()) {
+        let key = item.key();
+        if let Some(engine) = queue.partitions.engine_of(key.from) {
+            let _ = engine.extend(key.id, until);
         }
-        Leased { key, item }
-    });
-    leased.collect()
+        queue.leases.give(item.clone());
+    }
+    items
 }
 
 /// The messages that workers may get; the others become dead letters.
-fn admit(shared: &Shared, letters: &Sender<Letter>, taken: Vec<Leased>) -> Vec<Leased> {
-    let is_admitted = |leased: &Leased| {
-        let record = leased.record(&shared.settings.topic);
-        if leased.item.is_letter() {
-            let _ = letters.send(Letter::Due(leased.item.clone()));
+fn admit(shared: &Shared, letters: &Sender<Letter>, taken: Vec<Item>) -> Vec<Item> {
+    let is_admitted = |item: &Item| {
+        if item.is_letter() {
+            let _ = letters.send(Letter::Due(item.clone()));
             return false;
         }
-        let (key, value) = (Key(record.key), Value(record.value));
-        log::info!("received {record} key={key} name={} value={value}", shared.name);
-        if record.attempt > 1 {
-            shared.metrics.retried();
-        }
-        if shared.settings.queue.payload == Accepted::Any {
-            return true;
-        }
-        let Err(error) = message::check(record.value.unwrap_or_default()) else { return true };
-        log::error!("{error}: {record}");
-        drop(shared.queue().leases.take(leased.key));
-        let _ = letters.send(Letter::NotJson(leased.item.clone(), FailureCause::of(&error)));
+        let Err(cause) = shared.check(item) else { return true };
+        drop(shared.queue().leases.take(item.key()));
+        let _ = letters.send(Letter::NotJson(item.clone(), cause));
         false
     };
     taken.into_iter().filter(is_admitted).collect()

@@ -10,11 +10,14 @@ use super::clock::millis;
 use super::item::{Item, LeaseKey, Payload};
 use super::shared::{Queue, Shared};
 use crate::consumer::handler::{Failure, FailureCause};
+use crate::consumer::settings::Payload as Accepted;
 use crate::dead_letters::Verdict;
+use crate::message;
 use crate::metrics::Outcome;
 use crate::queue::Engine;
 use crate::queue::engine::{Failed, Fate, LeaseId};
 use crate::queue::partitions::Handed;
+use crate::text::{Key, Value};
 
 /// The wait after a try to store a dead letter that came to nothing.
 const LETTER_WAIT: Duration = Duration::from_secs(2);
@@ -125,6 +128,26 @@ impl Shared {
         log::warn!("an attempt that took too long has failed: {}: {}", self.place(item), failure.cause());
     }
 
+    /// Tells that a message goes to a handler, and checks that it may.
+    ///
+    /// # Errors
+    /// Why it may not: it is no JSON, and has to be.
+    pub fn check(&self, item: &Item) -> Result<(), FailureCause> {
+        let record = item.record(&self.settings.topic);
+        let (key, value) = (Key(record.key), Value(record.value));
+        log::info!("received {record} key={key} name={} value={value}", self.name);
+        if record.attempt > 1 {
+            self.metrics.retried();
+        }
+        if self.settings.queue.payload == Accepted::Any {
+            return Ok(());
+        }
+        message::check(record.value.unwrap_or_default()).map_err(|error| {
+            log::error!("{error}: {record} value={value}");
+            FailureCause::of(&error)
+        })
+    }
+
     /// A message that is not to be attempted again, with what its dead letter says; `None` if that is too late.
     pub fn set_aside(&self, item: Item, cause: FailureCause) -> Option<(Item, Verdict)> {
         let mut queue = self.queue();
@@ -133,7 +156,7 @@ impl Shared {
         queue.breaker.ends(&item.key());
         let stands = queue.partitions.engine_of(from).is_some_and(|engine| engine.dead(lease.id));
         stands.then(|| {
-            queue.storing.insert(LeaseKey { from, id: lease.id });
+            queue.storing.insert(item.key());
             (item, verdict)
         })
     }
@@ -142,7 +165,7 @@ impl Shared {
     pub fn verdict_of(&self, item: &Item) -> Verdict {
         let mut queue = self.queue();
         let Handed { from, lease } = item.handed;
-        queue.storing.insert(LeaseKey { from, id: lease.id });
+        queue.storing.insert(item.key());
         if let Some(verdict) = queue.histories.verdict(from, lease.offset) {
             return verdict;
         }
@@ -269,7 +292,7 @@ impl Shared {
         let fate = engine.map_or(Fate::Late, |engine| engine.fail(lease.id, how, millis(wait), now));
         let verdict = match fate {
             Fate::DeadLetter { attempts, kills } => {
-                queue.storing.insert(LeaseKey { from, id: lease.id });
+                queue.storing.insert(item.key());
                 Some(queue.verdict(&item, cause.clone(), attempts, kills))
             }
             Fate::Retried | Fate::Late => None,
@@ -315,7 +338,7 @@ impl Shared {
     fn give_back(&self, mut queue: MutexGuard<'_, Queue>, item: &Item, wait: Duration, ends: EndsLease) {
         let Handed { from, lease } = item.handed;
         let now = self.clock.now();
-        queue.storing.remove(&LeaseKey { from, id: lease.id });
+        queue.storing.remove(&item.key());
         if let Some(engine) = queue.partitions.engine_of(from) {
             ends(engine, lease.id, millis(wait), now);
         }

@@ -279,8 +279,8 @@ impl Shared {
     fn settle(&self, queue: &mut Queue, done: &mut Vec<Item>) {
         for item in done.drain(..) {
             let Handed { from, lease } = item.handed;
-            let was_stuck = queue.stuck.remove(&LeaseKey { from, id: lease.id });
-            let is_letter = queue.storing.remove(&LeaseKey { from, id: lease.id });
+            let was_stuck = queue.stuck.remove(&item.key());
+            let is_letter = queue.storing.remove(&item.key());
             queue.histories.forget(from, lease.offset);
             let in_time = queue.partitions.engine_of(from).is_some_and(|engine| engine.done(lease.id));
             if !is_letter {

@@ -2,12 +2,9 @@
 
 use super::item::Item;
 use super::shared::Shared;
-use crate::consumer::handler::{Failure, FailureCause, Handler};
-use crate::consumer::settings::Payload;
+use crate::consumer::handler::{Failure, Handler};
 use crate::dead_letters::Verdict;
 use crate::error::Error;
-use crate::message;
-use crate::text::{Key, Value};
 
 /// Works until the queue is closed. The first worker says that the consumer has joined.
 pub fn work(shared: &Shared, index: usize, handler: &mut impl Handler) {
@@ -60,19 +57,9 @@ fn announce(shared: &Shared, handler: &mut impl Handler) -> bool {
 
 /// A message that may be handed to the handler; one that is no JSON becomes a dead letter, if it has to be.
 fn admit(shared: &Shared, item: Item, handler: &mut impl Handler, letters: &mut Vec<Letter>) -> Option<Item> {
-    let record = item.record(&shared.settings.topic);
-    let (key, value) = (Key(record.key), Value(record.value));
-    log::info!("received {record} key={key} name={} value={value}", shared.name);
-    if record.attempt > 1 {
-        shared.metrics.retried();
-    }
-    if shared.settings.queue.payload == Payload::Any {
-        return Some(item);
-    }
-    let Err(error) = message::check(record.value.unwrap_or_default()) else { return Some(item) };
-    log::error!("{error}: {record} value={value}");
-    letters.extend(match handler.not_json(&record) {
-        Ok(()) => shared.set_aside(item, FailureCause::of(&error)),
+    let Err(cause) = shared.check(&item) else { return Some(item) };
+    letters.extend(match handler.not_json(&item.record(&shared.settings.topic)) {
+        Ok(()) => shared.set_aside(item, cause),
         Err(broken) => shared.not_handled(item, Failure::Broken(broken)),
     });
     None

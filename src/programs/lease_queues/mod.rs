@@ -12,7 +12,7 @@ use client::Cluster;
 use net::sync::{Mutex, Worker, lock};
 
 use crate::config::Settings;
-use crate::consumer::leases::{LeaseKey, LeaseLimit, Leased, Settled};
+use crate::consumer::leases::{Item, LeaseKey, LeaseLimit, Settled};
 use crate::consumer::leasing::{GivenBack, LeaseQueue};
 use crate::error::{Error, Result};
 use crate::http::{
@@ -167,10 +167,10 @@ impl Shared {
     }
 
     /// The message as workers get it, with its receipt.
-    fn message(&self, topic: &str, number: u64, leased: &Leased) -> Vec<u8> {
+    fn message(&self, topic: &str, number: u64, item: &Item) -> Vec<u8> {
         let mut json = Vec::new();
-        let receipt = self.receipts.make(number, leased.key);
-        record_json::write_with(&mut json, ("receipt", &receipt), &leased.record(topic));
+        let receipt = self.receipts.make(number, item.key());
+        record_json::write_with(&mut json, ("receipt", &receipt), &item.record(topic));
         json
     }
 
@@ -244,8 +244,8 @@ impl Queues for LeaseQueues {
             Err(refusal) => return reply(Err(refusal)),
         };
         let (shared, topic) = (self.shared.clone(), name.topic.clone());
-        let reply = Box::new(move |leased: Vec<Leased>| {
-            let messages = leased.iter().map(|leased| shared.message(&topic, number, leased)).collect();
+        let reply = Box::new(move |items: Vec<Item>| {
+            let messages = items.iter().map(|item| shared.message(&topic, number, item)).collect();
             reply(Ok(messages));
         });
         queue.receive(ask.max, ask.lease, ask.wait, reply);

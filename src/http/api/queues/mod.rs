@@ -116,11 +116,11 @@ impl QueueApi {
                 USUAL_LEASE.min(self.longest_lease()),
             )?,
         };
-        let queues = self.queues.clone();
+        let (queues, is_open) = (self.queues.clone(), self.queues.is_open(&queue));
         let receive = move |responder: Responder| {
             queues.receive(&queue, ask, Box::new(move |received| responder.respond(messages(received))));
         };
-        if self.queues.is_open(&self.queue(&request)?) {
+        if is_open {
             receive(responder);
             return Ok(());
         }
