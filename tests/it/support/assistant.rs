@@ -190,6 +190,11 @@ impl Assistant {
         self.put_with(topic, partition, key, value, &[])
     }
 
+    /// Whether a topic has no record, or is not there.
+    pub fn is_empty(&self, topic: &str) -> bool {
+        self.end_offsets(topic).is_none_or(|ends| ends.values().all(|end| *end == 0))
+    }
+
     /// Sends one record with headers; gives its partition and offset.
     pub fn put_with(
         &self,
