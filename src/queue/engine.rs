@@ -25,7 +25,7 @@
 //!   only one engine of the process tries one). The attempt is committed before the message is handed out,
 //!   with a mark: if the owner ends again, the message has killed it. Those with the fewest attempts are
 //!   tried first, so that innocent ones are done before a killer gets its next chance. Where attempts are
-//!   endless, [`MAX_KILLS`] deaths are enough.
+//!   endless, [`MAX_KILLS`] deaths are enough. Of a line only the first message is one: see [`suspects`].
 //! - **A failed attempt is committed before the next one begins**, so that attempts never go down, whoever
 //!   ends. A wait that is shorter than a commit takes is as long as that.
 //! - **A message that waits long has no bytes**, nor have those behind it in its line: they are dropped, and
@@ -221,7 +221,10 @@ impl<T> Engine<T> {
         if head == index {
             self.activate(index);
         } else {
-            self.slots.at_mut(index).state = State::Blocked;
+            let slot = self.slots.at_mut(index);
+            slot.state = State::Blocked;
+            // One that was attempted before may have been in hand: the order was another one then.
+            slot.follows = slot.attempts == 0;
             // One whose bytes are being fetched again fills no buffer with those behind it, either.
             if self.slots.at(head).payload.is_none() {
                 self.shed(index);
@@ -377,10 +380,10 @@ impl<T> Engine<T> {
             return;
         }
         slot.state = State::Ready;
-        if slot.suspect {
-            self.suspects.push(slot.attempts, slot.offset, index);
-        } else {
-            self.ready.push(slot.offset, index);
+        match (slot.suspect, slot.follows) {
+            (false, _) => self.ready.push(slot.offset, index),
+            (true, false) => self.suspects.push(slot.attempts, slot.offset, index),
+            (true, true) => self.suspects.push_follower(slot.offset, index),
         }
     }
 

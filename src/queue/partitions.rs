@@ -166,6 +166,7 @@ impl<T> Partitions<T> {
         self.owned.values().map(|owned| owned.engine.bytes()).sum()
     }
 
+    /// Lets the next suspect be tried; where there is none, those go that only wait for the trials.
     fn try_suspect(&mut self, now: u64) {
         let trying = self.owned.values().any(|owned| owned.engine.is_trying_suspect());
         let has_any = || self.owned.values().any(|owned| owned.engine.suspect_count() > 0);
@@ -178,6 +179,7 @@ impl<T> Partitions<T> {
                 return;
             }
         }
+        self.owned.values_mut().for_each(|owned| owned.engine.release_followers());
     }
 
     /// The partitions, beginning with the one whose turn it is.

@@ -87,7 +87,11 @@ impl<T> Engine<T> {
         let next = self.lines.pop(&self.slots, index);
         self.slots.remove(index);
         self.committed.changed = true;
-        if self.slots.at(next).state == State::Blocked {
+        let slot = self.slots.at_mut(next);
+        if slot.state == State::Blocked {
+            if slot.suspect && slot.follows {
+                (slot.counted_in, slot.due) = (self.committed.next_number(), self.now.max(1));
+            }
             self.activate(next);
         }
     }

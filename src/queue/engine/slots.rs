@@ -57,6 +57,8 @@ pub struct Slot<T> {
     /// It counts among those whose outcome can make the note longer.
     pub at_risk: bool,
     pub suspect: bool,
+    /// When it was fetched it stood behind another one of its line.
+    pub follows: bool,
     pub in_test: bool,
     /// It is to be stored as a dead letter.
     pub dead: bool,
@@ -84,6 +86,7 @@ impl<T> Slot<T> {
             stamp: 0,
             at_risk: false,
             suspect: false,
+            follows: false,
             in_test: false,
             dead: false,
             asked: false,

@@ -1,4 +1,9 @@
 //! Messages that may have killed the owner before: tried one by one.
+//!
+//! One that stands behind another of its line was in hand only if that one was done since the last commit. It is
+//! a *follower*: it needs no trial, but is handed out only after the end of the one before it is committed, and
+//! while no suspect is tried. If it kills this owner, too, it is the first of its line for the next one. So a
+//! key with thousands of messages costs one trial.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -16,6 +21,8 @@ pub struct Suspects {
     pub open: usize,
     /// Those that are ready: the fewest attempts first, then the lowest offset.
     ready: BinaryHeap<Reverse<(u32, i64, u32)>>,
+    /// The followers that are ready, by offset and index.
+    followers: Vec<(i64, u32)>,
     test: Option<Test>,
 }
 
@@ -48,6 +55,11 @@ impl Suspects {
     /// Adds one that is ready.
     pub fn push(&mut self, attempts: u32, offset: i64, index: u32) {
         self.ready.push(Reverse((attempts, offset, index)));
+    }
+
+    /// Adds a follower that is ready.
+    pub fn push_follower(&mut self, offset: i64, index: u32) {
+        self.followers.push((offset, index));
     }
 
     /// The one that is being tried, if its attempt is committed and it is not handed out yet.
@@ -91,7 +103,7 @@ impl Suspects {
 
     fn may_be_tried<T>(&self, slots: &Slots<T>, index: u32) -> bool {
         let slot = slots.at(index);
-        slot.state == State::Ready && slot.suspect && !slot.in_test
+        slot.state == State::Ready && slot.suspect && !slot.follows && !slot.in_test
     }
 }
 
@@ -125,6 +137,16 @@ impl<T> Engine<T> {
         self.suspects.test = Some(Test { index, number: self.stamp, confirmed: false });
         self.committed.changed = true;
         true
+    }
+
+    /// Lets the followers be handed out that are ready, as no suspect of the process is being tried.
+    pub fn release_followers(&mut self) {
+        for (offset, index) in std::mem::take(&mut self.suspects.followers) {
+            let slot = self.slots.at(index);
+            if slot.offset == offset && slot.state == State::Ready && slot.suspect && slot.follows {
+                self.ready.push(offset, index);
+            }
+        }
     }
 
     /// The suspect to be tried next: where the note has no room for it, the lowest open message, if it is

@@ -4,6 +4,7 @@ mod any_note;
 mod model;
 mod room;
 mod speed;
+mod suspects;
 mod tries;
 
 use super::*;
@@ -227,81 +228,6 @@ fn attempts_and_waits_and_what_is_done_come_back_from_the_note() {
     engine.fetched_again(3, 10, ());
     let lease = receive(&mut engine, 9, until)[0];
     assert_eq!((lease.offset, lease.attempt), (3, 2));
-}
-
-#[test]
-fn a_killer_becomes_a_dead_letter_and_its_neighbours_lose_nothing() {
-    let settings = EngineSettings { max_attempts: 0, ..settings() };
-    let (mut next, mut note) = (0, String::new());
-    let mut lives = 0;
-    let killer = 5;
-    let mut done = Vec::new();
-    'lives: loop {
-        lives += 1;
-        assert!(lives < 20, "{note}");
-        let mut engine = restarted(settings.clone(), next, &note);
-        for offset in next..20 {
-            let _ = engine.push(offset, None, 10, ());
-        }
-        loop {
-            engine.try_suspect(NOW);
-            if let Some(commit) = engine.commit(NOW) {
-                engine.committed();
-                (next, note) = (commit.offset, commit.note);
-            }
-            let leases = receive(&mut engine, 4, NOW);
-            if leases.is_empty() && next == 20 {
-                break 'lives;
-            }
-            if leases.iter().any(|lease| lease.offset == killer && lease.task == Task::Handle) {
-                continue 'lives;
-            }
-            for lease in leases {
-                assert_eq!(lease.task == Task::StoreDeadLetter, lease.offset == killer);
-                assert!(engine.done(lease.id));
-                done.push(lease.offset);
-            }
-        }
-    }
-    done.sort_unstable();
-    done.dedup();
-    assert_eq!(done, Vec::from_iter(0..20));
-    assert_eq!(lives, 2 + MAX_KILLS, "the first death finds no suspect");
-}
-
-#[test]
-fn suspects_are_tried_one_by_one_each_with_its_attempt_committed_before() {
-    let mut engine = restarted(settings(), 0, "q1 held=consumer2 reach=3 done=1:AQE");
-    for offset in 0..5 {
-        let _ = engine.push(offset, None, 10, ());
-    }
-    assert_eq!(offsets(&receive(&mut engine, 9, NOW)), [3, 4], "the others go on beside them");
-    assert_eq!(engine.suspect_count(), 2);
-    assert!(engine.try_suspect(NOW) && engine.is_trying_suspect() && !engine.try_suspect(NOW));
-    assert!(receive(&mut engine, 9, NOW).is_empty());
-    let (_, note) = commit(&mut engine);
-    assert!(Note::read(0, &note).unwrap().attempted[0].in_test, "{note}");
-    let lease = receive(&mut engine, 9, NOW)[0];
-    assert_eq!((lease.offset, lease.attempt), (0, 1));
-    assert_eq!(engine.fail(lease.id, Failed::Error, 10, NOW), Fate::Retried);
-    assert_eq!((engine.suspect_count(), engine.is_trying_suspect()), (1, false));
-    let again = receive(&mut engine, 9, NOW + 10)[0];
-    assert_eq!((again.offset, again.attempt), (0, 2), "its consumer has survived it");
-    engine.hand_over();
-    assert!(engine.release(again.id, 0, NOW));
-    for lease in engine.open().filter(|open| matches!(open.state, OpenState::Leased(_))).collect::<Vec<_>>() {
-        assert!(lease.offset > 2);
-    }
-}
-
-#[test]
-fn a_suspect_that_was_not_tried_stays_one_for_the_next_owner() {
-    let mut engine = restarted(settings(), 0, "q1 held=consumer2 reach=3");
-    push(&mut engine, 0..5, None);
-    assert!(engine.try_suspect(NOW));
-    engine.hand_over();
-    let (next, note) = commit(&mut engine);
-    assert_eq!((next, note.as_str()), (0, "q1 clean reach=3"));
 }
 
 #[test]
