@@ -56,7 +56,7 @@ pub use lines::Order;
 use crate::queue::note::{MIN_LIMIT, Note, attempts_length};
 use commits::Committed;
 use leases::Leases;
-use lines::Lines;
+use lines::{Lines, Place};
 use note_budget::NoteBudget;
 use ready::{Ready, Waits};
 use restored::Restored;
@@ -85,6 +85,9 @@ pub struct EngineSettings {
     pub note_limit: usize,
     /// A message that was in hand when the owner before ended without a word may have killed it.
     pub suspects: bool,
+    /// The most messages of a key that are handed out one after the other before the end of the first is
+    /// committed. An owner counts with as many messages of each key that may have killed the one before.
+    pub burst: u32,
 }
 
 /// What became of a record that was pushed.
@@ -145,7 +148,7 @@ impl<T> Engine<T> {
         let settings = EngineSettings { note_limit: settings.note_limit.max(MIN_LIMIT), ..settings };
         let mut engine = Engine {
             slots: Slots::new(next),
-            lines: Lines::new(settings.order),
+            lines: Lines::new(settings.order, settings.burst.max(1)),
             ready: Ready::default(),
             waits: Waits::default(),
             waiting: 0,
@@ -217,14 +220,17 @@ impl<T> Engine<T> {
             self.touch(index);
         }
         self.put(index);
-        let head = self.lines.push(&mut self.slots, index);
+        let Place { head, is_far } = self.lines.push(&mut self.slots, index);
         if head == index {
-            self.activate(index);
+            self.lead(index);
         } else {
             let slot = self.slots.at_mut(index);
             slot.state = State::Blocked;
             // One that was attempted before may have been in hand: the order was another one then.
             slot.follows = slot.attempts == 0;
+            if slot.follows && is_far {
+                self.suspects.open -= usize::from(std::mem::take(&mut slot.suspect));
+            }
             // One whose bytes are being fetched again fills no buffer with those behind it, either.
             if self.slots.at(head).payload.is_none() {
                 self.shed(index);
@@ -348,6 +354,19 @@ impl<T> Engine<T> {
         } else {
             self.uncommitted.push((index, slot.stamp));
         }
+    }
+
+    /// Lets a message go on that has become the head of its line: after a commit where too many of the line have
+    /// ended since the last one, and where it is a follower.
+    fn lead(&mut self, index: u32) {
+        let slot = self.slots.at(index);
+        if (slot.suspect && slot.follows) || self.lines.is_burst_over(slot.line) {
+            let due = slot.due.max(self.now).max(1);
+            let slot = self.slots.at_mut(index);
+            (slot.counted_in, slot.due) = (self.committed.next_number(), due);
+            self.committed.changed = true;
+        }
+        self.activate(index);
     }
 
     /// Lets the head of a line go on: at once, or at its time.

@@ -204,6 +204,7 @@ mod tests {
             concurrency: 64,
             note_limit: 4_096,
             suspects: true,
+            burst: 256,
         };
         let mut engine = Engine::new(settings, 0, Note::read(0, note).unwrap());
         for offset in 0..messages {

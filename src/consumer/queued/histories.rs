@@ -117,6 +117,7 @@ mod tests {
             concurrency: 1,
             note_limit: 4_096,
             suspects: true,
+            burst: 256,
         };
         Partitions::<()>::default().own(0, Engine::new(settings, 0, Note::default()))
     }

@@ -19,6 +19,9 @@ use crate::queue::{Engine, EngineSettings};
 const INTERVAL: Duration = Duration::from_millis(500);
 /// A message that waits longer than this does not keep its bytes.
 const KEEP_WAITING: Duration = Duration::from_secs(10);
+/// The most messages of a key that are handed out beyond what is committed: far more than are handled in the time of a
+/// commit, and few enough to commit each on its own after a crash.
+const BURST: u32 = 256;
 /// Of the time that a stop may take, so much is for leaving the group.
 const LEAVING: Duration = Duration::from_millis(700);
 /// The time for the last commits, after the last message in hand.
@@ -206,6 +209,7 @@ impl<'a> Owner<'a> {
             concurrency: self.shared.in_hand,
             note_limit,
             suspects: self.shared.has_workers,
+            burst: BURST,
         };
         Engine::new(engine, span.start, note)
     }

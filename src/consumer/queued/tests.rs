@@ -48,6 +48,7 @@ impl Place {
             concurrency: 8,
             note_limit: super::NOTE_LIMIT,
             suspects: true,
+            burst: 256,
         };
         let mut queue = shared.queue();
         let from = queue.partitions.own(0, Engine::new(engine, 0, Note::default()));

@@ -124,6 +124,7 @@ impl<T> Engine<T> {
         self.committed.handed_over = commit.clean;
         self.committed.reach = if commit.clean { i64::MIN } else { commit.reach };
         self.committed.confirmed = commit.number;
+        self.lines.confirm(commit.number);
         self.suspects.confirm(commit.trial);
         for (index, stamp) in std::mem::take(&mut self.uncommitted) {
             let slot = self.slots.at(index);

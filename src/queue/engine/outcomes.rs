@@ -84,15 +84,11 @@ impl<T> Engine<T> {
         if slot.payload.is_some() {
             self.payload_bytes -= slot.bytes;
         }
-        let next = self.lines.pop(&self.slots, index);
+        let next = self.lines.pop(&self.slots, index, self.committed.next_number());
         self.slots.remove(index);
         self.committed.changed = true;
-        let slot = self.slots.at_mut(next);
-        if slot.state == State::Blocked {
-            if slot.suspect && slot.follows {
-                (slot.counted_in, slot.due) = (self.committed.next_number(), self.now.max(1));
-            }
-            self.activate(next);
+        if self.slots.at(next).state == State::Blocked {
+            self.lead(next);
         }
     }
 

@@ -21,6 +21,7 @@ fn settings() -> EngineSettings {
         concurrency: 64,
         note_limit: 4_096,
         suspects: true,
+        burst: 256,
     }
 }
 

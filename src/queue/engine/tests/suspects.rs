@@ -93,16 +93,17 @@ fn a_suspect_that_was_not_tried_stays_one_for_the_next_owner() {
 #[test]
 fn of_a_keys_messages_one_is_tried_and_the_others_follow_without_trials() {
     const MESSAGES: i64 = 1_000;
-    let mut engine = restarted(settings(), 0, "q1 held=consumer2 reach=1000");
+    let mut engine = restarted(EngineSettings { burst: 10, ..settings() }, 0, "q1 held=consumer2 reach=1000");
     push(&mut engine, 0..MESSAGES, Some(b"key"));
-    let (mut trials, mut done) = (0, 0);
+    let (mut trials, mut done, mut commits) = (0, 0, 0);
     while done < MESSAGES {
         match engine.try_suspect(NOW) {
             true => trials += 1,
             false => engine.release_followers(),
         }
-        if engine.commit(NOW).is_some() {
+        if engine.waits_for_commit() && engine.commit(NOW).is_some() {
             engine.committed();
+            commits += 1;
         }
         for lease in receive(&mut engine, 9, NOW) {
             assert_eq!(lease.offset, done);
@@ -111,6 +112,8 @@ fn of_a_keys_messages_one_is_tried_and_the_others_follow_without_trials() {
         }
     }
     assert_eq!((trials, engine.suspect_count()), (1, 0));
+    // One of the trial, one for each follower, and one for each ten that come after them.
+    assert!((100..=120).contains(&commits), "{commits}");
 }
 
 #[test]
@@ -135,4 +138,31 @@ fn a_follower_waits_for_the_commit_of_the_one_before_it_and_for_the_trials() {
     assert!(engine.done(third.id) && !engine.try_suspect(NOW));
     engine.release_followers();
     assert_eq!(offsets(&receive(&mut engine, 9, NOW)), [1]);
+}
+
+#[test]
+fn no_more_of_a_keys_messages_than_a_burst_are_handed_out_beyond_what_is_committed() {
+    let mut engine = started(EngineSettings { burst: 3, ..settings() });
+    let mut next = 0;
+    let mut handle = |engine: &mut Engine<()>, keep: bool| {
+        let mut count = 0;
+        loop {
+            if keep {
+                push(engine, next..next + 1, Some(b"key"));
+                next += 1;
+            }
+            let leases = receive(engine, 9, NOW);
+            let Some(lease) = leases.first() else { return count };
+            assert!(engine.done(lease.id));
+            count += 1;
+        }
+    };
+    assert_eq!(handle(&mut engine, true), 3, "though the line was empty each time");
+    commit(&mut engine);
+    assert_eq!(handle(&mut engine, true), 3);
+    let _ = engine.commit(NOW).expect("something to commit");
+    engine.not_committed();
+    assert_eq!(handle(&mut engine, true), 0, "the commit may not have arrived");
+    commit(&mut engine);
+    assert_eq!(handle(&mut engine, false), 3);
 }
