@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Command};
 
 use crate::config::{self, Settings};
@@ -194,9 +194,22 @@ fn parse<P: Args>(name: &'static str, arguments: impl IntoIterator<Item = OsStri
                 let text = text.trim_start_matches("error: ");
                 // The continuation lines of the first paragraph are indented.
                 let line = text.split("\n\n").next().unwrap_or_default().replace("\n  ", " ");
-                NotRun::Refused(format!("{}; see --help", crate::text::escape(line.trim_end().as_bytes())))
+                let line = crate::text::escape(line.trim_end().as_bytes());
+                let meant = meant(&error).map(|word| format!(" did you mean '{word}'?")).unwrap_or_default();
+                NotRun::Refused(format!("{line};{meant} see --help"))
             }
         }
+    })
+}
+
+/// The subcommand, option or value that is most like the one that is wrong.
+fn meant(error: &clap::Error) -> Option<&str> {
+    let kinds = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue];
+    kinds.into_iter().find_map(|kind| match error.get(kind)? {
+        ContextValue::String(word) => Some(word.as_str()),
+        // The most likely one is the last.
+        ContextValue::Strings(words) => words.last().map(String::as_str),
+        _ => None,
     })
 }
 

@@ -28,6 +28,17 @@ pub fn beginning(text: &str, bytes: usize) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
+/// The one of `known` that is most like a word from outside, if one is like it: what was meant, perhaps.
+pub fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // A longer text is no typing error, and comparing takes a time that grows with both lengths.
+    const LONGEST: usize = 64;
+    const ALIKE: f64 = 0.8;
+    let word = beginning(word, LONGEST);
+    let likeness = |known: &'a str| (strsim::jaro(word, known), known);
+    let alike = known.into_iter().map(likeness).filter(|(likeness, _)| *likeness > ALIKE);
+    alike.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known)
+}
+
 /// Shows a message's key in a log line: quoted and escaped, or `none`.
 #[derive(Debug, Clone, Copy)]
 pub struct Key<'a>(pub Option<&'a [u8]>);
@@ -114,6 +125,20 @@ fn is_safe(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_closest_word_is_what_a_typing_error_meant() {
+        let known = ["topic", "topics", "partitions", "replication_factor"];
+        for (word, meant) in [
+            ("topci", Some("topic")),
+            ("partition", Some("partitions")),
+            ("replication", Some("replication_factor")),
+            ("bootstrap", None),
+            ("", None),
+        ] {
+            assert_eq!(closest(word, known), meant, "{word}");
+        }
+    }
 
     #[test]
     fn plain_text_shows_as_itself() {

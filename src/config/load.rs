@@ -14,7 +14,7 @@ use super::keys::{FORMER_KEYS, KEYS, Put, SECRETS};
 use super::security::{Secured, secure};
 use super::together::check_together;
 use super::values::{SettingValue, Value};
-use crate::text::escape_whole;
+use crate::text::{closest, escape_whole};
 
 /// The file that is read when none is named and it exists.
 const DEFAULT_FILE: &str = "config.toml";
@@ -257,7 +257,12 @@ fn only_from_the_environment(origin: &Origin, secret: &str, file: &str) -> Confi
 }
 
 fn unknown(origin: &Origin, key: &str) -> ConfigError {
-    let section = key.split('.').next().unwrap_or_default();
+    let (section, word) = key.split_once('.').unwrap_or((key, ""));
+    let meant = |word, known: &[&'static str]| {
+        closest(word, known.iter().copied())
+            .map(|word| format!(" (did you mean {word}?)"))
+            .unwrap_or_default()
+    };
     let in_section: Vec<&str> = KEYS
         .iter()
         .filter_map(|(name, _)| name.split_once('.'))
@@ -265,11 +270,13 @@ fn unknown(origin: &Origin, key: &str) -> ConfigError {
         .map(|(_, name)| name)
         .collect();
     if in_section.is_empty() {
-        let all = sections().join(", ");
-        return ConfigError::new(format_args!("{origin}: {key}: unknown section; the sections are {all}"));
+        let (meant, all) = (meant(section, &sections()), sections().join(", "));
+        return ConfigError::new(format_args!(
+            "{origin}: {key}: unknown section{meant}; the sections are {all}"
+        ));
     }
-    let all = in_section.join(", ");
-    ConfigError::new(format_args!("{origin}: {key}: unknown key; [{section}] has {all}"))
+    let (meant, all) = (meant(word, &in_section), in_section.join(", "));
+    ConfigError::new(format_args!("{origin}: {key}: unknown key{meant}; [{section}] has {all}"))
 }
 
 fn sections() -> Vec<&'static str> {

@@ -40,7 +40,7 @@ use api::dead_letters::ReplayQueue;
 pub use api::health::{Monitoring, Readiness};
 use api::message_api::MessageApi;
 use api::metadata_cache::MetadataWorker;
-pub use api::metadata_cache::{Partition, Topic, TopicDirectory};
+pub use api::metadata_cache::{Partition, PartitionOffsets, Topic, TopicDirectory};
 use api::queues::QueueApi;
 use api::rest::RestApi;
 use backend::{Backend, Router};

@@ -33,6 +33,11 @@ impl Response {
         Response { status, headers: JSON.into(), body }
     }
 
+    /// A response without a body.
+    pub(crate) fn empty(status: u16) -> Response {
+        Response { status, headers: Cow::Borrowed(""), body: Vec::new() }
+    }
+
     /// A response of another media type.
     pub(crate) fn of_type(status: u16, media_type: &'static str, body: Vec<u8>) -> Response {
         Response { status, headers: format!("Content-Type: {media_type}\r\n").into(), body }

@@ -1,18 +1,30 @@
 //! The topics of the cluster, for the endpoint.
 
-use std::time::Instant;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use net::sync::{Mutex, lock};
 
 use crate::config::Settings;
 use crate::error::{Error, Result};
-use crate::http::{Partition, Topic, TopicDirectory};
+use crate::http::{Partition, PartitionOffsets, Topic, TopicDirectory};
 use crate::runtime::StoreFailure;
 use client::describe::{PartitionDescription, TopicDescription};
-use client::{Cluster, ClusterSettings};
+use client::{Cluster, ClusterSettings, configs, offsets};
+use protocol::topic_partition::TopicPartition;
+
+/// The client id of look-ups.
+const NAME: &str = "point-to-point";
+/// The brokers' configuration that lets every client create topics, and how long its value is believed.
+const AUTO_CREATE: &str = "auto.create.topics.enable";
+const CONFIG_AGE: Duration = Duration::from_secs(60);
 
 /// Topic look-ups over connections of their own.
 pub struct ClusterTopicDirectory {
     cluster: Cluster,
     store: StoreFailure,
+    /// Whether the brokers create topics for every client, and since when that is known.
+    creates_topics: Mutex<Option<(bool, Instant)>>,
 }
 
 impl ClusterTopicDirectory {
@@ -20,12 +32,29 @@ impl ClusterTopicDirectory {
     pub fn new(cluster: &Cluster, settings: &Settings) -> ClusterTopicDirectory {
         let create = settings.topic_creation().into_iter().collect();
         let cluster = cluster.share(ClusterSettings { create, ..settings.cluster() });
-        ClusterTopicDirectory { cluster, store: settings.store_failure() }
+        ClusterTopicDirectory { cluster, store: settings.store_failure(), creates_topics: Mutex::default() }
     }
 
     fn described(&self, name: &str, deadline: Instant) -> Result<Option<Topic>> {
         let described = self.cluster.describe(Some(&[name]), deadline).and_then(|found| found.topic(name));
         Ok(described.map_err(|error| self.silent(error))?.map(topic))
+    }
+
+    /// Whether the brokers create topics for every client, as far as they tell: where it may not be read, asking
+    /// them for a topic shows it.
+    fn brokers_create_topics(&self, deadline: Instant) -> bool {
+        let mut known = lock(&self.creates_topics);
+        if let Some((creates, since)) = *known
+            && since.elapsed() < CONFIG_AGE
+        {
+            return creates;
+        }
+        let node =
+            self.cluster.describe(Some(&[]), deadline).ok().and_then(|found| found.brokers.first().copied());
+        let told = node.map(|node| configs::of_broker(&self.cluster, NAME, node, AUTO_CREATE, deadline));
+        let creates = !matches!(told, Some(Ok(Some(told))) if told == "false");
+        *known = Some((creates, Instant::now()));
+        creates
     }
 
     /// Why the cluster has no answer.
@@ -53,6 +82,39 @@ impl TopicDirectory for ClusterTopicDirectory {
             }
             None => Ok(found),
         }
+    }
+
+    fn topic_for_records(&self, name: &str, deadline: Instant) -> Result<Option<Topic>> {
+        let found = self.topic(name, deadline)?;
+        if found.is_some() || !self.brokers_create_topics(deadline) {
+            return Ok(found);
+        }
+        let described = self.cluster.describe_or_create(name, deadline);
+        Ok(described.map_err(|error| self.silent(error))?.map(topic))
+    }
+
+    fn configs(&self, topic: &str, deadline: Instant) -> Result<BTreeMap<String, String>> {
+        match configs::all_of_topic(&self.cluster, NAME, topic, deadline) {
+            Ok(found) => Ok(found),
+            Err(error) if error.code().is_some() => {
+                log::debug!("the configurations of {topic} cannot be read: {error}");
+                Ok(BTreeMap::new())
+            }
+            Err(error) => Err(self.silent(error)),
+        }
+    }
+
+    fn offsets(&self, topic: &str, partition: i32, deadline: Instant) -> Result<PartitionOffsets> {
+        let place = TopicPartition::new(topic, partition);
+        let offset = |time| {
+            let (found, error) = offsets::list(&self.cluster, NAME, &[(place.clone(), time)], deadline);
+            let failed = || match error {
+                Some(error) => self.silent(error),
+                None => Error::new(format!("partition {partition} of {topic} has no leader")),
+            };
+            found.get(&place).copied().ok_or_else(failed)
+        };
+        Ok(PartitionOffsets { beginning: offset(offsets::EARLIEST)?, end: offset(offsets::LATEST)? })
     }
 
     fn brokers(&self, deadline: Instant) -> Result<Vec<i32>> {

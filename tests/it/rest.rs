@@ -6,6 +6,7 @@ use std::thread;
 use crate::support::assistant::{Header, Record};
 use crate::support::http::{Answer, Connection};
 use crate::support::kafka::Kafka;
+use crate::support::kraft::Extras;
 use crate::support::program::{Program, Start};
 use crate::support::{EMBEDDED, NEWEST, PATIENCE, eventually, run_on, unique};
 use base64::Engine;
@@ -16,9 +17,12 @@ run_on! {
     mod kafka_4_3 on NEWEST {
         records_of_each_format_arrive_byte_for_byte,
         a_key_lands_where_java_puts_the_same_bytes,
-        a_topic_that_does_not_exist_is_404_and_is_not_made,
         the_channels_own_topic_is_made_for_the_first_record,
         what_is_refused_is_not_stored,
+        a_text_key_beside_a_json_value_lands_where_the_channels_own_route_puts_it,
+        records_that_nobody_waits_for_are_answered_204_and_stored,
+        offsets_and_configurations_are_told,
+        probes_made_for_other_proxies_are_answered,
         results_are_in_the_order_of_the_records_and_a_mix_is_no_success,
         many_records_of_one_request_keep_their_order,
         more_topics_than_there_are_senders_lose_nothing as HEAVY,
@@ -30,9 +34,12 @@ run_on! {
     mod embedded on EMBEDDED {
         records_of_each_format_arrive_byte_for_byte,
         a_key_lands_where_java_puts_the_same_bytes,
-        a_topic_that_does_not_exist_is_404_and_is_not_made,
         the_channels_own_topic_is_made_for_the_first_record,
         what_is_refused_is_not_stored,
+        a_text_key_beside_a_json_value_lands_where_the_channels_own_route_puts_it,
+        records_that_nobody_waits_for_are_answered_204_and_stored,
+        offsets_and_configurations_are_told,
+        probes_made_for_other_proxies_are_answered,
         results_are_in_the_order_of_the_records_and_a_mix_is_no_success,
         many_records_of_one_request_keep_their_order,
         more_topics_than_there_are_senders_lose_nothing as HEAVY,
@@ -91,10 +98,15 @@ fn create(kafka: &Kafka, program: &Program, topic: &str, partitions: u32) {
 /// A topic of the test, and a `producer_api` whose own topic is another one.
 fn stage(version: &'static str, partitions: u32) -> (&'static Kafka, Program, String) {
     let kafka = Kafka::shared(version);
+    let (program, topic) = stage_on(kafka, partitions);
+    (kafka, program, topic)
+}
+
+fn stage_on(kafka: &Kafka, partitions: u32) -> (Program, String) {
     let topic = unique("pedidos");
     let program = Program::producer(kafka, &unique("mi-topico"));
     create(kafka, &program, &topic, partitions);
-    (kafka, program, topic)
+    (program, topic)
 }
 
 fn record_at(records: &[Record], place: Place) -> &Record {
@@ -123,8 +135,12 @@ fn records_of_each_format_arrive_byte_for_byte(version: &'static str) {
     let answer = post(&program, &topic, BINARY, &json!({"records": records}).to_string());
     expected.extend(places(&answer).into_iter().zip(&any).map(|(p, v)| (p, v.clone(), v.clone())));
     let text = "línea 1\nlínea \"2\"\u{0}";
-    let answer =
-        post(&program, &topic, TEXT, &json!({"records": [{"key": "", "value": text}, {}]}).to_string());
+    let answer = post(
+        &program,
+        &topic,
+        TEXT,
+        &json!({"records": [{"key": "", "value": text}, {"value": null}]}).to_string(),
+    );
     let fates = [(Some(vec![]), Some(text.as_bytes().to_vec())), (None, None)];
     expected.extend(places(&answer).into_iter().zip(fates).map(|(p, (key, value))| (p, key, value)));
     let stored = kafka.assistant().read(&topic, false);
@@ -140,7 +156,8 @@ fn records_of_each_format_arrive_byte_for_byte(version: &'static str) {
     let extras = json!({"value": 1, "headers": headers, "timestamp": 1_700_000_000_123_i64, "partition": 2});
     let answer = post(&program, &topic, JSON, &json!({"records": [extras]}).to_string());
     let path = format!("{topic}/partitions/3");
-    let there = post(&program, &path, JSON, r#"{"records":[{"value":1},{"key":"k","partition":null}]}"#);
+    let there =
+        post(&program, &path, JSON, r#"{"records":[{"value":1},{"key":"k","value":null,"partition":null}]}"#);
     let stored = kafka.assistant().read(&topic, false);
     let record = record_at(&stored, places(&answer)[0]);
     let expected: Vec<Header> = vec![
@@ -165,8 +182,14 @@ fn a_key_lands_where_java_puts_the_same_bytes(version: &'static str) {
     }
 }
 
-fn a_topic_that_does_not_exist_is_404_and_is_not_made(version: &'static str) {
-    let (_, program, topic) = stage(version, 1);
+#[test]
+fn where_brokers_create_no_topics_one_that_does_not_exist_is_404_and_is_not_made() {
+    refuse_a_topic_that_does_not_exist(Kafka::shared(NEWEST));
+    refuse_a_topic_that_does_not_exist(&Kafka::embedded_with(&["embedded.auto_create_topics=false"]));
+}
+
+fn refuse_a_topic_that_does_not_exist(kafka: &Kafka) {
+    let (program, topic) = stage_on(kafka, 1);
     let missing = unique("no-hay");
     for _ in 0..3 {
         let answers = [
@@ -190,6 +213,31 @@ fn a_topic_that_does_not_exist_is_404_and_is_not_made(version: &'static str) {
     assert!(has(&topic) && !has(&missing), "{names}");
 }
 
+/// A POST names a new topic where the brokers create topics for every client.
+fn post_to_a_new_topic(kafka: &Kafka) {
+    let program = Program::producer(kafka, &unique("mi-topico"));
+    let (new, looked_at) = (unique("nuevo"), unique("mirado"));
+    assert_eq!(get(&program, &format!("/topics/{looked_at}")).status, 404);
+    let stored = places(&post(&program, &new, JSON, r#"{"records":[{"value":1},{"value":2}]}"#));
+    assert_eq!((stored.len(), kafka.assistant().read(&new, false).len()), (2, 2));
+    let missing = format!("{}/partitions/99", unique("nuevo"));
+    assert_eq!(post(&program, &missing, JSON, r#"{"records":[{"value":1}]}"#).status, 404);
+    let names = get(&program, "/topics").json();
+    let has = |name: &str| names.as_array().expect("names").contains(&json!(name));
+    assert!(has(&new) && !has(&looked_at), "a GET creates nothing: {names}");
+}
+
+#[test]
+fn the_embedded_broker_creates_a_new_topic_for_its_first_record() {
+    post_to_a_new_topic(Kafka::shared(EMBEDDED));
+}
+
+#[test]
+fn a_broker_that_creates_topics_does_so_for_the_first_record() {
+    let settings = "auto.create.topics.enable=true\nnum.partitions=3\n".to_owned();
+    post_to_a_new_topic(&Kafka::start_with(NEWEST, &Extras { settings, ..Extras::default() }));
+}
+
 fn the_channels_own_topic_is_made_for_the_first_record(version: &'static str) {
     let kafka = Kafka::shared(version);
     let own = unique("mi-topico");
@@ -201,34 +249,96 @@ fn the_channels_own_topic_is_made_for_the_first_record(version: &'static str) {
     assert_eq!((records.len(), &answer["topic"]), (2, &json!(own)));
 }
 
+fn a_text_key_beside_a_json_value_lands_where_the_channels_own_route_puts_it(version: &'static str) {
+    let (kafka, program, topic) = stage(version, 7);
+    for key in ["a", "cliente-1", "ñandú"] {
+        let body = json!({"records": [{"key": key, "value": {"id": 1}}]}).to_string();
+        let place = places(&post(&program, &format!("{topic}?key_format=text"), JSON, &body))[0];
+        let javas = kafka.assistant().put(&topic, -1, Some(key.as_bytes()), Some(b"2"));
+        assert_eq!(place.0, javas.0, "{key:?}");
+        let stored = kafka.assistant().read(&topic, false);
+        let record = record_at(&stored, place);
+        assert_eq!(record.key.as_deref(), Some(key.as_bytes()));
+        assert_eq!(record.value.as_deref(), Some(&br#"{"id":1}"#[..]));
+        let quoted = places(&post(&program, &format!("{topic}?key_format=json"), JSON, &body))[0];
+        let stored = kafka.assistant().read(&topic, false);
+        assert_eq!(record_at(&stored, quoted).key.as_deref(), Some(format!("\"{key}\"").as_bytes()));
+    }
+}
+
+fn records_that_nobody_waits_for_are_answered_204_and_stored(version: &'static str) {
+    let (kafka, program, topic) = stage(version, 2);
+    let body = json!({"records": (0..100).map(|id| json!({"value": id})).collect::<Vec<_>>()}).to_string();
+    let answer = post(&program, &format!("{topic}?async=true"), JSON, &body);
+    assert_eq!((answer.status, answer.body.len()), (204, 0), "{answer:?}");
+    eventually("all are stored", PATIENCE, || {
+        (kafka.assistant().read(&topic, false).len() == 100).then_some(())
+    });
+    let refused = post(&program, &format!("{topic}?async=true"), JSON, "{");
+    assert_eq!(refused.status, 400, "what can be told at once is told");
+    assert_eq!(
+        places(&post(&program, &format!("{topic}?async=false"), JSON, r#"{"records":[{"value":1}]}"#)).len(),
+        1
+    );
+}
+
+fn offsets_and_configurations_are_told(version: &'static str) {
+    let (_, program, topic) = stage(version, 2);
+    let path = |rest: &str| format!("/topics/{topic}{rest}");
+    let empty = json!({"beginning_offset": 0, "end_offset": 0});
+    assert_eq!(get(&program, &path("/partitions/1/offsets")).json(), empty);
+    let body = r#"{"records":[{"value":1,"partition":0},{"value":2,"partition":0}]}"#;
+    assert_eq!(places(&post(&program, &topic, JSON, body)), [(0, 0), (0, 1)]);
+    let told = get(&program, &path("/partitions/0/offsets")).json();
+    assert_eq!(told, json!({"beginning_offset": 0, "end_offset": 2}));
+    for (path, status, code) in [
+        (path("/partitions/2/offsets"), 404, 40402),
+        (path("/partitions/foo/offsets"), 404, 40402),
+        ("/topics/no-hay/partitions/0/offsets".to_owned(), 404, 40401),
+    ] {
+        let answer = get(&program, &path);
+        assert_eq!((answer.status, &answer.json()["error_code"]), (status, &json!(code)), "{answer:?}");
+    }
+    let configs = get(&program, &path("")).json()["configs"].clone();
+    assert!(configs["retention.ms"].is_string() && configs["cleanup.policy"] == "delete", "{configs}");
+}
+
+fn probes_made_for_other_proxies_are_answered(version: &'static str) {
+    let (_, program, _) = stage(version, 1);
+    eventually("it is ready", PATIENCE, || (get(&program, "/ready").status == 204).then_some(()));
+    assert_eq!(get(&program, "/healthy").status, 204);
+    assert!(get(&program, "/_health").json()["process_uptime_sec"].is_u64());
+}
+
 fn what_is_refused_is_not_stored(version: &'static str) {
     let (kafka, program, topic) = stage(version, 1);
     let good = r#"{"records":[{"value":1}]}"#;
     let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     let value = |value: &str| format!("{{\"records\":[{{\"value\":2}},{{\"value\":{value}}}]}}");
-    let many = format!("{{\"records\":[{}{{}}]}}", "{},".repeat(10_000));
+    let many = format!("{{\"records\":[{}]}}", vec![r#"{"value":1}"#; 10_001].join(","));
     for (status, kind, body) in [
-        (415, "", good),
-        (415, "application/x-www-form-urlencoded", good),
-        (415, "application/vnd.kafka.avro.v2+json", good),
-        (415, "text/plain", good),
+        (400, "", good),
+        (400, "application/x-www-form-urlencoded", good),
+        (400, "application/vnd.kafka.avro.v2+json", good),
+        (400, "text/plain", good),
         (400, JSON, ""),
         (400, JSON, "{\"records\":[{\"value\":1}]"),
         (400, JSON, &value("1e999")),
         (400, JSON, &value("\"\\ud800\"")),
         (400, JSON, &value(&deep(65))),
         (422, JSON, "{}"),
-        (422, JSON, "[1]"),
+        (400, JSON, "[1]"),
         (422, JSON, r#"{"records":[]}"#),
-        (422, JSON, r#"{"records":{"value":1}}"#),
-        (422, JSON, r#"{"records":[{"value":1}],"records":[]}"#),
-        (422, JSON, r#"{"records":[{"value":1},{"valor":1}]}"#),
-        (422, JSON, r#"{"records":[{"value":1},7]}"#),
-        (422, JSON, r#"{"records":[{"value":1},{"value":1,"partition":-1}]}"#),
+        (400, JSON, r#"{"records":{"value":1}}"#),
+        (400, JSON, r#"{"records":[{"value":1}],"records":[]}"#),
+        (400, JSON, r#"{"records":[{"value":1},{"valor":1}]}"#),
+        (400, JSON, r#"{"records":[{"value":1},7]}"#),
+        (400, JSON, r#"{"records":[{"value":1},{"key":"a typing error may have hidden the value"}]}"#),
+        (400, JSON, r#"{"records":[{"value":1},{"value":1,"partition":-1}]}"#),
         (422, JSON, r#"{"records":[{"value":1}],"value_schema_id":1}"#),
-        (422, BINARY, &value("\"no base64\"")),
-        (422, BINARY, &value("1")),
-        (422, TEXT, &value("1")),
+        (400, BINARY, &value("\"no base64\"")),
+        (400, BINARY, &value("1")),
+        (400, TEXT, &value("1")),
         (413, JSON, &many),
     ] {
         let answer = post(&program, &topic, kind, body);
@@ -239,7 +349,16 @@ fn what_is_refused_is_not_stored(version: &'static str) {
     }
     let twice = format!("{topic}/partitions/0");
     let answer = post(&program, &twice, JSON, r#"{"records":[{"value":1},{"value":2,"partition":0}]}"#);
-    assert_eq!(answer.status, 422, "{answer:?}");
+    assert_eq!(answer.status, 400, "{answer:?}");
+    for path in [format!("{topic}/partitions/-1"), format!("{topic}/partitions/karel")] {
+        assert_eq!(post(&program, &path, JSON, good).status, 400, "{path}");
+    }
+    for query in ["async=wrong", "key_format=binary", "acks=0", "async=true&async=true"] {
+        let answer = post(&program, &format!("{topic}?{query}"), JSON, good);
+        assert_eq!(answer.status, 400, "{query}: {answer:?}");
+    }
+    let answer = post(&program, &format!("{topic}?key_format=text"), TEXT, r#"{"records":[{"value":"1"}]}"#);
+    assert_eq!(answer.status, 400, "a format of keys goes with values in JSON: {answer:?}");
     for (method, path, allowed) in [
         ("DELETE", format!("/topics/{topic}"), "GET, HEAD, POST"),
         ("POST", "/topics".to_owned(), "GET, HEAD"),
@@ -268,12 +387,15 @@ fn results_are_in_the_order_of_the_records_and_a_mix_is_no_success(version: &'st
     assert_eq!((answer.status, answer.header("content-type")), (207, Some(ANSWER)), "{json}");
     let offsets = json["offsets"].as_array().expect("offsets");
     assert_eq!(offsets.len(), 5);
-    assert_eq!(offsets[0], json!({"partition": 1, "offset": 0}));
-    assert_eq!(offsets[2], json!({"partition": 1, "offset": 1}));
-    assert_eq!(offsets[4], json!({"partition": 0, "offset": 0}));
+    for (at, partition, offset) in [(0, 1, 0), (2, 1, 1), (4, 0, 0)] {
+        let stored = json!({"partition": partition, "offset": offset, "error_code": null, "error": null});
+        assert_eq!(offsets[at], stored);
+    }
     for (at, code) in [(1, 413), (3, 40402)] {
-        assert_eq!(offsets[at]["error_code"], code, "{json}");
-        assert!(offsets[at]["error"].is_string());
+        let failed = &offsets[at];
+        assert_eq!(failed["error_code"], code, "{json}");
+        assert!(failed["error"].is_string() && failed["error"] == failed["message"], "{json}");
+        assert_eq!((&failed["partition"], &failed["offset"]), (&Value::Null, &Value::Null), "{json}");
     }
     for (record, status, code) in
         [(json!({"value": large}), 413, 413), (json!({"value": "c", "partition": 2}), 404, 40402)]
@@ -449,9 +571,7 @@ fn topics_partitions_and_brokers_are_told(version: &'static str) {
         json!({"partition": number, "leader": 1, "replicas": [replica]})
     };
     let all = [0, 1, 2].map(partition);
-    let described = json!({"name": topic, "configs": {}, "partitions": all});
     for (path, expected) in [
-        (format!("/topics/{topic}"), described),
         (format!("/topics/{topic}/partitions"), json!(all)),
         (format!("/topics/{topic}/partitions/2"), partition(2)),
     ] {
@@ -459,6 +579,8 @@ fn topics_partitions_and_brokers_are_told(version: &'static str) {
         assert_eq!((answer.status, answer.header("content-type")), (200, Some(ANSWER)));
         assert_eq!(answer.json(), expected);
     }
+    let described = get(&program, &format!("/topics/{topic}")).json();
+    assert_eq!((&described["name"], &described["partitions"]), (&json!(topic), &json!(all)));
     for number in ["3", "-1", "x", "99999999999"] {
         let answer = get(&program, &format!("/topics/{topic}/partitions/{number}"));
         assert_eq!((answer.status, &answer.json()["error_code"]), (404, &json!(40402)));

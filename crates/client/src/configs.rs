@@ -1,11 +1,13 @@
-//! The configuration of topics (DescribeConfigs).
+//! The configuration of topics and brokers (DescribeConfigs).
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::{ApiKey, DescribeConfigsRequest};
 use kafka_protocol::protocol::StrBytes;
 
+use super::connection::Connection;
 use super::error::{Error, Result};
 use super::metadata::Cluster;
 use super::versioned_request::VersionedRequest;
@@ -16,8 +18,28 @@ impl VersionedRequest for DescribeConfigsRequest {
     const VERSION: i16 = 4;
 }
 
-/// The type of a resource that is a topic.
-const TOPIC: i8 = 2;
+/// What has a configuration.
+#[derive(Debug, Clone, Copy)]
+enum Resource<'a> {
+    Topic(&'a str),
+    Broker(&'a str),
+}
+
+impl Resource<'_> {
+    /// Its type, as the protocol numbers them.
+    fn kind(self) -> i8 {
+        match self {
+            Resource::Topic(_) => 2,
+            Resource::Broker(_) => 4,
+        }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Resource::Topic(name) | Resource::Broker(name) => name,
+        }
+    }
+}
 
 /// The values in effect of some configurations of a topic, in the order of their names; `None` for one that the
 /// broker does not know.
@@ -31,21 +53,69 @@ pub fn of_topic<const N: usize>(
     names: [&str; N],
     deadline: Instant,
 ) -> Result<[Option<String>; N]> {
+    let connection = cluster.connect_any(client_id, deadline)?;
+    let mut found = values(cluster, connection, Resource::Topic(topic), Some(&names), deadline)?;
+    Ok(names.map(|name| found.remove(name)))
+}
+
+/// All values in effect of a topic's configurations, by name; without those that a broker keeps secret.
+///
+/// # Errors
+/// As [`of_topic`].
+pub fn all_of_topic(
+    cluster: &Cluster,
+    client_id: &str,
+    topic: &str,
+    deadline: Instant,
+) -> Result<BTreeMap<String, String>> {
+    let connection = cluster.connect_any(client_id, deadline)?;
+    values(cluster, connection, Resource::Topic(topic), None, deadline)
+}
+
+/// The value in effect of one configuration of a broker; `None` if the broker does not know it.
+///
+/// # Errors
+/// As [`of_topic`].
+pub fn of_broker(
+    cluster: &Cluster,
+    client_id: &str,
+    node: i32,
+    name: &str,
+    deadline: Instant,
+) -> Result<Option<String>> {
+    let connection = cluster.connect(node, client_id, deadline)?;
+    let mut found =
+        values(cluster, connection, Resource::Broker(&node.to_string()), Some(&[name]), deadline)?;
+    Ok(found.remove(name))
+}
+
+/// The values of the configurations of these names, or of all.
+fn values(
+    cluster: &Cluster,
+    mut connection: Connection,
+    resource: Resource<'_>,
+    names: Option<&[&str]>,
+    deadline: Instant,
+) -> Result<BTreeMap<String, String>> {
     let text = |text: &str| StrBytes::from_string(text.to_owned());
-    let resource = DescribeConfigsResource::default()
-        .with_resource_type(TOPIC)
-        .with_resource_name(text(topic))
-        .with_configuration_keys(Some(names.map(text).to_vec()));
-    let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
-    let mut connection = cluster.connect_any(client_id, deadline)?;
+    let asked = DescribeConfigsResource::default()
+        .with_resource_type(resource.kind())
+        .with_resource_name(text(resource.name()))
+        .with_configuration_keys(names.map(|names| names.iter().map(|name| text(name)).collect()));
+    let request = DescribeConfigsRequest::default().with_resources(vec![asked]);
     let answer = connection.call(&request, cluster.deadline(deadline))?;
-    let result = answer.results.iter().find(|result| result.resource_name.as_str() == topic);
-    let refused =
-        |code| Error::refused(connection.context::<DescribeConfigsRequest>().for_topic(topic), code);
+    let result = answer.results.iter().find(|result| result.resource_name.as_str() == resource.name());
+    let refused = |code| {
+        let context = connection.context::<DescribeConfigsRequest>();
+        Error::refused(
+            if let Resource::Topic(topic) = resource { context.for_topic(topic) } else { context },
+            code,
+        )
+    };
     let result = result.ok_or_else(|| refused(ErrorCode::UNKNOWN_SERVER_ERROR))?;
     ErrorCode(result.error_code).ok().map_err(refused)?;
-    Ok(names.map(|name| {
-        let config = result.configs.iter().find(|config| config.name.as_str() == name);
-        config.and_then(|config| config.value.as_ref()).map(ToString::to_string)
-    }))
+    let configs = result.configs.iter();
+    Ok(configs
+        .filter_map(|config| Some((config.name.to_string(), config.value.as_ref()?.to_string())))
+        .collect())
 }

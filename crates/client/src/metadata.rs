@@ -12,7 +12,7 @@ use kafka_protocol::messages::{ApiKey, CreateTopicsRequest, MetadataRequest, Met
 use kafka_protocol::protocol::StrBytes;
 
 use super::connection::Connection;
-use super::describe::Description;
+use super::describe::{Description, TopicDescription};
 use super::diagnosis::{closes_at_requests, wants_sasl};
 use super::error::{Cause, Error, Result};
 use super::reachability::Reachability;
@@ -39,6 +39,9 @@ const MAX_AGE: Duration = Duration::from_secs(30);
 const RENEWAL: Duration = Duration::from_secs(1);
 /// How long a thread waits for another one that asks for metadata before it asks by itself.
 const METADATA_TURN: Duration = Duration::from_millis(500);
+/// How long brokers take at most to create a topic that a client has asked for, and how often they are asked.
+const CREATION_TIMEOUT: Duration = Duration::from_secs(1);
+const CREATION_PAUSE: Duration = Duration::from_millis(25);
 /// A refresh that ended this recently serves the next caller too.
 const FRESH: Duration = Duration::from_millis(50);
 
@@ -218,6 +221,34 @@ impl Cluster {
         Ok(Description::of(&answer))
     }
 
+    /// A topic as the cluster describes it now. Where it is not there, the brokers are asked to create it, as they
+    /// do for every client if `auto.create.topics.enable` is set; `None` if they do not within a second. (They answer
+    /// first, and create the topic then.)
+    ///
+    /// # Errors
+    /// No broker answers until `deadline`, or the topic has no leaders by then.
+    pub fn describe_or_create(&self, topic: &str, deadline: Instant) -> Result<Option<TopicDescription>> {
+        let found = self.describe(Some(&[topic]), deadline)?.topic(topic);
+        if !matches!(found, Ok(None)) {
+            return found;
+        }
+        let request = metadata_request(Some(&[topic])).with_allow_auto_topic_creation(true);
+        let answer = self.metadata_connection(deadline)?.ask_with(&request, deadline)?;
+        let mut found = Description::of(&answer).topic(topic);
+        let limit = deadline.min(Instant::now() + CREATION_TIMEOUT);
+        let is_whole = |found: &Result<Option<TopicDescription>>| {
+            let leads = |topic: &TopicDescription| {
+                topic.partitions.iter().all(|partition| partition.leader.is_some())
+            };
+            found.as_ref().is_ok_and(|topic| topic.as_ref().is_some_and(leads))
+        };
+        while !is_whole(&found) && Instant::now() < limit && !self.stopping() {
+            self.pause(CREATION_PAUSE);
+            found = self.describe(Some(&[topic]), deadline)?.topic(topic);
+        }
+        found
+    }
+
     /// Asks the cluster about `topics` again. One refresh of the same topics a moment ago is enough.
     ///
     /// # Errors
@@ -349,8 +380,11 @@ struct MetadataInUse<'a> {
 impl MetadataInUse<'_> {
     /// Asks for these topics, or for all of them, over the connection or a new one, and notes the answer.
     fn ask(&mut self, topics: Option<&[&str]>, deadline: Instant) -> Result<MetadataResponse> {
+        self.ask_with(&metadata_request(topics), deadline)
+    }
+
+    fn ask_with(&mut self, request: &MetadataRequest, deadline: Instant) -> Result<MetadataResponse> {
         let cluster = self.cluster;
-        let request = metadata_request(topics);
         let mut tries = 0;
         let mut closed_at_once = 0;
         let answer = loop {
@@ -361,7 +395,7 @@ impl MetadataInUse<'_> {
             };
             let limit = cluster.deadline(deadline);
             let answer = connection
-                .send(&request)
+                .send(request)
                 .and_then(|()| connection.receive::<MetadataRequest>(limit, &mut || !cluster.stopping()));
             match answer {
                 Ok(answer) => {

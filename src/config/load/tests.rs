@@ -87,16 +87,17 @@ fn an_override_that_is_no_toml_is_text() {
 
 #[test]
 fn an_unknown_key_or_section_is_refused_with_its_place() {
-    let line = "point.toml line 3: kafka.topci: unknown key; [kafka] has bootstrap_servers, topic, ";
+    let line = "point.toml line 3: kafka.topci: unknown key (did you mean topic?); [kafka] has bootstrap_servers, topic, ";
     assert!(error("# names\n[kafka]\ntopci = \"x\"\n", &[], &[]).starts_with(line));
-    let line = "point.toml line 2: kafkaa: unknown section; the sections are kafka, embedded, producer, \
+    let line = "point.toml line 2: kafkaa: unknown section (did you mean kafka?); the sections are kafka, embedded, producer, \
                 producer_api, consumer, queue, retry, adapter, log";
     assert_eq!(error("\n[kafkaa]\ntopic = \"x\"\n", &[], &[]), line);
     let line = "point.toml line 1: topic: belongs under one of the sections kafka, embedded, ";
     assert!(error("topic = \"x\"\n", &[], &[]).starts_with(line));
-    let line = "environment variable POINT_TO_POINT__KAFKA__TOPCI: kafka.topci: unknown key;";
+    let line =
+        "environment variable POINT_TO_POINT__KAFKA__TOPCI: kafka.topci: unknown key (did you mean topic?);";
     assert!(error("", &[("POINT_TO_POINT__KAFKA__TOPCI", "x")], &[]).starts_with(line));
-    assert!(error("", &[], &["kafka.topci=x"]).starts_with("--set: kafka.topci: unknown key;"));
+    assert!(error("", &[], &["kafka.topci=x"]).starts_with("--set: kafka.topci: unknown key (did"));
     assert!(error("", &[], &["topci=x"]).starts_with("--set: topci: unknown section;"));
     assert_eq!(error("", &[], &["kafka.topic"]), "--set kafka.topic: must be section.key=value");
 }

@@ -1,5 +1,7 @@
-//! `GET /healthz`, `/readyz` and `/metrics`: answered at once from known state, also while other requests
-//! wait.
+//! `GET /healthz`, `/readyz` and `/metrics`, and the same under the names that REST proxies have: answered at once
+//! from known state, also while other requests wait.
+
+use std::time::Instant;
 
 use crate::http::response::Response;
 use crate::metrics::{Exposition, Family, HttpMetrics, MEDIA_TYPE};
@@ -19,6 +21,7 @@ pub struct Monitoring {
     pub(crate) http: HttpMetrics,
     exposition: Exposition,
     readiness: Option<Box<dyn Readiness>>,
+    since: Instant,
 }
 
 impl Monitoring {
@@ -29,7 +32,7 @@ impl Monitoring {
         let mut all: Vec<&dyn Family> = vec![&http];
         all.extend(families);
         let exposition = Exposition::of(&all);
-        Monitoring { http, exposition, readiness }
+        Monitoring { http, exposition, readiness, since: Instant::now() }
     }
 
     /// Whether there is a `/readyz`.
@@ -43,6 +46,20 @@ impl Monitoring {
             Ok(()) => status("ready"),
             Err(reason) => Response::error(503, "not_ready", &reason),
         }
+    }
+
+    /// `/ready`, for probes made for Strimzi's bridge: 204 if messages can be stored now, else as `/readyz`.
+    pub(crate) fn ready_for_proxy(&self) -> Response {
+        match self.ready() {
+            Response { status: 200, .. } => Response::empty(204),
+            not_ready => not_ready,
+        }
+    }
+
+    /// `/_health`, for probes made for Karapace: the process answers, and since when.
+    pub(crate) fn uptime(&self) -> Response {
+        let seconds = self.since.elapsed().as_secs();
+        Response::json(200, format!(r#"{{"process_uptime_sec":{seconds}}}"#).into_bytes())
     }
 
     /// `/metrics`.

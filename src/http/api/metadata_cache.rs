@@ -1,7 +1,7 @@
 //! Topics and brokers of the cluster, asked for by a thread of its own, so that the handlers' one thread
 //! never waits for a broker. Results are kept for a moment: a flood of requests is no flood to Kafka.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -33,6 +33,25 @@ pub trait TopicDirectory: Send + Sync + 'static {
     /// # Errors
     /// No broker answers until `deadline`.
     fn topic(&self, name: &str, deadline: Instant) -> Result<Option<Topic>>;
+
+    /// As [`TopicDirectory::topic`], for a topic that records are to be sent to: brokers that create topics for
+    /// every client create it.
+    ///
+    /// # Errors
+    /// No broker answers until `deadline`.
+    fn topic_for_records(&self, name: &str, deadline: Instant) -> Result<Option<Topic>>;
+
+    /// The configurations of a topic, by name; none where they may not be read.
+    ///
+    /// # Errors
+    /// No broker answers until `deadline`.
+    fn configs(&self, topic: &str, deadline: Instant) -> Result<BTreeMap<String, String>>;
+
+    /// The offsets of a partition.
+    ///
+    /// # Errors
+    /// No broker answers until `deadline`, or no node leads the partition.
+    fn offsets(&self, topic: &str, partition: i32, deadline: Instant) -> Result<PartitionOffsets>;
 
     /// The ids of all brokers, in order.
     ///
@@ -73,6 +92,15 @@ pub struct Partition {
     pub in_sync: Vec<i32>,
 }
 
+/// The offsets of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartitionOffsets {
+    /// The first one that is there.
+    pub beginning: i64,
+    /// The one after the last.
+    pub end: i64,
+}
+
 /// A request to the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum MetadataRequest {
@@ -80,6 +108,12 @@ pub(crate) enum MetadataRequest {
     Topics,
     /// [`TopicDirectory::topic`].
     Topic(String),
+    /// [`TopicDirectory::topic_for_records`].
+    TopicForRecords(String),
+    /// [`TopicDirectory::topic`] and its [`TopicDirectory::configs`].
+    TopicWithConfigs(String),
+    /// [`TopicDirectory::offsets`] of a partition that exists.
+    Offsets(String, i32),
     /// [`TopicDirectory::brokers`].
     Brokers,
 }
@@ -89,8 +123,12 @@ pub(crate) enum MetadataRequest {
 pub(crate) enum Metadata {
     /// To [`MetadataRequest::Topics`].
     Topics(Arc<Vec<String>>),
-    /// To [`MetadataRequest::Topic`].
+    /// To [`MetadataRequest::Topic`] and [`MetadataRequest::TopicForRecords`].
     Topic(Option<Arc<Topic>>),
+    /// To [`MetadataRequest::TopicWithConfigs`].
+    TopicWithConfigs(Option<Arc<(Topic, BTreeMap<String, String>)>>),
+    /// To [`MetadataRequest::Offsets`], with the topic; no offsets if it does not have the partition.
+    Offsets(Option<Arc<Topic>>, Option<PartitionOffsets>),
     /// To [`MetadataRequest::Brokers`].
     Brokers(Arc<Vec<i32>>),
 }
@@ -242,21 +280,33 @@ impl MetadataCache {
         if Instant::now() >= deadline {
             return Err("no broker has answered in time".into());
         }
-        let result = match request {
-            MetadataRequest::Topics => {
-                directory.topics(deadline).map(|names| Metadata::Topics(Arc::new(names)))
-            }
-            MetadataRequest::Topic(name) => {
-                directory.topic(name, deadline).map(|topic| Metadata::Topic(topic.map(Arc::new)))
-            }
-            MetadataRequest::Brokers => {
-                directory.brokers(deadline).map(|ids| Metadata::Brokers(Arc::new(ids)))
-            }
-        };
+        let result = ask(directory, request, deadline);
         let result = result.map_err(|error| Arc::from(error.to_string()));
         lock(&self.state).keep(request.clone(), result.clone());
         result
     }
+}
+
+/// Asks the cluster.
+fn ask(directory: &dyn TopicDirectory, request: &MetadataRequest, deadline: Instant) -> Result<Metadata> {
+    Ok(match request {
+        MetadataRequest::Topics => Metadata::Topics(Arc::new(directory.topics(deadline)?)),
+        MetadataRequest::Topic(name) => Metadata::Topic(directory.topic(name, deadline)?.map(Arc::new)),
+        MetadataRequest::TopicForRecords(name) => {
+            Metadata::Topic(directory.topic_for_records(name, deadline)?.map(Arc::new))
+        }
+        MetadataRequest::TopicWithConfigs(name) => {
+            let with_configs = |topic| Ok(Arc::new((topic, directory.configs(name, deadline)?)));
+            Metadata::TopicWithConfigs(directory.topic(name, deadline)?.map(with_configs).transpose()?)
+        }
+        MetadataRequest::Offsets(name, partition) => {
+            let topic = directory.topic(name, deadline)?.map(Arc::new);
+            let there = topic.as_ref().is_some_and(|topic| topic.has_partition(*partition));
+            let offsets = there.then(|| directory.offsets(name, *partition, deadline)).transpose()?;
+            Metadata::Offsets(topic, offsets)
+        }
+        MetadataRequest::Brokers => Metadata::Brokers(Arc::new(directory.brokers(deadline)?)),
+    })
 }
 
 impl CacheState {
@@ -305,6 +355,18 @@ mod tests {
                 return Err(Error::new("no broker"));
             }
             Ok((name == "there").then(|| Topic { internal: false, partitions: Vec::new() }))
+        }
+
+        fn topic_for_records(&self, name: &str, deadline: Instant) -> Result<Option<Topic>> {
+            self.topic(name, deadline)
+        }
+
+        fn configs(&self, _: &str, _: Instant) -> Result<BTreeMap<String, String>> {
+            Ok(BTreeMap::new())
+        }
+
+        fn offsets(&self, _: &str, _: i32, _: Instant) -> Result<PartitionOffsets> {
+            Ok(PartitionOffsets { beginning: 0, end: 1 })
         }
 
         fn brokers(&self, _: Instant) -> Result<Vec<i32>> {

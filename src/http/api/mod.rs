@@ -3,8 +3,9 @@
 //! - [`enviar`] takes a message for the channel's topic, [`rest`] takes records for any topic and describes
 //!   the cluster, [`dead_letters`] replays dead letters; [`message_api`] dispatches bodies to the three
 //! - [`health`] is `/healthz`, `/readyz` and `/metrics`, [`openapi`] is the description of all routes
+//! - [`query`] reads the parameters of a request, [`json`] and [`uri`] check and decode the rest of it
 //! - [`metadata_cache`] asks the cluster about topics and brokers, [`delivery_status`] turns delivery reports
-//!   into statuses, [`json`] and [`uri`] check and decode requests
+//!   into statuses
 //!
 //! No handler waits: a response that is not known yet is sent later, through the request's
 //! [`Responder`](super::responder::Responder).
@@ -17,6 +18,7 @@ pub(crate) mod json;
 pub(crate) mod message_api;
 pub(crate) mod metadata_cache;
 pub(crate) mod openapi;
+pub(crate) mod query;
 pub(crate) mod queues;
 pub(crate) mod rest;
 pub(crate) mod uri;

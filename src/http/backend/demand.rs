@@ -55,6 +55,7 @@ pub(crate) fn demand(method: &str, target: &[u8]) -> Option<Demand> {
         }
         Route::Rest(_) => Some(Demand::Right(Right::Read)),
         Route::OpenApi | Route::Page(_) | Route::Health | Route::Readiness => None,
+        Route::ProxyHealth | Route::ProxyReadiness | Route::Uptime => None,
     }
 }
 
@@ -64,7 +65,7 @@ mod tests {
     use super::*;
 
     /// The right that each method of each route needs; `-`: none.
-    const TABLE: [(&str, &str, &str); 34] = [
+    const TABLE: [(&str, &str, &str); 39] = [
         ("POST", "/queues/{topic}/receive", "receive"),
         ("POST", "/queues/{topic}/ack", "receive"),
         ("POST", "/queues/{topic}/nack", "receive"),
@@ -95,6 +96,11 @@ mod tests {
         ("HEAD", "/brokers", "read"),
         ("GET", "/healthz", "-"),
         ("GET", "/readyz", "-"),
+        ("GET", "/healthy", "-"),
+        ("GET", "/ready", "-"),
+        ("GET", "/_health", "-"),
+        ("GET", "/topics/{topic}/partitions/{partition}/offsets", "read"),
+        ("HEAD", "/topics/{topic}/partitions/{partition}/offsets", "read"),
         ("GET", "/openapi.json", "-"),
         ("GET", "/", "-"),
         ("GET", "/page/style.css", "-"),

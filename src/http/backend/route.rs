@@ -24,6 +24,12 @@ pub(crate) enum Route<'a> {
     Health,
     /// `/readyz`
     Readiness,
+    /// `/healthy`, as Strimzi's bridge has it
+    ProxyHealth,
+    /// `/ready`, as Strimzi's bridge has it
+    ProxyReadiness,
+    /// `/_health`, as Karapace has it
+    Uptime,
     /// `/metrics`
     Metrics,
     /// The REST API.
@@ -59,6 +65,9 @@ impl<'a> Route<'a> {
             "/events" => Some(Route::Events),
             "/dead-letters/replay" => Some(Route::Replay),
             "/healthz" => Some(Route::Health),
+            "/healthy" => Some(Route::ProxyHealth),
+            "/ready" => Some(Route::ProxyReadiness),
+            "/_health" => Some(Route::Uptime),
             "/readyz" => Some(Route::Readiness),
             "/metrics" => Some(Route::Metrics),
             path => PageFile::at(path)
@@ -73,6 +82,7 @@ impl<'a> Route<'a> {
         match self {
             Route::Enviar | Route::Replay => "POST",
             Route::Health | Route::Readiness | Route::Metrics | Route::OpenApi => "GET, HEAD",
+            Route::ProxyHealth | Route::ProxyReadiness | Route::Uptime => "GET, HEAD",
             Route::Page(_) | Route::Events => "GET, HEAD",
             Route::Rest(place) => place.methods(),
             Route::Queue(place) => place.methods(),
@@ -86,6 +96,9 @@ impl<'a> Route<'a> {
             Route::OpenApi => "/openapi.json",
             Route::Health => "/healthz",
             Route::Readiness => "/readyz",
+            Route::ProxyHealth => "/healthy",
+            Route::ProxyReadiness => "/ready",
+            Route::Uptime => "/_health",
             Route::Metrics => "/metrics",
             Route::Page(file) => file.path(),
             Route::Events => "/events",
@@ -114,6 +127,7 @@ pub(super) mod tests {
             RestRoute::Topic(topic),
             RestRoute::Partitions(topic),
             RestRoute::Partition(topic, partition),
+            RestRoute::Offsets(topic, partition),
             RestRoute::Brokers,
         ];
         let actions =
@@ -125,15 +139,17 @@ pub(super) mod tests {
         let monitoring = [Route::Health, Route::Readiness, Route::Metrics, Route::OpenApi];
         let mut routes = vec![Route::Enviar, Route::Events, Route::Replay];
         routes.extend(monitoring);
+        routes.extend([Route::ProxyHealth, Route::ProxyReadiness, Route::Uptime]);
         routes.extend(files.into_iter().chain(places.map(Route::Rest)));
         routes.extend(queues.chain([state]));
         for route in &routes {
             match route {
                 Route::Enviar | Route::Events | Route::Replay => {}
                 Route::Health | Route::Readiness | Route::Metrics | Route::OpenApi => {}
+                Route::ProxyHealth | Route::ProxyReadiness | Route::Uptime => {}
                 Route::Page(PageFile::Index | PageFile::Style | PageFile::Script) => {}
                 Route::Rest(RestRoute::Topics | RestRoute::Topic(_) | RestRoute::Partitions(_)) => {}
-                Route::Rest(RestRoute::Partition(..) | RestRoute::Brokers) => {}
+                Route::Rest(RestRoute::Partition(..) | RestRoute::Offsets(..) | RestRoute::Brokers) => {}
                 Route::Queue(QueueRoute::Of(..) | QueueRoute::OfChannel(_)) => {}
             }
         }

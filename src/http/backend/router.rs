@@ -12,6 +12,7 @@ use super::upstream::PRIVATE_HEADER;
 use crate::http::api::health::{self, Monitoring};
 use crate::http::api::message_api::{BodyKind, MessageApi};
 use crate::http::api::openapi;
+use crate::http::api::query::Parameters;
 use crate::http::api::rest::RecordTarget;
 use crate::http::api::uri;
 use crate::http::constant_time::equal;
@@ -87,6 +88,9 @@ impl Router {
         match (route, &self.messages) {
             (Route::Metrics, _) => Reply::Immediate(self.monitoring.metrics()),
             (Route::Readiness, _) => Reply::Immediate(self.monitoring.ready()),
+            (Route::ProxyHealth, _) => Reply::Immediate(Response::empty(204)),
+            (Route::ProxyReadiness, _) => Reply::Immediate(self.monitoring.ready_for_proxy()),
+            (Route::Uptime, _) => Reply::Immediate(self.monitoring.uptime()),
             (Route::OpenApi, _) => Reply::Immediate(openapi::respond(header(request, "If-None-Match"))),
             (Route::Page(file), _) => Reply::Immediate(file.respond(header(request, "If-None-Match"))),
             (Route::Health, _) | (_, None) => Reply::Immediate(health::healthy()),
@@ -133,7 +137,7 @@ impl Router {
     fn has(&self, route: Route<'_>) -> bool {
         match route {
             Route::Health | Route::Metrics => true,
-            Route::Readiness => self.monitoring.has_readiness(),
+            Route::Readiness | Route::ProxyReadiness => self.monitoring.has_readiness(),
             _ => self.messages.is_some(),
         }
     }
@@ -158,9 +162,11 @@ fn body_kind(
 ) -> Result<BodyKind, Response> {
     match route {
         Route::Queue(route) => api.queues.request(route, query).map(BodyKind::Queue),
-        Route::Rest(route) => RecordTarget::of(header(request, "Content-Type"), route).map(BodyKind::Records),
-        Route::Replay => Ok(BodyKind::Replay),
-        _ => uri::parameter(query, "key").map(BodyKind::Message).map_err(|error| error.response()),
+        Route::Rest(route) => {
+            RecordTarget::of(header(request, "Content-Type"), route, query).map(BodyKind::Records)
+        }
+        Route::Replay => Parameters::read(query, &[]).map(|_| BodyKind::Replay),
+        _ => Parameters::read(query, &["key"]).map(|parameters| BodyKind::Message(parameters.key())),
     }
 }
 

@@ -50,8 +50,17 @@ const OTHER_TOPIC: ErrorResponse = ErrorResponse::new(
 
 /// The paths that may be read without the token: health, the description of the routes, and the page, which
 /// asks its user for the token.
-const PUBLIC_PATHS: [&[u8]; 6] =
-    [b"/", b"/page/style.css", b"/page/script.js", b"/healthz", b"/readyz", b"/openapi.json"];
+const PUBLIC_PATHS: [&[u8]; 9] = [
+    b"/",
+    b"/page/style.css",
+    b"/page/script.js",
+    b"/healthz",
+    b"/readyz",
+    b"/healthy",
+    b"/ready",
+    b"/_health",
+    b"/openapi.json",
+];
 
 /// The refusal of a request to the name of another site. That site may let its name point to this machine
 /// (DNS rebinding); for a browser its page and this endpoint are one site then. The page cannot send another
@@ -331,7 +340,9 @@ mod tests {
         let mut policy = AccessPolicy::new(&guarded(), "127.0.0.1:0".parse().unwrap(), false).unwrap();
         let mut is_public =
             |method, target: &str| policy.identify(method, target.as_bytes(), None, None).is_ok();
-        for target in ["/", "", "?a", "/healthz", "/readyz?verbose", "/openapi.json", "/page/style.css"] {
+        for target in
+            ["/", "", "?a", "/healthz", "/readyz?verbose", "/ready", "/openapi.json", "/page/style.css"]
+        {
             assert!(is_public("GET", target) && is_public("HEAD", target), "{target:?}");
             assert!(!is_public("POST", target) && !is_public("get", target), "{target:?}");
         }

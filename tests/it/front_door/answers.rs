@@ -133,7 +133,7 @@ fn a_body_that_is_no_json_is_refused_and_the_connection_goes_on() {
     raw.extend_from_slice(b"\"\xff\"");
     assert_eq!(client.ask(raw).code(), "bad_json");
     for query in ["?key=%", "?key=%zz", "?key=%ff", "?key=a&key=b"] {
-        assert_eq!(client.ask(post(query, "{}")).code(), "bad_key");
+        assert_eq!(client.ask(post(query, "{}")).code(), "bad_parameter");
     }
     assert_eq!(channel.taken().len(), 0);
     assert_eq!(client.ask(post("?key=", "{}")).status, 200);

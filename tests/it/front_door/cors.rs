@@ -90,7 +90,7 @@ fn a_page_of_an_allowed_origin_reads_every_answer_errors_included() {
         ("POST /enviar", known.as_str(), 200),
         ("POST /enviar?key=full", &known, 503),
         ("POST /enviar?key=unknown", &known, 504),
-        ("POST /topics/nothing", &known, 415),
+        ("POST /topics/nothing", &known, 400),
         ("GET /healthz", &cross_site, 200),
         ("GET /openapi.json", &cross_site, 200),
         ("DELETE /enviar", &known, 405),

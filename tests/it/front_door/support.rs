@@ -1,6 +1,7 @@
 //! A server in this process with a channel that keeps what it is given, and a client that speaks in raw
 //! bytes.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -13,8 +14,8 @@ use point_to_point::dead_letters::DeadLetterId;
 use point_to_point::error::Result as Asked;
 use point_to_point::http::{
     Ask, DashboardSource, DeadLetterView, EndpointSettings, GroupState, HttpServer, LeaseChange, Monitoring,
-    OnChanged, OnReceived, QueueCounts, QueueName, Queues, Readiness, ReceiptOutcome, Replayed, Services,
-    Submit, SubmitTo, Topic, TopicDirectory,
+    OnChanged, OnReceived, PartitionOffsets, QueueCounts, QueueName, Queues, Readiness, ReceiptOutcome,
+    Replayed, Services, Submit, SubmitTo, Topic, TopicDirectory,
 };
 use point_to_point::producer::{
     DeliveryCallback, DeliveryReport, NotStoredKind, ProducerRecord, SubmitError,
@@ -110,6 +111,18 @@ impl TopicDirectory for Nothing {
 
     fn topic(&self, _: &str, _: Instant) -> Asked<Option<Topic>> {
         Ok(None)
+    }
+
+    fn topic_for_records(&self, _: &str, _: Instant) -> Asked<Option<Topic>> {
+        Ok(None)
+    }
+
+    fn configs(&self, _: &str, _: Instant) -> Asked<BTreeMap<String, String>> {
+        Ok(BTreeMap::new())
+    }
+
+    fn offsets(&self, _: &str, _: i32, _: Instant) -> Asked<PartitionOffsets> {
+        Ok(PartitionOffsets { beginning: 0, end: 0 })
     }
 
     fn brokers(&self, _: Instant) -> Asked<Vec<i32>> {

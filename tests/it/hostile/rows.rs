@@ -136,7 +136,7 @@ fn refused_by_handlers() -> Vec<(u16, Vec<u8>)> {
         (405, get("/enviar")),
         (404, get("/topics/no-hay")),
         (405, post("/topics", b"{}")),
-        (415, post("/topics/no-hay", b"{\"records\":[{\"value\":1}]}")),
+        (400, post("/topics/no-hay", b"{\"records\":[{\"value\":1}]}")),
         (400, records("no-hay", "{\"records\":[")),
         (404, records("no-hay", "{\"records\":[{\"value\":1}]}")),
         (404, records("%2e%2e", "{\"records\":[{\"value\":1}]}")),

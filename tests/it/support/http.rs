@@ -177,6 +177,8 @@ impl Connection {
         let answer = self.0.read_answer()?;
         match answer.content_length() {
             Some(_) => Ok(answer),
+            // It has no body, and says no length (RFC 9110 §8.6).
+            None if answer.status == 204 => Ok(answer),
             None => Err(io::Error::other(format!("no Content-Length in {:?}", answer.head))),
         }
     }

@@ -1,9 +1,9 @@
 //! Messages out of the queues: workers receive them with leases, and say what became of them.
 //!
-//! [`route`] has the paths; [`parameters`] reads queries and bodies. Nothing here waits: a `receive` that waits
+//! [`route`] has the paths; [`bodies`] reads bodies. Nothing here waits: a `receive` that waits
 //! for messages is answered through its responder.
 
-mod parameters;
+mod bodies;
 mod route;
 
 use std::sync::Arc;
@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::metadata_cache::{Metadata, MetadataCache, MetadataRequest};
+use super::query::Parameters;
 use crate::http::queues::{Ask, QueueName, QueueRefusal, Queues, ReceiptOutcome};
 use crate::http::reply::Reply;
 use crate::http::responder::Responder;
 use crate::http::response::{ErrorResponse, Response};
-use parameters::{Parameters, body_of_change, empty_body};
+use bodies::{body_of_change, empty_body, group_of};
 pub(crate) use route::{QueueAction, QueueRoute};
 
 /// The longest wait of a `receive`.
@@ -98,7 +99,7 @@ impl QueueApi {
     }
 
     fn queue(&self, request: &QueueRequest) -> Result<QueueName, Response> {
-        let group = request.parameters.group()?.unwrap_or_else(|| self.group.clone());
+        let group = group_of(&request.parameters)?.unwrap_or_else(|| self.group.clone());
         Ok(QueueName { topic: request.topic.clone(), group })
     }
 
@@ -149,7 +150,7 @@ impl QueueApi {
     }
 
     fn change(&self, request: &QueueRequest, body: &[u8], responder: Responder) -> Result<(), Response> {
-        let group = request.parameters.group()?;
+        let group = group_of(&request.parameters)?;
         let (receipts, change) = body_of_change(request.action, body, SHORTEST_LEASE..=self.longest_lease())?;
         let told = receipts.clone();
         let reply =

@@ -10,6 +10,11 @@ pub(super) fn bad_path() -> Response {
     Response::error(400, "bad_path", "The topic is not percent-encoded UTF-8 (RFC 3986 §2.1).")
 }
 
+/// 400: a partition in the path of records that is no number.
+pub(super) fn bad_partition() -> Response {
+    Response::error(400, "bad_partition", "The partition in the path is no number from 0 to 2147483647.")
+}
+
 /// 403: a topic of Kafka's own, to which nothing is sent.
 pub(super) fn internal_topic() -> Response {
     let sentence = "This topic is Kafka's own; nothing was stored.";

@@ -1,4 +1,7 @@
 //! The media types of records: they tell how keys and values are encoded in the body's JSON.
+//!
+//! Version 1 of the API has other names for the same bodies; a type without a format is binary, as in Confluent's
+//! proxy and Karapace.
 
 use crate::http::response::Response;
 
@@ -13,11 +16,25 @@ pub(super) enum Format {
     Text,
 }
 
-const TYPES: [(&str, Format); 4] = [
+/// The encoding of the keys in a body, and that of the values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Encoding {
+    pub(super) keys: Format,
+    pub(super) values: Format,
+}
+
+const TYPES: [(&str, Format); 11] = [
     ("application/vnd.kafka.json.v2+json", Format::Json),
     ("application/vnd.kafka.binary.v2+json", Format::Binary),
     ("application/vnd.kafka.text.v2+json", Format::Text),
     ("application/json", Format::Json),
+    ("application/vnd.kafka.v2+json", Format::Binary),
+    ("application/vnd.kafka.json.v1+json", Format::Json),
+    ("application/vnd.kafka.binary.v1+json", Format::Binary),
+    ("application/vnd.kafka.v1+json", Format::Binary),
+    ("application/vnd.kafka.json+json", Format::Json),
+    ("application/vnd.kafka.binary+json", Format::Binary),
+    ("application/vnd.kafka+json", Format::Binary),
 ];
 
 /// The format of a `Content-Type`, if it is a known one. Parameters, such as a charset, change nothing: JSON
@@ -27,10 +44,10 @@ pub(super) fn format_of(content_type: &str) -> Option<Format> {
     TYPES.iter().find(|(known, _)| name.eq_ignore_ascii_case(known)).map(|(_, format)| *format)
 }
 
-/// 415: the response to an unknown `Content-Type`, or none.
+/// 400: the response to an unknown `Content-Type`, or none.
 pub(super) fn unsupported() -> Response {
     let names = TYPES.map(|(name, _)| name).join(", ");
-    Response::error(415, "media_type", &format!("Records come with one of these as Content-Type: {names}."))
+    Response::error(400, "media_type", &format!("Records come with one of these as Content-Type: {names}."))
 }
 
 #[cfg(test)]
@@ -45,7 +62,10 @@ mod tests {
             ("application/vnd.kafka.binary.v2+json;charset=\"x\"", Some(Format::Binary)),
             (" application/vnd.kafka.text.v2+json ;", Some(Format::Text)),
             ("application/vnd.kafka.avro.v2+json", None),
-            ("application/vnd.kafka.json.v1+json", None),
+            ("application/vnd.kafka.json.v1+json", Some(Format::Json)),
+            ("application/vnd.kafka.v2+json", Some(Format::Binary)),
+            ("application/vnd.kafka.v3+json", None),
+            ("application/vnd.kafka.json+avro", None),
             ("application/x-www-form-urlencoded", None),
             ("application/jsonx", None),
             ("", None),

@@ -18,15 +18,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::metadata_cache::{MetadataCache, MetadataRequest};
+use super::query::Parameters;
 use crate::http::reply::Reply;
 use crate::http::responder::Responder;
 use crate::http::response::Response;
 use crate::http::submit::SubmitTo;
 use crate::producer::ProducerRecord;
 use errors::busy;
-use media::Format;
-use path::partition_of;
+use media::{Encoding, Format};
 pub(crate) use path::topic_of;
+use produce::Sender;
 pub(crate) use route::RestRoute;
 
 /// The longest wait for the metadata of a topic; half of the time for a response, if that is less.
@@ -46,15 +47,21 @@ pub(crate) struct RestApi {
 pub(crate) struct RecordTarget {
     topic: String,
     partition: Option<i32>,
-    format: Format,
+    encoding: Encoding,
+    /// Nobody waits for what becomes of the records.
+    is_async: bool,
 }
 
 impl RecordTarget {
-    /// The target of a `POST` to `route` with this `Content-Type`.
+    /// The target of a `POST` to `route` with this `Content-Type` and query.
     ///
     /// # Errors
     /// The response to a request that has no target.
-    pub(crate) fn of(content_type: Option<&str>, route: RestRoute<'_>) -> Result<RecordTarget, Response> {
+    pub(crate) fn of(
+        content_type: Option<&str>,
+        route: RestRoute<'_>,
+        query: &str,
+    ) -> Result<RecordTarget, Response> {
         let (topic, partition) = match route {
             RestRoute::Topic(topic) => (topic, None),
             RestRoute::Partition(topic, number) => (topic, Some(number)),
@@ -62,8 +69,22 @@ impl RecordTarget {
         };
         let checked = || {
             let format = content_type.and_then(media::format_of).ok_or_else(media::unsupported)?;
-            let partition = partition.map(partition_of).transpose()?;
-            Ok(RecordTarget { topic: topic_of(topic)?, partition, format })
+            let partition = partition.map(path::partition_to_send_to).transpose()?;
+            let parameters = Parameters::read(query, &["key_format", "async"])?;
+            let key_format =
+                parameters.choice("key_format", &[("json", Format::Json), ("text", Format::Text)])?;
+            if key_format.is_some() && format != Format::Json {
+                let sentence =
+                    "`key_format` goes with values in JSON; keys of other types are as the values.";
+                return Err(Response::error(400, "bad_parameter", sentence));
+            }
+            let is_async = parameters.choice("async", &[("true", true), ("false", false)])?;
+            Ok(RecordTarget {
+                topic: topic_of(topic)?,
+                partition,
+                encoding: Encoding { keys: key_format.unwrap_or(format), values: format },
+                is_async: is_async.unwrap_or(false),
+            })
         };
         checked().map_err(Response::with_kafka_type)
     }
@@ -88,18 +109,22 @@ impl RestApi {
         deadline: Instant,
         responder: Responder,
     ) -> Reply {
-        let RecordTarget { topic, partition, format } = target;
-        let taken = records::parse_body(body, format, partition, deadline).and_then(|records| {
+        let RecordTarget { topic, partition, encoding, is_async } = target;
+        let taken = records::parse_body(body, encoding, partition, deadline).and_then(|records| {
             let bytes = records.iter().map(ProducerRecord::bytes).sum();
             let topics = Arc::clone(&self.topics);
-            let request = MetadataRequest::Topic(topic.clone());
+            let request = MetadataRequest::TopicForRecords(topic.clone());
+            let sender = Sender { request: responder.request(), responder: (!is_async).then_some(responder) };
             let callback = Box::new(move |result| {
-                produce::produce(result, topics.as_ref(), &topic, partition, records, responder);
+                produce::produce(result, topics.as_ref(), &topic, partition, records, sender);
             });
             let by = self.metadata_deadline().min(deadline);
             self.metadata.get(request, bytes, by, callback).map_err(|_| busy())
         });
-        Reply::deferred(taken.map_err(Response::with_kafka_type))
+        match taken {
+            Ok(()) if is_async => Reply::Immediate(Response::empty(204)),
+            taken => Reply::deferred(taken.map_err(Response::with_kafka_type)),
+        }
     }
 
     fn metadata_deadline(&self) -> Instant {

@@ -1,6 +1,6 @@
 //! The topic and the partition that a path names.
 
-use super::errors::{bad_path, partition_not_found, topic_not_found};
+use super::errors::{bad_partition, bad_path, partition_not_found, topic_not_found};
 use crate::http::api::uri;
 use crate::http::response::Response;
 use protocol::topic_name;
@@ -25,6 +25,14 @@ pub(super) fn partition_of(segment: &str) -> Result<i32, Response> {
     segment.parse().ok().filter(|_| digits).ok_or_else(partition_not_found)
 }
 
+/// The partition that the path of records names.
+///
+/// # Errors
+/// The response to a segment that is no partition number: a request that is wrong, not a partition that is missing.
+pub(super) fn partition_to_send_to(segment: &str) -> Result<i32, Response> {
+    partition_of(segment).map_err(|_| bad_partition())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -38,6 +46,7 @@ mod tests {
         assert_eq!(partition_of("007"), Ok(7));
         for part in ["", "-1", "+1", "a", "1.0", "2147483648"] {
             assert_eq!(partition_of(part).unwrap_err().status, 404, "{part:?}");
+            assert_eq!(partition_to_send_to(part).unwrap_err().status, 400, "{part:?}");
         }
     }
 }

@@ -12,7 +12,17 @@ use crate::http::api::metadata_cache::{Metadata, MetadataResult, Topic};
 use crate::http::responder::Responder;
 use crate::http::response::Response;
 use crate::http::submit::SubmitTo;
+use crate::ids::RequestId;
+use crate::logging::BURST;
 use crate::producer::{DeliveryCallback, PartitionChoice, ProducerRecord};
+
+/// Whoever has sent records.
+pub(super) struct Sender {
+    /// The id of the request.
+    pub(super) request: RequestId,
+    /// Sends the response; `None` if nobody waits for one.
+    pub(super) responder: Option<Responder>,
+}
 
 /// Sends the records to a topic whose metadata was asked for; answers now or later. `partition` is the one in
 /// the path.
@@ -22,11 +32,15 @@ pub(super) fn produce(
     name: &str,
     partition: Option<i32>,
     records: Vec<ProducerRecord>,
-    responder: Responder,
+    sender: Sender,
 ) {
-    match topic_for(metadata, partition) {
-        Err(refused) => responder.respond(refused.with_kafka_type()),
-        Ok(topic) => submit(&topic, topics, name, records, responder),
+    match (topic_for(metadata, partition), sender.responder) {
+        (Ok(topic), responder) => submit(&topic, topics, name, records, sender.request, responder),
+        (Err(refused), Some(responder)) => responder.respond(refused.with_kafka_type()),
+        (Err(refused), None) => {
+            let why = String::from_utf8_lossy(&refused.body);
+            log::info!(target: BURST, "not stored request={}: {why}", sender.request);
+        }
     }
 }
 
@@ -48,15 +62,16 @@ fn submit(
     topics: &dyn SubmitTo,
     name: &str,
     records: Vec<ProducerRecord>,
-    responder: Responder,
+    request: RequestId,
+    responder: Option<Responder>,
 ) {
-    let request = responder.request();
     let pending = PendingResponse::of(records.len(), responder);
     let mut indices = Vec::with_capacity(records.len());
     let mut messages: Vec<(ProducerRecord, DeliveryCallback)> = Vec::with_capacity(records.len());
     for (index, record) in records.into_iter().enumerate() {
         match record.partition {
             PartitionChoice::Only(number) if !topic.has_partition(number) => {
+                log::info!(target: BURST, "not stored request={request}: the topic has no partition {number}");
                 pending.complete(index, Err(no_partition(number)))
             }
             _ => {
@@ -96,18 +111,14 @@ struct PendingResponse(Arc<Mutex<PendingState>>);
 struct PendingState {
     statuses: Vec<Option<DeliveryStatus>>,
     unknown: usize,
-    /// Taken when the response is sent.
+    /// Taken when the response is sent; `None` if nobody waits for one.
     responder: Option<Responder>,
 }
 
 impl PendingResponse {
-    fn of(records: usize, responder: Responder) -> PendingResponse {
+    fn of(records: usize, responder: Option<Responder>) -> PendingResponse {
         let statuses = std::iter::repeat_with(|| None).take(records).collect();
-        PendingResponse(Arc::new(Mutex::new(PendingState {
-            statuses,
-            unknown: records,
-            responder: Some(responder),
-        })))
+        PendingResponse(Arc::new(Mutex::new(PendingState { statuses, unknown: records, responder })))
     }
 
     /// Sets the status of one record, each once; the last one sends the response.
@@ -163,10 +174,14 @@ fn append_statuses(object: &mut Vec<u8>, statuses: &[DeliveryStatus]) {
 
 fn status_json(status: &DeliveryStatus) -> String {
     match status {
-        Ok(StoredAt { partition, offset, .. }) => format!(r#"{{"partition":{partition},"offset":{offset}}}"#),
-        Err(failure) => {
-            let sentence = Value::from(failure.sentence.as_str());
-            format!(r#"{{"error_code":{},"error":{sentence}}}"#, failure.number)
+        Ok(StoredAt { partition, offset, .. }) => {
+            format!(r#"{{"partition":{partition},"offset":{offset},"error_code":null,"error":null}}"#)
+        }
+        Err(DeliveryFailure { number, sentence, .. }) => {
+            // Confluent's clients read `error`, Strimzi's `message`.
+            let why = Value::from(sentence.as_str());
+            let place = r#""partition":null,"offset":null"#;
+            format!(r#"{{{place},"error_code":{number},"error":{why},"message":{why}}}"#)
         }
     }
 }
@@ -201,9 +216,9 @@ mod tests {
         let response = response(&[stored(7), failed(413), stored(8)]);
         let expected = json!({
             "offsets": [
-                {"partition": 1, "offset": 7},
-                {"error_code": 413, "error": "Why."},
-                {"partition": 1, "offset": 8},
+                {"partition": 1, "offset": 7, "error_code": null, "error": null},
+                {"partition": null, "offset": null, "error_code": 413, "error": "Why.", "message": "Why."},
+                {"partition": 1, "offset": 8, "error_code": null, "error": null},
             ],
             "key_schema_id": null, "value_schema_id": null,
         });

@@ -10,7 +10,7 @@ use serde::de::{Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
 use serde_json::Number;
 use serde_json::value::RawValue;
 
-use super::media::Format;
+use super::media::{Encoding, Format};
 use crate::http::api::json::{self, MAX_DEPTH};
 use crate::http::response::Response;
 use crate::producer::{PartitionChoice, ProducerRecord};
@@ -34,18 +34,18 @@ const SHOWN: usize = 200;
 /// The response to a body that is not JSON, or not a list of records, or too long a list.
 pub(super) fn parse_body(
     body: &[u8],
-    format: Format,
+    encoding: Encoding,
     partition: Option<i32>,
     deadline: Instant,
 ) -> Result<Vec<ProducerRecord>, Response> {
     json::check_body(body, MAX_DEPTH + OUTER_DEPTH)?;
-    parse(body, format, partition, deadline)
+    parse(body, encoding, partition, deadline)
 }
 
 /// Parses as [`parse_body`] does, for a body that is known to be JSON.
 fn parse(
     body: &[u8],
-    format: Format,
+    encoding: Encoding,
     partition: Option<i32>,
     deadline: Instant,
 ) -> Result<Vec<ProducerRecord>, Response> {
@@ -54,14 +54,16 @@ fn parse(
         .iter()
         .any(Option::is_some)
     {
-        return Err(wrong("there is no schema registry here, so a schema cannot be given"));
+        return Err(unprocessable("there is no schema registry here, so a schema cannot be given"));
     }
-    let List { items, over } = body.records;
+    let Some(List { items, over }) = body.records else {
+        return Err(unprocessable("the body has no `records`"));
+    };
     if over {
         return Err(too_many("records", MAX_RECORDS));
     }
     if items.is_empty() {
-        return Err(wrong("`records` is empty"));
+        return Err(unprocessable("`records` is empty"));
     }
     let mut headers = 0;
     let one = |(index, record): (usize, &RawValue)| {
@@ -71,7 +73,7 @@ fn parse(
         if headers > MAX_HEADERS {
             return Err(too_many("headers", MAX_HEADERS));
         }
-        record.outgoing(format, partition, deadline).map_err(of)
+        record.outgoing(encoding, partition, deadline).map_err(of)
     };
     items.into_iter().enumerate().map(one).collect()
 }
@@ -82,13 +84,22 @@ fn too_many(what: &str, most: usize) -> Response {
     Response::error(413, &format!("too_many_{what}"), &sentence)
 }
 
-/// 422: JSON that is not a list of records.
+/// 400: JSON that does not have the shape of records.
 fn wrong(why: &str) -> Response {
+    refused(400, why)
+}
+
+/// 422: a body of the right shape without records, or with what this server does not have.
+fn unprocessable(why: &str) -> Response {
+    refused(422, why)
+}
+
+fn refused(status: u16, why: &str) -> Response {
     let mut why: String = why.chars().take(SHOWN).collect();
     if !why.ends_with('.') {
         why.push('.');
     }
-    Response::error(422, "bad_records", &format!("Nothing was stored: {why}"))
+    Response::error(status, "bad_records", &format!("Nothing was stored: {why}"))
 }
 
 /// Deserializes an object; serde alone would also take an array of the fields in their order.
@@ -103,7 +114,7 @@ fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, String> {
 #[serde(deny_unknown_fields)]
 struct Body<'a> {
     #[serde(borrow)]
-    records: List<'a, MAX_RECORDS>,
+    records: Option<List<'a, MAX_RECORDS>>,
     key_schema: Option<IgnoredAny>,
     key_schema_id: Option<IgnoredAny>,
     value_schema: Option<IgnoredAny>,
@@ -149,20 +160,26 @@ impl<'de: 'a, 'a, const MOST: usize> Deserialize<'de> for List<'a, MOST> {
     }
 }
 
-/// A record of the body; JSON's null is `None`.
+/// A record of the body; JSON's null is `None`. A value has to be there: without that a typing error in its name
+/// would make a tombstone.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Record<'a> {
     #[serde(borrow)]
     key: Option<&'a RawValue>,
-    #[serde(borrow)]
-    value: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "given")]
+    value: Option<Option<&'a RawValue>>,
     #[serde(default, deserialize_with = "integer")]
     partition: Option<i32>,
     #[serde(borrow)]
     headers: Option<List<'a, MAX_HEADERS>>,
     #[serde(default, deserialize_with = "integer")]
     timestamp: Option<i64>,
+}
+
+/// A field that is there, null or not.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// An integer, or null. As in JSON Schema (Validation §6.1.1), `7.0` is one: there are programs that write it
@@ -186,14 +203,15 @@ struct Header {
 impl Record<'_> {
     fn outgoing(
         self,
-        format: Format,
+        encoding: Encoding,
         partition: Option<i32>,
         deadline: Instant,
     ) -> Result<ProducerRecord, String> {
-        let bytes = |name: &str, json: Option<&RawValue>| {
+        let bytes = |name: &str, json: Option<&RawValue>, format| {
             let bytes = json.map(|json| bytes_of(json.get(), format)).transpose();
             bytes.map_err(|why| format!("has a `{name}` that {why}"))
         };
+        let value = self.value.ok_or_else(|| "has no `value`; null is a tombstone".to_owned())?;
         let partition = match (self.partition, partition) {
             (Some(_), Some(_)) => return Err("has a `partition` though the path has one".to_owned()),
             (Some(number), None) if number < 0 => return Err("has a negative `partition`".to_owned()),
@@ -205,8 +223,8 @@ impl Record<'_> {
         }
         let headers = self.headers.into_iter().flat_map(|list| list.items).enumerate().map(header);
         Ok(ProducerRecord {
-            key: bytes("key", self.key)?,
-            value: bytes("value", self.value)?,
+            key: bytes("key", self.key, encoding.keys)?,
+            value: bytes("value", value, encoding.values)?,
             headers: headers.collect::<Result<_, _>>()?,
             timestamp: self.timestamp,
             partition,
@@ -244,7 +262,7 @@ mod tests {
     use super::*;
 
     fn read(body: &str, format: Format) -> Result<Vec<ProducerRecord>, Response> {
-        parse(body.as_bytes(), format, None, Instant::now())
+        parse(body.as_bytes(), Encoding { keys: format, values: format }, None, Instant::now())
     }
 
     fn one(record: &str, format: Format) -> ProducerRecord {
@@ -269,7 +287,8 @@ mod tests {
             assert_eq!(record.key.as_deref(), Some(value.as_bytes()));
         }
         for format in [Format::Json, Format::Binary, Format::Text] {
-            for record in ["{\"value\":null,\"key\":null}", "{}", "{ \"headers\": null, \"partition\":null}"]
+            for record in
+                [r#"{"value":null,"key":null}"#, r#"{"value":null, "headers": null, "partition":null}"#]
             {
                 let record = one(record, format);
                 assert_eq!(
@@ -289,17 +308,30 @@ mod tests {
     }
 
     #[test]
+    fn a_key_can_be_text_beside_a_value_that_is_json() {
+        let encoding = Encoding { keys: Format::Text, values: Format::Json };
+        let parse = |body: &str| parse(body.as_bytes(), encoding, None, Instant::now());
+        let records = parse(r#"{"records":[{"key":"a","value":"a"}]}"#).unwrap();
+        assert_eq!(
+            (records[0].key.as_deref(), records[0].value.as_deref()),
+            (Some(&b"a"[..]), Some(&b"\"a\""[..]))
+        );
+        assert_eq!(parse(r#"{"records":[{"key":1,"value":1}]}"#).err().map(|a| a.status), Some(400));
+    }
+
+    #[test]
     fn headers_partition_and_time_are_taken() {
         let headers =
             r#"[{"key":"a","value":"AA=="},{"key":"a","value":null},{"key":"a"},{"key":"","value":""}]"#;
-        let record = format!(r#"{{"headers":{headers},"partition":3,"timestamp":1700000000123}}"#);
+        let record =
+            format!(r#"{{"value":null,"headers":{headers},"partition":3,"timestamp":1700000000123}}"#);
         let record = one(&record, Format::Text);
         let name = || "a".to_owned();
         let expected =
             vec![(name(), Some(vec![0])), (name(), None), (name(), None), (String::new(), Some(vec![]))];
         assert_eq!(record.headers, expected);
         assert_eq!((record.partition, record.timestamp), (PartitionChoice::Only(3), Some(1_700_000_000_123)));
-        let record = one(r#"{"partition":3.0,"timestamp":1.7e12}"#, Format::Text);
+        let record = one(r#"{"value":null,"partition":3.0,"timestamp":1.7e12}"#, Format::Text);
         assert_eq!((record.partition, record.timestamp), (PartitionChoice::Only(3), Some(1_700_000_000_000)));
     }
 
@@ -311,10 +343,7 @@ mod tests {
             "1",
             "null",
             "\"records\"",
-            "{}",
             "[[{\"value\":1}]]",
-            r#"{"records":null}"#,
-            r#"{"records":[]}"#,
             r#"{"records":{}}"#,
             r#"{"records":"x"}"#,
             r#"{"records":[1]}"#,
@@ -324,8 +353,6 @@ mod tests {
             r#"{"records":[{}],"records":[{}]}"#,
             r#"{"Records":[{}]}"#,
             r#"{"records":[{}],"other":1}"#,
-            r#"{"records":[{}],"value_schema":"{}"}"#,
-            r#"{"records":[{}],"key_schema_id":1}"#,
             r#"{"records":[{"values":1}]}"#,
             r#"{"records":[{"value":1,"value":1}]}"#,
             r#"{"records":[{"partition":-1}]}"#,
@@ -348,13 +375,23 @@ mod tests {
             &long,
         ] {
             let Err(refused) = read(body, Format::Json) else { panic!("{body} was taken") };
-            assert_eq!(refused.status, 422, "{body}");
+            assert_eq!(refused.status, 400, "{body}");
             assert!(refused.body.len() < 1_000, "{body}");
+        }
+        for body in [
+            "{}",
+            r#"{"records":null}"#,
+            r#"{"records":[]}"#,
+            r#"{"records":[{"value":1}],"value_schema":"{}"}"#,
+            r#"{"records":[{"value":1}],"key_schema_id":1}"#,
+        ] {
+            assert_eq!(read(body, Format::Json).err().map(|refused| refused.status), Some(422), "{body}");
         }
         for value in ["1", "true", "{}", "[\"AA==\"]", "\"A\"", "\"A_==\"", "\"AA\"", "\"AA==\\n\""] {
             for field in ["key", "value"] {
-                let body = format!("{{\"records\":[{{\"{field}\":{value}}}]}}");
-                assert_eq!(read(&body, Format::Binary).err().map(|a| a.status), Some(422), "{body}");
+                let body = format!("{{\"records\":[{{\"value\":null,\"{field}\":{value}}}]}}")
+                    .replace("null,\"value\":", "");
+                assert_eq!(read(&body, Format::Binary).err().map(|a| a.status), Some(400), "{body}");
             }
         }
         assert!(read(r#"{"records":[{"value":1}]}"#, Format::Text).is_err());
@@ -363,23 +400,27 @@ mod tests {
 
     #[test]
     fn the_sentence_names_the_record_and_the_error() {
-        let Err(refused) = read(r#"{"records":[{},{"partition":-7}]}"#, Format::Json) else { panic!() };
+        let Err(refused) = read(r#"{"records":[{"value":1},{"value":1,"partition":-7}]}"#, Format::Json)
+        else {
+            panic!()
+        };
         let body: serde_json::Value = serde_json::from_slice(&refused.body).unwrap();
         assert_eq!(body["message"], "Nothing was stored: records[1] has a negative `partition`.");
-        assert_eq!(body["error_code"], 422);
+        assert_eq!(body["error_code"], 400);
     }
 
     #[test]
     fn a_partition_in_the_path_holds_for_every_record_and_excludes_others() {
-        let parse = |body: &str| parse(body.as_bytes(), Format::Json, Some(2), Instant::now());
-        let records = parse(r#"{"records":[{},{"partition":null}]}"#).unwrap();
+        let encoding = Encoding { keys: Format::Json, values: Format::Json };
+        let parse = |body: &str| parse(body.as_bytes(), encoding, Some(2), Instant::now());
+        let records = parse(r#"{"records":[{"value":1},{"value":1,"partition":null}]}"#).unwrap();
         assert!(records.iter().all(|record| record.partition == PartitionChoice::Only(2)));
-        assert_eq!(parse(r#"{"records":[{"partition":2}]}"#).err().map(|a| a.status), Some(422));
+        assert_eq!(parse(r#"{"records":[{"value":1,"partition":2}]}"#).err().map(|a| a.status), Some(400));
     }
 
     #[test]
     fn the_number_of_records_is_limited() {
-        let body = |count: usize| format!("{{\"records\":[{}{{}}]}}", "{},".repeat(count - 1));
+        let body = |count: usize| format!("{{\"records\":[{}]}}", vec![r#"{"value":1}"#; count].join(","));
         assert_eq!(read(&body(MAX_RECORDS), Format::Json).unwrap().len(), MAX_RECORDS);
         let refused = read(&body(MAX_RECORDS + 1), Format::Json).err().map(|answer| answer.status);
         assert_eq!(refused, Some(413));
@@ -389,7 +430,7 @@ mod tests {
     fn the_headers_of_all_records_together_are_limited() {
         let record = |count: usize| {
             let headers = vec![r#"{"key":""}"#; count].join(",");
-            format!("{{\"headers\":[{headers}]}}")
+            format!("{{\"value\":null,\"headers\":[{headers}]}}")
         };
         let body = |counts: &[usize]| {
             let records: Vec<String> = counts.iter().map(|count| record(*count)).collect();

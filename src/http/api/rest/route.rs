@@ -11,6 +11,8 @@ pub(crate) enum RestRoute<'a> {
     Partitions(&'a str),
     /// `/topics/{topic}/partitions/{partition}`
     Partition(&'a str, &'a str),
+    /// `/topics/{topic}/partitions/{partition}/offsets`
+    Offsets(&'a str, &'a str),
     /// `/brokers`
     Brokers,
 }
@@ -19,17 +21,23 @@ impl<'a> RestRoute<'a> {
     /// The route of a path, if it is one of this API.
     pub(crate) fn at(path: &'a str) -> Option<RestRoute<'a>> {
         let mut segments = path.strip_prefix('/')?.split('/');
-        let route = match (segments.next()?, segments.next(), segments.next(), segments.next()) {
-            ("brokers", None, None, None) => RestRoute::Brokers,
-            ("topics", None, None, None) => RestRoute::Topics,
-            ("topics", Some(topic), None, None) => RestRoute::Topic(topic),
-            ("topics", Some(topic), Some("partitions"), None) => RestRoute::Partitions(topic),
-            ("topics", Some(topic), Some("partitions"), Some(number)) => RestRoute::Partition(topic, number),
+        let first = segments.next()?;
+        let rest = [segments.next(), segments.next(), segments.next(), segments.next()];
+        let route = match (first, rest) {
+            ("brokers", [None, ..]) => RestRoute::Brokers,
+            ("topics", [None, ..]) => RestRoute::Topics,
+            ("topics", [Some(""), ..]) => return None,
+            ("topics", [Some(topic), None, ..]) => RestRoute::Topic(topic),
+            ("topics", [Some(topic), Some("partitions"), None, _]) => RestRoute::Partitions(topic),
+            ("topics", [Some(topic), Some("partitions"), Some(number), None]) => {
+                RestRoute::Partition(topic, number)
+            }
+            ("topics", [Some(topic), Some("partitions"), Some(number), Some("offsets")]) => {
+                RestRoute::Offsets(topic, number)
+            }
             _ => return None,
         };
-        let named =
-            !matches!(route, RestRoute::Topic("") | RestRoute::Partitions("") | RestRoute::Partition("", _));
-        (named && segments.next().is_none()).then_some(route)
+        segments.next().is_none().then_some(route)
     }
 
     /// Its path with a name in braces for each variable segment.
@@ -39,6 +47,7 @@ impl<'a> RestRoute<'a> {
             RestRoute::Topic(_) => "/topics/{topic}",
             RestRoute::Partitions(_) => "/topics/{topic}/partitions",
             RestRoute::Partition(..) => "/topics/{topic}/partitions/{partition}",
+            RestRoute::Offsets(..) => "/topics/{topic}/partitions/{partition}/offsets",
             RestRoute::Brokers => "/brokers",
         }
     }
@@ -47,7 +56,9 @@ impl<'a> RestRoute<'a> {
     pub(crate) fn methods(self) -> &'static str {
         match self {
             RestRoute::Topic(_) | RestRoute::Partition(..) => "GET, HEAD, POST",
-            RestRoute::Topics | RestRoute::Partitions(_) | RestRoute::Brokers => "GET, HEAD",
+            RestRoute::Topics | RestRoute::Partitions(_) | RestRoute::Offsets(..) | RestRoute::Brokers => {
+                "GET, HEAD"
+            }
         }
     }
 }
@@ -63,6 +74,8 @@ mod tests {
             ("/topics/a%20b", Some(RestRoute::Topic("a%20b"))),
             ("/topics/a/partitions", Some(RestRoute::Partitions("a"))),
             ("/topics/a/partitions/0", Some(RestRoute::Partition("a", "0"))),
+            ("/topics/a/partitions/0/offsets", Some(RestRoute::Offsets("a", "0"))),
+            ("/topics/a/partitions/0/offsets/", None),
             ("/brokers", Some(RestRoute::Brokers)),
             ("/topics/", None),
             ("/topics//partitions", None),

@@ -1,13 +1,12 @@
-//! The queries and bodies of requests to queues. What is not known is refused, and the answer names what is.
+//! The bodies of requests to queues. What is not known is refused, and the answer names what is.
 
-use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use super::{MOST, QueueAction};
-use crate::http::api::uri;
+use crate::http::api::query::{Parameters, bad, out_of_range};
 use crate::http::queues::LeaseChange;
 use crate::http::response::Response;
 
@@ -18,62 +17,15 @@ const LONGEST_ERROR: usize = 4_096;
 /// The longest name of a group, in characters.
 const LONGEST_GROUP: usize = 255;
 
-fn bad(sentence: &str) -> Response {
-    Response::error(400, "bad_parameter", sentence)
-}
-
-/// The parameters of a query.
-#[derive(Debug)]
-pub(super) struct Parameters(BTreeMap<String, String>);
-
-impl Parameters {
-    /// Reads a query.
-    ///
-    /// # Errors
-    /// It has a parameter that is not `known`, one twice, or one that is not percent-encoded UTF-8.
-    pub(super) fn read(query: &str, known: &[&str]) -> Result<Parameters, Response> {
-        let mut found = BTreeMap::new();
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            if !known.contains(&name) {
-                let sentence = format!("This path takes the parameters {} alone.", known.join(", "));
-                return Err(Response::error(400, "unknown_parameter", &sentence));
-            }
-            let value = uri::form_value(value);
-            let value = value.ok_or_else(|| bad(&format!("`{name}` is not percent-encoded UTF-8.")))?;
-            if found.insert(name.to_owned(), value).is_some() {
-                return Err(bad(&format!("The query has `{name}` more than once.")));
-            }
-        }
-        Ok(Parameters(found))
-    }
-
-    /// A whole number within `range`, if it is there.
-    ///
-    /// # Errors
-    /// It is something else.
-    pub(super) fn number(&self, name: &str, range: RangeInclusive<u64>) -> Result<Option<u64>, Response> {
-        let Some(text) = self.0.get(name) else { return Ok(None) };
-        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        let number = text.parse().ok().filter(|number| digits && range.contains(number));
-        number.map(Some).ok_or_else(|| out_of_range(name, &range))
-    }
-
-    /// The group, if one is named.
-    ///
-    /// # Errors
-    /// It cannot be a group.
-    pub(super) fn group(&self) -> Result<Option<String>, Response> {
-        let Some(group) = self.0.get("group") else { return Ok(None) };
-        let legal =
-            (1..=LONGEST_GROUP).contains(&group.chars().count()) && !group.chars().any(char::is_control);
-        let sentence = "`group` must be 1 to 255 characters, none of them a control character.";
-        if legal { Ok(Some(group.clone())) } else { Err(bad(sentence)) }
-    }
-}
-
-fn out_of_range(name: &str, range: &RangeInclusive<u64>) -> Response {
-    bad(&format!("`{name}` must be a whole number from {} to {}.", range.start(), range.end()))
+/// The group that a query names, if it names one.
+///
+/// # Errors
+/// It cannot be a group.
+pub(super) fn group_of(parameters: &Parameters) -> Result<Option<String>, Response> {
+    let Some(group) = parameters.text("group") else { return Ok(None) };
+    let legal = (1..=LONGEST_GROUP).contains(&group.chars().count()) && !group.chars().any(char::is_control);
+    let sentence = "`group` must be 1 to 255 characters, none of them a control character.";
+    if legal { Ok(Some(group.to_owned())) } else { Err(bad(sentence)) }
 }
 
 /// Checks the body of a `receive`.
@@ -167,22 +119,14 @@ fn error_of(value: Option<&Value>) -> Result<Option<String>, Response> {
 mod tests {
     use super::*;
 
-    const KNOWN: [&str; 2] = ["group", "max"];
-
     #[test]
-    fn a_query_is_read_and_what_is_not_known_is_named() {
-        let read = |query: &str| Parameters::read(query, &KNOWN);
-        let found = read("group=a%20b+c&max=7").unwrap();
-        assert_eq!(found.group().unwrap().as_deref(), Some("a b c"));
-        assert_eq!(found.number("max", 1..=10).unwrap(), Some(7));
-        assert_eq!(read("").unwrap().number("max", 1..=10).unwrap(), None);
-        for wrong in ["maximum=1", "max=1&max=2", "max=%", "x"] {
-            assert_eq!(read(wrong).unwrap_err().status, 400, "{wrong}");
+    fn a_group_has_a_name_of_some_length() {
+        let group = |query: &str| group_of(&Parameters::read(query, &["group"]).unwrap());
+        assert_eq!(group("group=a%20b+c").unwrap().as_deref(), Some("a b c"));
+        assert_eq!(group("").unwrap(), None);
+        for wrong in ["group=", "group=%00", &format!("group={}", "x".repeat(256))] {
+            assert_eq!(group(wrong).unwrap_err().status, 400, "{wrong}");
         }
-        for wrong in ["0", "11", "-1", "+1", "", "1.0", "x", "99999999999999999999"] {
-            assert!(read(&format!("max={wrong}")).unwrap().number("max", 1..=10).is_err(), "{wrong}");
-        }
-        assert!(read("group=").unwrap().group().is_err());
     }
 
     #[test]
