@@ -363,7 +363,7 @@ mod tests {
             "consumer.group=g",
         ]);
         let settings = &invocation.settings;
-        assert_eq!((settings.kafka.topic.as_str(), settings.kafka.partitions), ("b", 2));
+        assert_eq!((settings.kafka.topic.as_str(), settings.kafka.partitions), ("b", Some(2)));
         assert_eq!(settings.consumer.group(), "g");
         let sets = ["kafka.topic=a", "kafka.partitions=2", "kafka.topic=b", "consumer.group=g"];
         assert_eq!(invocation.options, sets.map(|set| ["--set", set]).concat(), "and go to those it starts");

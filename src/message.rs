@@ -13,11 +13,22 @@ pub struct Message {
 
 /// Bytes that are not exactly one JSON value (RFC 8259, UTF-8).
 #[derive(Debug)]
-pub struct NotJson(serde_json::Error);
+pub struct NotJson(Reason);
+
+#[derive(Debug)]
+enum Reason {
+    Null,
+    Empty,
+    Syntax(serde_json::Error),
+}
 
 impl fmt::Display for NotJson {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not JSON: {}", self.0)
+        match &self.0 {
+            Reason::Null => f.write_str("not JSON: a null value (a tombstone)"),
+            Reason::Empty => f.write_str("not JSON: an empty value"),
+            Reason::Syntax(error) => write!(f, "not JSON: {error}"),
+        }
     }
 }
 
@@ -32,7 +43,8 @@ impl Message {
     pub fn from_json(bytes: impl Into<Vec<u8>>) -> Result<Message, NotJson> {
         let bytes = bytes.into();
         check(&bytes)?;
-        let json = String::from_utf8(bytes).map_err(|e| NotJson(serde::de::Error::custom(e.utf8_error())))?;
+        let json = String::from_utf8(bytes)
+            .map_err(|error| NotJson(Reason::Syntax(serde::de::Error::custom(error.utf8_error()))))?;
         Ok(Message { json })
     }
 
@@ -58,7 +70,18 @@ impl From<Message> for Vec<u8> {
 /// # Errors
 /// As [`Message::from_json`].
 pub fn check(bytes: &[u8]) -> Result<(), NotJson> {
-    serde_json::from_slice::<&RawValue>(bytes).map(|_| ()).map_err(NotJson)
+    if bytes.is_empty() {
+        return Err(NotJson(Reason::Empty));
+    }
+    serde_json::from_slice::<&RawValue>(bytes).map(|_| ()).map_err(|error| NotJson(Reason::Syntax(error)))
+}
+
+/// Whether the value of a record is exactly one JSON value.
+///
+/// # Errors
+/// As [`Message::from_json`], or it is null.
+pub fn check_value(value: Option<&[u8]>) -> Result<(), NotJson> {
+    check(value.ok_or(NotJson(Reason::Null))?)
 }
 
 /// JSON allows white space (space, tab, line feed, carriage return) between tokens; within strings only the
@@ -98,6 +121,17 @@ mod tests {
         let json = " {\r\n\t\"a b\" : [ 1.0 , -0 ,\n true ],\"c\\\" :\\\\\" : \"x  \\\\\" , \"d\":\"{ }\" } ";
         let line = r#"{"a b":[1.0,-0,true],"c\" :\\":"x  \\","d":"{ }"}"#;
         assert_eq!(Message::from_json(json).unwrap().one_line(), line);
+    }
+
+    #[test]
+    fn the_error_tells_a_null_value_from_an_empty_one_and_from_a_broken_one() {
+        for (value, why) in [
+            (None, "a null value (a tombstone)"),
+            (Some(&b""[..]), "an empty value"),
+            (Some(b"{"), "EOF while parsing an object at line 1 column 1"),
+        ] {
+            assert_eq!(check_value(value).unwrap_err().to_string(), format!("not JSON: {why}"));
+        }
     }
 
     #[test]

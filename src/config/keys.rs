@@ -34,7 +34,7 @@ pub(super) const KEYS: &[(&str, Put)] = &[
     ("kafka.bootstrap_servers", |s, v| put(&mut s.kafka.bootstrap_servers, servers(v))),
     ("kafka.topic", |s, v| put(&mut s.kafka.topic, topic(v))),
     ("kafka.create_topic", |s, v| put(&mut s.kafka.create_topic, boolean(v))),
-    ("kafka.partitions", |s, v| put(&mut s.kafka.partitions, number(v, 1..=10_000))),
+    ("kafka.partitions", |s, v| put(&mut s.kafka.partitions, number(v, 1..=10_000).map(Some))),
     ("kafka.replication_factor", |s, v| put(&mut s.kafka.replication_factor, replication_factor(v))),
     ("kafka.request_timeout_ms", |s, v| put(&mut s.kafka.request_timeout_ms, number(v, 100..=100_000))),
     // The kafka crate's timeout for an answer is always 120 s.

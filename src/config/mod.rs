@@ -65,8 +65,8 @@ pub struct KafkaSettings {
     pub topic: String,
     /// Whether the first program creates the topic if the cluster does not have it.
     pub create_topic: bool,
-    /// Partitions of the topic when we create it.
-    pub partitions: i32,
+    /// Partitions of the topic when we create it; 4 where it is not set.
+    pub partitions: Option<i32>,
     /// Replicas of each partition when we create the topic; -1 leaves it to the broker.
     pub replication_factor: i16,
     /// How long one request to a broker may take.
@@ -184,7 +184,7 @@ impl Default for KafkaSettings {
             bootstrap_servers: Vec::new(),
             topic: "mi-topico".to_owned(),
             create_topic: true,
-            partitions: 4,
+            partitions: None,
             replication_factor: -1,
             request_timeout_ms: 30_000,
             delivery_timeout_ms: 60_000,

@@ -10,11 +10,14 @@ use client::{ClusterSettings, TopicCreation};
 
 use super::{Settings, dead_letter_topic};
 use crate::consumer::push_handler::PushSettings;
-use crate::consumer::{ConsumerSettings, ProcessSettings, QueueSettings, RetrySettings};
+use crate::consumer::{ConsumerSettings, Payload, ProcessSettings, QueueSettings, RetrySettings};
 use crate::dead_letters::{BrowserSettings, StoreSettings};
 use crate::http::{AccessToken, EndpointSettings};
 use crate::producer::ProducerSettings;
 use crate::runtime::{RuntimeSettings, StoreFailure};
+
+/// The partitions of the channel's topic where `kafka.partitions` is not set.
+const USUAL_PARTITIONS: i32 = 4;
 
 impl Settings {
     /// The client of the cluster, which creates no topic.
@@ -39,7 +42,7 @@ impl Settings {
     pub fn topic_creation(&self) -> Option<TopicCreation> {
         self.kafka.create_topic.then(|| TopicCreation {
             name: self.kafka.topic.clone(),
-            partitions: self.kafka.partitions,
+            partitions: self.kafka.partitions.unwrap_or(USUAL_PARTITIONS),
             beside: None,
             replication_factor: self.kafka.replication_factor,
         })
@@ -54,7 +57,7 @@ impl Settings {
             retention: embedded.retention(),
             retention_bytes: embedded.retention_bytes(),
             auto_create_topics: embedded.auto_create_topics,
-            partitions: self.kafka.partitions,
+            partitions: self.kafka.partitions.unwrap_or(USUAL_PARTITIONS),
         })
     }
 
@@ -244,6 +247,7 @@ impl Settings {
             token_file: api.token_file.clone(),
             users_file: api.users_file.clone(),
             topic: self.kafka.topic.clone(),
+            any_payload: self.consumer.payload == Payload::Any,
             group: self.consumer.group().to_owned(),
             longest_lease: self.consumer.max_processing(),
             tls_certificate: api.tls_certificate.clone(),

@@ -70,7 +70,7 @@ impl Printing {
     pub fn print(&mut self, message: &ConsumerRecord<'_>) -> Result<Printed> {
         let deadline = Instant::now() + self.settings.max_processing;
         let checked = match self.settings.queue.payload {
-            Payload::Json => message::check(message.value.unwrap_or_default()),
+            Payload::Json => message::check_value(message.value),
             Payload::Any => Ok(()),
         };
         let cause = match checked {

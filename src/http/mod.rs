@@ -103,7 +103,8 @@ impl Workers {
         let metadata = MetadataWorker::start(directory, settings.max_pending_bytes)?;
         let answer_timeout = settings.answer_timeout;
         let topics = dashboard.record_topics(topics);
-        let rest = RestApi { topics, metadata: metadata.cache(), answer_timeout };
+        let json_topic = (!settings.any_payload).then(|| settings.topic.clone());
+        let rest = RestApi { topics, metadata: metadata.cache(), json_topic, answer_timeout };
         let channel = dashboard.record(channel);
         let (topic, group) = (settings.topic.clone(), settings.group.clone());
         let longest_lease = settings.longest_lease;

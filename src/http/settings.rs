@@ -73,6 +73,8 @@ pub struct EndpointSettings {
     pub users_file: Option<PathBuf>,
     /// The channel's topic, to which `/enviar` sends.
     pub topic: String,
+    /// The channel's consumers take any value, not JSON alone.
+    pub any_payload: bool,
     /// The group where a request to a queue names none.
     pub group: String,
     /// The longest time that a worker can have for a message.
@@ -108,6 +110,7 @@ impl Default for EndpointSettings {
             token_file: None,
             users_file: None,
             topic: "mi-topico".to_owned(),
+            any_payload: false,
             group: "grupo-consumidores".to_owned(),
             longest_lease: Duration::from_secs(300),
             tls_certificate: None,

@@ -96,6 +96,8 @@ struct Prober {
     store: StoreFailure,
     /// `min.insync.replicas` of the topic, where it may be read, and when that was tried.
     needed: Option<(Instant, Option<usize>)>,
+    /// `kafka.partitions`, where it is set, until it was compared with the topic's.
+    wanted_partitions: Option<i32>,
 }
 
 impl Prober {
@@ -107,7 +109,8 @@ impl Prober {
         });
         let cluster = Arc::new(cluster.quiet());
         let (creation, store) = (settings.topic_creation(), settings.store_failure());
-        Prober { cluster, topic: kafka.topic.clone(), creation, store, needed: None }
+        let wanted_partitions = kafka.partitions;
+        Prober { cluster, topic: kafka.topic.clone(), creation, store, needed: None, wanted_partitions }
     }
 
     fn run(&mut self, shared: &Mutex<Probe>, stop: &Stop) {
@@ -136,6 +139,7 @@ impl Prober {
         }
         let deadline = Instant::now() + PROBE_TIMEOUT;
         let described = self.describe(deadline)?;
+        self.compare_partitions(described.partitions.len());
         let partitions = described.partitions.iter();
         let wanted: Vec<_> = partitions
             .map(|partition| (TopicPartition::new(&self.topic, partition.number), LATEST))
@@ -157,6 +161,20 @@ impl Prober {
             ));
         }
         Ok(())
+    }
+
+    /// Warns once if the topic has another number of partitions than is wanted: keys move to other partitions when it
+    /// grows, so nothing grows by itself.
+    fn compare_partitions(&mut self, found: usize) {
+        let Some(wanted) = self.wanted_partitions.take() else { return };
+        if usize::try_from(wanted).is_ok_and(|wanted| wanted != found) {
+            let topic = &self.topic;
+            log::warn!(
+                "topic {topic} has {found} partitions, and kafka.partitions is {wanted}, which counts only when the topic \
+                 is created; kafka-topics.sh --bootstrap-server HOST:PORT --alter --topic {topic} --partitions {wanted} \
+                 gives it more (keys move to other partitions then; none can be taken away)"
+            );
+        }
     }
 
     /// The topic, which is created where it may be.

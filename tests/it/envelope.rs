@@ -111,7 +111,7 @@ impl Stage {
         };
         let topic = unique("pedidos");
         settings.kafka.topic = topic.clone();
-        settings.kafka.partitions = partitions;
+        settings.kafka.partitions = Some(partitions);
         settings.adapter.listen = "127.0.0.1:0".to_owned();
         let adapter = Some(
             Adapter::start_sharing(&Cluster::new(settings.cluster()), settings.adapter_for_others()).unwrap(),
@@ -473,7 +473,7 @@ fn dead_letters_get_a_topic_with_as_many_partitions_once_somebody_asks_for_it(ve
         (format!("{}-dlt", stage.topic), 3, 0)
     );
     // Another adapter, whose settings have another number.
-    stage.settings.kafka.partitions = 5;
+    stage.settings.kafka.partitions = Some(5);
     let other = Adapter::start_sharing(&Cluster::new(stage.settings.cluster()), stage.settings.own_adapter())
         .unwrap();
     let sender =

@@ -19,6 +19,7 @@ run_on! {
         a_key_lands_where_java_puts_the_same_bytes,
         the_channels_own_topic_is_made_for_the_first_record,
         what_is_refused_is_not_stored,
+        what_the_channels_consumers_do_not_take_is_refused_when_it_is_sent,
         a_text_key_beside_a_json_value_lands_where_the_channels_own_route_puts_it,
         records_that_nobody_waits_for_are_answered_204_and_stored,
         offsets_and_configurations_are_told,
@@ -36,6 +37,7 @@ run_on! {
         a_key_lands_where_java_puts_the_same_bytes,
         the_channels_own_topic_is_made_for_the_first_record,
         what_is_refused_is_not_stored,
+        what_the_channels_consumers_do_not_take_is_refused_when_it_is_sent,
         a_text_key_beside_a_json_value_lands_where_the_channels_own_route_puts_it,
         records_that_nobody_waits_for_are_answered_204_and_stored,
         offsets_and_configurations_are_told,
@@ -228,6 +230,31 @@ fn post_to_a_new_topic(kafka: &Kafka) {
 }
 
 #[test]
+fn a_topic_with_other_partitions_than_are_set_is_told_of_once_and_stays_as_it_is() {
+    let kafka = Kafka::shared(EMBEDDED);
+    let topic = unique("particiones");
+    let producer = |partitions: &[&str]| {
+        let start = Start::program("producer_api").on(kafka).set("kafka.topic", &topic);
+        let start = partitions.iter().fold(start, |start, number| start.set("kafka.partitions", number));
+        let program = Program::producer_with(start);
+        program.wait_for_log(&["ready: messages for topic"], PATIENCE);
+        program
+    };
+    let warns =
+        |program: &Program| program.log().iter().filter(|line| line.contains("kafka.partitions is")).count();
+    assert_eq!(warns(&producer(&["2"])), 0, "it was created so");
+    assert_eq!(warns(&producer(&[])), 0, "none are asked for");
+    let other = producer(&["8"]);
+    let warned = other
+        .wait_for_log(&["WARN", "has 2 partitions", "kafka.partitions is 8", "--partitions 8"], PATIENCE);
+    assert!(warned.contains(&topic), "{warned}");
+    let told =
+        Connection::open(other.address()).expect("a connection").get(&format!("/topics/{topic}/partitions"));
+    assert_eq!(told.expect("an answer").json().as_array().map(Vec::len), Some(2));
+    assert_eq!(warns(&other), 1);
+}
+
+#[test]
 fn the_embedded_broker_creates_a_new_topic_for_its_first_record() {
     post_to_a_new_topic(Kafka::shared(EMBEDDED));
 }
@@ -308,6 +335,33 @@ fn probes_made_for_other_proxies_are_answered(version: &'static str) {
     eventually("it is ready", PATIENCE, || (get(&program, "/ready").status == 204).then_some(()));
     assert_eq!(get(&program, "/healthy").status, 204);
     assert!(get(&program, "/_health").json()["process_uptime_sec"].is_u64());
+}
+
+fn what_the_channels_consumers_do_not_take_is_refused_when_it_is_sent(version: &'static str) {
+    let kafka = Kafka::shared(version);
+    let channel = unique("mi-topico");
+    let program = Program::producer(kafka, &channel);
+    for (kind, record) in [
+        (JSON, r#"{"key":"k","value":null}"#),
+        (TEXT, r#"{"value":"hola"}"#),
+        (TEXT, r#"{"value":""}"#),
+        (BINARY, r#"{"value":"AP8="}"#),
+    ] {
+        let answer =
+            post(&program, &channel, kind, &format!(r#"{{"records":[{{"value":"MQ=="}},{record}]}}"#));
+        let sentence = answer.json()["message"].as_str().unwrap_or_default().to_owned();
+        // "MQ==" is base64 for a number, JSON in quotes, and no JSON as text.
+        let index = if kind == TEXT { 0 } else { 1 };
+        assert!(
+            answer.status == 422 && sentence.contains(&format!("records[{index}] is not JSON")),
+            "{sentence}"
+        );
+    }
+    assert_eq!(places(&post(&program, &channel, TEXT, r#"{"records":[{"value":"{\"id\":1}"}]}"#)).len(), 1);
+    assert_eq!(kafka.assistant().read(&channel, false).len(), 1);
+    let start = Start::program("producer_api").on(kafka).set("kafka.topic", &channel);
+    let program = Program::producer_with(start.set("consumer.payload", "any"));
+    assert_eq!(places(&post(&program, &channel, JSON, r#"{"records":[{"key":"k","value":null}]}"#)).len(), 1);
 }
 
 fn what_is_refused_is_not_stored(version: &'static str) {

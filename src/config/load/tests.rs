@@ -68,7 +68,7 @@ fn the_environment_wins_over_the_file_and_the_command_line_over_both() {
     let settings = read(file, &variables, &["kafka.partitions=3"]).unwrap();
     assert_eq!(settings.consumer.group(), "a");
     assert_eq!(settings.kafka.topic, "b");
-    assert_eq!(settings.kafka.partitions, 3);
+    assert_eq!(settings.kafka.partitions, Some(3));
 }
 
 #[test]
@@ -362,7 +362,7 @@ fn numbers_of_variables_and_options_may_have_spaces_and_quotes_around_them() {
         "kafka.create_topic= false ",
     ];
     let settings = read("", &[partitions], &overrides).unwrap();
-    assert_eq!((settings.kafka.partitions, settings.producer_api.max_connections), (7, 12));
+    assert_eq!((settings.kafka.partitions, settings.producer_api.max_connections), (Some(7), 12));
     assert_eq!((settings.kafka.replication_factor, settings.kafka.create_topic), (-1, false));
     assert!(error("", &[], &["kafka.partitions=\"seven\""]).ends_with("not \"seven\""));
 }

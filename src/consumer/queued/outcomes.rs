@@ -142,7 +142,7 @@ impl Shared {
         if self.settings.queue.payload == Accepted::Any {
             return Ok(());
         }
-        message::check(record.value.unwrap_or_default()).map_err(|error| {
+        message::check_value(record.value).map_err(|error| {
             log::error!("{error}: {record} value={value}");
             FailureCause::of(&error)
         })

@@ -39,6 +39,8 @@ pub(crate) struct RestApi {
     pub(crate) topics: Arc<dyn SubmitTo>,
     /// Describes the cluster.
     pub(crate) metadata: Arc<MetadataCache>,
+    /// The channel's topic, where its consumers take JSON alone.
+    pub(crate) json_topic: Option<String>,
     /// The time from a whole request to its response.
     pub(crate) answer_timeout: Duration,
 }
@@ -110,7 +112,11 @@ impl RestApi {
         responder: Responder,
     ) -> Reply {
         let RecordTarget { topic, partition, encoding, is_async } = target;
-        let taken = records::parse_body(body, encoding, partition, deadline).and_then(|records| {
+        let parsed = records::parse_body(body, encoding, partition, deadline).and_then(|records| {
+            let is_json_topic = self.json_topic.as_ref().is_some_and(|channel| *channel == topic);
+            if is_json_topic { records::only_json(records) } else { Ok(records) }
+        });
+        let taken = parsed.and_then(|records| {
             let bytes = records.iter().map(ProducerRecord::bytes).sum();
             let topics = Arc::clone(&self.topics);
             let request = MetadataRequest::TopicForRecords(topic.clone());

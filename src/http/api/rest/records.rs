@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use super::media::{Encoding, Format};
 use crate::http::api::json::{self, MAX_DEPTH};
 use crate::http::response::Response;
+use crate::message;
 use crate::producer::{PartitionChoice, ProducerRecord};
 
 /// The most records in one request.
@@ -76,6 +77,20 @@ fn parse(
         record.outgoing(encoding, partition, deadline).map_err(of)
     };
     items.into_iter().enumerate().map(one).collect()
+}
+
+/// The records, if the value of each is JSON: for the channel's topic, whose consumers take no other.
+///
+/// # Errors
+/// 422: one of them is not.
+pub(super) fn only_json(records: Vec<ProducerRecord>) -> Result<Vec<ProducerRecord>, Response> {
+    let refused = records.iter().enumerate().find_map(|(index, record)| {
+        let why = message::check_value(record.value.as_deref()).err()?;
+        Some(unprocessable(&format!(
+            "the channel's consumers take JSON alone (consumer.payload), and the value of records[{index}] is {why}"
+        )))
+    });
+    refused.map_or(Ok(records), Err)
 }
 
 /// 413: more records or headers than one request may have.
