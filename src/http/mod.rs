@@ -46,8 +46,8 @@ use api::rest::RestApi;
 use backend::{Backend, Router};
 use dashboard::Dashboard;
 pub use dashboard::{
-    AttemptedState, DashboardSource, DeadLetterView, Excerpt, GroupState, MemberState, PartitionState,
-    QueueState, Replayed,
+    AttemptedState, DashboardSource, DeadLetterView, Excerpt, GroupState, LeaseState, LeasedQueueState,
+    MemberState, PartitionState, QueueState, Replayed,
 };
 pub use queues::{
     Ask, LeaseChange, OnChanged, OnReceived, QueueCounts, QueueName, QueueRefusal, Queues, ReceiptOutcome,

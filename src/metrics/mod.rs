@@ -1,11 +1,12 @@
 //! The metrics of the process, and the text that shows them.
 //!
-//! Each family of metrics ([`HttpMetrics`], [`ProducerMetrics`], [`ConsumerMetrics`]) is handed to the part
+//! Each family of metrics ([`HttpMetrics`], [`ProducerMetrics`], [`ConsumerMetrics`], ...) is handed to the part
 //! that counts in it; a clone counts in the same place. There is no global: a family that nobody shows is
 //! counted all the same. An [`Exposition`] shows those that are registered with it.
 
 mod consumer;
 mod http;
+mod leases;
 mod producer;
 mod work_queue;
 
@@ -16,6 +17,7 @@ use prometheus_client::registry::Registry;
 
 pub use consumer::ConsumerMetrics;
 pub use http::{Answered, HttpMetrics};
+pub use leases::{LeaseCounts, LeaseEnd, LeaseMetrics, LeasedQueue, LeasedQueues};
 pub use producer::{ProducerMetrics, RecordOutcome};
 pub use work_queue::{Outcome, PauseReason, QueueLook, QueueMetrics};
 

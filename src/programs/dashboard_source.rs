@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::lease_queues::LeaseQueues;
 use super::open_messages::{self, QueueFacts};
 use crate::config::Settings;
 use crate::dead_letters::{
@@ -12,7 +13,8 @@ use crate::dead_letters::{
 };
 use crate::error::{Error, Result};
 use crate::http::{
-    AttemptedState, DeadLetterView, Excerpt, GroupState, MemberState, PartitionState, QueueState, Replayed,
+    AttemptedState, DeadLetterView, Excerpt, GroupState, LeasedQueueState, MemberState, PartitionState,
+    QueueState, Replayed,
 };
 use crate::queue::note::Attempted;
 use crate::runtime::StoreFailure;
@@ -34,15 +36,17 @@ pub struct DashboardSource {
     cluster: Arc<Cluster>,
     topic: String,
     group: String,
+    queues: Arc<LeaseQueues>,
     browser: DeadLetterBrowser,
     store: StoreFailure,
     stop: Stop,
 }
 
 impl DashboardSource {
-    /// The source for the consumers' group and the topic.
-    pub fn new(cluster: &Cluster, settings: &Settings) -> DashboardSource {
+    /// The source for the consumers' group and the topic, and for the endpoint's queues.
+    pub fn new(cluster: &Cluster, settings: &Settings, queues: Arc<LeaseQueues>) -> DashboardSource {
         DashboardSource {
+            queues,
             cluster: Arc::new(cluster.share(settings.cluster())),
             topic: settings.kafka.topic.clone(),
             group: settings.consumer.group().to_owned(),
@@ -115,6 +119,10 @@ impl crate::http::DashboardSource for DashboardSource {
             Replayed { letter: *name, error }
         };
         Ok(letters.iter().map(outcome).collect())
+    }
+
+    fn leased_queues(&self) -> Vec<LeasedQueueState> {
+        self.queues.shown()
     }
 
     fn stop(&self) {

@@ -66,12 +66,12 @@ fn run(invocation: &Invocation) -> Result<()> {
             channel: Box::new(sender.clone()),
             topics: topics.clone(),
             directory: Box::new(ClusterTopicDirectory::new(adapter.cluster(), settings)),
-            dashboard: Arc::new(DashboardSource::new(adapter.cluster(), settings)),
+            dashboard: Arc::new(DashboardSource::new(adapter.cluster(), settings, queues.clone())),
             queues: queues.clone(),
         };
         let ready = CanStore::start(adapter.cluster(), settings, sender.clone(), stop.clone());
         let server = ready.and_then(|ready| {
-            let monitoring = Monitoring::new(&[&metrics], Some(Box::new(ready)));
+            let monitoring = Monitoring::new(&[&metrics, &queues.metrics()], Some(Box::new(ready)));
             HttpServer::start(&settings.endpoint(), services, monitoring)
         });
         let outcome = server.map(|server| {

@@ -138,6 +138,15 @@ impl<T> Partitions<T> {
         self.owned.iter_mut().filter_map(commit).collect()
     }
 
+    /// What is handed out of each partition, each with the time at which its lease runs out, from the first of
+    /// them on.
+    pub fn leases(&self) -> impl Iterator<Item = impl Iterator<Item = (u64, Ownership, LeaseId)>> {
+        self.owned.iter().map(|(partition, owned)| {
+            let from = Ownership { partition: *partition, epoch: owned.epoch };
+            owned.engine.leases().map(move |(until, lease)| (until, from, lease))
+        })
+    }
+
     /// A lease that has run out, to be ended with [`Engine::fail`].
     pub fn overdue(&self, now: u64) -> Option<(Ownership, LeaseId)> {
         self.owned.iter().find_map(|(partition, owned)| {

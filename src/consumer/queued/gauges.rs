@@ -4,19 +4,17 @@ use std::collections::BTreeMap;
 
 use super::breaker::Why;
 use super::clock::Clock;
+use super::item::{Item, LeaseKey};
 use super::shared::{Queue, Shared};
 use super::standing::NO_MEMBER;
 use crate::metrics::{PauseReason, QueueLook};
 use client::group_member::reader::{ReaderPhase, View};
 
-/// The oldest open message of each partition: its offset, and its time in ms since 1970.
-pub type Oldest = BTreeMap<i32, (i64, u64)>;
-
 impl Shared {
     /// Looks at the queue.
-    pub fn look(&self, view: &View, oldest: &mut Oldest) {
-        let queue = self.queue();
-        let look = queue.look(&self.clock, oldest);
+    pub fn look(&self, view: &View) {
+        let mut queue = self.queue();
+        let look = queue.look(&self.clock);
         let pause = queue.breaker.reason().map(str::to_owned);
         drop(queue);
         let pause = pause.or_else(|| self.window.as_ref()?.trouble());
@@ -38,17 +36,18 @@ fn obstacle(view: &View, pause: Option<String>) -> Option<String> {
 
 impl Queue {
     /// How the queue looks now.
-    pub fn look(&self, clock: &Clock, oldest: &mut Oldest) -> QueueLook {
+    pub fn look(&mut self, clock: &Clock) -> QueueLook {
         let mut look = QueueLook::default();
         let now = clock.now();
-        let mut seen = Oldest::new();
+        let mut seen = BTreeMap::new();
         for (partition, engine) in self.partitions.iter() {
             look.open += engine.open_count();
             look.leased += engine.leased_count();
             look.waiting += engine.waiting_count();
             look.note_length = look.note_length.max(engine.note_length());
             let Some((offset, record)) = engine.first_open() else { continue };
-            let known = oldest.get(&partition).filter(|(known, _)| *known == offset).map(|(_, since)| *since);
+            let known =
+                self.oldest.get(&partition).filter(|(known, _)| *known == offset).map(|(_, since)| *since);
             let made = || u64::try_from(record?.content().timestamp?).ok();
             let since = known.or_else(made).unwrap_or(now);
             seen.insert(partition, (offset, since));
@@ -60,7 +59,19 @@ impl Queue {
             Why::NotStarted => PauseReason::Handler,
             Why::Failures => PauseReason::Failures,
         });
-        *oldest = seen;
+        self.oldest = seen;
         look
+    }
+
+    /// Up to `most` leases that workers have: those that run out first, each with its end in ms since 1970.
+    pub fn leases_to_show(&self, most: usize) -> Vec<(u64, Item)> {
+        // A message that is being stored as a dead letter has a lease as well, and no worker.
+        let given = |(until, from, id)| Some((until, self.leases.given.get(&LeaseKey { from, id })?.clone()));
+        let by_partition = self.partitions.leases();
+        let mut leases: Vec<_> =
+            by_partition.flat_map(|leases| leases.filter_map(given).take(most)).collect();
+        leases.sort_by_key(|(until, item)| (*until, item.handed.from.partition, item.handed.lease.offset));
+        leases.truncate(most);
+        leases
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 pub use super::item::{Item, LeaseKey};
+use crate::metrics::{LeaseCounts, LeaseEnd};
 use crate::queue::partitions::Ownership;
 
 /// Acknowledgements that are remembered, so that a second one of the same lease is answered as the first.
@@ -40,9 +41,14 @@ impl LeaseLimit {
         LeaseLimit { given: Arc::default(), most }
     }
 
+    /// How many are given.
+    pub fn given(&self) -> usize {
+        self.given.load(Ordering::Relaxed)
+    }
+
     /// How many more may be given.
     pub fn left(&self) -> usize {
-        self.most.saturating_sub(self.given.load(Ordering::Relaxed))
+        self.most.saturating_sub(self.given())
     }
 }
 
@@ -57,6 +63,7 @@ impl Default for LeaseLimit {
 pub struct Leases {
     pub limit: LeaseLimit,
     pub given: HashMap<LeaseKey, Item>,
+    pub counts: LeaseCounts,
     pub waiters: VecDeque<Waiter>,
     pub acknowledged: Acknowledged,
     pub unconfirmed: Vec<Unconfirmed>,
@@ -108,12 +115,14 @@ impl Leases {
     /// Notes that a message is handed out.
     pub fn give(&mut self, item: Item) {
         self.given.insert(item.key(), item);
+        self.counts.given += 1;
         self.limit.given.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The message of a lease, which ends.
-    pub fn take(&mut self, key: LeaseKey) -> Option<Item> {
+    /// The message of a lease, which ends so.
+    pub fn take(&mut self, key: LeaseKey, end: LeaseEnd) -> Option<Item> {
         let item = self.given.remove(&key)?;
+        self.counts.ended(end);
         self.limit.given.fetch_sub(1, Ordering::Relaxed);
         Some(item)
     }
@@ -121,6 +130,6 @@ impl Leases {
     /// Forgets the leases of ownerships that have ended.
     pub fn keep(&mut self, is_live: impl Fn(Ownership) -> bool) {
         let lost: Vec<LeaseKey> = self.given.keys().copied().filter(|key| !is_live(key.from)).collect();
-        lost.into_iter().for_each(|key| drop(self.take(key)));
+        lost.into_iter().for_each(|key| drop(self.take(key, LeaseEnd::Lost)));
     }
 }

@@ -24,7 +24,7 @@ use crate::consumer::handler::{Failure, FailureCause};
 use crate::consumer::{ConsumerHandle, ConsumerSettings};
 use crate::dead_letters::{DeadLetterStore, Verdict};
 use crate::error::Result;
-use crate::metrics::{ConsumerMetrics, Outcome, QueueLook};
+use crate::metrics::{ConsumerMetrics, LeaseCounts, LeaseEnd, Outcome, QueueLook};
 use adapter::Endpoint;
 
 /// A lease that runs out is ended after this at the latest.
@@ -59,6 +59,23 @@ enum Letter {
     NotJson(Item, FailureCause),
     /// For this reason.
     Decided(Item, Verdict),
+}
+
+/// A queue with leases at a time.
+#[derive(Debug)]
+pub struct LeaseLook {
+    pub queue: QueueLook,
+    /// When the oldest open message was made, ms since 1970; `None` if none is open.
+    pub oldest: Option<u64>,
+    /// How many wait for messages.
+    pub receiving: usize,
+    pub counts: LeaseCounts,
+    /// How many leases workers have.
+    pub given: usize,
+    /// Why it has no messages to give, as a sentence.
+    pub obstacle: Option<String>,
+    /// Those that run out first, each with its end in ms since 1970.
+    pub leases: Vec<(u64, Item)>,
 }
 
 /// A member of a group whose messages are leased. It leaves the group when this is dropped; leases end then.
@@ -162,15 +179,15 @@ impl LeaseQueue {
 
     /// Ends a lease whose message is handled; gives the number of the commit that says so.
     fn settle(&self, queue: &mut Queue, key: LeaseKey) -> Option<u64> {
-        let Some(item) = queue.leases.take(key) else {
+        if !queue.leases.given.contains_key(&key) {
             return queue.leases.acknowledged.commits.get(&key).copied();
-        };
-        queue.histories.forget(key.from, item.handed.lease.offset);
-        let engine = queue.partitions.engine_of(key.from)?;
-        if !engine.done(key.id) {
-            return None;
         }
-        let commit = engine.next_commit();
+        let engine = queue.partitions.engine_of(key.from);
+        let commit = engine.and_then(|engine| engine.done(key.id).then(|| engine.next_commit()));
+        let end = if commit.is_some() { LeaseEnd::Acknowledged } else { LeaseEnd::Lost };
+        let item = queue.leases.take(key, end)?;
+        queue.histories.forget(key.from, item.handed.lease.offset);
+        let commit = commit?;
         queue.leases.acknowledged.remember(key, commit);
         self.shared.metrics.handled();
         self.shared.metrics.queue().came_back(Outcome::Handled);
@@ -182,7 +199,7 @@ impl LeaseQueue {
         let mut queue = self.shared.queue();
         let stands =
             queue.partitions.engine_of(key.from).is_some_and(|engine| engine.payload(key.id).is_some());
-        let given = queue.leases.take(key);
+        let given = queue.leases.take(key, if stands { LeaseEnd::GivenBack } else { LeaseEnd::Lost });
         drop(queue);
         let Some(item) = given.filter(|_| stands) else { return Settled::Late };
         let why = how.error.clone().unwrap_or_else(|| "its worker gave it back".to_owned());
@@ -203,15 +220,26 @@ impl LeaseQueue {
             return Settled::Late;
         }
         let until = self.shared.clock.now().saturating_add(millis(lease));
-        match queue.partitions.engine_of(key.from).is_some_and(|engine| engine.extend(key.id, until)) {
-            true => Settled::Done,
-            false => Settled::Late,
+        if !queue.partitions.engine_of(key.from).is_some_and(|engine| engine.extend(key.id, until)) {
+            return Settled::Late;
         }
+        queue.leases.counts.extended += 1;
+        Settled::Done
     }
 
-    /// The partitions that this member has, as they look now.
-    pub fn look(&self) -> QueueLook {
-        self.shared.queue().look(&self.shared.clock, &mut super::gauges::Oldest::new())
+    /// The partitions that this member has, as they look now, with up to `most` of their leases.
+    pub fn look(&self, most: usize) -> LeaseLook {
+        let obstacle = self.shared.standing.obstacle();
+        let mut queue = self.shared.queue();
+        LeaseLook {
+            queue: queue.look(&self.shared.clock),
+            oldest: queue.oldest.values().map(|(_, made)| *made).min(),
+            receiving: queue.leases.waiters.len(),
+            counts: queue.leases.counts,
+            given: queue.leases.given.len(),
+            obstacle,
+            leases: queue.leases_to_show(most),
+        }
     }
 
     /// Whether nobody has a lease or waits for one.
@@ -227,11 +255,6 @@ impl LeaseQueue {
         self.shared.stop.is_asked()
     }
 
-    /// Why it has no messages to give, as a sentence.
-    pub fn obstacle(&self) -> Option<String> {
-        self.shared.standing.obstacle()
-    }
-
     /// Answers those that wait, gives all leases back without an attempt, and begins to leave the group.
     pub fn begin_to_end(&self) {
         let mut queue = self.shared.queue();
@@ -240,7 +263,7 @@ impl LeaseQueue {
         let waiters = std::mem::take(&mut queue.leases.waiters);
         let given: Vec<LeaseKey> = queue.leases.given.keys().copied().collect();
         for key in given {
-            drop(queue.leases.take(key));
+            drop(queue.leases.take(key, LeaseEnd::Lost));
             if let Some(engine) = queue.partitions.engine_of(key.from) {
                 engine.release(key.id, 0, now);
             }
@@ -292,7 +315,7 @@ fn admit(shared: &Shared, letters: &Sender<Letter>, taken: Vec<Item>) -> Vec<Ite
             return false;
         }
         let Err(cause) = shared.check(item) else { return true };
-        drop(shared.queue().leases.take(item.key()));
+        drop(shared.queue().leases.take(item.key(), LeaseEnd::NotJson));
         let _ = letters.send(Letter::NotJson(item.clone(), cause));
         false
     };
@@ -360,7 +383,7 @@ fn end_overdue(shared: &Shared, letters: &Sender<Letter>) {
         let mut queue = shared.queue();
         let now = shared.clock.now();
         let Some((from, id)) = queue.partitions.overdue(now) else { return };
-        let Some(item) = queue.leases.take(LeaseKey { from, id }) else {
+        let Some(item) = queue.leases.take(LeaseKey { from, id }, LeaseEnd::RunOut) else {
             // It is being stored as a dead letter.
             let until = now.saturating_add(millis(shared.settings.max_processing));
             if let Some(engine) = queue.partitions.engine_of(from) {

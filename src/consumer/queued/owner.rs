@@ -9,7 +9,6 @@ use client::group_member::reader::{ReaderPhase, Span, View};
 
 use super::OnMember;
 use super::clock::millis;
-use super::gauges::Oldest;
 use super::shared::{Queue, Shared};
 use crate::consumer::BUSY_GRACE;
 use crate::queue::note::Note;
@@ -48,21 +47,11 @@ pub struct Owner<'a> {
     on_member: &'a OnMember,
     /// The id that was told last.
     told: String,
-    oldest: Oldest,
 }
 
 impl<'a> Owner<'a> {
     pub fn new(shared: &'a Arc<Shared>, member: &'a Arc<Member>, on_member: &'a OnMember) -> Owner<'a> {
-        Owner {
-            shared,
-            member,
-            rebalance: None,
-            leaving: None,
-            epoch: 0,
-            on_member,
-            told: String::new(),
-            oldest: Oldest::new(),
-        }
+        Owner { shared, member, rebalance: None, leaving: None, epoch: 0, on_member, told: String::new() }
     }
 
     /// Follows the member until it ends, which it does when the consumer stops.
@@ -80,7 +69,7 @@ impl<'a> Owner<'a> {
                 self.leaving = Some(Instant::now());
             }
             let is_handed_over = self.follow(&view);
-            self.shared.look(&view, &mut self.oldest);
+            self.shared.look(&view);
             if let ReaderPhase::Ended(_) = view.phase {
                 return if stops { End::Stopped } else { End::Left };
             }

@@ -72,6 +72,9 @@ pub struct Queue {
     pub spans: BTreeMap<i32, (u64, Ownership)>,
     pub breaker: Breaker<LeaseKey>,
     pub histories: Histories,
+    /// The oldest open message of each partition at the last look: its offset, and its time in ms since 1970,
+    /// which is among the bytes that are dropped while it waits.
+    pub oldest: BTreeMap<i32, (i64, u64)>,
     /// The handler may be called: the consumer has joined its group, and said so.
     pub announced: bool,
     /// The consumer is a member of its group.
@@ -125,6 +128,7 @@ impl Shared {
             spans: BTreeMap::new(),
             breaker: Breaker::new(settings.queue.circuit_failures),
             histories: Histories::default(),
+            oldest: BTreeMap::new(),
             announced: false,
             joined: false,
             in_doubt: false,

@@ -41,6 +41,7 @@ pub(super) struct Broadcaster {
 struct LastEvents {
     group: Option<GroupState>,
     group_event: Option<Arc<[u8]>>,
+    queues_event: Option<Arc<[u8]>>,
     letters_event: Option<Arc<[u8]>>,
 }
 
@@ -96,7 +97,7 @@ impl Broadcaster {
         }
         let everything = event("sent", &self.feed.recent());
         for newcomer in update.newcomers {
-            let last = [&self.last.group_event, &self.last.letters_event];
+            let last = [&self.last.group_event, &self.last.queues_event, &self.last.letters_event];
             newcomer.push(Arc::clone(&everything));
             last.into_iter().flatten().for_each(|event| newcomer.push(Arc::clone(event)));
             self.viewers.push(newcomer);
@@ -105,6 +106,8 @@ impl Broadcaster {
 
     /// Describes the cluster, and sends the events that differ from the last ones.
     fn poll_cluster(&mut self) {
+        let queues = event("queues", &self.source.leased_queues());
+        self.send_if_changed(queues, |last| &mut last.queues_event);
         let group = self.source.group(Instant::now() + POLL_TIMEOUT);
         let reached = group.is_ok();
         let group_event = match group {

@@ -1,5 +1,5 @@
 //! The dashboard: the page for browsers, and `GET /events`, which sends it the recent messages, the group
-//! with its members and lag, and the dead letters as server-sent events (the HTML Standard, "Server-sent
+//! with its members and lag, the queues that workers receive from, and the dead letters as server-sent events (the HTML Standard, "Server-sent
 //! events").
 //!
 //! - [`page`] is HTML, style and script
@@ -29,8 +29,8 @@ use feed::Feed;
 pub(crate) use feed::FeedHandle;
 use recording_sink::RecordingSink;
 pub use source::{
-    AttemptedState, DashboardSource, DeadLetterView, Excerpt, GroupState, MemberState, PartitionState,
-    QueueState, Replayed,
+    AttemptedState, DashboardSource, DeadLetterView, Excerpt, GroupState, LeaseState, LeasedQueueState,
+    MemberState, PartitionState, QueueState, Replayed,
 };
 
 /// The most viewers at a time.

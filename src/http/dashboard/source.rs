@@ -28,6 +28,9 @@ pub trait DashboardSource: Send + Sync + 'static {
     /// No dead letter was replayed.
     fn replay(&self, letters: &[DeadLetterId], deadline: Instant) -> Result<Vec<Replayed>>;
 
+    /// The queues that workers receive from over HTTP, in the order of topic and group. It waits for nobody.
+    fn leased_queues(&self) -> Vec<LeasedQueueState>;
+
     /// Makes the calls under way end soon.
     fn stop(&self);
 }
@@ -105,6 +108,46 @@ pub struct AttemptedState {
     pub due: Option<i64>,
     /// It is being tried alone, as it may have killed its consumer.
     pub suspect: bool,
+}
+
+/// A queue that workers receive from over HTTP, with what it holds of the endpoint's partitions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LeasedQueueState {
+    /// The topic.
+    pub topic: String,
+    /// The group.
+    pub group: String,
+    /// The messages that are read and not done.
+    pub open: usize,
+    /// Those that workers have, or that are being stored as dead letters.
+    pub leased: usize,
+    /// Those that wait for their next attempt.
+    pub waiting: usize,
+    /// When the oldest open message was made, ms since 1970; `None` if none is open.
+    pub oldest: Option<i64>,
+    /// The workers that wait for messages.
+    pub receiving: usize,
+    /// Why it has no messages to give, if it has none for a reason.
+    pub obstacle: Option<String>,
+    /// Leases, those that run out first.
+    pub leases: Vec<LeaseState>,
+    /// How many more of them there are.
+    pub unlisted: usize,
+}
+
+/// A message that a worker has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LeaseState {
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// Its key.
+    pub key: Option<Excerpt>,
+    /// The number of this attempt.
+    pub attempt: u32,
+    /// When its lease runs out, ms since 1970.
+    pub until: i64,
 }
 
 /// A dead letter as the dashboard shows it.

@@ -2,6 +2,7 @@
 //! receives from it.
 
 mod receipt;
+mod shown;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -13,11 +14,13 @@ use net::sync::{Mutex, Worker, lock};
 
 use crate::config::Settings;
 use crate::consumer::leases::{Item, LeaseKey, LeaseLimit, Settled};
-use crate::consumer::leasing::{GivenBack, LeaseQueue};
+use crate::consumer::leasing::{GivenBack, LeaseLook, LeaseQueue};
 use crate::error::{Error, Result};
 use crate::http::{
-    Ask, LeaseChange, OnChanged, OnReceived, QueueCounts, QueueName, QueueRefusal, Queues, ReceiptOutcome,
+    Ask, LeaseChange, LeasedQueueState, OnChanged, OnReceived, QueueCounts, QueueName, QueueRefusal, Queues,
+    ReceiptOutcome,
 };
+use crate::metrics::{LeaseMetrics, LeasedQueues};
 use crate::record_json;
 use receipt::{Receipt, Receipts};
 
@@ -97,6 +100,23 @@ impl LeaseQueues {
         let queues: Vec<Arc<LeaseQueue>> = open.into_values().map(|open| open.queue).collect();
         queues.iter().for_each(|queue| queue.begin_to_end());
     }
+
+    /// The open queues as the page shows them.
+    pub fn shown(&self) -> Vec<LeasedQueueState> {
+        let looks = self.shared.look(shown::most_leases);
+        looks.into_iter().take(shown::MAX_QUEUES).map(|(name, look)| shown::state(name, &look)).collect()
+    }
+
+    /// The metrics of the open queues.
+    pub fn metrics(&self) -> LeaseMetrics {
+        let shared = self.shared.clone();
+        LeaseMetrics::new(move || LeasedQueues {
+            queues: shared.look(|_| 0).into_iter().map(|(name, look)| shown::metrics(name, look)).collect(),
+            queues_limit: shared.settings.queue.max_queues,
+            leases: shared.limit.given(),
+            leases_limit: shared.limit.most,
+        })
+    }
 }
 
 impl Drop for LeaseQueues {
@@ -134,6 +154,19 @@ impl Shared {
         log::info!("messages of {} are handed out as {}", name.topic, name.group);
         state.open.insert(name.clone(), Open { queue: queue.clone(), number, used: Instant::now() });
         Ok((queue, number))
+    }
+
+    /// The open queues, each with up to `most` leases for so many queues, in the order of their names. It is
+    /// looked at them with the lock held: who had a queue of its own for that might be the last to have it, and
+    /// would then wait until it has left its group.
+    fn look(&self, most: impl FnOnce(usize) -> usize) -> Vec<(QueueName, LeaseLook)> {
+        let state = lock(&self.state);
+        let most = most(state.open.len());
+        let look = |(name, open): (&QueueName, &Open)| (name.clone(), open.queue.look(most));
+        let mut looks: Vec<_> = state.open.iter().map(look).collect();
+        drop(state);
+        looks.sort_by(|(one, _), (other, _)| (&one.topic, &one.group).cmp(&(&other.topic, &other.group)));
+        looks
     }
 
     /// The open queue of this number, if it is one of this topic, and of this group.
@@ -288,14 +321,13 @@ impl Queues for LeaseQueues {
     }
 
     fn counts(&self, queue: &QueueName) -> Option<QueueCounts> {
-        let queue = lock(&self.shared.state).open.get(queue)?.queue.clone();
-        let look = queue.look();
+        let look = lock(&self.shared.state).open.get(queue)?.queue.look(0);
         Some(QueueCounts {
-            open: look.open,
-            leased: look.leased,
-            waiting: look.waiting,
-            oldest_seconds: look.oldest_seconds,
-            obstacle: queue.obstacle(),
+            open: look.queue.open,
+            leased: look.queue.leased,
+            waiting: look.queue.waiting,
+            oldest_seconds: look.queue.oldest_seconds,
+            obstacle: look.obstacle,
         })
     }
 }

@@ -1,7 +1,7 @@
 //! What an administrator sees of the open messages, and does with them.
 
 use super::slots::{NIL, State};
-use super::{Engine, OpenMessage, OpenState};
+use super::{Engine, LeaseId, OpenMessage, OpenState};
 
 impl<T> Engine<T> {
     /// The number of messages that wait for their next attempt.
@@ -31,6 +31,12 @@ impl<T> Engine<T> {
                 State::Leased => OpenState::Leased(slot.due),
             },
         })
+    }
+
+    /// What is handed out, each with the time at which its lease runs out, from the first of them on.
+    pub fn leases(&self) -> impl Iterator<Item = (u64, LeaseId)> {
+        let id = |index| LeaseId { slot: index, number: self.slots.at(index).stamp };
+        self.leases.iter().map(move |(until, index)| (until, id(index)))
     }
 
     /// Lets the message at `offset` be attempted now that waits for its time (its attempts are committed

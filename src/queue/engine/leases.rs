@@ -17,6 +17,11 @@ impl Leases {
         self.0.len()
     }
 
+    /// When each lease runs out, and the index of its message, from the one that runs out first on.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, u32)> {
+        self.0.iter().copied()
+    }
+
     /// Adds a lease.
     pub fn add(&mut self, due: u64, index: u32) {
         self.0.insert((due, index));

@@ -13,9 +13,9 @@ use point_to_point::config::{ProducerApiSettings, Settings};
 use point_to_point::dead_letters::DeadLetterId;
 use point_to_point::error::Result as Asked;
 use point_to_point::http::{
-    Ask, DashboardSource, DeadLetterView, EndpointSettings, GroupState, HttpServer, LeaseChange, Monitoring,
-    OnChanged, OnReceived, PartitionOffsets, QueueCounts, QueueName, Queues, Readiness, ReceiptOutcome,
-    Replayed, Services, Submit, SubmitTo, Topic, TopicDirectory,
+    Ask, DashboardSource, DeadLetterView, EndpointSettings, GroupState, HttpServer, LeaseChange,
+    LeasedQueueState, Monitoring, OnChanged, OnReceived, PartitionOffsets, QueueCounts, QueueName, Queues,
+    Readiness, ReceiptOutcome, Replayed, Services, Submit, SubmitTo, Topic, TopicDirectory,
 };
 use point_to_point::producer::{
     DeliveryCallback, DeliveryReport, NotStoredKind, ProducerRecord, SubmitError,
@@ -147,6 +147,10 @@ impl DashboardSource for Nothing {
             Replayed { letter: *letter, error }
         };
         Ok(letters.iter().map(replayed).collect())
+    }
+
+    fn leased_queues(&self) -> Vec<LeasedQueueState> {
+        Vec::new()
     }
 
     fn stop(&self) {}

@@ -1,7 +1,8 @@
 //! Workers that receive messages over HTTP, with leases: order, leases that run out, what is given back, and
 //! endpoints that stop or die.
 
-mod scene;
+pub mod scene;
+mod shown;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,9 @@ use crate::support::program::{Program, Start};
 use crate::support::watchdog::Folder;
 use crate::support::{EMBEDDED, NEWEST, PATIENCE, eventually, run_on};
 use scene::{Message, Scene, Worker, messages};
+use shown::{
+    a_scrape_tells_what_workers_have_and_did_of_each_open_queue, what_is_no_json_is_told_as_no_workers,
+};
 
 run_on! {
     mod kafka_4_3 on NEWEST {
@@ -25,6 +29,7 @@ run_on! {
         a_lease_that_runs_out_gives_the_message_to_another_and_the_late_answer_changes_nothing,
         leases_of_a_killed_endpoint_come_to_another_one_without_an_attempt,
         a_dead_letter_of_any_topic_goes_to_its_own,
+        a_scrape_tells_what_workers_have_and_did_of_each_open_queue,
         many_workers_get_each_message_once_and_each_key_in_order as HEAVY,
     }
     mod embedded on EMBEDDED {
@@ -44,6 +49,8 @@ run_on! {
         any_topic_and_group_can_be_received_from_up_to_the_limits,
         a_dead_letter_of_any_topic_goes_to_its_own,
         a_group_is_left_when_nobody_receives,
+        a_scrape_tells_what_workers_have_and_did_of_each_open_queue,
+        what_is_no_json_is_told_as_no_workers,
         a_stop_answers_who_waits_and_gives_leases_back_without_an_attempt,
         leases_of_a_killed_endpoint_come_to_another_one_without_an_attempt,
         many_workers_get_each_message_once_and_each_key_in_order as HEAVY,

@@ -1,6 +1,7 @@
 //! The page of the endpoint in a real browser, before the whole channel.
 
 mod other_origins;
+mod queues;
 mod webdriver;
 mod work_queue;
 
@@ -14,6 +15,10 @@ use crate::support::program::{Program, Start, WAITING};
 use crate::support::watchdog::Folder;
 use crate::support::{EMBEDDED, NEWEST, PATIENCE, run_on};
 use other_origins::a_page_of_another_origin_sends_where_that_origin_is_allowed;
+use queues::{
+    a_queue_that_nobody_receives_from_is_listed_no_more,
+    workers_and_their_leases_are_listed_while_somebody_receives,
+};
 use webdriver::{Browser, CONTROL, ENTER, TAB};
 use work_queue::{
     a_message_that_is_tried_after_a_death_is_shown_as_that, a_pause_of_a_work_queue_and_its_end_are_shown,
@@ -34,6 +39,8 @@ run_on! {
         what_waits_in_a_work_queue_is_listed_with_its_failures_and_its_time as HEAVY,
         a_pause_of_a_work_queue_and_its_end_are_shown as HEAVY,
         a_message_that_is_tried_after_a_death_is_shown_as_that as HEAVY,
+        workers_and_their_leases_are_listed_while_somebody_receives as HEAVY,
+        a_queue_that_nobody_receives_from_is_listed_no_more as HEAVY,
         a_token_is_asked_for_until_it_is_right_and_kept_while_the_tab_is_open as HEAVY,
         name_and_password_are_asked_for_where_users_have_them as HEAVY,
         it_fits_phone_and_desk_in_light_and_dark_and_every_control_has_a_name as HEAVY,

@@ -9,6 +9,10 @@ const POLICY: &str = "Content-Security-Policy: default-src 'none'; script-src 's
     connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n\
     X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n";
 
+/// One script of several files: each uses what stands before it.
+const SCRIPT: &str =
+    concat!(include_str!("elements.js"), include_str!("queues.js"), include_str!("script.js"));
+
 /// A file of the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PageFile {
@@ -40,7 +44,7 @@ impl PageFile {
         match self {
             PageFile::Index => ("text/html; charset=utf-8", include_str!("index.html")),
             PageFile::Style => ("text/css; charset=utf-8", include_str!("style.css")),
-            PageFile::Script => ("text/javascript; charset=utf-8", include_str!("script.js")),
+            PageFile::Script => ("text/javascript; charset=utf-8", SCRIPT),
         }
     }
 
