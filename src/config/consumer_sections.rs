@@ -123,7 +123,7 @@ impl Default for ConsumerSection {
             auto_commit_interval_ms: 5_000,
             concurrency: 1,
             order: Order::Key,
-            buffer_bytes: 64 << 20,
+            buffer_bytes: 32 << 20,
             payload: Payload::Json,
             circuit_failures: 0,
             handler: Vec::new(),

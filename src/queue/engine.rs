@@ -315,7 +315,10 @@ impl<T> Engine<T> {
 
     /// The bytes that the open messages hold, their bookkeeping included.
     pub fn bytes(&self) -> usize {
-        self.payload_bytes + self.slots.len() * size_of::<Slot<T>>()
+        // Beside its slot a message has a place in its line and among those that are ready; and what grows has
+        // room for more.
+        const INDEXED: usize = 64;
+        self.payload_bytes + self.slots.len() * (size_of::<Slot<T>>() + INDEXED)
     }
 
     /// The same without their bookkeeping.

@@ -64,9 +64,12 @@ impl OwnedRecord {
         envelope::read(&self.envelope).unwrap_or_default()
     }
 
-    /// The bytes that it takes.
+    /// The bytes that it takes where several share it (`Arc`): two pieces of memory, of which an allocator
+    /// rounds up the size and keeps account.
     pub fn bytes(&self) -> usize {
-        self.envelope.len()
+        const COUNTS: usize = 2 * size_of::<usize>();
+        const ALLOCATED: usize = 16;
+        size_of::<OwnedRecord>() + COUNTS + self.envelope.len() + 2 * ALLOCATED
     }
 }
 
