@@ -63,6 +63,7 @@ pub mod dead_letters;
 pub mod error;
 #[doc(hidden)]
 pub mod http;
+mod http_client;
 #[doc(hidden)]
 pub mod ids;
 #[doc(hidden)]

@@ -1,12 +1,9 @@
 //! The handler that sends each message to a URL. The status of the answer says whether it is handled.
 //!
 //! - [`request`]: the header fields of a message; [`signature`]: its signature
-//! - [`connector`]: connections, whose errors name their phase; [`address`]: which of them are refused
 //! - [`outcome`]: what an answer means
 //! - [`window`]: how many messages are on their way at a time
 
-mod address;
-mod connector;
 mod outcome;
 mod request;
 mod signature;
@@ -24,7 +21,7 @@ use super::handler::{Failure, FailureCause, Handler};
 use super::print_handler::PrintHandler;
 use super::{ConsumerRecord, Payload};
 use crate::error::{Error, Result};
-use connector::{Connect, Lookup};
+use crate::http_client::{Connect, Lookup};
 use outcome::{Answer, PushFailed};
 use signature::Signer;
 use window::Window;

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use super::connector::Failed;
 use crate::consumer::handler::{Failure, FailureCause};
+use crate::http_client::Failed;
 use crate::text::escape_beginning;
 
 /// The longest wait that `Retry-After` can ask for.

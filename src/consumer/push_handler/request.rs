@@ -1,13 +1,12 @@
 //! The header fields of a message that is pushed: CloudEvents in binary mode (HTTP binding, 1.0.2), Standard
 //! Webhooks, and what the record has beside.
 
-use std::fmt::Write;
-
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::PushSettings;
 use crate::consumer::{ConsumerRecord, Payload};
+use crate::http_client::percent_encoded;
 use crate::message;
 
 /// The most bytes of all header fields; a record whose own make more cannot be sent.
@@ -78,7 +77,7 @@ fn time(timestamp: i64) -> Option<String> {
 /// Bytes as the value of a field: what is no visible ASCII character, and `"` and `%`, percent-encoded
 /// (CloudEvents HTTP binding, 3.1.3.2).
 fn encoded(bytes: &[u8]) -> String {
-    percent(bytes, |byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'%'))
+    percent_encoded(bytes, |byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'%'))
 }
 
 /// The same for the name of a field: `tchar` of RFC 9110 stays, but for `%`.
@@ -102,19 +101,7 @@ fn encoded_name(name: &str) -> String {
                     | b'~'
             )
     };
-    percent(name.as_bytes(), is_plain)
-}
-
-fn percent(bytes: &[u8], is_plain: impl Fn(u8) -> bool) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len()), |mut text, &byte| {
-        if is_plain(byte) {
-            text.push(char::from(byte));
-        } else {
-            // Writing to a text does not fail.
-            let _ = write!(text, "%{byte:02X}");
-        }
-        text
-    })
+    percent_encoded(name.as_bytes(), is_plain)
 }
 
 #[cfg(test)]
