@@ -113,6 +113,7 @@ impl Settings {
             heartbeat_interval: consumer.heartbeat_interval(),
             max_processing: consumer.max_processing(),
             offset_reset: consumer.auto_offset_reset,
+            user_data: Vec::new(),
         }
     }
 

@@ -457,6 +457,7 @@ mod tests {
             member_id: name.clone(),
             host: name,
             partitions: [place].into(),
+            user_data: Vec::new(),
         }]);
         assert_eq!(said(&group, 1_000), Ok(2));
         let why = Err("it does not wait for an attempt".to_owned());

@@ -275,6 +275,7 @@ mod tests {
             member_id: "consumer1-1".to_owned(),
             host: "127.0.0.1".to_owned(),
             partitions: [place(0), place(1)].into(),
+            user_data: Vec::new(),
         };
         let view = View {
             partitions: [place(0), place(1), place(2)].into(),

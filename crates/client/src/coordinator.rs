@@ -218,7 +218,7 @@ impl Coordinator {
                 let request = self.context::<JoinGroupRequest>();
                 Error::refused(request, ErrorCode::INCONSISTENT_GROUP_PROTOCOL)
             })?;
-            let Subscription { topics, owned, generation } = subscription;
+            let Subscription { topics, owned, generation, .. } = subscription;
             to_assign.insert(member.member_id.to_string(), topics.into_iter().collect());
             let owned = owned.into_iter().flat_map(|(topic, numbers)| {
                 numbers.into_iter().map(move |number| TopicPartition::new(topic.as_str(), number))

@@ -9,6 +9,9 @@
 //! Before version 2 the sticky assignors say their generation in the user data, which belong to the assignor:
 //! Java's `CooperativeStickyAssignor` writes those four bytes alone, librdkafka's `cooperative-sticky` its
 //! partitions and then the generation, in every version. Both are read; Java's are written.
+//!
+//! What a member tells of itself beside that follows in the user data, after the generation (-1 where there is
+//! none) and [`MARK`]. Java's sticky assignor reads the four bytes before it, `range` and librdkafka read none.
 
 use super::wire::{Malformed, Reader, Writer};
 
@@ -17,6 +20,10 @@ pub type TopicPartitions = Vec<(String, Vec<i32>)>;
 
 /// The generation of a member that has none.
 const NO_GENERATION: i32 = -1;
+
+/// What stands before a member's own words in the user data. It is no length of a topic's name, which is what
+/// librdkafka has there.
+const MARK: [u8; 4] = [0xff, 0xff, b'p', b'p'];
 
 /// The subscription of a member, with the partitions that it owns.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -28,11 +35,13 @@ pub struct Subscription {
     /// The last generation of which it has an assignment, for members that say it. Before version 2 it is
     /// what the user data mean to a sticky assignor: only those assignors may believe it.
     pub generation: Option<i32>,
+    /// What the member tells of itself beside the protocol, as members of this project do; empty: nothing.
+    pub user_data: Vec<u8>,
 }
 
 impl Subscription {
-    /// The bytes for JoinGroup, in version 3 and without a rack. With a generation they are what Java's
-    /// `CooperativeStickyAssignor` sends, without one what its `RangeAssignor` sends.
+    /// The bytes for JoinGroup, in version 3 and without a rack. Without user data of its own they are, with a
+    /// generation, what Java's `CooperativeStickyAssignor` sends, without one what its `RangeAssignor` sends.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new();
         writer.put_i16(3);
@@ -40,10 +49,16 @@ impl Subscription {
         for topic in &self.topics {
             writer.put_string(topic);
         }
-        let user_data = self.generation.map(i32::to_be_bytes);
-        writer.put_nullable_bytes(user_data.as_ref().map(|bytes| bytes.as_slice()));
+        let generation = self.generation.unwrap_or(NO_GENERATION);
+        let mut user_data = generation.to_be_bytes().to_vec();
+        if !self.user_data.is_empty() {
+            user_data.extend_from_slice(&MARK);
+            user_data.extend_from_slice(&self.user_data);
+        }
+        let is_told = self.generation.is_some() || !self.user_data.is_empty();
+        writer.put_nullable_bytes(is_told.then_some(user_data.as_slice()));
         put_topic_partitions(&mut writer, &self.owned);
-        writer.put_i32(self.generation.unwrap_or(NO_GENERATION));
+        writer.put_i32(generation);
         // A null string: no rack.
         writer.put_i16(-1);
         writer.into_vec()
@@ -58,19 +73,29 @@ impl Subscription {
         let version = version(&mut reader)?;
         let count = reader.array_len(2)?;
         let topics = (0..count).map(|_| reader.string().map(str::to_owned)).collect::<Result<_, _>>()?;
-        let user_data = reader.nullable_bytes()?;
+        let user_data = reader.nullable_bytes()?.unwrap_or_default();
         let owned = if version >= 1 { topic_partitions(&mut reader)? } else { Vec::new() };
         let field = if version >= 2 { reader.i32()? } else { NO_GENERATION };
         if version >= 3 {
             reader.nullable_string()?;
         }
-        let generation = known(field).or_else(|| generation_of(user_data?));
-        Ok(Subscription { topics, owned, generation })
+        let (of_assignor, own) = split_user_data(user_data);
+        let generation = known(field).or_else(|| generation_of(of_assignor));
+        Ok(Subscription { topics, owned, generation, user_data: own.to_vec() })
     }
 }
 
 fn known(generation: i32) -> Option<i32> {
     (generation >= 0).then_some(generation)
+}
+
+/// The user data of the assignor, and those that the member has added.
+fn split_user_data(user_data: &[u8]) -> (&[u8], &[u8]) {
+    let own = user_data.split_at_checked(4).and_then(|(generation, rest)| {
+        let own = rest.strip_prefix(&MARK)?;
+        Some((generation, own))
+    });
+    own.unwrap_or((user_data, &[]))
 }
 
 /// The generation in the user data of a sticky assignor; none in those of any other.
@@ -190,7 +215,8 @@ mod tests {
     }
 
     fn of_generation(generation: Option<i32>) -> Subscription {
-        Subscription { topics: vec!["pedidos".to_owned()], owned: two_topics(), generation }
+        let topics = vec!["pedidos".to_owned()];
+        Subscription { topics, owned: two_topics(), generation, user_data: Vec::new() }
     }
 
     /// What librdkafka's `cooperative-sticky` sends of a member in generation 7: the generation is in the
@@ -291,7 +317,8 @@ mod tests {
     fn as_java(generation: Option<i32>) -> Subscription {
         let owned = vec![("otros".to_owned(), vec![1]), ("pedidos".to_owned(), vec![0, 3])];
         let topics = vec!["otros".to_owned(), "pedidos".to_owned()];
-        Subscription { topics, owned: generation.map(|_| owned).unwrap_or_default(), generation }
+        let owned = generation.map(|_| owned).unwrap_or_default();
+        Subscription { topics, owned, generation, user_data: Vec::new() }
     }
 
     #[test]
@@ -330,6 +357,25 @@ mod tests {
                 .with_user_data(Some(Bytes::copy_from_slice(user_data)));
             assert_eq!(Subscription::decode(&theirs(1, &theirs_with)), Ok(Subscription::default()));
         }
+    }
+
+    #[test]
+    fn what_a_member_tells_of_itself_stands_after_the_generation_that_others_read() {
+        for generation in [Some(7), None] {
+            let told = Subscription { user_data: b"here".to_vec(), ..of_generation(generation) };
+            let bytes = told.encode();
+            assert_eq!(Subscription::decode(&bytes), Ok(told));
+            let theirs =
+                ConsumerProtocolSubscription::decode(&mut Bytes::from(bytes).split_off(2), 3).unwrap();
+            let user_data = theirs.user_data.unwrap();
+            assert_eq!(user_data[..4], generation.unwrap_or(NO_GENERATION).to_be_bytes());
+            assert_eq!(user_data[8..], *b"here");
+        }
+        // Before version 2 the generation is in the user data alone.
+        let user_data = [&7_i32.to_be_bytes()[..], &MARK, b"here"].concat();
+        let old = ConsumerProtocolSubscription::default().with_user_data(Some(user_data.into()));
+        let read = Subscription::decode(&theirs(1, &old)).unwrap();
+        assert_eq!((read.generation, read.user_data.as_slice()), (Some(7), &b"here"[..]));
     }
 
     #[test]

@@ -50,6 +50,7 @@ impl ReplayLock {
             heartbeat_interval: HEARTBEAT.min(*session / 10),
             max_processing: *session,
             offset_reset: OffsetReset::Earliest,
+            user_data: Vec::new(),
         };
         let member = Member::holder(client_id, group, topic, group_settings, cluster.clone());
         let life = member.clone();

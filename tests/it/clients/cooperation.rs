@@ -124,7 +124,10 @@ impl Life {
     fn join(&mut self, goes_on: &mut dyn FnMut() -> bool) -> client::Result<(Membership, Generation)> {
         let topics = BTreeSet::from([self.topic.clone()]);
         let owned = Partitions::from([(self.topic.clone(), self.owned.iter().copied().collect())]);
-        let offers = [Offer::cooperative_sticky(&topics, &owned, self.generation), Offer::range(&topics)];
+        // What members tell of themselves is nothing to the assignors of others.
+        let told = b"of ourselves";
+        let offers =
+            [Offer::cooperative_sticky(&topics, &owned, self.generation, told), Offer::range(&topics, told)];
         let (id, deadline) = (self.id.clone(), Instant::now() + PATIENCE);
         let timeouts = (Duration::from_secs(10), PATIENCE);
         let mut given = |id: &str| self.id = id.to_owned();

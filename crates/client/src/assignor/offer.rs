@@ -36,10 +36,11 @@ pub struct Offer {
 }
 
 impl Offer {
-    /// Offers `range`, under which nobody says what it owns.
-    pub fn range(topics: &BTreeSet<String>) -> Offer {
-        let topics = topics.iter().cloned().collect();
-        let subscription = Subscription { topics, ..Subscription::default() };
+    /// Offers `range`, under which nobody says what it owns. In each offer the member tells `user_data` of
+    /// itself.
+    pub fn range(topics: &BTreeSet<String>, user_data: &[u8]) -> Offer {
+        let (topics, user_data) = (topics.iter().cloned().collect(), user_data.to_vec());
+        let subscription = Subscription { topics, user_data, ..Subscription::default() };
         Offer { protocol: GroupProtocol::Range, subscription }
     }
 
@@ -49,9 +50,11 @@ impl Offer {
         topics: &BTreeSet<String>,
         owned: &Partitions,
         generation: Option<i32>,
+        user_data: &[u8],
     ) -> Offer {
         let owned = owned.iter().map(|(topic, numbers)| (topic.clone(), numbers.clone())).collect();
-        let subscription = Subscription { topics: topics.iter().cloned().collect(), owned, generation };
+        let (topics, user_data) = (topics.iter().cloned().collect(), user_data.to_vec());
+        let subscription = Subscription { topics, owned, generation, user_data };
         Offer { protocol: GroupProtocol::CooperativeSticky, subscription }
     }
 }

@@ -14,7 +14,7 @@ use crate::offsets::Offsets;
 use crate::versioned_request::VersionedRequest;
 use crate::{READ_MARGIN, in_time};
 use protocol::TopicPartition;
-use protocol::assignment::Assignment;
+use protocol::assignment::{Assignment, Subscription};
 use protocol::error_code::ErrorCode;
 
 impl VersionedRequest for DescribeGroupsRequest {
@@ -33,6 +33,9 @@ const ONLOOKER: &str = "point-to-point";
 /// The state that a coordinator gives to a group that it cannot describe: one that is not there, or whose
 /// members use the protocol of KIP-848.
 const DEAD: &str = "Dead";
+
+/// The state in which members have their assignments, and the coordinator tells what they have joined with.
+const STABLE: &str = "Stable";
 
 /// A group with its members and its committed offsets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +62,9 @@ pub struct Member {
     pub host: String,
     /// The partitions that it owns.
     pub partitions: BTreeSet<TopicPartition>,
+    /// What it tells of itself ([`GroupSettings::user_data`](crate::group_member::GroupSettings::user_data));
+    /// empty while the group is not [stable](Group::is_stable).
+    pub user_data: Vec<u8>,
 }
 
 /// How far a group is with one partition.
@@ -79,6 +85,11 @@ pub struct Progress<'a> {
 }
 
 impl Group {
+    /// Whether the coordinator tells all of its members: it is not between two assignments.
+    pub fn is_stable(&self) -> bool {
+        self.state == STABLE
+    }
+
     /// The group's progress in `others` and in every partition that a member owns or that has a committed
     /// offset, in order.
     pub fn progress<'a>(
@@ -118,16 +129,27 @@ pub fn all(cluster: &Arc<Cluster>, deadline: Instant) -> Result<Vec<Group>> {
 /// # Errors
 /// As [`all`].
 pub fn one(cluster: &Arc<Cluster>, name: &str, deadline: Instant) -> Result<Group> {
-    let listed = || {
-        for node in cluster.nodes() {
-            let groups = in_time(cluster, deadline, || listed_by(cluster, node, deadline))?;
-            if let Some((_, state)) = groups.into_iter().find(|(listed, _)| listed == name) {
-                return Ok(Some(state));
-            }
+    seen(cluster, name, || listed(cluster, name, deadline), deadline)
+}
+
+/// The group `name` without what it has committed, whether it is there or not.
+///
+/// # Errors
+/// As [`all`].
+pub fn members_of(cluster: &Arc<Cluster>, name: &str, deadline: Instant) -> Result<Group> {
+    let mut coordinator = Coordinator::looking_on(cluster.clone(), name, ONLOOKER);
+    described(cluster, &mut coordinator, name, || listed(cluster, name, deadline), deadline)
+}
+
+/// The state in which the group `name` is listed, if it is.
+fn listed(cluster: &Arc<Cluster>, name: &str, deadline: Instant) -> Result<Option<String>> {
+    for node in cluster.nodes() {
+        let groups = in_time(cluster, deadline, || listed_by(cluster, node, deadline))?;
+        if let Some((_, state)) = groups.into_iter().find(|(listed, _)| listed == name) {
+            return Ok(Some(state));
         }
-        Ok(None)
-    };
-    seen(cluster, name, listed, deadline)
+    }
+    Ok(None)
 }
 
 /// A group as its coordinator tells of it; `listed` says in which state it is listed, if at all.
@@ -138,13 +160,25 @@ fn seen(
     deadline: Instant,
 ) -> Result<Group> {
     let mut coordinator = Coordinator::looking_on(cluster.clone(), name, ONLOOKER);
+    let mut group = described(cluster, &mut coordinator, name, listed, deadline)?;
+    group.committed = in_time(cluster, deadline, || coordinator.all_committed(deadline))?;
+    Ok(group)
+}
+
+/// The same without what it has committed.
+fn described(
+    cluster: &Cluster,
+    coordinator: &mut Coordinator,
+    name: &str,
+    listed: impl FnOnce() -> Result<Option<String>>,
+    deadline: Instant,
+) -> Result<Group> {
     let mut group = in_time(cluster, deadline, || coordinator.described(name, deadline))?;
     if group.state == DEAD
         && let Some(state) = listed()?.filter(|state| state != DEAD)
     {
         (group.state, group.members) = (state, None);
     }
-    group.committed = in_time(cluster, deadline, || coordinator.all_committed(deadline))?;
     Ok(group)
 }
 
@@ -202,6 +236,7 @@ fn member(member: &DescribedGroupMember) -> Member {
     // Who has no assignment yet, or one of another kind of group, owns no partition.
     let assignment = Assignment::decode(&member.member_assignment).unwrap_or_default();
     let partitions = assignment.partitions.into_iter();
+    let subscription = Subscription::decode(&member.member_metadata).unwrap_or_default();
     Member {
         client_id: member.client_id.to_string(),
         member_id: member.member_id.to_string(),
@@ -209,5 +244,6 @@ fn member(member: &DescribedGroupMember) -> Member {
         partitions: partitions
             .flat_map(|(topic, ids)| ids.into_iter().map(move |id| TopicPartition::new(topic.as_str(), id)))
             .collect(),
+        user_data: subscription.user_data,
     }
 }

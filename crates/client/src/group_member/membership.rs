@@ -177,14 +177,15 @@ impl<'a> Life<'a> {
 
     /// What the member offers: a reader keeps what it owns over a join, where all members do so.
     fn offers(&self, old: &Membership) -> Vec<Offer> {
-        let topics = &self.member.spec.topics;
+        let (topics, user_data) = (&self.member.spec.topics, &self.member.settings.user_data);
         let mut offers = Vec::new();
         if self.member.spec.kind == ClientKind::Reader {
             let owned: Vec<TopicPartition> = self.member.state().owned.keys().cloned().collect();
             let generation = self.claimed_in.or((old.generation >= 0).then_some(old.generation));
-            offers.push(Offer::cooperative_sticky(topics, &assignor::by_topic(&owned), generation));
+            let owned = assignor::by_topic(&owned);
+            offers.push(Offer::cooperative_sticky(topics, &owned, generation, user_data));
         }
-        offers.push(Offer::range(topics));
+        offers.push(Offer::range(topics, user_data));
         offers
     }
 

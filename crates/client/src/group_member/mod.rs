@@ -82,6 +82,8 @@ pub struct GroupSettings {
     pub max_processing: Duration,
     /// Where a partition without a committed offset starts.
     pub offset_reset: OffsetReset,
+    /// What members tell of themselves to whoever describes their group; empty: nothing.
+    pub user_data: Vec<u8>,
 }
 
 /// The kind of client that a member serves.
