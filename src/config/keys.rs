@@ -72,6 +72,7 @@ pub(super) const KEYS: &[(&str, Put)] = &[
     ("producer.queue_messages", |s, v| put(&mut s.producer.queue_messages, number(v, 1..=10_000_000))),
     ("producer.queue_bytes", |s, v| put(&mut s.producer.queue_bytes, number(v, 1_024..=1 << 40))),
     ("producer_api.listen", |s, v| put(&mut s.producer_api.listen, listen(v))),
+    ("producer_api.advertised", |s, v| put(&mut s.producer_api.advertised, host_and_port(v).map(Some))),
     ("producer_api.answer_timeout_ms", |s, v| {
         put(&mut s.producer_api.answer_timeout_ms, number(v, 2_000..=100_000))
     }),

@@ -19,7 +19,7 @@ use std::time::Duration;
 pub use consumer_sections::{ConsumerSection, PushSection, QueueSection, RetrySection};
 pub use load::{ConfigError, load, load_sources};
 pub use security::{SecurityProtocol, SecuritySection};
-pub use values::{check_consumer_name, check_topic};
+pub use values::{check_consumer_name, check_topic, port_of};
 
 use crate::logging::LogSettings;
 use protocol::compression::Compression;
@@ -113,6 +113,9 @@ pub struct ProducerSection {
 pub struct ProducerApiSettings {
     /// Address and port to listen on.
     pub listen: String,
+    /// The host, without brackets, and the port at which other endpoints of a group reach this one; unset: the
+    /// address on which it listens.
+    pub advertised: Option<(String, u16)>,
     /// From the whole request to its answer; then 503 or 504. With less than 2000, 504 is also the answer to
     /// messages that were never sent.
     pub answer_timeout_ms: u64,
@@ -218,6 +221,7 @@ impl Default for ProducerApiSettings {
     fn default() -> Self {
         ProducerApiSettings {
             listen: "127.0.0.1:5000".to_owned(),
+            advertised: None,
             answer_timeout_ms: 10_000,
             max_body_bytes: 1_048_576,
             head_timeout_ms: 5_000,

@@ -233,7 +233,7 @@ pub(super) fn host_and_port(setting: &SettingValue) -> Result<(String, u16), Str
 }
 
 /// The port of `host:port`, where the host is a name, an IPv4 address or an IPv6 address in brackets.
-fn port_of(address: &str) -> Option<u16> {
+pub fn port_of(address: &str) -> Option<u16> {
     let (host, port) = address.rsplit_once(':')?;
     let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     (is_host(host) && digits).then(|| port.parse().ok())?

@@ -50,7 +50,8 @@ pub use dashboard::{
     MemberState, PartitionState, QueueState, Replayed,
 };
 pub use queues::{
-    Ask, LeaseChange, OnChanged, OnReceived, QueueCounts, QueueName, QueueRefusal, Queues, ReceiptOutcome,
+    Ask, Caller, ChangeRequest, FORWARDED, LeaseChange, OnChanged, OnReceived, QueueCounts, QueueName,
+    QueueRefusal, Queues, ReceiptOutcome,
 };
 pub use server::ANSWER_GRACE;
 use server::{Limits, Server, ServerParts};
@@ -155,6 +156,9 @@ impl HttpServer {
     ) -> Result<HttpServer> {
         let parts = ServerParts::prepare(key, settings, limits, monitoring.http.clone())?;
         let scheme = if parts.tls.is_some() { "https" } else { "http" };
+        if let Some(api) = &api {
+            api.queues.queues.listens_at(parts.address);
+        }
         let secret = net::random::hex::<16>()
             .map_err(|error| Error::new("no secret for the HTTP handlers").caused_by(error))?;
         let router = Router::new(secret.into(), Arc::clone(&parts.responses), monitoring, api)?;

@@ -1,6 +1,10 @@
 //! The interface of the queues whose messages the endpoint hands out over HTTP.
 
+use std::net::SocketAddr;
 use std::time::Duration;
+
+/// The header field that marks a request which another endpoint has forwarded.
+pub const FORWARDED: &str = "Point-To-Point-Forwarded";
 
 /// A queue: a topic as a group consumes it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -40,8 +44,31 @@ pub enum LeaseChange {
     Extend(Duration),
 }
 
+/// Who asks for a change, as far as the endpoint that gave a lease has to know.
+#[derive(Clone, Default)]
+pub struct Caller {
+    /// The value of the request's `Authorization`, if it has one.
+    pub authorization: Option<String>,
+    /// Another endpoint has forwarded the request, which goes no further then.
+    pub is_forwarded: bool,
+}
+
+/// A request to change leases of a topic's messages.
+pub struct ChangeRequest {
+    /// The topic.
+    pub topic: String,
+    /// The group to which the leases have to belong, if it matters.
+    pub group: Option<String>,
+    /// The receipts of the leases.
+    pub receipts: Vec<String>,
+    /// What becomes of them.
+    pub change: LeaseChange,
+    /// Who asks for it.
+    pub caller: Caller,
+}
+
 /// What became of a [`LeaseChange`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReceiptOutcome {
     /// It is done.
     Done,
@@ -49,6 +76,15 @@ pub enum ReceiptOutcome {
     Late,
     /// No queue has given such a receipt, or it is another queue's.
     Unknown,
+    /// Another endpoint has given it, and the request was forwarded already.
+    Elsewhere,
+    /// The endpoint that has given it answered with this status, for this reason.
+    Refused(u16, String),
+    /// The endpoint that has given it did not answer, for this reason: whether anything has changed is not
+    /// known.
+    Unanswered(String),
+    /// It cannot be found out now which endpoint has given it, for this reason: nothing has changed.
+    Unavailable(String),
 }
 
 /// Why a queue gives no messages.
@@ -87,6 +123,9 @@ pub type OnChanged = Box<dyn FnOnce(Vec<ReceiptOutcome>) + Send>;
 
 /// The queues of an endpoint. No call waits.
 pub trait Queues: Send + Sync + 'static {
+    /// The endpoint listens at `address`. It is told before the first request comes.
+    fn listens_at(&self, address: SocketAddr);
+
     /// Whether a queue is open.
     fn is_open(&self, queue: &QueueName) -> bool;
 
@@ -94,15 +133,8 @@ pub trait Queues: Send + Sync + 'static {
     /// topic exists.
     fn receive(&self, queue: &QueueName, ask: Ask, reply: OnReceived);
 
-    /// Changes leases of a topic's messages; `group` limits them to those of one group.
-    fn change(
-        &self,
-        topic: &str,
-        group: Option<&str>,
-        receipts: &[String],
-        change: &LeaseChange,
-        reply: OnChanged,
-    );
+    /// Changes leases of a topic's messages, also those that other endpoints of the group have given.
+    fn change(&self, request: ChangeRequest, reply: OnChanged);
 
     /// What an open queue holds.
     fn counts(&self, queue: &QueueName) -> Option<QueueCounts>;

@@ -228,6 +228,21 @@ fn the_advertised_address_is_one_that_clients_can_connect_to() {
 }
 
 #[test]
+fn an_endpoint_advertises_a_host_and_a_port() {
+    let advertised = |set: &[&str]| read("", &[], set).unwrap().producer_api.advertised;
+    assert_eq!(advertised(&[]), None);
+    let address = advertised(&["producer_api.advertised=endpoint-1.example:5000"]);
+    assert_eq!(address, Some(("endpoint-1.example".to_owned(), 5_000)));
+    for wrong in ["endpoint-1.example", "a:0", "http://a:1", "0.0.0.0:5000", "[::]:5000"] {
+        let refused = error("", &[], &[&format!("producer_api.advertised={wrong}")]);
+        assert!(
+            refused.starts_with("--set: producer_api.advertised: must be host:port"),
+            "{wrong}: {refused}"
+        );
+    }
+}
+
+#[test]
 fn an_allowed_origin_is_one_that_a_browser_can_send() {
     let list =
         r#"["http://localhost:4200","https://app.example","https://[::1]:8443","capacitor://localhost"]"#;

@@ -56,6 +56,13 @@ pub(crate) fn asked_wait(target: &[u8]) -> Duration {
     }
 }
 
+/// Whether a request to a target changes leases, which another endpoint may have to do: its handler gets the
+/// `Authorization` of the request.
+pub(crate) fn changes_leases(target: &[u8]) -> bool {
+    let path = uri::split(str::from_utf8(target).unwrap_or_default()).0;
+    QueueRoute::at(path).is_some_and(|route| route.action().changes_leases())
+}
+
 impl<'a> Route<'a> {
     /// The route of a path.
     pub(crate) fn at(path: &'a str) -> Option<Route<'a>> {

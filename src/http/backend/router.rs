@@ -16,6 +16,7 @@ use crate::http::api::query::Parameters;
 use crate::http::api::rest::RecordTarget;
 use crate::http::api::uri;
 use crate::http::constant_time::equal;
+use crate::http::queues::{Caller, FORWARDED};
 use crate::http::reply::Reply;
 use crate::http::responder::{RequestToken, Responder, ResponseQueue};
 use crate::http::response::{ErrorResponse, Response};
@@ -161,7 +162,11 @@ fn body_kind(
     query: &str,
 ) -> Result<BodyKind, Response> {
     match route {
-        Route::Queue(route) => api.queues.request(route, query).map(BodyKind::Queue),
+        Route::Queue(route) => {
+            let authorization = header(request, "Authorization").map(str::to_owned);
+            let caller = Caller { authorization, is_forwarded: header(request, FORWARDED).is_some() };
+            api.queues.request(route, query, caller).map(BodyKind::Queue)
+        }
         Route::Rest(route) => {
             RecordTarget::of(header(request, "Content-Type"), route, query).map(BodyKind::Records)
         }

@@ -9,6 +9,7 @@ use mio::{Interest, Registry, Token};
 
 use super::private_socket::BackendAddress;
 use crate::http::decimal::decimal;
+use crate::http::queues::FORWARDED;
 use crate::http::responder::RequestToken;
 
 /// The header that proves a request to be the server's: the secret, the request's token, the client's
@@ -34,6 +35,10 @@ pub(crate) struct UpstreamRequest<'a> {
     pub(crate) content_type: &'a [u8],
     /// The value of `If-None-Match`; empty if there is none.
     pub(crate) if_none_match: &'a [u8],
+    /// The value of `Authorization`; empty if there is none, or its handler does not need it.
+    pub(crate) authorization: &'a [u8],
+    /// Another endpoint has forwarded it.
+    pub(crate) is_forwarded: bool,
     /// The body.
     pub(crate) body: &'a [u8],
     /// The address of the client.
@@ -43,7 +48,16 @@ pub(crate) struct UpstreamRequest<'a> {
 impl<'a> UpstreamRequest<'a> {
     /// A request of no client, without headers.
     fn bare(method: &'a [u8], target: &'a [u8], body: &'a [u8]) -> UpstreamRequest<'a> {
-        UpstreamRequest { method, target, content_type: b"", if_none_match: b"", body, client: "-" }
+        UpstreamRequest {
+            method,
+            target,
+            content_type: b"",
+            if_none_match: b"",
+            authorization: b"",
+            is_forwarded: false,
+            body,
+            client: "-",
+        }
     }
 }
 
@@ -269,6 +283,11 @@ impl Link {
             request.content_type,
             if request.if_none_match.is_empty() { b"" } else { b"\r\nIf-None-Match: " },
             request.if_none_match,
+            if request.authorization.is_empty() { b"" } else { b"\r\nAuthorization: " },
+            request.authorization,
+            if request.is_forwarded { b"\r\n" } else { b"" },
+            if request.is_forwarded { FORWARDED.as_bytes() } else { b"" },
+            if request.is_forwarded { b": 1" } else { b"" },
             b"\r\nContent-Length: ",
             decimal(request.body.len(), length_digits),
             b"\r\n\r\n",

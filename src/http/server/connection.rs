@@ -22,7 +22,7 @@ use super::read_result::ReadResult;
 use super::response_writer::{DateHeader, ResponseFraming, ResponseWriter};
 use super::transport::Transport;
 use super::user_access::{Credentials, MAX_CHECK};
-use crate::http::backend::route::asked_wait;
+use crate::http::backend::route::{asked_wait, changes_leases};
 use crate::http::backend::upstream::UpstreamRequest;
 use crate::http::response::{ErrorResponse, Response};
 use crate::ids::RequestId;
@@ -372,7 +372,16 @@ impl Connection {
             range.clone().and_then(|range| self.input.get(range)).unwrap_or_default()
         };
         let (content_type, if_none_match) = (value(&head.content_type), value(&head.if_none_match));
-        Some(UpstreamRequest { method, target, content_type, if_none_match, body, client: &self.address })
+        Some(UpstreamRequest {
+            method,
+            target,
+            content_type,
+            if_none_match,
+            authorization: if changes_leases(target) { value(&head.authorization) } else { b"" },
+            is_forwarded: head.is_forwarded,
+            body,
+            client: &self.address,
+        })
     }
 
     /// How long the request may wait besides the usual time for a response.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use httparse::{EMPTY_HEADER, Error, Status};
 
 use super::access_policy::{Access, AccessPolicy};
-use super::head_fields::{BodyFraming, HeadFields};
+use super::head_fields::{BodyFraming, HeadFields, is_visible};
 use super::limits::{MAX_HEAD_BYTES, MAX_HEADERS, MAX_METHOD_BYTES, MAX_TARGET_BYTES};
 use super::origin::CROSS_SITE;
 use crate::http::response::ErrorResponse;
@@ -45,6 +45,10 @@ pub(super) struct Head {
     pub(super) content_type: Option<Range<usize>>,
     /// The value of `If-None-Match`, if there is one.
     pub(super) if_none_match: Option<Range<usize>>,
+    /// The value of `Authorization`, if there is one that can be handed on.
+    pub(super) authorization: Option<Range<usize>>,
+    /// Another endpoint has forwarded it.
+    pub(super) is_forwarded: bool,
     /// The framing of the body.
     pub(super) framing: BodyFraming,
     /// The client waits for `100 Continue` before it sends the body.
@@ -148,6 +152,8 @@ pub(super) fn parse(
     let fields = HeadFields::read(request.headers)?;
     let content_type = fields.content_type.map(|value| range_of(value, head, start));
     let if_none_match = fields.if_none_match.map(|value| range_of(value, head, start));
+    let authorization = fields.authorization.filter(|value| is_visible(value));
+    let authorization = authorization.map(|value| range_of(value, head, start));
     fields.check_host(minor)?;
     policy.check_host(fields.origin.host)?;
     let origin = &fields.origin;
@@ -171,6 +177,8 @@ pub(super) fn parse(
         target: target_at,
         content_type,
         if_none_match,
+        authorization,
+        is_forwarded: fields.is_forwarded,
         framing,
         expects_continue: fields.expects_continue && minor == 1,
         close: fields.close || minor == 0,

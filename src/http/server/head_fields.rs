@@ -4,6 +4,7 @@
 use httparse::Header;
 
 use super::origin::RequestOrigin;
+use crate::http::queues::FORWARDED;
 use crate::http::response::ErrorResponse;
 
 const BAD_CONTENT_TYPE: ErrorResponse =
@@ -63,6 +64,8 @@ pub(super) struct HeadFields<'a> {
     pub(super) content_type: Option<&'a [u8]>,
     /// `Authorization`.
     pub(super) authorization: Option<&'a [u8]>,
+    /// Another endpoint has forwarded the request.
+    pub(super) is_forwarded: bool,
     /// `If-None-Match`, if it can be handed on.
     pub(super) if_none_match: Option<&'a [u8]>,
     length: Option<usize>,
@@ -120,6 +123,7 @@ impl<'a> HeadFields<'a> {
                     }
                     fields.chunked = true;
                 }
+                24 if is(FORWARDED) => fields.is_forwarded = true,
                 29 if is("access-control-request-method") => fields.origin.asks_for_method = true,
                 _ => {}
             }
@@ -172,7 +176,7 @@ impl<'a> HeadFields<'a> {
 }
 
 /// Whether the value of a header can be handed on as it is.
-fn is_visible(value: &[u8]) -> bool {
+pub(super) fn is_visible(value: &[u8]) -> bool {
     value.iter().all(|b| matches!(b, b' '..=b'~'))
 }
 

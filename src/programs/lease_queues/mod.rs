@@ -1,11 +1,22 @@
 //! The queues whose messages the endpoint hands out over HTTP. Each is a member of its group while somebody
 //! receives from it.
+//!
+//! - [`receipt`]: what a worker shows to end a lease
+//! - [`collected`]: the outcomes of one request
+//! - [`advertised`]: the address that an endpoint tells to the others of a group; [`holders`] looks it up
+//! - [`forwarding`]: receipts of other endpoints go to them; [`forward`] is one request
 
+mod advertised;
+mod collected;
+mod forward;
+mod forwarding;
+mod holders;
 mod receipt;
 mod shown;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use adapter::Endpoint;
@@ -17,12 +28,20 @@ use crate::consumer::leases::{Item, LeaseKey, LeaseLimit, Settled};
 use crate::consumer::leasing::{GivenBack, LeaseLook, LeaseQueue};
 use crate::error::{Error, Result};
 use crate::http::{
-    Ask, LeaseChange, LeasedQueueState, OnChanged, OnReceived, QueueCounts, QueueName, QueueRefusal, Queues,
-    ReceiptOutcome,
+    Ask, ChangeRequest, LeaseChange, LeasedQueueState, OnChanged, OnReceived, QueueCounts, QueueName,
+    QueueRefusal, Queues, ReceiptOutcome,
 };
 use crate::metrics::{LeaseMetrics, LeasedQueues};
 use crate::record_json;
-use receipt::{Receipt, Receipts};
+use advertised::Told;
+use collected::Collected;
+use forward::Forward;
+use forwarding::{Forwarding, Part};
+use holders::Holders;
+use receipt::{EndpointId, Receipt, Receipts};
+
+/// The most endpoints and groups of the receipts of one request.
+const MOST_HOLDERS: usize = 64;
 
 /// How often it is looked for queues that nobody receives from.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -30,6 +49,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// The queues of an endpoint. They end when this is dropped.
 pub struct LeaseQueues {
     shared: Arc<Shared>,
+    forwarding: Forwarding,
     _sweeper: Worker,
 }
 
@@ -39,6 +59,8 @@ struct Shared {
     endpoint: Endpoint,
     name: String,
     receipts: Receipts,
+    /// What the members of its queues tell of this endpoint.
+    told: OnceLock<Told>,
     limit: LeaseLimit,
     state: Mutex<State>,
 }
@@ -77,6 +99,7 @@ impl LeaseQueues {
             endpoint,
             name: name.to_owned(),
             receipts: Receipts::new()?,
+            told: OnceLock::new(),
             limit: LeaseLimit::new(settings.queue.max_leases),
             state: Mutex::default(),
         });
@@ -87,7 +110,9 @@ impl LeaseQueues {
             }
         });
         let failed = |error| Error::new("the thread of the queues cannot start").caused_by(error);
-        Ok(LeaseQueues { shared, _sweeper: sweeper.map_err(failed)? })
+        let holders = Holders::new(cluster.share(settings.cluster()).quiet());
+        let forwarding = Forwarding::new(holders, Forward::new(&settings.producer_api));
+        Ok(LeaseQueues { shared, forwarding, _sweeper: sweeper.map_err(failed)? })
     }
 
     /// Answers those that wait for messages, and lets all queues leave their groups.
@@ -99,6 +124,7 @@ impl LeaseQueues {
         };
         let queues: Vec<Arc<LeaseQueue>> = open.into_values().map(|open| open.queue).collect();
         queues.iter().for_each(|queue| queue.begin_to_end());
+        self.forwarding.close();
     }
 
     /// The open queues as the page shows them.
@@ -143,7 +169,8 @@ impl Shared {
         if state.open.len() >= self.settings.queue.max_queues {
             return Err(QueueRefusal::TooManyQueues);
         }
-        let settings = self.settings.queue_settings(&name.topic, &name.group);
+        let mut settings = self.settings.queue_settings(&name.topic, &name.group);
+        settings.queue.membership.user_data = self.told.get().map(Told::encode).unwrap_or_default();
         let cluster = self.cluster.share(self.settings.consuming_cluster());
         let letters = self.settings.dead_letter_creation(&name.topic);
         let (endpoint, limit) = (self.endpoint.clone(), self.limit.clone());
@@ -152,6 +179,13 @@ impl Shared {
         state.last += 1;
         let number = state.last;
         log::info!("messages of {} are handed out as {}", name.topic, name.group);
+        if self.told.get().is_some_and(|told| told.address.is_none()) {
+            log::warn!(
+                "no other endpoint of {} can be shown receipts of this one: producer_api.advertised does not say \
+                 where it is reached",
+                name.group
+            );
+        }
         state.open.insert(name.clone(), Open { queue: queue.clone(), number, used: Instant::now() });
         Ok((queue, number))
     }
@@ -200,61 +234,69 @@ impl Shared {
     }
 
     /// The message as workers get it, with its receipt.
-    fn message(&self, topic: &str, number: u64, item: &Item) -> Vec<u8> {
+    fn message(&self, queue: &QueueName, number: u64, item: &Item) -> Vec<u8> {
         let mut json = Vec::new();
-        let receipt = self.receipts.make(number, item.key());
-        record_json::write_with(&mut json, ("receipt", &receipt), &item.record(topic));
+        let receipt = self.receipts.make(number, &queue.group, item.key());
+        record_json::write_with(&mut json, ("receipt", &receipt), &item.record(&queue.topic));
         json
     }
 
-    /// Sorts receipts by their queues; the outcomes of those that have none are known.
-    fn sorted(
-        &self,
-        topic: &str,
-        group: Option<&str>,
-        receipts: &[String],
-    ) -> (Vec<ReceiptOutcome>, ByQueue) {
-        let mut by_queue = ByQueue::new();
-        let outcomes = (0..).zip(receipts).map(|(index, receipt)| match self.receipts.read(receipt) {
-            Some(Receipt::Own(number, key)) => match self.queue_of(number, topic, group) {
-                Some(Some(queue)) => {
-                    by_queue.entry(number).or_insert_with(|| (queue, Vec::new())).1.push((index, key));
-                    ReceiptOutcome::Late
+    /// Sorts receipts by who has to be asked.
+    fn sorted(&self, request: &ChangeRequest) -> Sorted {
+        let mut sorted = Sorted::default();
+        for (index, receipt) in request.receipts.iter().enumerate() {
+            let outcome = match self.receipts.read(receipt) {
+                Some(Receipt::Own(number, key)) => {
+                    match self.queue_of(number, &request.topic, request.group.as_deref()) {
+                        Some(Some(queue)) => {
+                            let (_, keys) = sorted.own.entry(number).or_insert_with(|| (queue, Vec::new()));
+                            keys.push((index, key));
+                            ReceiptOutcome::Late
+                        }
+                        Some(None) => ReceiptOutcome::Late,
+                        None => ReceiptOutcome::Unknown,
+                    }
                 }
-                Some(None) => ReceiptOutcome::Late,
+                Some(Receipt::Foreign(..)) if request.caller.is_forwarded => ReceiptOutcome::Elsewhere,
+                Some(Receipt::Foreign(holder, group)) => sorted.foreign(index, holder, group),
                 None => ReceiptOutcome::Unknown,
-            },
-            Some(Receipt::Foreign) => ReceiptOutcome::Late,
-            None => ReceiptOutcome::Unknown,
-        });
-        (outcomes.collect(), by_queue)
+            };
+            sorted.outcomes.push(outcome);
+        }
+        sorted
     }
 }
 
-/// Leases by the number of their queue, each with its place among the receipts.
-type ByQueue = BTreeMap<u64, (Arc<LeaseQueue>, Vec<(usize, LeaseKey)>)>;
-
-/// Outcomes that come from several queues.
-struct Collected {
+/// The receipts of a request, each with its place, and the outcomes as far as they are known.
+#[derive(Default)]
+struct Sorted {
     outcomes: Vec<ReceiptOutcome>,
-    missing: usize,
-    reply: Option<OnChanged>,
+    /// Leases of this endpoint by the number of their queue.
+    own: BTreeMap<u64, (Arc<LeaseQueue>, Vec<(usize, LeaseKey)>)>,
+    /// Those of other endpoints.
+    others: BTreeMap<(EndpointId, String), Vec<usize>>,
 }
 
-impl Collected {
-    fn add(
-        &mut self,
-        places: &[(usize, LeaseKey)],
-        settled: &[Settled],
-    ) -> Option<(OnChanged, Vec<ReceiptOutcome>)> {
-        for ((index, _), settled) in places.iter().zip(settled) {
-            self.outcomes.get_mut(*index).into_iter().for_each(|outcome| *outcome = outcome_of(*settled));
+impl Sorted {
+    /// Notes a receipt of another endpoint; gives its outcome as long as nothing else is known.
+    fn foreign(&mut self, index: usize, holder: EndpointId, group: String) -> ReceiptOutcome {
+        let holder = (holder, group);
+        if self.others.len() >= MOST_HOLDERS && !self.others.contains_key(&holder) {
+            let why = format!("a request may have receipts of {MOST_HOLDERS} other endpoints");
+            return ReceiptOutcome::Unavailable(why);
         }
-        self.missing -= 1;
-        if self.missing > 0 {
-            return None;
+        self.others.entry(holder).or_default().push(index);
+        ReceiptOutcome::Late
+    }
+
+    /// Changes leases of this endpoint in a way that needs no commit.
+    fn change_own(&mut self, change: &LeaseChange) {
+        for (queue, places) in std::mem::take(&mut self.own).into_values() {
+            for (index, key) in places {
+                let outcome = outcome_of(changed(&queue, key, change));
+                self.outcomes.get_mut(index).into_iter().for_each(|known| *known = outcome.clone());
+            }
         }
-        self.reply.take().map(|reply| (reply, std::mem::take(&mut self.outcomes)))
     }
 }
 
@@ -266,6 +308,14 @@ fn outcome_of(settled: Settled) -> ReceiptOutcome {
 }
 
 impl Queues for LeaseQueues {
+    fn listens_at(&self, address: SocketAddr) {
+        let address = advertised::address_of(&self.shared.settings.producer_api, address);
+        let told = Told { endpoint: self.shared.receipts.endpoint(), address: address.clone() };
+        // It is told once.
+        let _ = self.shared.told.set(told);
+        self.forwarding.set_own_address(address);
+    }
+
     fn is_open(&self, queue: &QueueName) -> bool {
         lock(&self.shared.state).open.contains_key(queue)
     }
@@ -276,47 +326,40 @@ impl Queues for LeaseQueues {
             Ok(open) => open,
             Err(refusal) => return reply(Err(refusal)),
         };
-        let (shared, topic) = (self.shared.clone(), name.topic.clone());
+        let (shared, name) = (self.shared.clone(), name.clone());
         let reply = Box::new(move |items: Vec<Item>| {
-            let messages = items.iter().map(|item| shared.message(&topic, number, item)).collect();
+            let messages = items.iter().map(|item| shared.message(&name, number, item)).collect();
             reply(Ok(messages));
         });
         queue.receive(ask.max, ask.lease, ask.wait, reply);
     }
 
-    fn change(
-        &self,
-        topic: &str,
-        group: Option<&str>,
-        receipts: &[String],
-        change: &LeaseChange,
-        reply: OnChanged,
-    ) {
-        let (mut outcomes, by_queue) = self.shared.sorted(topic, group, receipts);
-        if !matches!(change, LeaseChange::Acknowledge) {
-            for (queue, places) in by_queue.values() {
-                for (index, key) in places {
-                    let settled = changed(queue, *key, change);
-                    outcomes.get_mut(*index).into_iter().for_each(|outcome| *outcome = outcome_of(settled));
-                }
-            }
+    fn change(&self, request: ChangeRequest, reply: OnChanged) {
+        let since = Instant::now();
+        let mut sorted = self.shared.sorted(&request);
+        if !matches!(request.change, LeaseChange::Acknowledge) {
+            sorted.change_own(&request.change);
+        }
+        let Sorted { outcomes, own, others } = sorted;
+        let missing = own.len() + others.len();
+        if missing == 0 {
             return reply(outcomes);
         }
-        if by_queue.is_empty() {
-            return reply(outcomes);
-        }
-        let collected = Collected { outcomes, missing: by_queue.len(), reply: Some(reply) };
-        let collected = Arc::new(Mutex::new(collected));
-        for (queue, places) in by_queue.into_values() {
-            let keys: Vec<LeaseKey> = places.iter().map(|(_, key)| *key).collect();
+        let collected = Collected::new(outcomes, missing, reply);
+        for (queue, places) in own.into_values() {
+            let (places, keys): (Vec<usize>, Vec<LeaseKey>) = places.into_iter().unzip();
             let collected = collected.clone();
-            let settled = Box::new(move |settled: Vec<Settled>| {
-                let whole = lock(&collected).add(&places, &settled);
-                if let Some((reply, outcomes)) = whole {
-                    reply(outcomes);
-                }
-            });
-            queue.acknowledge(&keys, settled);
+            let settled = move |settled: Vec<Settled>| {
+                collected.add(&places, settled.into_iter().map(outcome_of).collect());
+            };
+            queue.acknowledge(&keys, Box::new(settled));
+        }
+        let request = Arc::new(request);
+        for ((holder, group), places) in others {
+            let receipts = places.iter().filter_map(|index| request.receipts.get(*index)).cloned().collect();
+            let (request, collected) = (request.clone(), collected.clone());
+            let reply = Box::new(move |outcomes| collected.add(&places, outcomes));
+            self.forwarding.submit(Part { holder, group, receipts, request, since, reply });
         }
     }
 

@@ -10,25 +10,30 @@ use crate::consumer::leases::LeaseKey;
 use crate::error::{Error, Result};
 
 /// The version of the form, its first byte.
-const VERSION: u8 = 1;
-/// The bytes that name the endpoint, the queue within it, and the tag.
-const ENDPOINT: usize = 8;
+const VERSION: u8 = 2;
+/// The bytes of the queue's number within its endpoint, and of the tag.
 const QUEUE: usize = 8;
 const TAG: usize = 16;
+/// The most bytes of a group.
+const LONGEST_GROUP: usize = 4 * 255;
+
+/// Which endpoint: it has another one each time it starts.
+pub type EndpointId = [u8; 8];
 
 /// Makes and reads the receipts of one endpoint.
 pub struct Receipts {
     key: [u8; 64],
-    endpoint: [u8; ENDPOINT],
+    endpoint: EndpointId,
 }
 
 /// What a receipt says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Receipt {
     /// A lease that this endpoint gave, of the queue with this number.
     Own(u64, LeaseKey),
-    /// One of another endpoint, or of one that ran here before.
-    Foreign,
+    /// One that says that this endpoint gave it, as a member of this group: nobody but that endpoint can tell
+    /// whether it did.
+    Foreign(EndpointId, String),
 }
 
 impl Receipts {
@@ -44,12 +49,18 @@ impl Receipts {
         })
     }
 
-    /// The receipt for a lease of a queue.
-    pub fn make(&self, queue: u64, lease: LeaseKey) -> String {
+    /// Which endpoint gives them.
+    pub fn endpoint(&self) -> EndpointId {
+        self.endpoint
+    }
+
+    /// The receipt for a lease of a queue, which is one of `group`.
+    pub fn make(&self, queue: u64, group: &str, lease: LeaseKey) -> String {
         let mut bytes = vec![VERSION];
         bytes.extend_from_slice(&self.endpoint);
         bytes.extend_from_slice(&queue.to_be_bytes());
         bytes.extend_from_slice(&lease.to_bytes());
+        bytes.extend_from_slice(group.as_bytes());
         let tag = self.tag(&bytes);
         bytes.extend_from_slice(&tag);
         URL_SAFE_NO_PAD.encode(bytes)
@@ -59,15 +70,17 @@ impl Receipts {
     pub fn read(&self, receipt: &str) -> Option<Receipt> {
         let bytes = URL_SAFE_NO_PAD.decode(receipt).ok()?;
         let (said, tag) = bytes.split_at_checked(bytes.len().checked_sub(TAG)?)?;
-        let (head, lease) = said.split_at_checked(1 + ENDPOINT + QUEUE)?;
-        let (version, rest) = head.split_first()?;
-        let (endpoint, queue) = rest.split_at_checked(ENDPOINT)?;
-        let lease = LeaseKey::from_bytes(lease).filter(|_| *version == VERSION)?;
-        if endpoint != self.endpoint {
-            return Some(Receipt::Foreign);
+        let rest = said.strip_prefix(&[VERSION])?;
+        let (endpoint, rest) = rest.split_first_chunk()?;
+        let (queue, rest) = rest.split_first_chunk::<QUEUE>()?;
+        let (lease, group) = rest.split_at_checked(LeaseKey::BYTES)?;
+        let lease = LeaseKey::from_bytes(lease)?;
+        let group = str::from_utf8(group).ok().filter(|group| (1..=LONGEST_GROUP).contains(&group.len()))?;
+        if *endpoint != self.endpoint {
+            return Some(Receipt::Foreign(*endpoint, group.to_owned()));
         }
         self.mac(said).verify_truncated_left(tag).ok()?;
-        Some(Receipt::Own(u64::from_be_bytes(queue.try_into().ok()?), lease))
+        Some(Receipt::Own(u64::from_be_bytes(*queue), lease))
     }
 
     fn tag(&self, said: &[u8]) -> Vec<u8> {
@@ -94,9 +107,9 @@ mod tests {
     #[test]
     fn a_receipt_says_what_it_was_made_of_and_nobody_else_can_make_one() {
         let (mine, others) = (Receipts::new().unwrap(), Receipts::new().unwrap());
-        let receipt = mine.make(7, lease());
+        let receipt = mine.make(7, "grupo", lease());
         assert_eq!(mine.read(&receipt), Some(Receipt::Own(7, lease())));
-        assert_eq!(others.read(&receipt), Some(Receipt::Foreign));
+        assert_eq!(others.read(&receipt), Some(Receipt::Foreign(mine.endpoint(), "grupo".to_owned())));
         let bytes = URL_SAFE_NO_PAD.decode(&receipt).unwrap();
         for at in 0..bytes.len() {
             for bit in 0..8 {
@@ -111,8 +124,10 @@ mod tests {
     #[test]
     fn what_is_no_receipt_is_none() {
         let receipts = Receipts::new().unwrap();
-        let receipt = receipts.make(1, lease());
-        for wrong in ["", "a", "%", &receipt[1..], &receipt[..receipt.len() - 2], &format!("{receipt}AA")] {
+        let receipt = receipts.make(1, "g", lease());
+        let without_group = receipts.make(1, "", lease());
+        let (no_start, no_end) = (&receipt[1..], &receipt[..receipt.len() - 2]);
+        for wrong in ["", "a", "%", no_start, no_end, &format!("{receipt}AA"), &without_group] {
             assert_eq!(receipts.read(wrong), None, "{wrong:?}");
         }
     }

@@ -13,7 +13,7 @@ use point_to_point::config::{ProducerApiSettings, Settings};
 use point_to_point::dead_letters::DeadLetterId;
 use point_to_point::error::Result as Asked;
 use point_to_point::http::{
-    Ask, DashboardSource, DeadLetterView, EndpointSettings, GroupState, HttpServer, LeaseChange,
+    Ask, ChangeRequest, DashboardSource, DeadLetterView, EndpointSettings, GroupState, HttpServer,
     LeasedQueueState, Monitoring, OnChanged, OnReceived, PartitionOffsets, QueueCounts, QueueName, Queues,
     Readiness, ReceiptOutcome, Replayed, Services, Submit, SubmitTo, Topic, TopicDirectory,
 };
@@ -179,6 +179,8 @@ pub fn monitoring() -> Monitoring {
 struct NoQueues;
 
 impl Queues for NoQueues {
+    fn listens_at(&self, _: SocketAddr) {}
+
     fn is_open(&self, _: &QueueName) -> bool {
         true
     }
@@ -187,8 +189,8 @@ impl Queues for NoQueues {
         reply(Ok(Vec::new()));
     }
 
-    fn change(&self, _: &str, _: Option<&str>, receipts: &[String], _: &LeaseChange, reply: OnChanged) {
-        reply(vec![ReceiptOutcome::Unknown; receipts.len()]);
+    fn change(&self, request: ChangeRequest, reply: OnChanged) {
+        reply(vec![ReceiptOutcome::Unknown; request.receipts.len()]);
     }
 
     fn counts(&self, _: &QueueName) -> Option<QueueCounts> {

@@ -199,6 +199,12 @@ impl Program {
         Program::server(start, "producer_api.listen")
     }
 
+    /// The same, which listens at all addresses of this machine, or at others than usual.
+    pub fn producer_with_at(start: Start, host: &str) -> Program {
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        Program::server_at(start, "producer_api.listen", &format!("{host}:{}", address.port()), address)
+    }
+
     /// `adapter` with settings of the test, on a free port, ready to accept connections.
     pub fn adapter_with(start: Start) -> Program {
         Program::server(start, "adapter.listen")
@@ -206,7 +212,11 @@ impl Program {
 
     fn server(start: Start, listen: &str) -> Program {
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let mut program = start.set(listen, &address.to_string()).start();
+        Program::server_at(start, listen, &address.to_string(), address)
+    }
+
+    fn server_at(start: Start, key: &str, listen: &str, address: SocketAddr) -> Program {
+        let mut program = start.set(key, listen).start();
         program.address = Some(address);
         eventually(&format!("{} listens on {address}", program.label), PATIENCE, || {
             assert!(program.exit_status().is_none(), "{} ended at once", program.label);

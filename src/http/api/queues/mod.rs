@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::metadata_cache::{Metadata, MetadataCache, MetadataRequest};
 use super::query::Parameters;
-use crate::http::queues::{Ask, QueueName, QueueRefusal, Queues, ReceiptOutcome};
+use crate::http::queues::{Ask, Caller, ChangeRequest, QueueName, QueueRefusal, Queues, ReceiptOutcome};
 use crate::http::reply::Reply;
 use crate::http::responder::Responder;
 use crate::http::response::{ErrorResponse, Response};
@@ -56,6 +56,7 @@ pub(crate) struct QueueRequest {
     topic: String,
     action: QueueAction,
     parameters: Parameters,
+    caller: Caller,
 }
 
 /// The handlers of the queues.
@@ -73,27 +74,33 @@ pub(crate) struct QueueApi {
 }
 
 impl QueueApi {
-    /// The request to `route` with this query.
+    /// The request of `caller` to `route` with this query.
     ///
     /// # Errors
     /// The response to a request whose head is wrong.
-    pub(crate) fn request(&self, route: QueueRoute<'_>, query: &str) -> Result<QueueRequest, Response> {
+    pub(crate) fn request(
+        &self,
+        route: QueueRoute<'_>,
+        query: &str,
+        caller: Caller,
+    ) -> Result<QueueRequest, Response> {
         let topic = route.topic().transpose()?.unwrap_or_else(|| self.topic.clone());
         let action = route.action();
         let parameters = Parameters::read(query, action.parameters())?;
-        Ok(QueueRequest { topic, action, parameters })
+        Ok(QueueRequest { topic, action, parameters, caller })
     }
 
     /// What the queue of a `GET` holds.
     pub(crate) fn get(&self, route: QueueRoute<'_>, query: &str, responder: Responder) -> Reply {
-        Reply::deferred(self.request(route, query).and_then(|request| self.state(request, responder)))
+        let request = self.request(route, query, Caller::default());
+        Reply::deferred(request.and_then(|request| self.state(request, responder)))
     }
 
     /// Takes the body of a request.
     pub(crate) fn post(&self, request: QueueRequest, body: &[u8], responder: Responder) -> Reply {
         let taken = match request.action {
             QueueAction::Receive => empty_body(body).and_then(|()| self.receive(request, responder)),
-            _ => self.change(&request, body, responder),
+            _ => self.change(request, body, responder),
         };
         Reply::deferred(taken)
     }
@@ -149,13 +156,14 @@ impl QueueApi {
         asked.map_err(|_| NO_CLUSTER.response())
     }
 
-    fn change(&self, request: &QueueRequest, body: &[u8], responder: Responder) -> Result<(), Response> {
+    fn change(&self, request: QueueRequest, body: &[u8], responder: Responder) -> Result<(), Response> {
         let group = group_of(&request.parameters)?;
         let (receipts, change) = body_of_change(request.action, body, SHORTEST_LEASE..=self.longest_lease())?;
         let told = receipts.clone();
         let reply =
             Box::new(move |outcomes: Vec<ReceiptOutcome>| responder.respond(results(&told, &outcomes)));
-        self.queues.change(&request.topic, group.as_deref(), &receipts, &change, reply);
+        let QueueRequest { topic, caller, .. } = request;
+        self.queues.change(ChangeRequest { topic, group, receipts, change, caller }, reply);
         Ok(())
     }
 
@@ -201,6 +209,10 @@ fn results(receipts: &[String], outcomes: &[ReceiptOutcome]) -> Response {
             (409, json!("its lease had ended: the message may be another worker's, or comes again"))
         }
         ReceiptOutcome::Unknown => (404, json!("this queue has given no such receipt")),
+        ReceiptOutcome::Elsewhere => (421, json!("another endpoint has given it")),
+        ReceiptOutcome::Refused(status, why) => (*status, json!(why)),
+        ReceiptOutcome::Unanswered(why) => (504, json!(why)),
+        ReceiptOutcome::Unavailable(why) => (503, json!(why)),
     };
     let told: Vec<(u16, Value)> = outcomes.iter().map(told).collect();
     let first = told.first().map_or(200, |(status, _)| *status);
@@ -226,6 +238,10 @@ mod tests {
         assert_eq!(status(ReceiptOutcome::Unknown, ReceiptOutcome::Unknown), 404);
         assert_eq!(status(ReceiptOutcome::Done, ReceiptOutcome::Late), 207);
         assert_eq!(status(ReceiptOutcome::Unknown, ReceiptOutcome::Late), 207);
+        let unanswered = |why: &str| ReceiptOutcome::Unanswered(why.to_owned());
+        assert_eq!(status(unanswered("one"), unanswered("the other")), 504);
+        let refused = ReceiptOutcome::Refused(403, "no".to_owned());
+        assert_eq!(status(refused, ReceiptOutcome::Done), 207);
     }
 
     #[test]

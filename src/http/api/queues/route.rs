@@ -19,6 +19,11 @@ pub(crate) enum QueueAction {
 }
 
 impl QueueAction {
+    /// Whether it ends leases, or lets them last.
+    pub(crate) fn changes_leases(self) -> bool {
+        matches!(self, QueueAction::Acknowledge | QueueAction::GiveBack | QueueAction::Extend)
+    }
+
     /// The parameters of its query.
     pub(super) fn parameters(self) -> &'static [&'static str] {
         match self {
