@@ -191,34 +191,42 @@ fn refused(status: u16, why: String) -> ReceiptOutcome {
 
 /// The outcomes in an answer.
 fn outcomes(target: &Target<'_>, status: u16, body: &[u8]) -> Vec<ReceiptOutcome> {
-    let address = target.address;
+    let Target { address, receipts, .. } = target;
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
-    let text = |value: &Value| value.as_str().map(|text| beginning(text, TOLD).to_owned());
-    let Some(results) = answer["results"].as_array() else {
-        let outcome = match text(&answer["error"]["message"]) {
+    let Some(results) = answer.get("results").and_then(Value::as_array) else {
+        let outcome = match text(answer.pointer("/error/message")) {
             Some(why) => refused(status, format!("the endpoint that gave it, {address}: {why}")),
             None => {
                 ReceiptOutcome::Unanswered(format!("{address} answers with {status}, and is no endpoint"))
             }
         };
-        return vec![outcome; target.receipts.len()];
+        return vec![outcome; receipts.len()];
     };
-    let outcome = |(index, receipt): (usize, &String)| {
-        let result = &answer["results"][index];
-        if results.len() != target.receipts.len() || result["receipt"].as_str() != Some(receipt) {
-            return ReceiptOutcome::Unanswered(format!("{address} answers for other receipts"));
-        }
-        let why = || text(&result["error"]).unwrap_or_default();
-        match result["status"].as_u64().and_then(|status| u16::try_from(status).ok()) {
-            Some(200) => ReceiptOutcome::Done,
-            Some(404) => ReceiptOutcome::Unknown,
-            Some(409) => ReceiptOutcome::Late,
-            Some(421) => not_there(address),
-            Some(status) => refused(status, why()),
-            None => ReceiptOutcome::Unanswered(format!("{address} answers without a status")),
-        }
-    };
-    target.receipts.iter().enumerate().map(outcome).collect()
+    let said =
+        |(receipt, result): (&String, &Value)| result.get("receipt").and_then(Value::as_str) == Some(receipt);
+    if results.len() != receipts.len() || !receipts.iter().zip(results).all(said) {
+        let why = format!("{address} answers for other receipts");
+        return vec![ReceiptOutcome::Unanswered(why); receipts.len()];
+    }
+    results.iter().map(|result| outcome(address, result)).collect()
+}
+
+/// What is said of one receipt.
+fn outcome(address: &str, result: &Value) -> ReceiptOutcome {
+    let status = result.get("status").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
+    match status {
+        Some(200) => ReceiptOutcome::Done,
+        Some(404) => ReceiptOutcome::Unknown,
+        Some(409) => ReceiptOutcome::Late,
+        Some(421) => not_there(address),
+        Some(status) => refused(status, text(result.get("error")).unwrap_or_default()),
+        None => ReceiptOutcome::Unanswered(format!("{address} answers without a status")),
+    }
+}
+
+/// The beginning of another endpoint's words.
+fn text(value: Option<&Value>) -> Option<String> {
+    value.and_then(Value::as_str).map(|text| beginning(text, TOLD).to_owned())
 }
 
 #[cfg(test)]

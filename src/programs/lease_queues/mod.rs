@@ -267,12 +267,15 @@ impl Shared {
     }
 }
 
+/// A queue, and leases of it, each with the place of its receipt.
+type OfQueue = (Arc<LeaseQueue>, Vec<(usize, LeaseKey)>);
+
 /// The receipts of a request, each with its place, and the outcomes as far as they are known.
 #[derive(Default)]
 struct Sorted {
     outcomes: Vec<ReceiptOutcome>,
     /// Leases of this endpoint by the number of their queue.
-    own: BTreeMap<u64, (Arc<LeaseQueue>, Vec<(usize, LeaseKey)>)>,
+    own: BTreeMap<u64, OfQueue>,
     /// Those of other endpoints.
     others: BTreeMap<(EndpointId, String), Vec<usize>>,
 }
