@@ -1,6 +1,7 @@
 //! Workers that receive messages over HTTP, with leases: order, leases that run out, what is given back, and
 //! endpoints that stop or die.
 
+mod chaos;
 mod forwarding;
 pub mod scene;
 mod shown;

@@ -11,16 +11,23 @@ use crate::support::program::{Program, Start};
 use crate::support::unique;
 
 /// A topic with a group.
-pub struct Scene {
-    pub kafka: &'static Kafka,
+pub struct Scene<'a> {
+    pub kafka: &'a Kafka,
     pub topic: String,
     pub group: String,
 }
 
-impl Scene {
-    pub fn new(version: &'static str, partitions: u32) -> Scene {
-        let (kafka, topic, group) = (Kafka::shared(version), unique("turnos"), unique("grupo"));
-        kafka.assistant().create_topic(&topic, partitions, 1, &[]);
+impl Scene<'static> {
+    pub fn new(version: &'static str, partitions: u32) -> Scene<'static> {
+        Scene::on(Kafka::shared(version), partitions, 1)
+    }
+}
+
+impl<'a> Scene<'a> {
+    /// On a cluster of the test's own.
+    pub fn on(kafka: &'a Kafka, partitions: u32, replicas: u32) -> Scene<'a> {
+        let (topic, group) = (unique("turnos"), unique("grupo"));
+        kafka.assistant().create_topic(&topic, partitions, replicas, &[]);
         Scene { kafka, topic, group }
     }
 

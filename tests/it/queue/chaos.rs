@@ -5,10 +5,11 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use super::load::{CONCURRENCY, Keys, Load, OF_A_KILL, Plan, is_full, seeds, sized};
+use super::load::{CONCURRENCY, Keys, Load, OF_A_KILL, Plan};
 use crate::supervisor::channel::{CONSUMERS, children, ids_of, signal, wait_until_gone};
 use crate::support::kafka::Kafka;
 use crate::support::program::Program;
+use crate::support::size::{is_full, seeds, sized};
 use crate::support::{EMBEDDED, NEWEST, OLDEST, PATIENCE, eventually, run_on};
 
 run_on! {

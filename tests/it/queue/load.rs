@@ -1,9 +1,7 @@
 //! Many messages with keys, consumers with kept handlers that write down what they do, and the checks of
-//! what they wrote. The size of it: small in the daily check, the full one with TEST_FIGURES, as `./test.sh
-//! long` sets it; TEST_SEEDS names the seeds, with commas.
+//! what they wrote.
 
 use std::collections::BTreeSet;
-use std::env;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -30,22 +28,6 @@ const PARTITIONS: u32 = 4;
 
 /// The longest session that brokers refuse no member.
 const SESSION_MS: &str = "6000";
-
-/// Whether the full size is asked for.
-pub fn is_full() -> bool {
-    env::var_os("TEST_FIGURES").is_some()
-}
-
-/// A small number in the daily check, a large one in the full size.
-pub fn sized<T>(daily: T, full: T) -> T {
-    if is_full() { full } else { daily }
-}
-
-/// The seeds to run a test with.
-pub fn seeds() -> Vec<u64> {
-    let named = env::var("TEST_SEEDS").unwrap_or_else(|_| sized("1", "1,2,3").to_owned());
-    named.split(',').map(|seed| seed.trim().parse().expect("TEST_SEEDS are numbers")).collect()
-}
 
 /// How keys are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::history::Place;
-use super::load::{Keys, Load, OF_A_KILL, Plan, sized};
+use super::load::{Keys, Load, OF_A_KILL, Plan};
 use super::scene::Scene;
 use crate::clients::client::Client;
 use crate::clients::groups::member;
 use crate::support::kafka::Kafka;
 use crate::support::program::Program;
+use crate::support::size::sized;
 use crate::support::{EMBEDDED, NEWEST, PATIENCE, eventually, run_on};
 
 run_on! {

@@ -129,6 +129,11 @@ impl Connection {
         Ok(Connection(RawClient::new(stream)))
     }
 
+    /// Lets each later read wait for so long at most.
+    pub fn limit(&self, time: Duration) {
+        self.0.stream.set_read_timeout(Some(time)).expect("a limit above zero");
+    }
+
     /// Posts a JSON body and waits for the whole answer.
     pub fn post(&mut self, path: &str, body: &[u8]) -> io::Result<Answer> {
         self.post_with(path, "", body)

@@ -22,6 +22,7 @@ pub mod program;
 pub mod python;
 pub mod scripted;
 pub mod secured;
+pub mod size;
 pub mod small_disk;
 pub mod tools;
 pub mod turn;
