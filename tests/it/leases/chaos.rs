@@ -31,8 +31,11 @@ run_on! {
 const PARTITIONS: usize = 4;
 const KEYS: usize = 30;
 const WORKERS: usize = 6;
-/// What a worker gets for a message; it needs far less.
-const LEASE: &str = "lease_ms=5000";
+/// How long a worker has for a message; it needs far less, unless it is slow, and too late with all it has.
+const LEASE_MS: u64 = 5_000;
+const SLOW_LEASE_MS: u64 = 1_000;
+/// Workers are slow in so many of 100 requests.
+const SLOW: usize = 5;
 /// How long one endpoint may be silent before a worker gives a request up.
 const SILENCE: Duration = Duration::from_secs(5);
 
@@ -113,7 +116,9 @@ impl Worker<'_> {
     /// Receives and handles once; the connection of the last word may be cut.
     fn work(&mut self) {
         let asked = self.book.now();
-        let path = format!("/recibir?max={}&wait_ms=300&{LEASE}", 1 + self.random.below(5));
+        let is_slow = self.random.below(100) < SLOW;
+        let lease = if is_slow { SLOW_LEASE_MS } else { LEASE_MS };
+        let path = format!("/recibir?max={}&wait_ms=300&lease_ms={lease}", 1 + self.random.below(5));
         let Some((200, answer)) = self.post(&path, &json!({})) else {
             return thread::sleep(Duration::from_millis(20));
         };
@@ -121,6 +126,9 @@ impl Worker<'_> {
             answer["messages"].as_array().expect("messages").iter().cloned().map(Message).collect();
         for message in &received {
             self.book.receive(message, asked);
+        }
+        if is_slow && !received.is_empty() {
+            thread::sleep(Duration::from_millis(2 * SLOW_LEASE_MS));
         }
         for message in received {
             let chance = self.random.below(1_000);
