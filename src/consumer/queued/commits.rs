@@ -1,11 +1,13 @@
 //! The thread that commits: one request at a time, with all that is done since the last.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use client::coordinator::Commit;
 use client::group_member::Member;
 use net::backoff::Backoff;
 use net::sync::wait_timeout;
+use protocol::TopicPartition;
 use protocol::error_code::ErrorCode;
 
 use super::shared::{Queue, Shared};
@@ -27,6 +29,7 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// What is committed of one partition.
 struct Made {
     from: Ownership,
+    topic: Arc<str>,
     span: u64,
     commit: engine::Commit,
 }
@@ -36,10 +39,9 @@ pub fn run(shared: &Shared, member: &Member, membership: u64) {
     let mut backoff = BACKOFF;
     let (mut not_before, mut told) = (Instant::now(), None);
     while let Some(made) = next(shared, membership, not_before) {
-        let topic = &shared.settings.topic;
         let commit = |made: &Made| {
             let offset = Commit {
-                topic: topic.clone(),
+                topic: made.topic.to_string(),
                 partition: made.from.partition,
                 offset: made.commit.offset,
                 metadata: made.commit.note.clone(),
@@ -60,8 +62,10 @@ pub fn run(shared: &Shared, member: &Member, membership: u64) {
             backoff.reset();
             told = None;
         } else {
-            let refused = codes.iter().copied().find(|code| is_lasting(*code));
-            if let Some(code) = refused.filter(|code| told.replace(*code) != Some(*code)) {
+            let refused = made.iter().zip(&codes).find(|(_, code)| is_lasting(**code));
+            if let Some((Made { topic, .. }, code)) = refused
+                && told.replace(*code) != Some(*code)
+            {
                 log::error!("{}: commits of {topic} are refused: {code}; trying again", shared.name);
             }
             let queue = shared.queue();
@@ -106,10 +110,12 @@ fn next(shared: &Shared, membership: u64, not_before: Instant) -> Option<Vec<Mad
 fn commits(queue: &mut Queue, now: u64) -> Vec<Made> {
     let commits = queue.partitions.commits(now);
     let made = |(from, commit): (Ownership, engine::Commit)| {
-        let span = queue.spans.get(&from.partition).map_or(0, |(span, _)| *span);
-        Made { from, span, commit }
+        let topic = queue.partitions.topic_of(from)?.clone();
+        let place = TopicPartition::new(&*topic, from.partition);
+        let span = queue.spans.get(&place).map_or(0, |(span, _)| *span);
+        Some(Made { from, topic, span, commit })
     };
-    commits.into_iter().map(made).collect()
+    commits.into_iter().filter_map(made).collect()
 }
 
 /// Tells the engines; gives whether somebody waits for that.
@@ -125,7 +131,7 @@ fn answered(shared: &Shared, made: &[Made], codes: &[ErrorCode]) -> bool {
             continue;
         }
         engine.not_committed();
-        let (topic, partition) = (&shared.settings.topic, made.from.partition);
+        let (topic, partition) = (&made.topic, made.from.partition);
         log::debug!("{}: a commit of {topic}-{partition} came to nothing: {code}", shared.name);
     }
     // What was ready may have waited for it.
@@ -154,9 +160,9 @@ fn shorten(shared: &Shared, queue: &mut Queue, made: &Made) {
     );
     queue.note_limit = queue.note_limit.min(limit.max(MIN_LIMIT));
     let limit = queue.note_limit;
-    let partitions: Vec<i32> = queue.spans.keys().copied().collect();
-    for partition in partitions {
-        if let Some(engine) = queue.partitions.engine(partition) {
+    let owned: Vec<Ownership> = queue.spans.values().map(|(_, from)| *from).collect();
+    for from in owned {
+        if let Some(engine) = queue.partitions.engine_of(from) {
             engine.limit_note(limit);
         }
     }

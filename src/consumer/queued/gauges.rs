@@ -1,6 +1,6 @@
 //! What is told of a queue while it runs: to its metrics, and in its standing.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use super::breaker::Why;
 use super::clock::Clock;
@@ -8,7 +8,11 @@ use super::item::{Item, LeaseKey};
 use super::shared::{Queue, Shared};
 use super::standing::NO_MEMBER;
 use crate::metrics::{PauseReason, QueueLook};
+use crate::queue::partitions::Ownership;
 use client::group_member::reader::{ReaderPhase, View};
+
+/// The oldest open message of each partition: its offset, and its time in ms since 1970.
+pub type Oldest = HashMap<Ownership, (i64, u64)>;
 
 impl Shared {
     /// Looks at the queue.
@@ -39,18 +43,17 @@ impl Queue {
     pub fn look(&mut self, clock: &Clock) -> QueueLook {
         let mut look = QueueLook::default();
         let now = clock.now();
-        let mut seen = BTreeMap::new();
-        for (partition, engine) in self.partitions.iter() {
+        let mut seen = Oldest::new();
+        for (from, engine) in self.partitions.iter() {
             look.open += engine.open_count();
             look.leased += engine.leased_count();
             look.waiting += engine.waiting_count();
             look.note_length = look.note_length.max(engine.note_length());
             let Some((offset, record)) = engine.first_open() else { continue };
-            let known =
-                self.oldest.get(&partition).filter(|(known, _)| *known == offset).map(|(_, since)| *since);
+            let known = self.oldest.get(&from).filter(|(known, _)| *known == offset).map(|(_, since)| *since);
             let made = || u64::try_from(record?.content().timestamp?).ok();
             let since = known.or_else(made).unwrap_or(now);
-            seen.insert(partition, (offset, since));
+            seen.insert(from, (offset, since));
         }
         let first = seen.values().map(|(_, since)| *since).min();
         // Milliseconds fit what an f64 keeps whole.

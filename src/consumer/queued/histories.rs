@@ -119,7 +119,7 @@ mod tests {
             suspects: true,
             burst: 256,
         };
-        Partitions::<()>::default().own(0, Engine::new(settings, 0, Note::default()))
+        Partitions::<()>::default().own("t", 0, Engine::new(settings, 0, Note::default()))
     }
 
     #[test]

@@ -41,15 +41,16 @@ impl LeaseKey {
 #[derive(Debug, Clone)]
 pub struct Item {
     pub handed: Handed,
+    pub topic: Arc<str>,
     pub record: Payload,
 }
 
 impl Item {
     /// The message as a handler gets it.
-    pub fn record<'a>(&'a self, topic: &'a str) -> ConsumerRecord<'a> {
+    pub fn record(&self) -> ConsumerRecord<'_> {
         let content = self.record.content();
         ConsumerRecord {
-            topic,
+            topic: &self.topic,
             partition: self.handed.from.partition,
             offset: self.handed.lease.offset,
             key: content.key,

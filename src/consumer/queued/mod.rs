@@ -226,11 +226,9 @@ impl Shared {
     /// Forgets all that was owned, so that the threads of a membership end.
     fn end_membership(&self) {
         let mut queue = self.queue();
-        let owned: Vec<i32> = queue.spans.keys().copied().collect();
-        for partition in owned {
-            queue.partitions.forget(partition);
+        for (_, from) in std::mem::take(&mut queue.spans).into_values() {
+            queue.partitions.forget(from);
         }
-        queue.spans.clear();
         queue.leases.keep(|_| false);
         queue.memberships += 1;
         drop(queue);

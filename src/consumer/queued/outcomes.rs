@@ -133,7 +133,7 @@ impl Shared {
     /// # Errors
     /// Why it may not: it is no JSON, and has to be.
     pub fn check(&self, item: &Item) -> Result<(), FailureCause> {
-        let record = item.record(&self.settings.topic);
+        let record = item.record();
         let (key, value) = (Key(record.key), Value(record.value));
         log::info!("received {record} key={key} name={} value={value}", self.name);
         if record.attempt > 1 {
@@ -181,7 +181,7 @@ impl Shared {
     /// Stores a message as a dead letter; false if that came to nothing: it comes again after a wait.
     pub fn store(&self, item: &Item, verdict: &Verdict) -> bool {
         let longest = self.settings.dead_letters.delivery_timeout * 2;
-        let record = item.record(&self.settings.topic);
+        let record = item.record();
         match self.dead_letters.try_to_store(&record, verdict, Instant::now() + longest) {
             Ok(()) => {
                 self.metrics.dead_lettered();
@@ -222,10 +222,10 @@ impl Shared {
             queue.histories.failed(from, lease.offset, lease.attempt, TOO_LONG);
             let is_try = queue.breaker.ends(&LeaseKey { from, id });
             let change = queue.breaker.failed(TOO_LONG, is_try, now);
+            let topic = queue.partitions.topic_of(from).cloned().unwrap_or_default();
             log::warn!(
-                "{TOO_LONG} ({} ms): topic={} partition={} offset={}: {}, and the message is tried again beside it",
+                "{TOO_LONG} ({} ms): topic={topic} partition={} offset={}: {}, and the message is tried again beside it",
                 self.settings.max_processing.as_millis(),
-                self.settings.topic,
                 from.partition,
                 lease.offset,
                 if excuses {
@@ -318,7 +318,7 @@ impl Shared {
     /// Whether the topic may have removed the message when it has waited for so long. It becomes a dead letter
     /// while it is there, then.
     fn is_lost_by(&self, item: &Item, wait: Duration) -> bool {
-        let (now, record) = (self.clock.now(), item.record(&self.settings.topic));
+        let (now, record) = (self.clock.now(), item.record());
         let is_lost = self.retention.is_over(record.timestamp, now.saturating_add(millis(wait)));
         if is_lost {
             log::warn!(
@@ -348,7 +348,7 @@ impl Shared {
     }
 
     fn place(&self, item: &Item) -> String {
-        item.record(&self.settings.topic).to_string()
+        item.record().to_string()
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use client::group_member::Member;
 use client::group_member::reader::{ReaderPhase, Span, View};
+use protocol::TopicPartition;
 
 use super::OnMember;
 use super::clock::millis;
@@ -135,7 +136,8 @@ impl<'a> Owner<'a> {
         let is_without_notes = queue.is_without_notes;
         let mut is_handed_over = true;
         for span in &view.spans {
-            let Some(engine) = queue.partitions.engine(span.partition.partition) else { continue };
+            let Some((_, from)) = queue.spans.get(&span.partition).copied() else { continue };
+            let Some(engine) = queue.partitions.engine_of(from) else { continue };
             engine.set_paused(pauses);
             if goes_on && !span.is_revoked {
                 engine.resume();
@@ -152,25 +154,24 @@ impl<'a> Owner<'a> {
 
     /// Forgets what is not owned any more, and begins with what is new.
     fn own(&self, queue: &mut Queue, spans: &[Span]) {
-        let owned: BTreeMap<i32, &Span> = spans.iter().map(|span| (span.partition.partition, span)).collect();
-        let is_owned =
-            |partition: &i32, number: u64| owned.get(partition).is_some_and(|span| span.number == number);
-        let gone: Vec<i32> = queue
-            .spans
-            .iter()
-            .filter(|(partition, (number, _))| !is_owned(partition, *number))
-            .map(|(partition, _)| *partition)
-            .collect();
-        for partition in &gone {
-            queue.partitions.forget(*partition);
-            queue.spans.remove(partition);
-        }
+        let numbers: BTreeMap<&TopicPartition, u64> =
+            spans.iter().map(|span| (&span.partition, span.number)).collect();
+        let mut gone = Vec::new();
+        queue.spans.retain(|place, (number, from)| {
+            let is_owned = numbers.get(place) == Some(number);
+            if !is_owned {
+                gone.push(*from);
+            }
+            is_owned
+        });
+        gone.iter().for_each(|from| queue.partitions.forget(*from));
         let before = queue.spans.len();
-        for (partition, span) in owned {
-            if !queue.spans.contains_key(&partition) {
+        for span in spans {
+            let place = &span.partition;
+            if !queue.spans.contains_key(place) {
                 let engine = self.engine(span, queue.note_limit);
-                let ownership = queue.partitions.own(partition, engine);
-                queue.spans.insert(partition, (span.number, ownership));
+                let ownership = queue.partitions.own(&place.topic, place.partition, engine);
+                queue.spans.insert(place.clone(), (span.number, ownership));
             }
         }
         if !gone.is_empty() || queue.spans.len() != before {

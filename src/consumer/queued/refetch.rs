@@ -1,6 +1,7 @@
 //! The thread that fetches records again whose bytes were dropped while they waited.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use net::sync::wait_timeout;
 use protocol::TopicPartition;
 use protocol::error_code::ErrorCode;
 
-use super::shared::Shared;
+use super::shared::{Queue, Shared};
 use crate::queue::partitions::Ownership;
 
 /// The waits after fetches that came to nothing.
@@ -26,20 +27,18 @@ const FETCH_BYTES: i32 = 64 * 1024;
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Partitions that are left alone for a moment; the others go on.
-type Rests = BTreeMap<i32, (Instant, Backoff)>;
+type Rests = HashMap<Ownership, (Instant, Backoff)>;
 
 /// Fetches until this membership is over.
 pub fn run(shared: &Shared, cluster: &Cluster, membership: u64) {
     let mut rests = Rests::new();
     let mut connection: Option<(i32, Connection)> = None;
-    let mut last = -1;
-    while let Some(work) = next(shared, membership, &rests, last) {
-        let Work::Fetch(from, offset) = work else {
+    let mut last = None;
+    while let Some(work) = next(shared, membership, &mut rests, last.as_ref()) {
+        let Work::Fetch(place, from, offset) = work else {
             shared.retention.read(cluster, &shared.name, &shared.settings.topic);
             continue;
         };
-        last = from.partition;
-        let place = TopicPartition::new(&shared.settings.topic, from.partition);
         let fetched = fetch_one(shared, cluster, &mut connection, &place, offset);
         let failed = match &fetched {
             Ok(Found::Record(_) | Found::Gone) => None,
@@ -49,12 +48,13 @@ pub fn run(shared: &Shared, cluster: &Cluster, membership: u64) {
         if let Some(why) = failed {
             log::debug!("{}: fetching {place} at {offset} again: {why}", shared.name);
             connection = None;
-            let (until, backoff) = rests.entry(from.partition).or_insert((Instant::now(), BACKOFF));
+            let (until, backoff) = rests.entry(from).or_insert((Instant::now(), BACKOFF));
             *until = Instant::now() + backoff.next_wait();
         } else {
-            rests.remove(&from.partition);
+            rests.remove(&from);
         }
         took(shared, from, &place, offset, fetched);
+        last = Some(place);
     }
 }
 
@@ -87,14 +87,14 @@ fn took(
 /// What the thread does next.
 enum Work {
     /// It fetches a record.
-    Fetch(Ownership, i64),
+    Fetch(TopicPartition, Ownership, i64),
     /// It reads how long the topic keeps its records.
     ReadRetention,
 }
 
 /// The next record to fetch, of one partition after the other; `None` when the membership is over. Where
 /// there is no room for further bytes, that is the lowest open message alone, as the others may wait for it.
-fn next(shared: &Shared, membership: u64, rests: &Rests, last: i32) -> Option<Work> {
+fn next(shared: &Shared, membership: u64, rests: &mut Rests, last: Option<&TopicPartition>) -> Option<Work> {
     let mut queue = shared.queue();
     loop {
         if queue.memberships != membership {
@@ -105,16 +105,21 @@ fn next(shared: &Shared, membership: u64, rests: &Rests, last: i32) -> Option<Wo
             return Some(Work::ReadRetention);
         }
         let share = queue.share(shared.settings.queue.buffer_bytes);
-        let mut owned: Vec<Ownership> = queue.spans.values().map(|(_, from)| *from).collect();
-        owned.sort_by_key(|from| from.partition <= last);
-        owned.retain(|from| rests.get(&from.partition).is_none_or(|(until, _)| *until <= now));
-        for from in owned {
-            let Some(engine) = queue.partitions.engine_of(from) else { continue };
+        let Queue { spans, partitions, .. } = &mut *queue;
+        rests.retain(|from, _| partitions.engine_of(*from).is_some());
+        let after_last = last.map_or(Unbounded, Excluded);
+        let behind = spans.range::<TopicPartition, _>((after_last, Unbounded));
+        let before = last.map(|last| spans.range(..=last)).into_iter().flatten();
+        for (place, (_, from)) in behind.chain(before) {
+            if rests.get(from).is_some_and(|(until, _)| *until > now) {
+                continue;
+            }
+            let Some(engine) = partitions.engine_of(*from) else { continue };
             // A long line that waits has no bytes, but fills the buffer with its bookkeeping: others are due.
             let has_room = engine.bytes() < share || engine.payload_bytes() < share / 2;
             let wanted = if has_room { engine.next_wanted() } else { engine.lowest_wanted() };
             if let Some(offset) = wanted {
-                return Some(Work::Fetch(from, offset));
+                return Some(Work::Fetch(place.clone(), *from, offset));
             }
         }
         let rested = rests.values().map(|(until, _)| until.saturating_duration_since(now));

@@ -15,6 +15,7 @@ use protocol::TopicPartition;
 
 use super::breaker::{Breaker, Change};
 use super::clock::{Clock, millis};
+use super::gauges::Oldest;
 use super::histories::Histories;
 use super::item::{Item, LeaseKey, Payload};
 use super::leases::{Leases, OnSettled, Settled, Unconfirmed};
@@ -69,12 +70,12 @@ pub struct Shared {
 pub struct Queue {
     pub partitions: Partitions<Payload>,
     /// The span of the group member that each owned partition belongs to, and the engine's ownership.
-    pub spans: BTreeMap<i32, (u64, Ownership)>,
+    pub spans: BTreeMap<TopicPartition, (u64, Ownership)>,
     pub breaker: Breaker<LeaseKey>,
     pub histories: Histories,
     /// The oldest open message of each partition at the last look: its offset, and its time in ms since 1970,
     /// which is among the bytes that are dropped while it waits.
-    pub oldest: BTreeMap<i32, (i64, u64)>,
+    pub oldest: Oldest,
     /// The handler may be called: the consumer has joined its group, and said so.
     pub announced: bool,
     /// The consumer is a member of its group.
@@ -128,7 +129,7 @@ impl Shared {
             spans: BTreeMap::new(),
             breaker: Breaker::new(settings.queue.circuit_failures),
             histories: Histories::default(),
-            oldest: BTreeMap::new(),
+            oldest: Oldest::new(),
             announced: false,
             joined: false,
             in_doubt: false,
@@ -299,7 +300,7 @@ impl Shared {
             if !in_time {
                 log::warn!(
                     "a message was handled too late, others may have it by now: topic={} partition={} offset={}",
-                    self.settings.topic,
+                    item.topic,
                     from.partition,
                     lease.offset
                 );
@@ -371,7 +372,8 @@ impl Queue {
     pub fn item(&mut self, handed: Handed) -> Option<Item> {
         let engine = self.partitions.engine_of(handed.from)?;
         let record = engine.payload(handed.lease.id)?.clone();
-        Some(Item { handed, record })
+        let topic = self.partitions.topic_of(handed.from)?.clone();
+        Some(Item { handed, topic, record })
     }
 
     fn next_due(&mut self, now: u64) -> Option<u64> {
@@ -405,7 +407,7 @@ impl Queue {
 
     /// The engine of a partition, if it belongs to this span.
     fn engine_in(&mut self, partition: &TopicPartition, span: u64) -> Option<&mut Engine<Payload>> {
-        let (number, from) = *self.spans.get(&partition.partition)?;
+        let (number, from) = *self.spans.get(partition)?;
         self.partitions.engine_of(from).filter(|_| number == span)
     }
 

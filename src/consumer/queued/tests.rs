@@ -51,15 +51,15 @@ impl Place {
             burst: 256,
         };
         let mut queue = shared.queue();
-        let from = queue.partitions.own(0, Engine::new(engine, 0, Note::default()));
-        queue.spans.insert(0, (1, from));
+        let from = queue.partitions.own(&settings.topic, 0, Engine::new(engine, 0, Note::default()));
+        let partition = TopicPartition::new(&settings.topic, 0);
+        queue.spans.insert(partition.clone(), (1, from));
         queue.announced = true;
         drop(queue);
         let record = |offset| {
             let (key, value, headers) = (None, Some(&b"1"[..]), Headers::default());
             OwnedRecord::of(&Record { offset, timestamp: 0, key, value, headers })
         };
-        let partition = TopicPartition::new(&settings.topic, 0);
         shared.take(&partition, 1, (0..messages).map(record).collect(), messages);
         let place = Place { shared, from, metrics };
         place.commit();

@@ -1,13 +1,15 @@
 //! The thread that looks for wishes of an administrator's command, about messages that wait in partitions
 //! that are owned. [`crate::queue::wishes`] says how they come.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use client::Cluster;
+use client::assignor;
 use client::coordinator::Coordinator;
 use net::sync::wait_timeout;
+use protocol::TopicPartition;
 
 use super::shared::{Queue, Shared};
 use crate::queue::wishes::{Wish, group_of};
@@ -28,20 +30,20 @@ struct Seen {
 pub fn run(shared: &Shared, cluster: &Arc<Cluster>, membership: u64) {
     let settings = &shared.settings;
     let mut coordinator = Coordinator::looking_on(cluster.clone(), &group_of(&settings.group), &shared.name);
-    let mut seen: BTreeMap<i32, Seen> = BTreeMap::new();
+    let mut seen: BTreeMap<TopicPartition, Seen> = BTreeMap::new();
     let mut is_told = false;
     while let Some(owned) = next(shared, membership) {
-        seen.retain(|partition, _| owned.contains(partition));
+        seen.retain(|place, _| owned.contains(place));
         if owned.is_empty() {
             continue;
         }
         let deadline = cluster.deadline(Instant::now() + PATIENCE);
-        let places = [(settings.topic.clone(), owned)].into();
+        let places = assignor::by_topic(&owned);
         match coordinator.committed_with_metadata(&places, deadline) {
             Ok(committed) => {
                 for (place, committed) in committed {
                     let Some(committed) = committed else { continue };
-                    look(shared, &mut seen, place.partition, &committed.metadata);
+                    look(shared, &mut seen, &place, &committed.metadata);
                 }
             }
             Err(error) if error.is_lasting() && !is_told => {
@@ -54,7 +56,7 @@ pub fn run(shared: &Shared, cluster: &Arc<Cluster>, membership: u64) {
 }
 
 /// Waits; gives what is owned then, `None` when the membership is over.
-fn next(shared: &Shared, memberships: u64) -> Option<Vec<i32>> {
+fn next(shared: &Shared, memberships: u64) -> Option<BTreeSet<TopicPartition>> {
     let end = Instant::now() + INTERVAL;
     let mut queue = shared.queue();
     loop {
@@ -63,25 +65,25 @@ fn next(shared: &Shared, memberships: u64) -> Option<Vec<i32>> {
         }
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Some(queue.spans.keys().copied().collect());
+            return Some(queue.spans.keys().cloned().collect());
         }
         queue = wait_timeout(&shared.wishes, queue, left);
     }
 }
 
 /// Applies what is left to do of a partition's wish.
-fn look(shared: &Shared, seen: &mut BTreeMap<i32, Seen>, partition: i32, text: &str) {
-    let is_new = seen.get(&partition).is_none_or(|seen| seen.text != text);
+fn look(shared: &Shared, seen: &mut BTreeMap<TopicPartition, Seen>, place: &TopicPartition, text: &str) {
+    let is_new = seen.get(place).is_none_or(|seen| seen.text != text);
     if is_new {
         let wish = Wish::read(text).unwrap_or_default();
-        seen.insert(partition, Seen { text: text.to_owned(), wish });
+        seen.insert(place.clone(), Seen { text: text.to_owned(), wish });
     }
-    let Some(Seen { wish, .. }) = seen.get_mut(&partition) else { return };
+    let Some(Seen { wish, .. }) = seen.get_mut(place) else { return };
     if wish.is_void(shared.clock.now()) || (wish.retry.is_empty() && wish.aside.is_empty()) {
         return;
     }
     let mut queue = shared.queue();
-    let applied = queue.apply(partition, wish);
+    let applied = queue.apply(place, wish);
     shared.wake(&queue, applied.len());
     drop(queue);
     if !applied.is_empty() {
@@ -89,15 +91,16 @@ fn look(shared: &Shared, seen: &mut BTreeMap<i32, Seen>, partition: i32, text: &
         shared.refetch.notify_one();
     }
     for (offset, what) in applied {
-        log::info!("{what} by hand: topic={} partition={partition} offset={offset}", shared.settings.topic);
+        let TopicPartition { topic, partition } = place;
+        log::info!("{what} by hand: topic={topic} partition={partition} offset={offset}");
     }
 }
 
 impl Queue {
     /// Applies a wish, and leaves in it what is about messages that are not read yet. Gives the messages that
     /// it was applied to.
-    fn apply(&mut self, partition: i32, wish: &mut Wish) -> Vec<(i64, &'static str)> {
-        let Some((_, from)) = self.spans.get(&partition).copied() else { return Vec::new() };
+    fn apply(&mut self, place: &TopicPartition, wish: &mut Wish) -> Vec<(i64, &'static str)> {
+        let Some((_, from)) = self.spans.get(place).copied() else { return Vec::new() };
         let Some(engine) = self.partitions.engine_of(from) else { return Vec::new() };
         let mut applied = Vec::new();
         let position = engine.position();

@@ -58,7 +58,7 @@ fn announce(shared: &Shared, handler: &mut impl Handler) -> bool {
 /// A message that may be handed to the handler; one that is no JSON becomes a dead letter, if it has to be.
 fn admit(shared: &Shared, item: Item, handler: &mut impl Handler, letters: &mut Vec<Letter>) -> Option<Item> {
     let Err(cause) = shared.check(&item) else { return Some(item) };
-    letters.extend(match handler.not_json(&item.record(&shared.settings.topic)) {
+    letters.extend(match handler.not_json(&item.record()) {
         Ok(()) => shared.set_aside(item, cause),
         Err(broken) => shared.not_handled(item, Failure::Broken(broken)),
     });
@@ -74,9 +74,9 @@ fn handle(
 ) {
     let mut outcomes = match batch.as_slice() {
         [] => return,
-        [item] => vec![handler.handle(&item.record(&shared.settings.topic))],
+        [item] => vec![handler.handle(&item.record())],
         items => {
-            let records: Vec<_> = items.iter().map(|item| item.record(&shared.settings.topic)).collect();
+            let records: Vec<_> = items.iter().map(|item| item.record()).collect();
             handler.handle_batch(&records)
         }
     };

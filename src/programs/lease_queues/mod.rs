@@ -234,10 +234,10 @@ impl Shared {
     }
 
     /// The message as workers get it, with its receipt.
-    fn message(&self, queue: &QueueName, number: u64, item: &Item) -> Vec<u8> {
+    fn message(&self, group: &str, number: u64, item: &Item) -> Vec<u8> {
         let mut json = Vec::new();
-        let receipt = self.receipts.make(number, &queue.group, item.key());
-        record_json::write_with(&mut json, ("receipt", &receipt), &item.record(&queue.topic));
+        let receipt = self.receipts.make(number, group, item.key());
+        record_json::write_with(&mut json, ("receipt", &receipt), &item.record());
         json
     }
 
@@ -329,9 +329,9 @@ impl Queues for LeaseQueues {
             Ok(open) => open,
             Err(refusal) => return reply(Err(refusal)),
         };
-        let (shared, name) = (self.shared.clone(), name.clone());
+        let (shared, group) = (self.shared.clone(), name.group.clone());
         let reply = Box::new(move |items: Vec<Item>| {
-            let messages = items.iter().map(|item| shared.message(&name, number, item)).collect();
+            let messages = items.iter().map(|item| shared.message(&group, number, item)).collect();
             reply(Ok(messages));
         });
         queue.receive(ask.max, ask.lease, ask.wait, reply);

@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     fn lease() -> LeaseKey {
-        LeaseKey::from_bytes(&(0..24).collect::<Vec<u8>>()).unwrap()
+        LeaseKey::from_bytes(&(0..28).collect::<Vec<u8>>()).unwrap()
     }
 
     #[test]
