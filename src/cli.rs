@@ -434,9 +434,10 @@ mod tests {
 
     #[test]
     fn letters_of_several_topics_are_not_chosen_by_name() {
+        let own = config::Subscription::Topics(vec!["own".to_owned()]);
         let topics = |words: &str| -> Vec<String> {
             let topics = inner(&words.split(' ').collect::<Vec<_>>()).topics;
-            topics.or("own", []).unwrap().into_iter().map(str::to_owned).collect()
+            topics.or(&own, []).unwrap().into_iter().map(str::to_owned).collect()
         };
         assert_eq!(topics("outer inner"), ["own"]);
         assert_eq!(topics("outer inner --topic a,b --topic c --topic a 0:3"), ["a", "b", "c"]);
@@ -445,8 +446,8 @@ mod tests {
         let id = "0:3".parse().unwrap();
         let (one, two) =
             (inner(&["outer", "inner", "--topic", "a"]), inner(&["outer", "inner", "--topic", "a,b"]));
-        assert_eq!(one.topics.or("own", [id]).unwrap(), ["a"]);
-        let error = two.topics.or("own", [id]).unwrap_err();
+        assert_eq!(one.topics.or(&own, [id]).unwrap(), ["a"]);
+        let error = two.topics.or(&own, [id]).unwrap_err();
         assert!(error.is_about_settings() && error.to_string().starts_with("0:3 may be"), "{error}");
     }
 

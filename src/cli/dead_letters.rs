@@ -5,7 +5,7 @@
 
 use clap::{Args, value_parser};
 
-use crate::config;
+use crate::config::{self, Subscription};
 use crate::dead_letters::{DeadLetterFilter, DeadLetterId, filter};
 use crate::error::{Error, Result};
 
@@ -57,20 +57,22 @@ impl DeadLetterChoice {
 
 #[derive(Debug, Clone, Default, Args)]
 pub struct DeadLetterTopics {
-    /// The letters that came from this topic, not those of kafka.topic (repeatable, or with commas)
+    /// The letters that came from this topic, not those of kafka.topics, or kafka.topic (repeatable, or with
+    /// commas)
     #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = config::check_topic)]
     topic: Vec<String>,
 }
 
 impl DeadLetterTopics {
-    /// The topics that the letters came from, each once: those named, else `default`. `ids` are the letters
+    /// The topics that the letters came from, each once: those named, else those consumed. `ids` are the letters
     /// that are named.
     ///
     /// # Errors
-    /// Letters are named, and it is open of which of several topics.
+    /// Letters are named, and it is open of which of several topics; or no topic is named, and the consumed ones
+    /// are a pattern.
     pub fn or<'a>(
         &'a self,
-        default: &'a str,
+        consumed: &'a Subscription,
         ids: impl IntoIterator<Item = DeadLetterId>,
     ) -> Result<Vec<&'a str>> {
         let mut topics: Vec<&str> = Vec::new();
@@ -80,7 +82,13 @@ impl DeadLetterTopics {
             }
         }
         if topics.is_empty() {
-            topics.push(default);
+            topics.extend(consumed.named().iter().map(String::as_str));
+        }
+        if topics.is_empty() {
+            let what = format!(
+                "the letters of which topic? kafka.topics is a pattern ({consumed}): name it with --topic"
+            );
+            return Err(Error::new(what).about_settings());
         }
         match ids.into_iter().next() {
             Some(id) if topics.len() > 1 => {

@@ -207,11 +207,6 @@ impl ConsumerSection {
         Duration::from_millis(self.auto_commit_interval_ms).min(self.max_processing() / 4)
     }
 
-    /// Whether messages go over the work queue: those of a handler, and where more than one is under way.
-    pub fn has_work_queue(&self) -> bool {
-        self.has_handler() || self.concurrency > 1
-    }
-
     /// Whether messages are handled by a program or a URL; otherwise they are printed.
     pub fn has_handler(&self) -> bool {
         !self.handler.is_empty() || self.push.url.is_some()

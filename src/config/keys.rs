@@ -5,7 +5,7 @@ use super::security::values::{extensions, insecure, mechanism, password, protoco
 use super::values::{
     SettingValue, api_token, boolean, choice, command, file, folder, fraction, group, host_and_port, limit,
     listen, listen_at_a_port, number, push_url, replication_factor, servers, statuses, text, token, topic,
-    visible,
+    topics, visible,
 };
 use super::{MAX_BODY_BYTES, Settings};
 use crate::consumer::{CommitMode, HandlerMode, Order, Payload};
@@ -33,6 +33,7 @@ pub(super) const SECRETS: &[(&str, &str)] =
 pub(super) const KEYS: &[(&str, Put)] = &[
     ("kafka.bootstrap_servers", |s, v| put(&mut s.kafka.bootstrap_servers, servers(v))),
     ("kafka.topic", |s, v| put(&mut s.kafka.topic, topic(v))),
+    ("kafka.topics", |s, v| put(&mut s.kafka.topics, topics(v))),
     ("kafka.create_topic", |s, v| put(&mut s.kafka.create_topic, boolean(v))),
     ("kafka.partitions", |s, v| put(&mut s.kafka.partitions, number(v, 1..=10_000).map(Some))),
     ("kafka.replication_factor", |s, v| put(&mut s.kafka.replication_factor, replication_factor(v))),

@@ -21,6 +21,7 @@ pub use load::{ConfigError, load, load_sources};
 pub use security::{SecurityProtocol, SecuritySection};
 pub use values::{check_consumer_name, check_topic, port_of};
 
+pub use crate::consumer::Subscription;
 use crate::logging::LogSettings;
 use protocol::compression::Compression;
 
@@ -51,11 +52,6 @@ pub struct Settings {
     pub log: LogSettings,
 }
 
-/// The topic for the dead letters of a topic.
-fn dead_letter_topic(topic: &str) -> String {
-    format!("{topic}-dlt")
-}
-
 /// `[kafka]`: the cluster and the topic.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KafkaSettings {
@@ -63,6 +59,8 @@ pub struct KafkaSettings {
     pub bootstrap_servers: Vec<String>,
     /// The topic that carries the messages.
     pub topic: String,
+    /// The topics that consumers consume; unset: `topic`.
+    pub topics: Option<Subscription>,
     /// Whether the first program creates the topic if the cluster does not have it.
     pub create_topic: bool,
     /// Partitions of the topic when we create it; 4 where it is not set.
@@ -186,6 +184,7 @@ impl Default for KafkaSettings {
         KafkaSettings {
             bootstrap_servers: Vec::new(),
             topic: "mi-topico".to_owned(),
+            topics: None,
             create_topic: true,
             partitions: None,
             replication_factor: -1,
@@ -248,6 +247,13 @@ impl Default for AdapterSettings {
 }
 
 impl Settings {
+    /// Whether messages go over the work queue: those of a handler, of several topics, and where more than one
+    /// is under way.
+    pub fn has_work_queue(&self) -> bool {
+        let consumer = &self.consumer;
+        consumer.has_handler() || consumer.concurrency > 1 || self.kafka.consumed().single().is_none()
+    }
+
     /// The embedded broker's settings, if no other broker is named.
     pub fn embedded_broker(&self) -> Option<&EmbeddedSettings> {
         self.kafka.bootstrap_servers.is_empty().then_some(&self.embedded)
@@ -288,9 +294,9 @@ impl KafkaSettings {
         Duration::from_millis(self.request_timeout_ms)
     }
 
-    /// The topic for dead letters of the topic.
-    pub fn dead_letter_topic(&self) -> String {
-        dead_letter_topic(&self.topic)
+    /// What consumers consume: `topics`, or the one `topic`.
+    pub fn consumed(&self) -> Subscription {
+        self.topics.clone().unwrap_or_else(|| Subscription::Topics(vec![self.topic.clone()]))
     }
 
     /// `delivery_timeout_ms`.

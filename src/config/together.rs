@@ -5,7 +5,7 @@ use std::fmt::Display;
 use super::contradiction::{Contradiction, is_loopback};
 use super::keys::API_TOKEN;
 use super::security::check_security;
-use super::{ConsumerSection, ProducerApiSettings, PushSection, Settings};
+use super::{ConsumerSection, KafkaSettings, ProducerApiSettings, PushSection, Settings};
 use crate::consumer::{CommitMode, HandlerMode};
 
 /// Checks all rules between keys.
@@ -29,6 +29,7 @@ pub(super) fn check_together(settings: &Settings) -> Result<(), Contradiction> {
         let (body, queue) = ("producer_api.max_body_bytes", "producer.queue_bytes");
         return Err(out_of_order((body, api.max_body_bytes), (queue, settings.producer.queue_bytes)));
     }
+    check_topics(settings)?;
     check_guard(api)?;
     check_metrics(settings)?;
     let retry = &settings.retry;
@@ -38,6 +39,24 @@ pub(super) fn check_together(settings: &Settings) -> Result<(), Contradiction> {
     }
     check_push(settings)?;
     check_handler(settings)
+}
+
+/// The topics that consumers consume.
+const TOPICS: &str = "kafka.topics";
+
+/// What is sent to the channel's topic has to reach its consumers. A topic that is not set is no program's wish.
+fn check_topics(settings: &Settings) -> Result<(), Contradiction> {
+    let (kafka, topic) = (&settings.kafka, "kafka.topic");
+    match &kafka.topics {
+        Some(topics) if kafka.topic != KafkaSettings::default().topic && !topics.has(&kafka.topic) => Err([
+            (TOPICS, format!("has no {} ({topic}): what is sent to it would reach no consumer", kafka.topic)),
+            (
+                topic,
+                format!("must be one of {TOPICS} ({topics}): what is sent to it would reach no consumer"),
+            ),
+        ]),
+        _ => Ok(()),
+    }
 }
 
 /// The rules of the endpoint's token and TLS. Whether the endpoint needs them at all is decided when it
@@ -99,13 +118,15 @@ impl ConsumerSection {
 fn check_handler(settings: &Settings) -> Result<(), Contradiction> {
     let consumer = &settings.consumer;
     let (mode, commit) = ("consumer.handler_mode", "consumer.commit");
-    if consumer.has_work_queue() && consumer.commit != CommitMode::Message {
+    if settings.has_work_queue() && consumer.commit != CommitMode::Message {
         let (with, why) = if !consumer.handler.is_empty() {
             ("consumer.handler", "a handler")
         } else if consumer.push.url.is_some() {
             (PUSH, "a push")
-        } else {
+        } else if consumer.concurrency > 1 {
             ("consumer.concurrency", "more than one message at a time")
+        } else {
+            (TOPICS, "more than one topic")
         };
         return Err([
             (commit, must_be_message(&format!("{why} ({with})"))),

@@ -8,10 +8,10 @@ use client::group_member::GroupSettings;
 use client::rights::Intent;
 use client::{ClusterSettings, TopicCreation};
 
-use super::{Settings, dead_letter_topic};
+use super::Settings;
 use crate::consumer::push_handler::PushSettings;
 use crate::consumer::{ConsumerSettings, Payload, ProcessSettings, QueueSettings, RetrySettings};
-use crate::dead_letters::{BrowserSettings, StoreSettings};
+use crate::dead_letters::{BrowserSettings, StoreSettings, dead_letter_topic};
 use crate::http::{AccessToken, EndpointSettings};
 use crate::producer::ProducerSettings;
 use crate::runtime::{RuntimeSettings, StoreFailure};
@@ -71,9 +71,13 @@ impl Settings {
         RuntimeSettings { adapter: self.adapter_for_others(), ..self.own_runtime() }
     }
 
-    /// What a program does with the channel's topic that sends to it, consumes it, or both.
+    /// What a program does that sends to the channel's topic, consumes as a group, or both.
     pub fn intent(&self, sends: bool, group: Option<&str>) -> Intent {
-        Intent { topic: self.kafka.topic.clone(), sends, group: group.map(str::to_owned) }
+        Intent {
+            sends_to: sends.then(|| self.kafka.topic.clone()),
+            consumes: group.map(|_| self.kafka.consumed().named().to_vec()).unwrap_or_default(),
+            group: group.map(str::to_owned),
+        }
     }
 
     /// The failures of the embedded broker's store, if no other broker is named.
@@ -101,9 +105,18 @@ impl Settings {
         }
     }
 
-    /// The channel's topic and the one for its dead letters, if they may be created.
+    /// The topics that are named and those for their dead letters, if they may be created.
     fn created_topics(&self) -> Vec<TopicCreation> {
-        self.topic_creation().into_iter().chain(self.dead_letter_creation(&self.kafka.topic)).collect()
+        let Some(own) = self.topic_creation() else { return Vec::new() };
+        let consumed = self.kafka.consumed();
+        let others = consumed.named().iter().filter(|name| **name != own.name);
+        let names: Vec<String> = [own.name.clone()].into_iter().chain(others.cloned()).collect();
+        let both = |name: String| {
+            let letters = dead_letter_topic(&name);
+            let letters = TopicCreation { name: letters, beside: Some(name.clone()), ..own.clone() };
+            [TopicCreation { name, ..own.clone() }, letters]
+        };
+        names.into_iter().flat_map(both).collect()
     }
 
     fn group(&self) -> GroupSettings {
@@ -131,7 +144,7 @@ impl Settings {
     pub fn consumer_settings(&self) -> ConsumerSettings {
         let consumer = &self.consumer;
         ConsumerSettings {
-            topic: self.kafka.topic.clone(),
+            topics: self.kafka.consumed(),
             group: consumer.group().to_owned(),
             commit: consumer.commit,
             auto_commit_interval: consumer.auto_commit_interval(),
@@ -149,7 +162,7 @@ impl Settings {
                 circuit_failures: consumer.circuit_failures,
             },
             dead_letters: StoreSettings {
-                topic: self.kafka.dead_letter_topic(),
+                creation: self.topic_creation(),
                 group: consumer.group().to_owned(),
                 delivery_timeout: self.kafka.delivery_timeout(),
                 producer: self.producer_settings(),
@@ -161,16 +174,11 @@ impl Settings {
     pub fn queue_settings(&self, topic: &str, group: &str) -> ConsumerSettings {
         let mut settings = self.clone();
         topic.clone_into(&mut settings.kafka.topic);
+        settings.kafka.topics = None;
         settings.consumer.group = Some(group.to_owned());
         settings.consumer.order = self.queue.order;
         settings.consumer.circuit_failures = 0;
         settings.consumer_settings()
-    }
-
-    /// The topic for the dead letters of a topic, if it may be created.
-    pub fn dead_letter_creation(&self, topic: &str) -> Option<TopicCreation> {
-        let (name, beside) = (dead_letter_topic(topic), Some(topic.to_owned()));
-        self.topic_creation().map(|creation| TopicCreation { name, beside, ..creation })
     }
 
     /// The program that handles messages, if one is named.
@@ -227,7 +235,7 @@ impl Settings {
         BrowserSettings {
             cluster: self.cluster(),
             source: topic.to_owned(),
-            topic: super::dead_letter_topic(topic),
+            topic: dead_letter_topic(topic),
             session_timeout: self.consumer.session_timeout(),
         }
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::Secret;
 use crate::consumer::push_handler::check_url;
+use crate::consumer::{Subscription, TopicPattern};
 use crate::http::{LEGAL_TOKEN, check_token};
 
 /// A value as it was parsed from its source.
@@ -252,6 +253,56 @@ pub(super) fn is_host(host: &str) -> bool {
 
 pub(super) fn topic(setting: &SettingValue) -> Result<String, String> {
     check_topic(&text(setting)?)
+}
+
+/// The most topics that are named.
+const MOST_TOPICS: usize = 1_000;
+/// The longest pattern, in bytes.
+const LONGEST_PATTERN: usize = 1_000;
+
+/// Names of topics, or a pattern; none where the list is empty.
+pub(super) fn topics(setting: &SettingValue) -> Result<Option<Subscription>, String> {
+    let example = "names of topics, like [\"orders\", \"bills\"], or a pattern like \"^orders-\"";
+    let names: Vec<String> = match &setting.value {
+        Value::List(list) => list
+            .iter()
+            .map(|value| text(&SettingValue { value: value.clone(), text: None }))
+            .collect::<Result<_, _>>()
+            .map_err(|_| format!("must be {example}"))?,
+        _ => {
+            let text =
+                text(setting).map_err(|_| format!("must be {example}, not {}", shown(&setting.value)))?;
+            if text.starts_with('^') {
+                return pattern(&text).map(Some);
+            }
+            text.split(',').map(|name| name.trim().to_owned()).collect()
+        }
+    };
+    if let Some(name) = names.iter().find(|name| name.starts_with('^')) {
+        return Err(format!("must be {example}; a pattern ({}) stands alone", quoted(name)));
+    }
+    let mut topics: Vec<String> = Vec::new();
+    for name in &names {
+        let topic = check_topic(name).map_err(|sentence| format!("each name {sentence}"))?;
+        if !topics.contains(&topic) {
+            topics.push(topic);
+        }
+    }
+    match topics.len() {
+        0 => Ok(None),
+        1..=MOST_TOPICS => Ok(Some(Subscription::Topics(topics))),
+        many => Err(format!("must be at most {MOST_TOPICS} names, not {many}")),
+    }
+}
+
+fn pattern(text: &str) -> Result<Subscription, String> {
+    if text.len() > LONGEST_PATTERN {
+        return Err(format!("must be a pattern of at most {LONGEST_PATTERN} bytes"));
+    }
+    let pattern = TopicPattern::new(text);
+    pattern
+        .map(Subscription::Pattern)
+        .map_err(|why| format!("{} is no regular expression: {why}", quoted(text)))
 }
 
 /// The name of a topic that may have dead letters, by Kafka's own rule for topic names

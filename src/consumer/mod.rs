@@ -23,6 +23,7 @@ mod program_input;
 pub mod push_handler;
 pub mod queued;
 mod settings;
+mod subscription;
 mod translator;
 
 use std::sync::Arc;
@@ -52,6 +53,7 @@ pub use queued::{QueueConsumer, Standing, leases, leasing};
 pub use settings::{
     CommitMode, ConsumerSettings, HandlerMode, Payload, ProcessSettings, QueueSettings, RetrySettings,
 };
+pub use subscription::{Subscription, TopicPattern};
 pub use translator::{Translation, Translator};
 
 /// Pause before a consumer is built anew; doubles with each failure in a row.
@@ -68,6 +70,7 @@ pub struct Consumer {
     name: String,
     /// The same for all `Consumer`s that this consumer builds, so that they are one member.
     session: String,
+    topic: String,
     settings: ConsumerSettings,
     stop: Stop,
     /// Commits are not waited for.
@@ -109,13 +112,16 @@ impl Consumer {
     /// joins the group with the first message asked for.
     ///
     /// # Errors
-    /// When the system has no random numbers to name the session with.
+    /// The settings name more than one topic, or the system has no random numbers to name the session with.
     pub fn new(settings: &ConsumerSettings, endpoint: Endpoint, name: &str, stop: Stop) -> Result<Consumer> {
+        let several = || Error::new("several topics take a work queue").about_settings();
+        let topic = settings.topics.single().ok_or_else(several)?;
         let no_random = |error| Error::new("no random name for the consumer's session").caused_by(error);
         Ok(Consumer {
             endpoint,
             name: name.to_owned(),
             session: net::random::hex::<8>().map_err(no_random)?,
+            topic: topic.to_owned(),
             settings: settings.clone(),
             stop,
             pipelined: false,
@@ -183,7 +189,7 @@ impl Consumer {
                 return None;
             }
             if self.live.as_mut().is_some_and(Session::advance) {
-                match self.live.as_ref().map(|live| live.received(&self.settings.topic)) {
+                match self.live.as_ref().map(|live| live.received(&self.topic)) {
                     Some(Err((offset, malformed))) => self.end(no_envelope(offset, malformed)),
                     _ => break,
                 }
@@ -194,8 +200,7 @@ impl Consumer {
             }
         }
         self.busy.store(true, Ordering::Release);
-        let received =
-            self.live.as_ref().and_then(|live| live.received(&self.settings.topic).ok().flatten())?;
+        let received = self.live.as_ref().and_then(|live| live.received(&self.topic).ok().flatten())?;
         log_received(&self.name, &received);
         Some(received)
     }
@@ -206,7 +211,7 @@ impl Consumer {
         let Some(live) = &mut self.live else { return };
         if let Some((partition, offset)) = live.given.take() {
             // Fails for a topic alone that it does not consume.
-            let _ = live.consumer.consume_message(&self.settings.topic, partition, offset);
+            let _ = live.consumer.consume_message(&self.topic, partition, offset);
             live.marked = Some((partition, offset));
         }
     }
@@ -237,11 +242,7 @@ impl Consumer {
         self.busy.store(live.given.is_some(), Ordering::Release);
         let Err(error) = committed else { return Ok(()) };
         let failed = |what: &str| {
-            Error::new(what).stored(Stored::Yes).retriable().at(
-                &self.settings.topic,
-                Some(place.0),
-                Some(place.1),
-            )
+            Error::new(what).stored(Stored::Yes).retriable().at(&self.topic, Some(place.0), Some(place.1))
         };
         let (end, outcome) = match kafka_code(&error) {
             _ if arrived => (SessionEnd::Rebalance, Ok(())),
@@ -307,12 +308,12 @@ impl Consumer {
         client.set_client_id(self.endpoint.consumer_client_id(&self.name, &self.session, self.pipelined));
         // The adapter checked the batches; the builder's own switch for this does nothing.
         client.set_fetch_crc_validation(false);
-        client.load_metadata(&[&self.settings.topic]).map_err(|error| shown(&error))?;
-        if client.topics().partitions(&self.settings.topic).is_none_or(|partitions| partitions.is_empty()) {
-            return Err(format!("no broker answers, or there is no topic {} yet", self.settings.topic));
+        client.load_metadata(&[&self.topic]).map_err(|error| shown(&error))?;
+        if client.topics().partitions(&self.topic).is_none_or(|partitions| partitions.is_empty()) {
+            return Err(format!("no broker answers, or there is no topic {} yet", self.topic));
         }
         KafkaConsumer::from_client(client)
-            .with_topic(self.settings.topic.clone())
+            .with_topic(self.topic.clone())
             .with_group(settings.group.clone())
             // Where a partition starts is the adapter's decision; this is never asked.
             .with_fallback_offset(FetchOffset::Earliest)

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Subscription;
 use crate::dead_letters::StoreSettings;
 use crate::queue::Order;
 use client::group_member::GroupSettings;
@@ -9,8 +10,8 @@ use client::group_member::GroupSettings;
 /// A member of a group, and what happens to its messages.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConsumerSettings {
-    /// The topic.
-    pub topic: String,
+    /// The topics.
+    pub topics: Subscription,
     /// The group whose members share the messages.
     pub group: String,
     /// When offsets are committed.

@@ -20,5 +20,5 @@ pub use replay::{
     DeadLetterBrowser, DeadLetterIter, Missing, ReplayAction, ReplayEdit, ReplayOutcome, ReplayRequest,
     ReplaySummary,
 };
-pub use settings::{BrowserSettings, StoreSettings};
+pub use settings::{BrowserSettings, StoreSettings, dead_letter_topic, source_topic};
 pub use store::DeadLetterStore;

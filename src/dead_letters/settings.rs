@@ -3,13 +3,26 @@
 use std::time::Duration;
 
 use crate::producer::ProducerSettings;
-use client::ClusterSettings;
+use client::{ClusterSettings, TopicCreation};
+
+/// What is behind a topic's name in the name of the topic for its dead letters.
+const SUFFIX: &str = "-dlt";
+
+/// The topic for the dead letters of a topic.
+pub fn dead_letter_topic(source: &str) -> String {
+    format!("{source}{SUFFIX}")
+}
+
+/// The topic whose dead letters are in this one; `None` if its name is not that of such a topic.
+pub fn source_topic(topic: &str) -> Option<&str> {
+    topic.strip_suffix(SUFFIX)
+}
 
 /// The settings of a consumer that stores dead letters.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoreSettings {
-    /// The topic of the dead letters.
-    pub topic: String,
+    /// How a topic for dead letters is created, if it may be, but for its name and what it is beside.
+    pub creation: Option<TopicCreation>,
     /// The consumer's group, which a header of each dead letter names.
     pub group: String,
     /// `kafka.delivery_timeout_ms`: after it a record is stored, or it is not, or that is unknown.

@@ -1,5 +1,6 @@
 //! Storing dead letters, one at a time: each is acknowledged before the next one comes.
 
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -7,12 +8,13 @@ use super::headers::{
     ATTEMPTS, CONSUMER_GROUP, ERRORS, EXCEPTION_FQCN, EXCEPTION_MESSAGE, KILLS, ORIGINAL_OFFSET,
     ORIGINAL_PARTITION, ORIGINAL_TIMESTAMP, ORIGINAL_TOPIC,
 };
-use super::{StoreSettings, Verdict};
-use crate::error::Result;
+use super::{StoreSettings, Verdict, dead_letter_topic};
+use crate::error::{Error, Result};
 use crate::producer::{DeliveryReport, NotStoredKind, PartitionChoice, Producer, ProducerRecord};
 use crate::record::ConsumerRecord;
 use crate::text::beginning;
 use adapter::Endpoint;
+use client::{Cluster, TopicCreation};
 use net::backoff::Backoff;
 use net::stop::Stop;
 use net::sync::{Mutex, lock};
@@ -28,6 +30,10 @@ const SHORTEST_TRY: Duration = Duration::from_secs(5);
 const MARGIN: Duration = Duration::from_secs(5);
 /// The time that a try has left when stop is asked.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
+/// The longest time for the creation of a topic.
+const CREATION: Duration = Duration::from_secs(5);
+/// The most topics that have a producer at a time: the one that was not used for longest ends for another.
+const MOST_PRODUCERS: usize = 32;
 /// A try that takes longer than this is logged.
 const QUIET: Duration = Duration::from_secs(2);
 
@@ -43,16 +49,25 @@ pub struct DeadLetterStore {
     endpoint: Endpoint,
     name: String,
     stop: Stop,
-    /// Made for the first dead letter.
-    producer: Mutex<Option<Producer>>,
+    /// By which topics are created; unset: the adapter creates them.
+    cluster: Option<Arc<Cluster>>,
+    /// One for each topic, made for its first dead letter, in the order of their last use.
+    producers: Mutex<Vec<Producer>>,
 }
 
 impl DeadLetterStore {
-    /// A store for the topic in `settings`. The topic is created with the first of them, if it is to be made
-    /// at all (`kafka.create_topic`). `name` is what Kafka's tools show.
+    /// A store for the dead letters of any topic, each in a topic of its own ([`dead_letter_topic`]). `name` is
+    /// what Kafka's tools show.
     pub fn new(settings: &StoreSettings, endpoint: Endpoint, name: &str, stop: Stop) -> DeadLetterStore {
-        let producer = Mutex::default();
-        DeadLetterStore { settings: settings.clone(), endpoint, name: name.to_owned(), stop, producer }
+        let (settings, name, producers) = (settings.clone(), name.to_owned(), Mutex::default());
+        DeadLetterStore { settings, endpoint, name, stop, cluster: None, producers }
+    }
+
+    /// Creates a topic with its first dead letter, if topics are to be created at all (`kafka.create_topic`).
+    #[must_use]
+    pub fn creating(mut self, cluster: Arc<Cluster>) -> DeadLetterStore {
+        self.cluster = Some(cluster);
+        self
     }
 
     /// Stores a message as a dead letter: tries until it is acknowledged by all in-sync replicas, `deadline`
@@ -98,7 +113,8 @@ impl DeadLetterStore {
             Ok(DeliveryReport::Unknown { reason }) => format!("whether it is stored is unknown: {reason}"),
             Err(error) => error.to_string(),
         };
-        Err(format!("no dead letter yet: {message} cannot be stored in {}: {reason}", self.settings.topic))
+        let topic = dead_letter_topic(message.topic);
+        Err(format!("no dead letter yet: {message} cannot be stored in {topic}: {reason}"))
     }
 
     /// Tries once, until the outcome is known or the time is up.
@@ -108,7 +124,8 @@ impl DeadLetterStore {
         verdict: &Verdict,
         deadline: Instant,
     ) -> Result<DeliveryReport> {
-        let producer = self.producer()?;
+        let topic = dead_letter_topic(message.topic);
+        self.create(message.topic, &topic);
         let (sender, events) = mpsc::channel();
         let (stop_sender, delivered) = (sender.clone(), sender);
         let _hook = self.stop.on_ask(move || drop(stop_sender.send(Event::StopAsked)));
@@ -118,10 +135,14 @@ impl DeadLetterStore {
         let letter = self.letter(message, verdict, deadline);
         let not_stored =
             |reason| DeliveryReport::NotStored { kind: NotStoredKind::Refused, reason, retry: true };
-        if let Err(refused) =
-            producer.submit(letter, Box::new(move |report| drop(delivered.send(Event::Report(report)))))
         {
-            return Ok(not_stored(refused.to_string()));
+            // Under the lock until it is taken, so that no other thread ends the producer meanwhile.
+            let mut producers = lock(&self.producers);
+            let producer = self.producer(&mut producers, &topic)?;
+            let done = Box::new(move |report| drop(delivered.send(Event::Report(report))));
+            if let Err(refused) = producer.submit(letter, done) {
+                return Ok(not_stored(refused.to_string()));
+            }
         }
         Ok(self.outcome(message, &events))
     }
@@ -148,23 +169,38 @@ impl DeadLetterStore {
                 return unknown("the program is stopping");
             }
             if quiet_at.take_if(|at| now >= *at).is_some() {
-                log::warn!("no dead letter yet: {message} waits for {}", self.settings.topic);
+                log::warn!("no dead letter yet: {message} waits for {}", dead_letter_topic(message.topic));
             }
         }
     }
 
-    fn producer(&self) -> Result<Producer> {
-        let mut made = lock(&self.producer);
-        if let Some(producer) = &*made {
-            return Ok(producer.clone());
+    /// Creates a topic for dead letters, if it is missing and may be created; that is tried again with the next
+    /// letter.
+    fn create(&self, source: &str, topic: &str) {
+        let Some((cluster, creation)) = self.cluster.as_ref().zip(self.settings.creation.as_ref()) else {
+            return;
+        };
+        let (name, beside) = (topic.to_owned(), Some(source.to_owned()));
+        let creation = TopicCreation { name, beside, ..creation.clone() };
+        if let Err(error) = cluster.create_missing(&creation, Instant::now() + CREATION) {
+            log::warn!("the topic {topic} for dead letters is not there yet: {error}");
         }
-        let producer = Producer::unlimited(
-            &self.settings.producer,
-            &self.settings.topic,
-            self.endpoint.clone(),
-            &self.name,
-        )?;
-        Ok(made.insert(producer).clone())
+    }
+
+    fn producer<'a>(&self, producers: &'a mut Vec<Producer>, topic: &str) -> Result<&'a Producer> {
+        let producer = match producers.iter().position(|producer| producer.topic() == topic) {
+            Some(at) => producers.remove(at),
+            None => {
+                let full = || Error::new("dead letters of too many topics are being stored");
+                if producers.len() >= MOST_PRODUCERS {
+                    let idle = producers.iter().position(Producer::retire).ok_or_else(full)?;
+                    drop(producers.remove(idle));
+                }
+                Producer::unlimited(&self.settings.producer, topic, self.endpoint.clone(), &self.name)?
+            }
+        };
+        producers.push(producer);
+        producers.last().ok_or_else(|| Error::new("no producer"))
     }
 
     /// The message with its own key, value and headers, and those that say what happened. It goes to the
@@ -205,7 +241,7 @@ impl DeadLetterStore {
 
 impl Drop for DeadLetterStore {
     fn drop(&mut self) {
-        if let Some(producer) = &*lock(&self.producer) {
+        for producer in lock(&self.producers).drain(..) {
             producer.close(Instant::now());
         }
     }

@@ -1,7 +1,8 @@
 //! The metrics of a consumer.
 
-use net::sync::Mutex;
-use std::sync::{Arc, PoisonError};
+use net::sync::{Mutex, lock};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -24,6 +25,10 @@ struct Topic {
     topic: String,
 }
 
+/// The partitions that a consumer owns of each topic, each with the messages it has to handle there, where that
+/// is known.
+pub type Lags = BTreeMap<String, Vec<(i32, Option<i64>)>>;
+
 /// The metrics of one consumer.
 #[derive(Debug, Clone)]
 pub struct ConsumerMetrics {
@@ -39,6 +44,8 @@ pub struct ConsumerMetrics {
     lag: ByLabel<PartitionLabel, Gauge>,
     /// Whose lag is shown.
     shown: Arc<Mutex<Vec<PartitionLabel>>>,
+    /// Of which topics it is shown how many partitions it owns.
+    topics: Arc<Mutex<Vec<String>>>,
 }
 
 impl Default for ConsumerMetrics {
@@ -55,6 +62,7 @@ impl Default for ConsumerMetrics {
             partitions: ByLabel::default(),
             lag: ByLabel::default(),
             shown: Arc::default(),
+            topics: Arc::default(),
         }
     }
 }
@@ -98,14 +106,22 @@ impl ConsumerMetrics {
         self.rebalances.inc();
     }
 
-    /// The consumer owns these partitions of `topic`, and has so many messages to handle in each.
-    pub fn owns(&self, topic: &str, lags: &[(i32, Option<i64>)]) {
-        let known = lags.iter().filter_map(|(partition, lag)| Some((*partition, (*lag)?)));
-        self.show_lags(
-            known.map(|(partition, lag)| (PartitionLabel { topic: topic.to_owned(), partition }, lag)),
-        );
-        let owned = i64::try_from(lags.len()).unwrap_or(i64::MAX);
-        self.partitions.get_or_create(&Topic { topic: topic.to_owned() }).set(owned);
+    /// The consumer owns these partitions.
+    pub fn owns(&self, lags: &Lags) {
+        let of_topic = |(topic, lags): (&String, &Vec<(i32, Option<i64>)>)| -> Vec<_> {
+            let label = |partition| PartitionLabel { topic: topic.clone(), partition };
+            lags.iter().filter_map(|(partition, lag)| Some((label(*partition), (*lag)?))).collect()
+        };
+        self.show_lags(lags.iter().flat_map(of_topic));
+        let mut topics = lock(&self.topics);
+        for topic in topics.iter().filter(|topic| !lags.contains_key(*topic)) {
+            self.partitions.remove(&Topic { topic: topic.clone() });
+        }
+        for (topic, lags) in lags {
+            let owned = i64::try_from(lags.len()).unwrap_or(i64::MAX);
+            self.partitions.get_or_create(&Topic { topic: topic.clone() }).set(owned);
+        }
+        *topics = lags.keys().cloned().collect();
     }
 
     /// Which partitions it owns is not known now: nothing is said of them rather than what was once true.
@@ -116,7 +132,7 @@ impl ConsumerMetrics {
 
     /// Shows these lags, and then no others any more: a scrape meanwhile misses none.
     fn show_lags(&self, lags: impl Iterator<Item = (PartitionLabel, i64)>) {
-        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shown = lock(&self.shown);
         let before = std::mem::take(&mut *shown);
         for (place, lag) in lags {
             self.lag.get_or_create(&place).set(lag);
@@ -166,10 +182,12 @@ mod tests {
             lags.sort();
             lags
         };
-        metrics.owns("t", &[(0, Some(5)), (1, Some(0)), (2, None)]);
+        metrics.owns(&[("t".to_owned(), vec![(0, Some(5)), (1, Some(0)), (2, None)])].into());
         assert_eq!(lags(), [r#"topic="t",partition="0"} 5"#, r#"topic="t",partition="1"} 0"#]);
-        metrics.owns("t", &[(1, Some(7))]);
+        metrics.owns(&[("t".to_owned(), vec![(1, Some(7))]), ("u".to_owned(), vec![])].into());
         assert_eq!(lags(), [r#"topic="t",partition="1"} 7"#]);
+        metrics.owns(&[("t".to_owned(), vec![(1, Some(7))])].into());
+        assert!(!exposition.text().unwrap().contains("topic=\"u\""));
         metrics.owns_nobody_knows_what();
         assert_eq!(lags().len(), 0);
         assert!(!exposition.text().unwrap().contains("consumer_partitions{"));

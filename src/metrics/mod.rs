@@ -15,7 +15,7 @@ use std::fmt;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 
-pub use consumer::ConsumerMetrics;
+pub use consumer::{ConsumerMetrics, Lags};
 pub use http::{Answered, HttpMetrics};
 pub use leases::{LeaseCounts, LeaseEnd, LeaseMetrics, LeasedQueue, LeasedQueues};
 pub use producer::{ProducerMetrics, RecordOutcome};

@@ -1,5 +1,9 @@
 //! The metrics of a consumer's work queue.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use net::sync::{Mutex, lock};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family as ByLabel;
@@ -59,7 +63,7 @@ pub enum PauseReason {
     Failures,
 }
 
-/// A work queue at a time, over all partitions that are owned.
+/// A work queue at a time, over all partitions of a topic that are owned.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct QueueLook {
     /// Messages that are not done, of those that are read ahead.
@@ -72,8 +76,6 @@ pub struct QueueLook {
     pub oldest_seconds: f64,
     /// The characters of the longest note.
     pub note_length: usize,
-    /// Why it pauses, if it does.
-    pub paused: Option<PauseReason>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -105,6 +107,8 @@ pub struct QueueMetrics {
     paused: ByLabel<ReasonLabel, Gauge>,
     outcomes: ByLabel<OutcomeLabel, Counter>,
     worker_restarts: Counter,
+    /// The topics that are shown.
+    shown: Arc<Mutex<Vec<String>>>,
 }
 
 impl QueueMetrics {
@@ -125,22 +129,34 @@ impl QueueMetrics {
         self.worker_restarts.inc();
     }
 
-    /// The queue of `topic` looks so now.
-    pub fn looks(&self, topic: &str, look: &QueueLook) {
-        let label = TopicLabel { topic: topic.to_owned() };
+    /// The queues of these topics look so now, and no others are there; why it pauses, if it does.
+    pub fn looks(&self, looks: &BTreeMap<&str, QueueLook>, paused: Option<PauseReason>) {
+        let label = |topic: &str| TopicLabel { topic: topic.to_owned() };
+        let mut shown = lock(&self.shown);
+        for topic in shown.iter().filter(|topic| !looks.contains_key(topic.as_str())) {
+            for gauge in [&self.open, &self.leased, &self.waiting, &self.note_length] {
+                gauge.remove(&label(topic));
+            }
+            self.oldest.remove(&label(topic));
+        }
+        looks.iter().for_each(|(topic, look)| self.show(&label(topic), look));
+        *shown = looks.keys().map(|topic| (*topic).to_owned()).collect();
+        for (reason, name) in [(PauseReason::Handler, "handler"), (PauseReason::Failures, "failures")] {
+            let pauses = paused == Some(reason);
+            self.paused.get_or_create(&ReasonLabel { reason: name }).set(i64::from(pauses));
+        }
+    }
+
+    fn show(&self, label: &TopicLabel, look: &QueueLook) {
         for (gauge, count) in [
             (&self.open, look.open),
             (&self.leased, look.leased),
             (&self.waiting, look.waiting),
             (&self.note_length, look.note_length),
         ] {
-            gauge.get_or_create(&label).set(i64::try_from(count).unwrap_or(i64::MAX));
+            gauge.get_or_create(label).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
-        self.oldest.get_or_create(&label).set(look.oldest_seconds);
-        for (reason, name) in [(PauseReason::Handler, "handler"), (PauseReason::Failures, "failures")] {
-            let pauses = look.paused == Some(reason);
-            self.paused.get_or_create(&ReasonLabel { reason: name }).set(i64::from(pauses));
-        }
+        self.oldest.get_or_create(label).set(look.oldest_seconds);
     }
 
     /// Shows them in `registry`, which is a consumer's.
@@ -177,11 +193,9 @@ mod tests {
         queue.begin();
         queue.came_back(Outcome::WorkerDied);
         queue.worker_restarted();
-        let paused = Some(PauseReason::Failures);
-        queue.looks(
-            "t",
-            &QueueLook { open: 5, leased: 2, waiting: 1, oldest_seconds: 1.5, note_length: 60, paused },
-        );
+        let look = QueueLook { open: 5, leased: 2, waiting: 1, oldest_seconds: 1.5, note_length: 60 };
+        queue.looks(&[("gone", look)].into(), None);
+        queue.looks(&[("t", look)].into(), Some(PauseReason::Failures));
         let text = exposition.text().unwrap();
         for line in [
             "messages_open{topic=\"t\"} 5",
@@ -198,5 +212,6 @@ mod tests {
             let line = format!("point_to_point_consumer_{line}");
             assert!(text.lines().any(|shown| shown == line), "no {line} in {text}");
         }
+        assert!(!text.contains("gone"), "{text}");
     }
 }

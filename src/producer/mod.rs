@@ -271,7 +271,7 @@ impl Producer {
     }
 
     /// The topic.
-    fn topic(&self) -> &str {
+    pub(crate) fn topic(&self) -> &str {
         &self.shared.topic
     }
 
@@ -291,7 +291,7 @@ impl Producer {
     }
 
     /// Ends the threads, without waiting for that, if nothing is open; false if something is.
-    fn retire(&self) -> bool {
+    pub(crate) fn retire(&self) -> bool {
         let mut state = self.shared.lock();
         if state.accumulator.open() > 0 {
             return false;

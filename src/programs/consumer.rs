@@ -177,11 +177,11 @@ pub(super) fn run_in_group(
     };
     let metrics = ConsumerMetrics::default();
     let standing = Standing::default();
-    let shown = settings.consumer.has_work_queue().then(|| standing.clone());
+    let shown = settings.has_work_queue().then(|| standing.clone());
     let endpoint_of_metrics =
         MetricsEndpoint::start(adapter.cluster(), &settings, &invocation.name, &metrics, shown);
     let outcome = endpoint_of_metrics.and_then(|_endpoint| {
-        let consumer = if settings.consumer.has_work_queue() {
+        let consumer = if settings.has_work_queue() {
             start_queue(&adapter, &settings, &invocation.name, stop, (metrics, standing), &handler)?
         } else {
             start_printing(&adapter, &settings, &invocation.name, stop, metrics, body)?

@@ -1,14 +1,15 @@
 //! A consumer's metrics: `/metrics`, `/healthz` and, with a work queue, `/readyz` at
 //! `consumer.metrics_listen`, and the thread that looks up the consumer's partitions and their lag.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::Settings;
-use crate::consumer::Standing;
+use crate::consumer::{Standing, Subscription};
 use crate::error::{Error, Result};
 use crate::http::{HttpServer, Monitoring, Readiness};
-use crate::metrics::ConsumerMetrics;
+use crate::metrics::{ConsumerMetrics, Lags};
 use client::describe::groups;
 use client::group_member::OffsetReset;
 use client::offsets::{self, EARLIEST, LATEST, Offsets};
@@ -75,7 +76,7 @@ struct LagMonitor {
     cluster: Arc<Cluster>,
     name: String,
     group: String,
-    topic: String,
+    topics: Subscription,
     reset: OffsetReset,
     metrics: ConsumerMetrics,
 }
@@ -90,7 +91,7 @@ impl LagMonitor {
             cluster: Arc::new(cluster.quiet()),
             name: name.to_owned(),
             group: settings.consumer.group().to_owned(),
-            topic: settings.kafka.topic.clone(),
+            topics: settings.kafka.consumed(),
             reset: settings.consumer.auto_offset_reset,
             metrics,
         }
@@ -99,7 +100,7 @@ impl LagMonitor {
     fn run(&self, end: &Stop) {
         loop {
             match self.look() {
-                Ok(lags) => self.metrics.owns(&self.topic, &lags),
+                Ok(lags) => self.metrics.owns(&lags),
                 Err(error) => {
                     log::debug!("what {} owns is not known: {error}", self.name);
                     self.metrics.owns_nobody_knows_what();
@@ -111,34 +112,47 @@ impl LagMonitor {
         }
     }
 
-    /// The partitions of the members with this name, each with what is still to be handled, where that is
-    /// known.
-    fn look(&self) -> client::Result<Vec<(i32, Option<i64>)>> {
+    /// The partitions of the members with this name by their topics, each with what is still to be handled,
+    /// where that is known.
+    fn look(&self) -> client::Result<Lags> {
         let deadline = Instant::now() + PATIENCE;
-        self.cluster.refresh(&[&self.topic], deadline)?;
         let group = groups::one(&self.cluster, &self.group, deadline)?;
         let members = group.members.iter().flatten().filter(|member| member.client_id == self.name);
-        let places = members.flat_map(|member| &member.partitions).filter(|place| place.topic == self.topic);
-        let owned: Vec<i32> = places.map(|place| place.partition).collect();
-        let ends = self.find(&owned, LATEST, deadline);
-        let committed =
-            |partition: i32| Some(group.committed.get(&TopicPartition::new(&self.topic, partition))?.offset);
-        let fresh: Vec<i32> = owned.iter().copied().filter(|p| committed(*p).is_none()).collect();
+        let places = members.flat_map(|member| &member.partitions);
+        let owned: BTreeSet<&TopicPartition> = places.filter(|place| self.topics.has(&place.topic)).collect();
+        let topics: BTreeSet<&str> = owned.iter().map(|place| &*place.topic).collect();
+        let topics: Vec<&str> = topics.into_iter().collect();
+        if !topics.is_empty() {
+            self.cluster.refresh(&topics, deadline)?;
+        }
+        let ends = self.find(owned.iter().copied(), LATEST, deadline);
+        let committed = |place: &TopicPartition| Some(group.committed.get(place)?.offset);
+        let fresh = owned.iter().copied().filter(|place| committed(place).is_none());
         let starts = match self.reset {
-            OffsetReset::Earliest if !fresh.is_empty() => self.find(&fresh, EARLIEST, deadline),
-            _ => Offsets::new(),
+            OffsetReset::Earliest => self.find(fresh, EARLIEST, deadline),
+            OffsetReset::Latest => Offsets::new(),
         };
-        let lag = |partition: i32| {
-            let place = TopicPartition::new(&self.topic, partition);
-            let position = committed(partition).or_else(|| starts.get(&place).copied())?;
-            Some((ends.get(&place)? - position).max(0))
+        let lag = |place: &TopicPartition| {
+            let position = committed(place).or_else(|| starts.get(place).copied())?;
+            Some((ends.get(place)? - position).max(0))
         };
-        Ok(owned.into_iter().map(|partition| (partition, lag(partition))).collect())
+        let mut lags: Lags = self.topics.named().iter().map(|topic| (topic.clone(), Vec::new())).collect();
+        for place in owned {
+            lags.entry(place.topic.clone()).or_default().push((place.partition, lag(place)));
+        }
+        Ok(lags)
     }
 
-    fn find(&self, partitions: &[i32], time: i64, deadline: Instant) -> Offsets {
-        let wanted: Vec<_> =
-            partitions.iter().map(|&partition| (TopicPartition::new(&self.topic, partition), time)).collect();
+    fn find<'a>(
+        &self,
+        places: impl Iterator<Item = &'a TopicPartition>,
+        time: i64,
+        deadline: Instant,
+    ) -> Offsets {
+        let wanted: Vec<_> = places.map(|place| (place.clone(), time)).collect();
+        if wanted.is_empty() {
+            return Offsets::new();
+        }
         offsets::find(&self.cluster, &self.name, &wanted, deadline)
     }
 }

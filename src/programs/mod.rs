@@ -25,6 +25,7 @@ pub mod dashboard_source;
 pub mod dead_letters;
 mod lag_monitor;
 mod lease_queues;
+mod message_name;
 mod open_messages;
 mod password_input;
 pub mod producer;

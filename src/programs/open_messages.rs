@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::table::{Table, none, time};
+use crate::config::Subscription;
 use crate::queue::note::{Attempted, Note};
 use crate::text::{escape, escape_beginning};
 use client::connection::Connection;
@@ -90,12 +91,12 @@ impl OpenMessages {
         OpenMessages::new(group, chosen, noted.iter().map(open).sum())
     }
 
-    /// The messages of a group that wait for their next attempt at `now`, in ms since 1970; no topic but
-    /// `topic`.
-    pub fn waiting(group: &Group, topic: &str, now: u64) -> OpenMessages {
+    /// The messages of a group that wait for their next attempt at `now`, in ms since 1970; no topics but
+    /// `topics`.
+    pub fn waiting(group: &Group, topics: &Subscription, now: u64) -> OpenMessages {
         let mut chosen = attempted(&noted(group));
         let waits = |message: &OpenMessage| message.attempted.is_some_and(|attempted| attempted.due > now);
-        chosen.retain(|message| message.place.topic == topic && waits(message));
+        chosen.retain(|message| topics.has(&message.place.topic) && waits(message));
         let all = i64::try_from(chosen.len()).unwrap_or(i64::MAX);
         first_due(&mut chosen);
         OpenMessages::new(group, chosen, all)
@@ -325,6 +326,10 @@ mod tests {
         Attempted { offset, attempts: 2, kills: 1, in_test: false, due }
     }
 
+    fn only(topic: &str) -> Subscription {
+        Subscription::Topics(vec![topic.to_owned()])
+    }
+
     fn names(open: &OpenMessages) -> Vec<String> {
         open.messages
             .iter()
@@ -349,15 +354,15 @@ mod tests {
     #[test]
     fn those_that_wait_are_the_attempted_ones_whose_time_has_not_come() {
         let note = Note { attempted: vec![waits(5, 2_000), waits(8, 9_000)], ..Note::default() };
-        let open = OpenMessages::waiting(&group(&[(0, 5, &note)]), "t", 2_000);
+        let open = OpenMessages::waiting(&group(&[(0, 5, &note)]), &only("t"), 2_000);
         assert_eq!((names(&open), open.left), (vec!["0:8".to_owned()], 0));
-        assert!(names(&OpenMessages::waiting(&group(&[(0, 5, &note)]), "u", 2_000)).is_empty());
+        assert!(names(&OpenMessages::waiting(&group(&[(0, 5, &note)]), &only("u"), 2_000)).is_empty());
     }
 
     #[test]
     fn a_row_shows_what_is_known_and_nothing_that_could_forge_another() {
         let note = Note { attempted: vec![waits(5, 3_000), waits(6, 3_000)], ..Note::default() };
-        let mut open = OpenMessages::waiting(&group(&[(0, 5, &note)]), "t", 0);
+        let mut open = OpenMessages::waiting(&group(&[(0, 5, &note)]), &only("t"), 0);
         let shown = |text: &str| Some(escape_beginning(text.as_bytes(), SHOWN_BYTES).to_string());
         open.messages[0].content = Content::Found { key: None, value: shown("a\nb") };
         open.messages[1].content = Content::Gone;

@@ -2,13 +2,12 @@
 //! now, or put them aside to the dead letters. The owner of the partition does it, on a wish
 //! ([`crate::queue::wishes`]), so that nothing happens behind its back.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::message_name::{Message, MessageName};
 use super::open_messages::{self, OpenMessages};
 use super::status::serve_if_unserved;
 use crate::cli::{AFTER_HELP, Invocation, Program, SettingsOptions};
@@ -19,6 +18,7 @@ use crate::queue::note::{Attempted, Note};
 use crate::queue::wishes::{self, Wish};
 use broker::Broker;
 use clap::{Args, Subcommand};
+use client::assignor;
 use client::coordinator::{Commit, Committed, Coordinator, Membership};
 use client::describe::groups::{self, Group};
 use client::{Cluster, RequestContext};
@@ -84,7 +84,8 @@ impl Program for List {
     }
 }
 
-const NAME_HELP: &str = "Its name, <partition>:<offset>, as `list` shows it";
+const NAME_HELP: &str =
+    "Its name, <partition>:<offset>, as `list` shows it; of several topics <topic>:<partition>:<offset>";
 
 #[derive(Debug, Args)]
 struct Names {
@@ -130,31 +131,6 @@ impl Program for PutAside {
     }
 }
 
-/// The name of a message: its partition and offset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct MessageName {
-    partition: i32,
-    offset: i64,
-}
-
-impl fmt::Display for MessageName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.partition, self.offset)
-    }
-}
-
-impl FromStr for MessageName {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<MessageName, String> {
-        let numbers = text.split_once(':').and_then(|(partition, offset)| {
-            Some(MessageName { partition: partition.parse().ok()?, offset: offset.parse().ok()? })
-        });
-        let name = numbers.filter(|name| name.partition >= 0 && name.offset >= 0);
-        name.ok_or_else(|| "a message's name is <partition>:<offset>, as in 0:17".to_owned())
-    }
-}
-
 /// What is asked of the owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
@@ -186,13 +162,20 @@ fn with_cluster<T>(
 fn described(cluster: &Arc<Cluster>, settings: &Settings) -> Result<Group> {
     let deadline = Instant::now() + ANSWERS;
     let failed = |error| Error::new(format!("the group {}", settings.consumer.group())).caused_by(error);
-    cluster.refresh(&[&settings.kafka.topic], deadline).map_err(failed)?;
+    let topics = settings.kafka.consumed();
+    let topics: Vec<&str> = topics.named().iter().map(String::as_str).collect();
+    let looked_up = if topics.is_empty() {
+        cluster.all_topics(deadline).map(drop)
+    } else {
+        cluster.refresh(&topics, deadline)
+    };
+    looked_up.map_err(failed)?;
     groups::one(cluster, settings.consumer.group(), deadline).map_err(failed)
 }
 
 fn list(cluster: &Arc<Cluster>, settings: &Settings) -> Result<()> {
     let group = described(cluster, settings)?;
-    let mut waiting = OpenMessages::waiting(&group, &settings.kafka.topic, open_messages::now());
+    let mut waiting = OpenMessages::waiting(&group, &settings.kafka.consumed(), open_messages::now());
     waiting.look_up(cluster, Instant::now() + ANSWERS);
     let text = OpenMessages::text(&[waiting]).unwrap_or_else(|| "no message waits\n".to_owned());
     // A reader such as `head` may close the pipe early.
@@ -201,9 +184,11 @@ fn list(cluster: &Arc<Cluster>, settings: &Settings) -> Result<()> {
 }
 
 fn ask(settings: &Settings, action: Action, names: &[MessageName]) -> Result<()> {
+    let consumed = settings.kafka.consumed();
+    let messages = names.iter().map(|name| name.of(&consumed)).collect::<Result<Vec<Message>>>()?;
     let outcomes = with_cluster(settings, |cluster, settings| {
         let group = described(cluster, settings)?;
-        Asked::new(cluster, settings, action).run(&group, names)
+        Asked::new(cluster, settings, action).run(&group, messages)
     })?;
     let mut text = String::new();
     for (name, outcome) in &outcomes {
@@ -221,12 +206,11 @@ fn ask(settings: &Settings, action: Action, names: &[MessageName]) -> Result<()>
 }
 
 /// What became of each message, or why nothing did.
-type Outcomes = BTreeMap<MessageName, Result<(), String>>;
+type Outcomes = BTreeMap<Message, Result<(), String>>;
 
 /// What is asked of the owners of partitions.
 struct Asked<'a> {
     cluster: &'a Arc<Cluster>,
-    topic: &'a str,
     action: Action,
     /// The group of the consumers.
     group: Coordinator,
@@ -236,11 +220,10 @@ struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    fn new(cluster: &'a Arc<Cluster>, settings: &'a Settings, action: Action) -> Asked<'a> {
+    fn new(cluster: &'a Arc<Cluster>, settings: &Settings, action: Action) -> Asked<'a> {
         let name = settings.consumer.group();
         Asked {
             cluster,
-            topic: &settings.kafka.topic,
             action,
             group: Coordinator::looking_on(cluster.clone(), name, CLIENT_ID),
             wishes: Coordinator::new(cluster.clone(), &wishes::group_of(name), CLIENT_ID),
@@ -249,34 +232,34 @@ impl<'a> Asked<'a> {
     }
 
     /// Asks, and waits until the group's notes show that it is done.
-    fn run(mut self, group: &Group, names: &[MessageName]) -> Result<Outcomes> {
+    fn run(mut self, group: &Group, messages: Vec<Message>) -> Result<Outcomes> {
         let mut outcomes = Outcomes::new();
-        let mut open: BTreeMap<MessageName, Attempted> = BTreeMap::new();
-        for name in names {
-            match waiting(group, self.topic, *name, open_messages::now()) {
-                Ok(attempted) => drop(open.insert(*name, attempted)),
-                Err(why) => drop(outcomes.insert(*name, Err(why))),
+        let mut open: BTreeMap<Message, Attempted> = BTreeMap::new();
+        for message in messages {
+            match waiting(group, &message, open_messages::now()) {
+                Ok(attempted) => drop(open.insert(message, attempted)),
+                Err(why) => drop(outcomes.insert(message, Err(why))),
             }
         }
-        let mut counts: BTreeMap<i32, usize> = BTreeMap::new();
-        open.keys().for_each(|name| *counts.entry(name.partition).or_default() += 1);
-        if let Some((partition, _)) = counts.iter().find(|(_, count)| **count > wishes::MOST) {
-            let what = format!("more than {} messages of partition {partition}", wishes::MOST);
+        let mut counts: BTreeMap<&TopicPartition, usize> = BTreeMap::new();
+        open.keys().for_each(|message| *counts.entry(&message.place).or_default() += 1);
+        if let Some((place, _)) = counts.iter().find(|(_, count)| **count > wishes::MOST) {
+            let what = format!("more than {} messages of partition {}", wishes::MOST, place.partition);
             return Err(Error::new(what).about_settings());
         }
         let end = Instant::now() + PATIENCE;
-        let mut texts: BTreeMap<i32, String> = BTreeMap::new();
+        let mut texts: BTreeMap<TopicPartition, String> = BTreeMap::new();
         while !open.is_empty() {
             self.wish(&open, &mut texts, end)?;
             self.cluster.pause(INTERVAL);
             let now = open_messages::now();
             let notes = self.notes(&open, end)?;
-            open.retain(|name, before| {
-                let done = notes
-                    .get(&name.partition)
-                    .is_some_and(|(next, note)| is_done(self.action, *name, before, (*next, note), now));
+            open.retain(|message, before| {
+                let done = notes.get(&message.place).is_some_and(|(next, note)| {
+                    is_done(self.action, message.offset, before, (*next, note), now)
+                });
                 if done {
-                    outcomes.insert(*name, Ok(()));
+                    outcomes.insert(message.clone(), Ok(()));
                 }
                 !done
             });
@@ -286,7 +269,7 @@ impl<'a> Asked<'a> {
         }
         let late = "nothing of it has shown in 10 s: its consumer is busy, pauses, or is gone; it may still \
                     be done";
-        outcomes.extend(open.into_keys().map(|name| (name, Err(late.to_owned()))));
+        outcomes.extend(open.into_keys().map(|message| (message, Err(late.to_owned()))));
         Ok(outcomes)
     }
 
@@ -294,31 +277,32 @@ impl<'a> Asked<'a> {
     /// replaced them, is left there until its owner has seen it.
     fn wish(
         &mut self,
-        open: &BTreeMap<MessageName, Attempted>,
-        texts: &mut BTreeMap<i32, String>,
+        open: &BTreeMap<Message, Attempted>,
+        texts: &mut BTreeMap<TopicPartition, String>,
         end: Instant,
     ) -> Result<()> {
         let failed = |error| Error::new("the wish cannot be told to the consumers").caused_by(error);
-        let partitions = partitions(open);
-        let places = [(self.topic.to_owned(), partitions.clone())].into();
-        let standing = self.wishes.committed_in_time(&places, end).map_err(failed)?;
+        let places = places(open);
+        let standing = self.wishes.committed_in_time(&assignor::by_topic(places.iter().copied()), end);
+        let standing = standing.map_err(failed)?;
         let mut commits = Vec::new();
-        for partition in partitions {
-            let found = standing.get(&TopicPartition::new(self.topic, partition)).and_then(Option::as_ref);
+        for place in places {
+            let found = standing.get(place).and_then(Option::as_ref);
             let stands = found.map(|found| found.metadata.as_str());
             let at = open_messages::now();
-            let is_ours = stands.is_some() && stands == texts.get(&partition).map(String::as_str);
+            let is_ours = stands.is_some() && stands == texts.get(place).map(String::as_str);
             if is_ours || stands.and_then(Wish::read).is_some_and(|other| other.is_fresh(at)) {
                 continue;
             }
-            let offsets =
-                open.keys().filter(|name| name.partition == partition).map(|name| name.offset).collect();
+            let offsets = open.keys().filter(|message| message.place == *place);
+            let offsets = offsets.map(|message| message.offset).collect();
             let wish = match self.action {
                 Action::RetryNow => Wish { at, retry: offsets, aside: Vec::new() },
                 Action::PutAside => Wish { at, retry: Vec::new(), aside: offsets },
             };
-            let (topic, offset, metadata) = (self.topic.to_owned(), wish.offset(), wish.text());
-            texts.insert(partition, metadata.clone());
+            let (offset, metadata) = (wish.offset(), wish.text());
+            texts.insert(place.clone(), metadata.clone());
+            let TopicPartition { topic, partition } = place.clone();
             commits.push(Commit { topic, partition, offset, metadata });
         }
         if commits.is_empty() {
@@ -338,61 +322,53 @@ impl<'a> Asked<'a> {
     /// What the group notes now of the partitions of `open`, each with what it was committed with.
     fn notes(
         &mut self,
-        open: &BTreeMap<MessageName, Attempted>,
+        open: &BTreeMap<Message, Attempted>,
         end: Instant,
-    ) -> Result<BTreeMap<i32, (i64, Note)>> {
-        let places = [(self.topic.to_owned(), partitions(open))].into();
+    ) -> Result<BTreeMap<TopicPartition, (i64, Note)>> {
+        let places = assignor::by_topic(places(open));
         let committed = self.group.committed_in_time(&places, end + INTERVAL);
         let committed =
             committed.map_err(|error| Error::new("what the group has committed").caused_by(error))?;
         let note = |(place, found): (TopicPartition, Option<Committed>)| {
             let found = found?;
-            Some((place.partition, (found.offset, open_messages::note_of(&found)?)))
+            Some((place, (found.offset, open_messages::note_of(&found)?)))
         };
         Ok(committed.into_iter().filter_map(note).collect())
     }
 }
 
-fn partitions(open: &BTreeMap<MessageName, Attempted>) -> Vec<i32> {
-    let mut partitions: Vec<i32> = open.keys().map(|name| name.partition).collect();
-    partitions.dedup();
-    partitions
+fn places(open: &BTreeMap<Message, Attempted>) -> BTreeSet<&TopicPartition> {
+    open.keys().map(|message| &message.place).collect()
 }
 
 /// What the group notes of a message that waits and that somebody can attempt.
 ///
 /// # Errors
 /// Why nobody can do anything about it.
-fn waiting(group: &Group, topic: &str, name: MessageName, now: u64) -> Result<Attempted, String> {
-    let place = TopicPartition::new(topic, name.partition);
-    let committed = group.committed.get(&place);
+fn waiting(group: &Group, message: &Message, now: u64) -> Result<Attempted, String> {
+    let Message { place, offset, .. } = message;
+    let committed = group.committed.get(place);
     let note = committed.and_then(open_messages::note_of);
-    let attempted = note.as_ref().and_then(|note| note.attempted_at(name.offset)).copied();
+    let attempted = note.as_ref().and_then(|note| note.attempted_at(*offset)).copied();
     let attempted = attempted.filter(|attempted| attempted.due > now);
     let attempted = attempted.ok_or_else(|| "it does not wait for an attempt".to_owned())?;
     let members = || group.members.iter().flatten();
-    let is_owned = members().any(|member| member.partitions.contains(&place));
+    let is_owned = members().any(|member| member.partitions.contains(place));
     // While the group rebalances its coordinator does not tell who owns what.
     let is_settled = matches!(group.state.as_str(), "Stable" | "Empty" | "Dead");
     match is_settled && !is_owned {
-        true => Err(format!("no consumer of {} owns partition {}", group.name, name.partition)),
+        true => Err(format!("no consumer of {} owns partition {}", group.name, place.partition)),
         false => Ok(attempted),
     }
 }
 
 /// Whether a note shows that a message which was noted as `before` was attempted or put aside.
-fn is_done(
-    action: Action,
-    name: MessageName,
-    before: &Attempted,
-    (next, note): (i64, &Note),
-    now: u64,
-) -> bool {
-    if note.is_done(next, name.offset) {
+fn is_done(action: Action, offset: i64, before: &Attempted, (next, note): (i64, &Note), now: u64) -> bool {
+    if note.is_done(next, offset) {
         return true;
     }
     let attempted = || {
-        let after = note.attempted_at(name.offset);
+        let after = note.attempted_at(offset);
         after.is_none_or(|after| after.attempts != before.attempts || after.due <= now)
     };
     action == Action::RetryNow && attempted()
@@ -403,33 +379,26 @@ mod tests {
     use super::*;
     use client::describe::groups::Member;
 
-    const NAME: MessageName = MessageName { partition: 1, offset: 17 };
+    fn message(topic: &str) -> Message {
+        Message { place: TopicPartition::new(topic, 1), offset: 17, with_topic: false }
+    }
 
     fn waits(attempts: u32, due: u64) -> Attempted {
         Attempted { offset: 17, attempts, kills: 0, in_test: false, due }
     }
 
     #[test]
-    fn a_name_is_two_numbers() {
-        assert_eq!("1:17".parse(), Ok(NAME));
-        assert_eq!(NAME.to_string(), "1:17");
-        for text in ["", "1", "1:", ":1", "-1:2", "1:-2", "1:2:3", "x:1"] {
-            assert!(text.parse::<MessageName>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
     fn a_wish_is_done_when_the_note_shows_it() {
         let note = |attempted: &[Attempted]| Note { attempted: attempted.to_vec(), ..Note::default() };
         let before = waits(2, 9_000);
-        let retried = |note: &Note| is_done(Action::RetryNow, NAME, &before, (10, note), 1_000);
+        let retried = |note: &Note| is_done(Action::RetryNow, 17, &before, (10, note), 1_000);
         assert!(!retried(&note(&[waits(2, 9_000)])));
         // Rounding lets the time move a little.
         assert!(!retried(&note(&[waits(2, 9_004)])));
         assert!(
             retried(&note(&[waits(2, 900)])) && retried(&note(&[waits(3, 60_000)])) && retried(&note(&[]))
         );
-        let aside = |note: &Note, next| is_done(Action::PutAside, NAME, &before, (next, note), 1_000);
+        let aside = |note: &Note, next| is_done(Action::PutAside, 17, &before, (next, note), 1_000);
         assert!(!aside(&note(&[waits(2, 900)]), 10) && !aside(&note(&[]), 17));
         assert!(aside(&note(&[]), 18));
         assert!(aside(&Note { done: vec![(15, 18)], ..Note::default() }, 10));
@@ -446,7 +415,7 @@ mod tests {
             members: Some(Vec::new()),
             committed: [(place.clone(), committed)].into(),
         };
-        let said = |group: &Group, now| waiting(group, "t", NAME, now).map(|found| found.attempts);
+        let said = |group: &Group, now| waiting(group, &message("t"), now).map(|found| found.attempts);
         assert_eq!(said(&group, 1_000), Err("no consumer of g owns partition 1".to_owned()));
         group.state = "PreparingRebalance".to_owned();
         assert_eq!(said(&group, 1_000), Ok(2));
@@ -461,6 +430,6 @@ mod tests {
         }]);
         assert_eq!(said(&group, 1_000), Ok(2));
         let why = Err("it does not wait for an attempt".to_owned());
-        assert_eq!((said(&group, 10_000), waiting(&group, "u", NAME, 1).map(|_| 0)), (why.clone(), why));
+        assert_eq!((said(&group, 10_000), waiting(&group, &message("u"), 1).map(|_| 0)), (why.clone(), why));
     }
 }

@@ -107,6 +107,7 @@ fn run(invocation: &Invocation) -> Result<()> {
 
 fn supervise(invocation: &Invocation, output: &Output, stop: &Stop) -> Result<()> {
     let settings = &invocation.settings;
+    check_topics(settings)?;
     let program = std::env::current_exe()
         .map_err(|e| Error::new("the path of this program's own file cannot be found").caused_by(e))?;
     let runtime = Runtime::start(settings.own_runtime())?;
@@ -137,6 +138,19 @@ fn supervise(invocation: &Invocation, output: &Output, stop: &Stop) -> Result<()
     let outcome = supervisor::run(plan, output, stop, &callbacks);
     runtime.stop();
     outcome
+}
+
+/// The consumers get what the endpoint takes.
+fn check_topics(settings: &Settings) -> Result<()> {
+    let (topic, topics) = (&settings.kafka.topic, settings.kafka.consumed());
+    if topics.has(topic) {
+        return Ok(());
+    }
+    let what = format!(
+        "kafka.topics: {topics} is without kafka.topic ({topic}), to which the endpoint of this program sends: set \
+         kafka.topic to one of them, or start a consumer alone"
+    );
+    Err(Error::new(what).about_settings())
 }
 
 /// Takes a member out of its group whose process was killed, so that others have its partitions at once

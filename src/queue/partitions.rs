@@ -185,13 +185,13 @@ impl<T> Partitions<T> {
         })
     }
 
-    /// What to commit now in one request, each with its ownership; each answer is told to
+    /// What to commit now in one request of the partitions that `may` be, each with its ownership; each answer is told to
     /// [`Engine::committed`] or [`Engine::not_committed`]. The caller has one such request on its way at a
     /// time.
-    pub fn commits(&mut self, now: u64) -> Vec<(Ownership, Commit)> {
+    pub fn commits(&mut self, now: u64, may: impl Fn(Ownership) -> bool) -> Vec<(Ownership, Commit)> {
         let commit = |(place, owned): (&Place, &mut Owned<T>)| {
             let from = Ownership::of(*place, owned.epoch);
-            owned.engine.commit(now).map(|commit| (from, commit))
+            may(from).then(|| owned.engine.commit(now)).flatten().map(|commit| (from, commit))
         };
         self.owned.iter_mut().filter_map(commit).collect()
     }
@@ -301,7 +301,7 @@ mod tests {
     }
 
     fn commit(partitions: &mut Partitions<()>) -> usize {
-        let commits = partitions.commits(0);
+        let commits = partitions.commits(0, |_| true);
         for (from, _) in &commits {
             partitions.engine_of(*from).unwrap().committed();
         }

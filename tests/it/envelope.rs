@@ -467,7 +467,7 @@ fn of_many_messages_only_those_that_the_topic_refuses_fail(version: &'static str
 fn dead_letters_get_a_topic_with_as_many_partitions_once_somebody_asks_for_it(version: &'static str) {
     let mut stage = Stage::new(version, 3);
     stage.foreign("anybody").load_metadata_all().unwrap();
-    let dead_letters = stage.settings.kafka.dead_letter_topic();
+    let dead_letters = format!("{}-dlt", stage.settings.kafka.topic);
     assert_eq!(
         (dead_letters.clone(), stage.partitions(&stage.topic), stage.partitions(&dead_letters)),
         (format!("{}-dlt", stage.topic), 3, 0)
@@ -495,7 +495,7 @@ fn without_create_topic_no_topic_for_dead_letters_is_made(version: &'static str)
     stage.settings.kafka.create_topic = false;
     let other = Adapter::start_sharing(&Cluster::new(stage.settings.cluster()), stage.settings.own_adapter())
         .unwrap();
-    let dead_letters = stage.settings.kafka.dead_letter_topic();
+    let dead_letters = format!("{}-dlt", stage.settings.kafka.topic);
     let sender =
         Producer::start(&stage.settings.producer_settings(), &dead_letters, other.endpoint(), "test")
             .unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::session::Session;
 use client::assignor::Assignor;
-use client::group_member::{Ask, ClientKind, MemberSpec, Records, Served};
+use client::group_member::{Ask, ClientKind, MemberSpec, Records, Served, TopicSelection};
 use net::gone;
 use protocol::error_code::ErrorCode;
 use protocol::v0::request::{FetchPartition, Topics};
@@ -93,12 +93,14 @@ fn take_up(session: &mut Session, asks: &[Ask]) -> Result<(), ErrorCode> {
         // topics neither.
         let anew = session.offset_fetch.as_ref().filter(|offset_fetch| offset_fetch.covers(&topics));
         let group = anew.map_or(&spec.group, |offset_fetch| &offset_fetch.group);
-        let same = spec.group == *group && (topics.is_subset(&spec.topics) || anew.is_none());
+        let same = spec.group == *group && (topics.is_subset(&spec.topics.named) || anew.is_none());
         if !member.ended() && (same || member.fits(session.client.shown(), &asked)) {
             return Ok(());
         }
         let spec = match anew {
-            Some(_) => MemberSpec { group: group.clone(), topics, ..spec.clone() },
+            Some(_) => {
+                MemberSpec { group: group.clone(), topics: TopicSelection::named(topics), ..spec.clone() }
+            }
             None => spec.clone(),
         };
         return session.start_member(spec);
@@ -121,7 +123,7 @@ fn take_up(session: &mut Session, asks: &[Ask]) -> Result<(), ErrorCode> {
             session.start_member(MemberSpec {
                 name,
                 group,
-                topics,
+                topics: TopicSelection::named(topics),
                 kind: ClientKind::Plain,
                 assignor: Assignor::Range,
                 records: Records::Translated(session.client.format()),

@@ -7,7 +7,7 @@ use super::offset_fetches::OffsetFetch;
 use super::session::{Bound, Session};
 use client::assignor::Assignor;
 use client::coordinator::Coordinator;
-use client::group_member::{ClientKind, MemberSpec, Records};
+use client::group_member::{ClientKind, MemberSpec, Records, TopicSelection};
 use client::offsets::{EARLIEST, Offsets};
 use protocol::TopicPartition;
 use protocol::error_code::ErrorCode;
@@ -180,7 +180,7 @@ fn begin(session: &mut Session, group: &str, topics: &Topics<i32>) -> Result<(),
         let spec = MemberSpec {
             name: session.client.shown().to_owned(),
             group: group.to_owned(),
-            topics: topics.iter().map(|(topic, _)| topic.clone()).collect(),
+            topics: TopicSelection::named(topics.iter().map(|(topic, _)| topic.clone())),
             kind: ClientKind::Cooperating(session.client.session.clone()),
             assignor: Assignor::Range,
             records: Records::Translated(session.client.format()),

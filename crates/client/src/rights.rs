@@ -8,7 +8,7 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::authorization::MissingRight;
 use super::error::Error;
-use super::fetch::{self, Position};
+use super::fetch::{self, Fetched, Position};
 use super::metadata::{Cluster, metadata_request};
 use super::producer::new_identity;
 use protocol::error_code::ErrorCode;
@@ -19,14 +19,14 @@ const NAME: &str = "point-to-point";
 /// The most refusals that are kept in mind, so that each is logged once.
 const MOST_TOLD: usize = 100;
 
-/// What a program is about to do with a topic.
+/// What a program is about to do with topics.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Intent {
-    /// The topic.
-    pub topic: String,
-    /// It sends to it.
-    pub sends: bool,
-    /// The group in which it consumes it, if it does.
+    /// The topic that it sends to.
+    pub sends_to: Option<String>,
+    /// The topics that it consumes, as far as it names them.
+    pub consumes: Vec<String>,
+    /// The group in which it does.
     pub group: Option<String>,
 }
 
@@ -39,26 +39,37 @@ impl Cluster {
         }
         let deadline = Instant::now() + patience;
         let mut connection = self.connect_any(NAME, deadline).ok()?;
-        let answer = connection.call(&metadata_request(Some(&[&intent.topic])), deadline).ok()?;
-        let code = answer.topics.first().map(|topic| ErrorCode(topic.error_code))?;
-        if code == ErrorCode::TOPIC_AUTHORIZATION_FAILED {
+        let topics: Vec<&str> = intent.sends_to.iter().chain(&intent.consumes).map(String::as_str).collect();
+        let answer = connection.call(&metadata_request(Some(&topics)), deadline).ok()?;
+        let hidden = |topic: &&str| {
+            let mut found = answer.topics.iter();
+            let found = found.find(|found| found.name.as_ref().is_some_and(|name| name.as_str() == *topic));
+            found.is_some_and(|found| ErrorCode(found.error_code) == ErrorCode::TOPIC_AUTHORIZATION_FAILED)
+        };
+        if let Some(topic) = topics.iter().find(|topic| hidden(topic)) {
             // Both rights include the one to see it.
-            return Some(MissingRight::on_topic(if intent.sends { "Write" } else { "Read" }, &intent.topic));
+            let sends = intent.sends_to.as_deref() == Some(topic);
+            return Some(MissingRight::on_topic(if sends { "Write" } else { "Read" }, topic));
         }
-        if intent.sends {
+        if let Some(topic) = &intent.sends_to {
             // Whoever may write to any topic gets a producer id (KIP-679).
             let answer = connection.call(&new_identity(), deadline).ok()?;
             if ErrorCode(answer.error_code) == ErrorCode::CLUSTER_AUTHORIZATION_FAILED {
-                return Some(MissingRight::on_topic("Write", &intent.topic));
+                return Some(MissingRight::on_topic("Write", topic));
             }
         }
         let group = intent.group.as_ref()?;
         // Asked for what is not there yet, a broker refuses or sends no record, whether it leads or not.
-        let nowhere = Position { topic: intent.topic.clone(), partition: 0, offset: i64::MAX, max_bytes: 1 };
-        fetch::ask(&mut connection, &[nowhere], Duration::ZERO).ok()?;
-        let fetched = fetch::answer(&mut connection, deadline, &mut || true).ok()?;
-        if fetched.iter().any(|partition| partition.error == ErrorCode::TOPIC_AUTHORIZATION_FAILED) {
-            return Some(MissingRight::on_topic("Read", &intent.topic));
+        let nowhere =
+            |topic: &String| Position { topic: topic.clone(), partition: 0, offset: i64::MAX, max_bytes: 1 };
+        let nowhere: Vec<Position> = intent.consumes.iter().map(nowhere).collect();
+        if !nowhere.is_empty() {
+            fetch::ask(&mut connection, &nowhere, Duration::ZERO).ok()?;
+            let fetched = fetch::answer(&mut connection, deadline, &mut || true).ok()?;
+            let is_refused = |found: &&Fetched| found.error == ErrorCode::TOPIC_AUTHORIZATION_FAILED;
+            if let Some(refused) = fetched.iter().find(is_refused) {
+                return Some(MissingRight::on_topic("Read", &refused.topic));
+            }
         }
         let request =
             FindCoordinatorRequest::default().with_key(StrBytes::from_string(group.clone())).with_key_type(0);

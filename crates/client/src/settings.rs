@@ -27,7 +27,7 @@ pub struct ClusterSettings {
 }
 
 /// A topic to create when it does not exist.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicCreation {
     /// The topic's name.
     pub name: String,

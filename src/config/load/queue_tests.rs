@@ -1,7 +1,7 @@
 //! The rules of handlers, of their retries and of the work queue.
 
 use super::tests::{error, read};
-use crate::consumer::{HandlerMode, Order, Payload};
+use crate::consumer::{HandlerMode, Order, Payload, Subscription};
 
 #[test]
 fn a_handler_is_a_program_with_its_arguments() {
@@ -141,4 +141,50 @@ fn unset_so_many_kept_handlers_run_as_messages_are_under_way() {
     let more = ["consumer.handler_processes=4", "consumer.handler_batch=10"];
     assert_eq!(processes(&more), Some((HandlerMode::Lines, 4, 10)));
     assert_eq!(read("", &[], &[]).unwrap().process_settings(), None);
+}
+
+fn consumed(set: &[&str]) -> Subscription {
+    read("", &[], set).unwrap().kafka.consumed()
+}
+
+#[test]
+fn consumers_have_the_topics_that_are_named_or_else_the_channels() {
+    assert_eq!(consumed(&[]).to_string(), "mi-topico");
+    assert_eq!(consumed(&["kafka.topic=a"]).single(), Some("a"));
+    assert_eq!(consumed(&["kafka.topics=[]", "kafka.topic=a"]).single(), Some("a"));
+    for set in ["kafka.topics=[\"a\", \"b\", \"a\"]", "kafka.topics=a, b"] {
+        assert_eq!(consumed(&[set]).named(), ["a", "b"], "{set}");
+    }
+    let settings = read("[kafka]\ntopics = [\"a\", \"b\"]\n", &[], &[]).unwrap();
+    assert!(settings.has_work_queue() && !read("", &[], &["kafka.topics=a"]).unwrap().has_work_queue());
+    let created: Vec<String> =
+        settings.consuming_cluster().create.into_iter().map(|create| create.name).collect();
+    assert_eq!(created, ["mi-topico", "mi-topico-dlt", "a", "a-dlt", "b", "b-dlt"]);
+    for wrong in ["[\"a/b\"]", "[1]", "a b", "[\"\"]"] {
+        let refused = error("", &[], &[&format!("kafka.topics={wrong}")]);
+        assert!(refused.contains("kafka.topics: "), "{refused}");
+    }
+}
+
+#[test]
+fn a_pattern_begins_with_a_circumflex_and_stands_alone() {
+    let pattern = consumed(&["kafka.topics=^orders-"]);
+    assert!(pattern.has("orders-eu") && !pattern.has("orders") && pattern.named().is_empty());
+    assert!(read("[kafka]\ntopics = \"^a\"\n", &[], &[]).unwrap().has_work_queue());
+    let refused = error("", &[], &["kafka.topics=[\"a\", \"^b\"]"]);
+    assert!(refused.ends_with("; a pattern (\"^b\") stands alone"), "{refused}");
+    let refused = error("", &[], &["kafka.topics=^("]);
+    assert!(refused.contains("kafka.topics: \"^(\" is no regular expression: "), "{refused}");
+}
+
+#[test]
+fn what_is_sent_to_a_topic_that_is_set_reaches_its_consumers() {
+    let why = "what is sent to it would reach no consumer";
+    let refused = error("[kafka]\ntopic = \"c\"\n", &[], &["kafka.topics=a, b"]);
+    assert_eq!(refused, format!("--set: kafka.topics: has no c (kafka.topic): {why}"));
+    let refused = error("[kafka]\ntopics = \"^a\"\n", &[], &["kafka.topic=c"]);
+    assert_eq!(refused, format!("--set: kafka.topic: must be one of kafka.topics (^a): {why}"));
+    assert!(read("", &[], &["kafka.topics=a, b", "kafka.topic=b"]).is_ok());
+    let refused = error("", &[], &["kafka.topics=a, b", "consumer.commit=poll"]);
+    assert!(refused.contains("must be \"message\" with more than one topic (kafka.topics)"), "{refused}");
 }

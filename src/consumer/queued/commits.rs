@@ -1,5 +1,6 @@
 //! The thread that commits: one request at a time, with all that is done since the last.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,8 @@ const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_
 const PAUSE: Duration = Duration::from_millis(5);
 /// How often it is looked for something to commit that nobody has told of.
 const INTERVAL: Duration = Duration::from_millis(500);
+/// The shortest wait for the next one.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
 /// What is committed of one partition.
 struct Made {
@@ -34,11 +37,14 @@ struct Made {
     commit: engine::Commit,
 }
 
+/// Partitions whose last commit came to nothing, which are left alone for a moment.
+type Rests = HashMap<Ownership, (Instant, Backoff)>;
+
 /// Commits until this membership is over.
 pub fn run(shared: &Shared, member: &Member, membership: u64) {
-    let mut backoff = BACKOFF;
+    let mut rests = Rests::new();
     let (mut not_before, mut told) = (Instant::now(), None);
-    while let Some(made) = next(shared, membership, not_before) {
+    while let Some(made) = next(shared, membership, not_before, &mut rests) {
         let commit = |made: &Made| {
             let offset = Commit {
                 topic: made.topic.to_string(),
@@ -58,8 +64,15 @@ pub fn run(shared: &Shared, member: &Member, membership: u64) {
         }
         shared.answer_acknowledged();
         not_before = Instant::now() + PAUSE;
+        for (made, code) in made.iter().zip(&codes) {
+            if code.is_ok() {
+                rests.remove(&made.from);
+            } else {
+                let (until, backoff) = rests.entry(made.from).or_insert((Instant::now(), BACKOFF));
+                *until = Instant::now() + backoff.next_wait();
+            }
+        }
         if arrived {
-            backoff.reset();
             told = None;
         } else {
             let refused = made.iter().zip(&codes).find(|(_, code)| is_lasting(**code));
@@ -68,8 +81,6 @@ pub fn run(shared: &Shared, member: &Member, membership: u64) {
             {
                 log::error!("{}: commits of {topic} are refused: {code}; trying again", shared.name);
             }
-            let queue = shared.queue();
-            drop(wait_timeout(&shared.commit, queue, backoff.next_wait()));
         }
     }
 }
@@ -86,7 +97,7 @@ fn is_lasting(code: ErrorCode) -> bool {
 }
 
 /// Waits for something to commit; `None` when the membership is over.
-fn next(shared: &Shared, membership: u64, not_before: Instant) -> Option<Vec<Made>> {
+fn next(shared: &Shared, membership: u64, not_before: Instant, rests: &mut Rests) -> Option<Vec<Made>> {
     let mut queue = shared.queue();
     loop {
         if queue.memberships != membership {
@@ -99,16 +110,21 @@ fn next(shared: &Shared, membership: u64, not_before: Instant) -> Option<Vec<Mad
             queue.commit_rests = false;
             continue;
         }
-        let made = commits(&mut queue, shared.clock.now());
+        let made = commits(&mut queue, rests, shared.clock.now());
         if !made.is_empty() {
             return Some(made);
         }
-        queue = wait_timeout(&shared.commit, queue, INTERVAL);
+        let rested = rests.values().map(|(until, _)| until.saturating_duration_since(Instant::now()));
+        let wait = rested.fold(INTERVAL, Duration::min).max(SHORTEST_WAIT);
+        queue = wait_timeout(&shared.commit, queue, wait);
     }
 }
 
-fn commits(queue: &mut Queue, now: u64) -> Vec<Made> {
-    let commits = queue.partitions.commits(now);
+/// Commits of all partitions but those that rest: these hold up no other.
+fn commits(queue: &mut Queue, rests: &mut Rests, now: u64) -> Vec<Made> {
+    rests.retain(|from, _| queue.partitions.engine_of(*from).is_some());
+    let rests = |from: &Ownership| rests.get(from).is_some_and(|(until, _)| *until > Instant::now());
+    let commits = queue.partitions.commits(now, |from| !rests(&from));
     let made = |(from, commit): (Ownership, engine::Commit)| {
         let topic = queue.partitions.topic_of(from)?.clone();
         let place = TopicPartition::new(&*topic, from.partition);

@@ -1,6 +1,7 @@
 //! What is told of a queue while it runs: to its metrics, and in its standing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::breaker::Why;
 use super::clock::Clock;
@@ -18,11 +19,18 @@ impl Shared {
     /// Looks at the queue.
     pub fn look(&self, view: &View) {
         let mut queue = self.queue();
-        let look = queue.look(&self.clock);
+        let looks = queue.look(&self.clock);
+        let paused = queue.breaker.why().map(|why| match why {
+            Why::NotStarted => PauseReason::Handler,
+            Why::Failures => PauseReason::Failures,
+        });
         let pause = queue.breaker.reason().map(str::to_owned);
         drop(queue);
         let pause = pause.or_else(|| self.window.as_ref()?.trouble());
-        self.metrics.queue().looks(&self.settings.topic, &look);
+        let named = self.settings.topics.named().iter().map(|topic| (&**topic, QueueLook::default()));
+        let mut shown: BTreeMap<&str, QueueLook> = named.collect();
+        shown.extend(looks.iter().map(|(topic, look)| (&**topic, *look)));
+        self.metrics.queue().looks(&shown, paused);
         self.standing.set(obstacle(view, pause));
     }
 }
@@ -39,12 +47,14 @@ fn obstacle(view: &View, pause: Option<String>) -> Option<String> {
 }
 
 impl Queue {
-    /// How the queue looks now.
-    pub fn look(&mut self, clock: &Clock) -> QueueLook {
-        let mut look = QueueLook::default();
+    /// How the queue of each topic looks now of which partitions are owned.
+    pub fn look(&mut self, clock: &Clock) -> BTreeMap<Arc<str>, QueueLook> {
+        let mut looks = BTreeMap::new();
         let now = clock.now();
         let mut seen = Oldest::new();
         for (from, engine) in self.partitions.iter() {
+            let Some(topic) = self.partitions.topic_of(from) else { continue };
+            let look: &mut QueueLook = looks.entry(topic.clone()).or_default();
             look.open += engine.open_count();
             look.leased += engine.leased_count();
             look.waiting += engine.waiting_count();
@@ -54,16 +64,12 @@ impl Queue {
             let made = || u64::try_from(record?.content().timestamp?).ok();
             let since = known.or_else(made).unwrap_or(now);
             seen.insert(from, (offset, since));
+            // Milliseconds fit what an f64 keeps whole.
+            let age = now.saturating_sub(since) as f64 / 1_000.0;
+            look.oldest_seconds = look.oldest_seconds.max(age);
         }
-        let first = seen.values().map(|(_, since)| *since).min();
-        // Milliseconds fit what an f64 keeps whole.
-        look.oldest_seconds = first.map_or(0.0, |first| now.saturating_sub(first) as f64 / 1_000.0);
-        look.paused = self.breaker.why().map(|why| match why {
-            Why::NotStarted => PauseReason::Handler,
-            Why::Failures => PauseReason::Failures,
-        });
         self.oldest = seen;
-        look
+        looks
     }
 
     /// Up to `most` leases that workers have: those that run out first, each with its end in ms since 1970.

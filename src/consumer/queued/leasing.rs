@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use client::{Cluster, TopicCreation};
+use client::Cluster;
 use net::stop::Stop;
 use net::sync::{Mutex, lock, wait_timeout};
 
@@ -87,7 +87,7 @@ pub struct LeaseQueue {
 
 impl LeaseQueue {
     /// A member called `name` of the group and topic in `settings`, which reaches the brokers by `cluster`;
-    /// dead letters go through the adapter at `endpoint`, to a topic that is created as `letter_topic` says.
+    /// dead letters go through the adapter at `endpoint`.
     ///
     /// # Errors
     /// The system gives no thread.
@@ -97,10 +97,11 @@ impl LeaseQueue {
         endpoint: Endpoint,
         name: &str,
         limit: LeaseLimit,
-        letter_topic: Option<TopicCreation>,
     ) -> Result<LeaseQueue> {
         let stop = Stop::new();
+        let cluster = Arc::new(cluster);
         let store = DeadLetterStore::new(&settings.dead_letters, endpoint, name, stop.clone());
+        let store = store.creating(cluster.clone());
         let told = (ConsumerMetrics::default(), super::Standing::default());
         let in_hand = limit.most.min(AHEAD);
         let shared = Arc::new(Shared::new(name, settings, (0, in_hand), store, stop.clone(), told, None));
@@ -116,12 +117,7 @@ impl LeaseQueue {
         let started = thread.spawn(move || serve(&leasing, &ended));
         started.map_err(|error| no_thread("leases", error))?;
         let thread = thread::Builder::new().name(format!("letters-{name}"));
-        let cluster = Arc::new(cluster);
-        let creating = cluster.clone();
-        let started = thread.spawn(move || {
-            let created = || create(&creating, letter_topic.as_ref());
-            store_letters(&storing, &stored, created);
-        });
+        let started = thread.spawn(move || store_letters(&storing, &stored));
         let handle = started.map_err(|error| no_thread("dead letters", error)).and_then(|_| {
             ConsumerHandle::start_busy(name, stop, move || {
                 consume(&consuming, &cluster, &(Box::new(|_: &str| {}) as super::OnMember))
@@ -227,12 +223,12 @@ impl LeaseQueue {
         Settled::Done
     }
 
-    /// The partitions that this member has, as they look now, with up to `most` of their leases.
+    /// The partitions of its topic that this member has, as they look now, with up to `most` of their leases.
     pub fn look(&self, most: usize) -> LeaseLook {
         let obstacle = self.shared.standing.obstacle();
         let mut queue = self.shared.queue();
         LeaseLook {
-            queue: queue.look(&self.shared.clock),
+            queue: queue.look(&self.shared.clock).into_values().next().unwrap_or_default(),
             oldest: queue.oldest.values().map(|(_, made)| *made).min(),
             receiving: queue.leases.waiters.len(),
             counts: queue.leases.counts,
@@ -284,9 +280,6 @@ impl Drop for LeaseQueue {
         self.shared.answer_acknowledged();
     }
 }
-
-/// The longest time for the creation of a topic.
-const CREATION: Duration = Duration::from_secs(5);
 
 /// What may be handed out is committed so far ahead.
 const AHEAD: usize = 256;
@@ -397,18 +390,9 @@ fn end_overdue(shared: &Shared, letters: &Sender<Letter>) {
     }
 }
 
-/// Creates the topic for dead letters, if it may be created; that is tried again with the next letter.
-fn create(cluster: &Cluster, topic: Option<&TopicCreation>) {
-    let Some(topic) = topic else { return };
-    if let Err(error) = cluster.create_missing(topic, Instant::now() + CREATION) {
-        log::warn!("the topic {} for dead letters is not there yet: {error}", topic.name);
-    }
-}
-
 /// Stores dead letters until the queue has ended.
-fn store_letters(shared: &Shared, letters: &Receiver<Letter>, create: impl Fn()) {
+fn store_letters(shared: &Shared, letters: &Receiver<Letter>) {
     for letter in letters {
-        create();
         let decided = match letter {
             Letter::Due(item) => {
                 let verdict = shared.verdict_of(&item);

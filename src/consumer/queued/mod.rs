@@ -74,7 +74,7 @@ pub struct QueueConsumer {
 pub type OnMember = Box<dyn Fn(&str) + Send + Sync>;
 
 impl QueueConsumer {
-    /// A consumer called `name` of the group and topic in `settings`, which reaches the brokers by `cluster`;
+    /// A consumer called `name` of the group and topics in `settings`, which reaches the brokers by `cluster`;
     /// dead letters go through the adapter at `endpoint`.
     pub fn new(
         settings: &ConsumerSettings,
@@ -125,6 +125,7 @@ impl QueueConsumer {
         let QueueConsumer { settings, cluster, endpoint, name, stop, metrics, standing, window, on_member } =
             self;
         let letters = DeadLetterStore::new(&settings.dead_letters, endpoint, &name, stop.clone());
+        let letters = letters.creating(cluster.clone());
         let in_hand = handlers.iter().map(|handler| handler.batch().max(1)).sum();
         let workers = (handlers.len(), in_hand);
         metrics.queue().begin();
@@ -171,7 +172,7 @@ fn membership(shared: &Arc<Shared>, cluster: &Arc<Cluster>, on_member: &OnMember
     let member = Member::reader(
         &shared.name,
         &settings.group,
-        &settings.topic,
+        settings.topics.selection(),
         settings.queue.membership.clone(),
         cluster.clone(),
         shared.clone(),

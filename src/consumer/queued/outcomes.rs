@@ -319,7 +319,7 @@ impl Shared {
     /// while it is there, then.
     fn is_lost_by(&self, item: &Item, wait: Duration) -> bool {
         let (now, record) = (self.clock.now(), item.record());
-        let is_lost = self.retention.is_over(record.timestamp, now.saturating_add(millis(wait)));
+        let is_lost = self.retention.is_over(&item.topic, record.timestamp, now.saturating_add(millis(wait)));
         if is_lost {
             log::warn!(
                 "{record} would wait for {} ms, which is longer than its topic's retention keeps it: it goes to the \

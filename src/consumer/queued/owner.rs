@@ -176,6 +176,7 @@ impl<'a> Owner<'a> {
         }
         if !gone.is_empty() || queue.spans.len() != before {
             let live: Vec<_> = queue.spans.values().map(|(_, ownership)| *ownership).collect();
+            self.shared.retention.keep(queue.partitions.topics());
             queue.histories.keep(|from| live.contains(&from));
             queue.breaker.keep(|key| live.contains(&key.from));
             queue.leases.keep(|from| live.contains(&from));

@@ -35,9 +35,12 @@ pub fn run(shared: &Shared, cluster: &Cluster, membership: u64) {
     let mut connection: Option<(i32, Connection)> = None;
     let mut last = None;
     while let Some(work) = next(shared, membership, &mut rests, last.as_ref()) {
-        let Work::Fetch(place, from, offset) = work else {
-            shared.retention.read(cluster, &shared.name, &shared.settings.topic);
-            continue;
+        let (place, from, offset) = match work {
+            Work::Fetch(place, from, offset) => (place, from, offset),
+            Work::ReadRetention(topic) => {
+                shared.retention.read(cluster, &shared.name, &topic);
+                continue;
+            }
         };
         let fetched = fetch_one(shared, cluster, &mut connection, &place, offset);
         let failed = match &fetched {
@@ -88,8 +91,8 @@ fn took(
 enum Work {
     /// It fetches a record.
     Fetch(TopicPartition, Ownership, i64),
-    /// It reads how long the topic keeps its records.
-    ReadRetention,
+    /// It reads how long a topic keeps its records.
+    ReadRetention(Arc<str>),
 }
 
 /// The next record to fetch, of one partition after the other; `None` when the membership is over. Where
@@ -101,8 +104,8 @@ fn next(shared: &Shared, membership: u64, rests: &mut Rests, last: Option<&Topic
             return None;
         }
         let now = Instant::now();
-        if shared.retention.is_due(now) {
-            return Some(Work::ReadRetention);
+        if let Some(topic) = shared.retention.due(queue.partitions.topics(), now) {
+            return Some(Work::ReadRetention(topic));
         }
         let share = queue.share(shared.settings.queue.buffer_bytes);
         let Queue { spans, partitions, .. } = &mut *queue;

@@ -51,8 +51,8 @@ impl Place {
             burst: 256,
         };
         let mut queue = shared.queue();
-        let from = queue.partitions.own(&settings.topic, 0, Engine::new(engine, 0, Note::default()));
-        let partition = TopicPartition::new(&settings.topic, 0);
+        let from = queue.partitions.own("t", 0, Engine::new(engine, 0, Note::default()));
+        let partition = TopicPartition::new("t", 0);
         queue.spans.insert(partition.clone(), (1, from));
         queue.announced = true;
         drop(queue);
@@ -68,7 +68,7 @@ impl Place {
 
     fn commit(&self) {
         let mut queue = self.shared.queue();
-        assert_eq!(queue.partitions.commits(self.shared.clock.now()).len(), 1);
+        assert_eq!(queue.partitions.commits(self.shared.clock.now(), |_| true).len(), 1);
         queue.partitions.engine_of(self.from).unwrap().committed();
     }
 

@@ -15,7 +15,8 @@ const SHOWN_BYTES: usize = 60;
 /// Prints the letters that are chosen: topic after topic, of each the oldest first.
 pub fn list(invocation: &Invocation, topics: &DeadLetterTopics, choice: &DeadLetterChoice) -> Result<()> {
     let filter = choice.filter();
-    let topics = topics.or(&invocation.settings.kafka.topic, filter.ids.iter().copied())?;
+    let consumed = invocation.settings.kafka.consumed();
+    let topics = topics.or(&consumed, filter.ids.iter().copied())?;
     looking(&invocation.settings, &topics, |browsers| {
         let most = choice.max.map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(usize::MAX));
         let mut table = Table::default();
@@ -88,7 +89,8 @@ fn row(letter: &DeadLetter, source: &str, own: Option<&str>) -> Vec<String> {
 
 /// Prints all of the letters that are named.
 pub fn show(invocation: &Invocation, topics: &DeadLetterTopics, ids: &DeadLetterIds) -> Result<()> {
-    let topics = topics.or(&invocation.settings.kafka.topic, ids.letters.iter().copied())?;
+    let consumed = invocation.settings.kafka.consumed();
+    let topics = topics.or(&consumed, ids.letters.iter().copied())?;
     looking(&invocation.settings, &topics, |browsers| {
         let mut missing = Vec::new();
         let Some(browser) = browsers.first() else { return Ok(()) };

@@ -26,7 +26,8 @@ pub struct Order<'a> {
 pub fn run(invocation: &Invocation, order: &Order<'_>) -> Result<()> {
     let settings = &invocation.settings;
     let filter = order.choice.filter();
-    let topics = order.topics.or(&settings.kafka.topic, filter.ids.iter().copied())?;
+    let consumed = settings.kafka.consumed();
+    let topics = order.topics.or(&consumed, filter.ids.iter().copied())?;
     let stop = invocation.begin()?;
     let editor = order.program.as_ref().map(|command| {
         let time_limit = settings.consumer.handler_timeout();

@@ -172,9 +172,8 @@ impl Shared {
         let mut settings = self.settings.queue_settings(&name.topic, &name.group);
         settings.queue.membership.user_data = self.told.get().map(Told::encode).unwrap_or_default();
         let cluster = self.cluster.share(self.settings.consuming_cluster());
-        let letters = self.settings.dead_letter_creation(&name.topic);
         let (endpoint, limit) = (self.endpoint.clone(), self.limit.clone());
-        let queue = LeaseQueue::start(&settings, cluster, endpoint, &self.name, limit, letters);
+        let queue = LeaseQueue::start(&settings, cluster, endpoint, &self.name, limit);
         let queue = Arc::new(queue.map_err(|error| QueueRefusal::Failed(error.to_string()))?);
         state.last += 1;
         let number = state.last;

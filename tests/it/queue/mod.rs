@@ -16,4 +16,5 @@ mod notes;
 mod outcomes;
 mod payloads;
 mod scene;
+mod topics;
 mod waiting;

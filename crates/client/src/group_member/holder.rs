@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::state::EndReason;
-use super::{ClientKind, GroupSettings, Member, MemberSpec, NO_CONNECTION, Records};
+use super::{ClientKind, GroupSettings, Member, MemberSpec, NO_CONNECTION, Records, TopicSelection};
 use crate::Cluster;
 use crate::assignor::Assignor;
 use crate::error::Error;
@@ -35,7 +35,7 @@ impl Member {
         let spec = MemberSpec {
             name: name.to_owned(),
             group: group.to_owned(),
-            topics: [topic.to_owned()].into(),
+            topics: TopicSelection::named([topic.to_owned()]),
             kind: ClientKind::Holder,
             assignor: Assignor::OnlyLeader,
             records: Records::NotFetched,

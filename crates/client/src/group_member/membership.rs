@@ -26,6 +26,8 @@ use protocol::error_code::ErrorCode;
 const RESOLVE: Duration = Duration::from_secs(5);
 /// How often the member that assigns looks whether a topic has got more partitions.
 const PARTITION_CHECK: Duration = Duration::from_secs(30);
+/// How often a member that does not name its topics looks which there are.
+const TOPIC_CHECK: Duration = Duration::from_secs(30);
 
 /// The next action of the membership thread.
 enum Step {
@@ -55,6 +57,8 @@ struct Life<'a> {
     claimed_in: Option<i32>,
     /// For the member that assigns: what it assigned by, and when to look again.
     assigned_by: Option<AssignedBy>,
+    /// When to look again for topics.
+    topics_at: Instant,
     /// When to try again to decide where partitions start.
     decide_at: Instant,
     /// The last assignment was empty.
@@ -75,6 +79,7 @@ pub fn run(member: &Arc<Member>, left: &dyn Fn()) {
         missed_generation: false,
         claimed_in: None,
         assigned_by: None,
+        topics_at: now,
         decide_at: now,
         stands_by: false,
     };
@@ -146,6 +151,8 @@ impl<'a> Life<'a> {
         let timeouts = (settings.session_timeout, settings.max_processing);
         let deadline = Instant::now() + settings.max_processing + settings.session_timeout;
         let mut proceed = || reason_to_leave(member, &member.state()).is_none();
+        member.look_up_topics(Instant::now() + RESOLVE)?;
+        self.topics_at = Instant::now() + TOPIC_CHECK;
         let offers = self.offers(old);
         // The id must be known at once, so that the member can leave whatever happens next.
         let mut given = |id: &str| {
@@ -177,7 +184,7 @@ impl<'a> Life<'a> {
 
     /// What the member offers: a reader keeps what it owns over a join, where all members do so.
     fn offers(&self, old: &Membership) -> Vec<Offer> {
-        let (topics, user_data) = (&self.member.spec.topics, &self.member.settings.user_data);
+        let (topics, user_data) = (&self.member.topics(), &self.member.settings.user_data);
         let mut offers = Vec::new();
         if self.member.spec.kind == ClientKind::Reader {
             let owned: Vec<TopicPartition> = self.member.state().owned.keys().cloned().collect();
@@ -225,6 +232,13 @@ impl<'a> Life<'a> {
 
     fn count_partitions(&self, topics: &BTreeSet<String>) -> crate::Result<BTreeMap<String, usize>> {
         let cluster = &self.member.cluster;
+        if topics.len() > 1 {
+            // In one request; what it brings no news of is asked for below.
+            let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+            if let Err(error) = cluster.refresh(&names, cluster.deadline(Instant::now() + RESOLVE)) {
+                log::debug!("{}: {error}", self.member.spec.name);
+            }
+        }
         let mut counts = BTreeMap::new();
         for name in topics {
             if let Some(topic) = cluster.topic(name, cluster.deadline(Instant::now() + RESOLVE))? {
@@ -301,6 +315,7 @@ impl<'a> Life<'a> {
                     log::info!("{name}: {group} answers again; its partitions were kept");
                 }
                 self.look_for_partitions();
+                self.look_for_topics();
                 self.decide_starts();
             }
             Err(error) => match error.code() {
@@ -370,6 +385,19 @@ impl<'a> Life<'a> {
         if changed && state.phase == Phase::Stable {
             log::info!("{}: the number of partitions has changed", self.member.spec.name);
             state.rebalance();
+        }
+    }
+
+    /// Joins anew when there are other topics to consume than those that it has joined with.
+    fn look_for_topics(&mut self) {
+        let now = Instant::now();
+        if self.member.spec.topics.filter.is_none() || now < self.topics_at {
+            return;
+        }
+        self.topics_at = now + TOPIC_CHECK;
+        if self.member.has_other_topics(now + RESOLVE) {
+            log::info!("{}: there are other topics to consume", self.member.spec.name);
+            self.member.state().rebalance();
         }
     }
 

@@ -20,6 +20,7 @@ mod prefetch;
 pub mod reader;
 mod serve;
 mod state;
+mod topics;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -33,6 +34,7 @@ pub use pipeline::FLUSH;
 pub use reader::RecordSink;
 pub use serve::{Ask, Served};
 pub use state::EndReason;
+pub use topics::{TopicFilter, TopicSelection};
 
 use crate::Cluster;
 use crate::assignor::{Assignor, by_topic};
@@ -139,7 +141,7 @@ pub struct MemberSpec {
     /// The group.
     pub group: String,
     /// The topics it consumes.
-    pub topics: BTreeSet<String>,
+    pub topics: TopicSelection,
     /// The kind of client that it serves.
     pub kind: ClientKind,
     /// How the partitions are shared out if the member leads.
@@ -262,7 +264,7 @@ impl Member {
     /// member served before.
     pub fn fits(&self, name: &str, asked: &[(TopicPartition, i64)]) -> bool {
         let topics: BTreeSet<&str> = asked.iter().map(|(key, _)| key.topic.as_str()).collect();
-        let same_topics = self.spec.topics.iter().map(String::as_str).eq(topics);
+        let same_topics = self.spec.topics.named.iter().map(String::as_str).eq(topics);
         if self.spec.kind != ClientKind::Plain || self.spec.name != name || !same_topics {
             return false;
         }

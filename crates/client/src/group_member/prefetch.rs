@@ -282,7 +282,8 @@ fn out_of_range(member: &Member, position: &Position, version: u64) -> bool {
 
 /// Asks the cluster which nodes lead the member's partitions, for 5 s at most.
 pub(super) fn refresh_leaders(member: &Member) {
-    let topics: Vec<&str> = member.spec.topics.iter().map(String::as_str).collect();
+    let topics = member.topics();
+    let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
     let deadline = member.cluster.deadline(Instant::now() + Duration::from_secs(5));
     if let Err(error) = member.cluster.refresh(&topics, deadline) {
         log::debug!("{}: {error}", member.spec.name);

@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::batches::each_record;
 use super::state::{EndReason, Phase, State};
-use super::{ClientKind, GroupSettings, Member, MemberSpec, NO_CONNECTION, Records};
+use super::{ClientKind, GroupSettings, Member, MemberSpec, NO_CONNECTION, Records, TopicSelection};
 use crate::Cluster;
 use crate::assignor::Assignor;
 use crate::coordinator::Commit;
@@ -126,12 +126,12 @@ pub enum ReaderPhase {
 }
 
 impl Member {
-    /// A member that hands the records of `topic` to `sink`. It stays until [`Member::abandon`]; its threads
+    /// A member that hands the records of `topics` to `sink`. It stays until [`Member::abandon`]; its threads
     /// are started by [`Member::run`].
     pub fn reader(
         name: &str,
         group: &str,
-        topic: &str,
+        topics: TopicSelection,
         settings: GroupSettings,
         cluster: Arc<Cluster>,
         sink: Arc<dyn RecordSink>,
@@ -139,7 +139,7 @@ impl Member {
         let spec = MemberSpec {
             name: name.to_owned(),
             group: group.to_owned(),
-            topics: [topic.to_owned()].into(),
+            topics,
             kind: ClientKind::Reader,
             assignor: Assignor::Range,
             records: Records::Handed(sink),

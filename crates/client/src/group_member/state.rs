@@ -106,6 +106,8 @@ pub(super) struct Pipeline {
 pub(super) struct State {
     pub phase: Phase,
     pub membership: Membership,
+    /// The topics that it joins with, where they had to be looked up.
+    pub topics: Option<BTreeSet<String>>,
     /// When the request was sent by which the coordinator last confirmed the membership.
     pub confirmed: Option<Instant>,
     /// Why the member ends or has ended.
@@ -146,6 +148,7 @@ impl State {
         State {
             phase: Phase::Joining,
             membership: Membership::none(),
+            topics: None,
             confirmed: None,
             end: None,
             epoch: 0,

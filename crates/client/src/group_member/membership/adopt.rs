@@ -58,7 +58,9 @@ impl Life<'_> {
         log::info!("{name} is a member of {group}, generation {generation}: {}", list(&partitions));
         // Shared out cooperatively, what moves comes with the next generation.
         let stands_by = partitions.is_empty() && (!is_cooperative || self.stands_by);
-        if stands_by {
+        if stands_by && self.member.topics().is_empty() {
+            log::warn!("{name} has no partition: none of the topics that there are is to be consumed");
+        } else if stands_by {
             log::warn!(
                 "{name} has no partition: {group} has more members than its topics have partitions, so it only \
                  stands by; more partitions would give it work"
@@ -87,7 +89,9 @@ impl Life<'_> {
         for (key, partition) in &mut state.owned {
             partition.is_revoked = !owned.contains(key);
         }
-        state.owned.retain(|_, partition| finishes || !partition.is_revoked);
+        // What is in hand of a topic that is deleted has nowhere to be committed.
+        let exists = |key: &TopicPartition| self.member.cluster.cached(&key.topic).is_some();
+        state.owned.retain(|key, partition| !partition.is_revoked || finishes && exists(key));
         let has_dropped = state.owned.len() != before;
         if has_dropped || state.has_revoked() || !resolved.is_empty() {
             state.epoch += 1;
