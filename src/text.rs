@@ -32,11 +32,14 @@ pub fn beginning(text: &str, bytes: usize) -> &str {
 pub fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // A longer text is no typing error, and comparing takes a time that grows with both lengths.
     const LONGEST: usize = 64;
-    const ALIKE: f64 = 0.8;
     let word = beginning(word, LONGEST);
-    let likeness = |known: &'a str| (strsim::jaro(word, known), known);
-    let alike = known.into_iter().map(likeness).filter(|(likeness, _)| *likeness > ALIKE);
-    alike.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known)
+    let typos = |known: &'a str| {
+        let is_beginning = word.len() >= 4 && known.starts_with(word);
+        (if is_beginning { 0 } else { strsim::osa_distance(word, known) }, known)
+    };
+    let alike =
+        known.into_iter().map(typos).filter(|(typos, known)| 3 * typos <= word.len().min(known.len()));
+    alike.min_by_key(|(typos, _)| *typos).map(|(_, known)| known)
 }
 
 /// Shows a message's key in a log line: quoted and escaped, or `none`.
@@ -131,6 +134,7 @@ mod tests {
         let known = ["topic", "topics", "partitions", "replication_factor"];
         for (word, meant) in [
             ("topci", Some("topic")),
+            ("tpics", Some("topics")),
             ("partition", Some("partitions")),
             ("replication", Some("replication_factor")),
             ("bootstrap", None),

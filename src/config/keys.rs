@@ -4,8 +4,8 @@ use super::origins::origins;
 use super::security::values::{extensions, insecure, mechanism, password, protocol, token_url, words};
 use super::values::{
     SettingValue, api_token, boolean, choice, command, file, folder, fraction, group, host_and_port, limit,
-    listen, listen_at_a_port, number, push_url, replication_factor, servers, statuses, text, token, topic,
-    topics, visible,
+    listen, listen_at_a_port, number, pointer, push_url, replication_factor, servers, statuses, text, token,
+    topic, topics, visible,
 };
 use super::{MAX_BODY_BYTES, Settings};
 use crate::consumer::{CommitMode, HandlerMode, Order, Payload};
@@ -74,6 +74,7 @@ pub(super) const KEYS: &[(&str, Put)] = &[
     ("producer.queue_bytes", |s, v| put(&mut s.producer.queue_bytes, number(v, 1_024..=1 << 40))),
     ("producer_api.listen", |s, v| put(&mut s.producer_api.listen, listen(v))),
     ("producer_api.advertised", |s, v| put(&mut s.producer_api.advertised, host_and_port(v).map(Some))),
+    ("producer_api.key", |s, v| put(&mut s.producer_api.key, pointer(v).map(Some))),
     ("producer_api.answer_timeout_ms", |s, v| {
         put(&mut s.producer_api.answer_timeout_ms, number(v, 2_000..=100_000))
     }),

@@ -114,6 +114,8 @@ pub struct ProducerApiSettings {
     /// The host, without brackets, and the port at which other endpoints of a group reach this one; unset: the
     /// address on which it listens.
     pub advertised: Option<(String, u16)>,
+    /// Where the key of a message stands in its body, as a JSON Pointer.
+    pub key: Option<String>,
     /// From the whole request to its answer; then 503 or 504. With less than 2000, 504 is also the answer to
     /// messages that were never sent.
     pub answer_timeout_ms: u64,
@@ -221,6 +223,7 @@ impl Default for ProducerApiSettings {
         ProducerApiSettings {
             listen: "127.0.0.1:5000".to_owned(),
             advertised: None,
+            key: None,
             answer_timeout_ms: 10_000,
             max_body_bytes: 1_048_576,
             head_timeout_ms: 5_000,

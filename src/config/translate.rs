@@ -257,6 +257,7 @@ impl Settings {
             users_file: api.users_file.clone(),
             topic: self.kafka.topic.clone(),
             any_payload: self.consumer.payload == Payload::Any,
+            key_pointer: api.key.clone(),
             group: self.consumer.group().to_owned(),
             longest_lease: self.consumer.max_processing(),
             tls_certificate: api.tls_certificate.clone(),

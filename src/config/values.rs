@@ -35,6 +35,18 @@ pub(super) fn text(setting: &SettingValue) -> Result<String, String> {
     }
 }
 
+/// A JSON Pointer (RFC 6901) to a part of a message.
+pub(super) fn pointer(setting: &SettingValue) -> Result<String, String> {
+    let text = text(setting)?;
+    let legal = |token: &str| !token.replace("~0", "").replace("~1", "").contains('~');
+    match text.strip_prefix('/').is_some_and(|tokens| tokens.split('/').all(legal)) {
+        true => Ok(text),
+        false => {
+            Err(format!("must be a JSON Pointer such as \"/orderId\" (RFC 6901), not {}", quoted(&text)))
+        }
+    }
+}
+
 pub(super) fn boolean(setting: &SettingValue) -> Result<bool, String> {
     match &setting.value {
         Value::Boolean(value) => Ok(*value),

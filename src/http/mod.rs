@@ -12,7 +12,7 @@
 //! 3. `backend`: `tiny_http`, the private connection to it, routes and router
 //! 4. `api`: the handlers of all routes but the dashboard's
 //! 5. `dashboard`: the page, and the events that it shows
-//! 6. the files of this folder: `responder`, `reply`, `response`, `submit`, `queues`, `settings`, `static_files`,
+//! 6. the files of this folder: `handed_on`, `responder`, `reply`, `response`, `submit`, `queues`, `settings`, `static_files`,
 //!    `constant_time`, `decimal`
 
 mod api;
@@ -20,6 +20,7 @@ mod backend;
 mod constant_time;
 mod dashboard;
 mod decimal;
+mod handed_on;
 mod queues;
 mod reply;
 mod responder;
@@ -37,6 +38,7 @@ use net::sync::Worker;
 
 use crate::error::{Error, Result};
 use api::dead_letters::ReplayQueue;
+use api::enviar::ChannelApi;
 pub use api::health::{Monitoring, Readiness};
 use api::message_api::MessageApi;
 use api::metadata_cache::MetadataWorker;
@@ -50,8 +52,8 @@ pub use dashboard::{
     MemberState, PartitionState, QueueState, Replayed,
 };
 pub use queues::{
-    Ask, Caller, ChangeRequest, FORWARDED, LeaseChange, OnChanged, OnReceived, QueueCounts, QueueName,
-    QueueRefusal, Queues, ReceiptOutcome,
+    Ask, Caller, ChangeRequest, FORWARDED, LeaseChange, OnChanged, QueueCounts, QueueName, QueueRefusal,
+    Queues, ReceiptOutcome, WaitingWorker,
 };
 pub use server::ANSWER_GRACE;
 use server::{Limits, Server, ServerParts};
@@ -104,13 +106,16 @@ impl Workers {
         let metadata = MetadataWorker::start(directory, settings.max_pending_bytes)?;
         let answer_timeout = settings.answer_timeout;
         let topics = dashboard.record_topics(topics);
-        let json_topic = (!settings.any_payload).then(|| settings.topic.clone());
+        let EndpointSettings { any_payload, key_pointer, max_body_bytes, .. } = settings.clone();
+        let json_topic = (!any_payload).then(|| settings.topic.clone());
         let rest = RestApi { topics, metadata: metadata.cache(), json_topic, answer_timeout };
         let channel = dashboard.record(channel);
         let (topic, group) = (settings.topic.clone(), settings.group.clone());
         let longest_lease = settings.longest_lease;
         let queues = QueueApi { queues, metadata: metadata.cache(), topic, group, longest_lease };
-        let api = MessageApi { channel, rest, queues, feed: dashboard.feed(), replays, answer_timeout };
+        let channel = ChannelApi { channel, topic: settings.topic.clone(), any_payload, key_pointer };
+        let feed = dashboard.feed();
+        let api = MessageApi { channel, rest, queues, feed, replays, answer_timeout, max_body_bytes };
         Ok((Workers { _metadata: metadata, _dashboard: dashboard, _replay: replay }, api))
     }
 }

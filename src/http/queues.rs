@@ -115,8 +115,15 @@ pub struct QueueCounts {
     pub obstacle: Option<String>,
 }
 
-/// Hears the messages, each a JSON object with its receipt.
-pub type OnReceived = Box<dyn FnOnce(Result<Vec<Vec<u8>>, QueueRefusal>) + Send>;
+/// A worker that waits for messages.
+pub trait WaitingWorker: Send {
+    /// Whether it has left: it should get no messages.
+    fn has_left(&self) -> bool;
+
+    /// Answers it with messages, each a JSON object with its receipt, or says why there are none. False if it had
+    /// left, so that nobody has the messages.
+    fn answer(self: Box<Self>, received: Result<Vec<Vec<u8>>, QueueRefusal>) -> bool;
+}
 
 /// Hears the outcomes, in the order of the receipts.
 pub type OnChanged = Box<dyn FnOnce(Vec<ReceiptOutcome>) + Send>;
@@ -131,7 +138,7 @@ pub trait Queues: Send + Sync + 'static {
 
     /// Hands messages of a queue to `reply`, once, from any thread. A queue that is not open is opened: its
     /// topic exists.
-    fn receive(&self, queue: &QueueName, ask: Ask, reply: OnReceived);
+    fn receive(&self, queue: &QueueName, ask: Ask, worker: Box<dyn WaitingWorker>);
 
     /// Changes leases of a topic's messages, also those that other endpoints of the group have given.
     fn change(&self, request: ChangeRequest, reply: OnChanged);

@@ -7,7 +7,9 @@
 //! end of its own.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -76,6 +78,10 @@ pub(crate) struct StreamHead {
 pub(crate) struct ResponseQueue {
     state: Mutex<QueueState>,
     waker: mio::Waker,
+    /// The requests under way whose clients have left: index and sequence.
+    left: Mutex<HashSet<(usize, u32)>>,
+    /// How many they are: mostly none, which costs no lock.
+    left_count: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -90,7 +96,33 @@ struct QueueState {
 impl ResponseQueue {
     /// An empty queue that wakes its server through `waker`.
     pub(crate) fn new(waker: mio::Waker) -> ResponseQueue {
-        ResponseQueue { state: Mutex::default(), waker }
+        ResponseQueue {
+            state: Mutex::default(),
+            waker,
+            left: Mutex::default(),
+            left_count: AtomicUsize::new(0),
+        }
+    }
+
+    /// For the server: the client of a request has closed its connection, or its half of it.
+    pub(crate) fn client_left(&self, token: RequestToken) {
+        let mut left = lock(&self.left);
+        left.insert((token.connection, token.sequence));
+        self.left_count.store(left.len(), Ordering::Release);
+    }
+
+    /// The request is over.
+    pub(crate) fn forget_client(&self, token: RequestToken) {
+        if self.left_count.load(Ordering::Acquire) > 0 {
+            let mut left = lock(&self.left);
+            left.remove(&(token.connection, token.sequence));
+            self.left_count.store(left.len(), Ordering::Release);
+        }
+    }
+
+    fn has_left(&self, token: RequestToken) -> bool {
+        self.left_count.load(Ordering::Acquire) > 0
+            && lock(&self.left).contains(&(token.connection, token.sequence))
     }
 
     /// Changes the contents, and wakes the server if it sleeps: once for a burst.
@@ -154,6 +186,11 @@ impl Responder {
         self.token.request
     }
 
+    /// Whether the client has closed its connection, or its half of it: who does that hardly reads the response.
+    pub(crate) fn client_has_left(&self) -> bool {
+        self.responses.has_left(self.token)
+    }
+
     /// Sends the response. If the client has left meanwhile, the response is dropped.
     pub(crate) fn respond(self, response: Response) {
         self.responses.push(self.token, ResponseEvent::Response(response));
@@ -164,7 +201,13 @@ impl Responder {
         let (alive, headers) = (Arc::new(()), headers.into());
         let client = Arc::downgrade(&alive);
         self.responses.push(self.token, ResponseEvent::StreamStart(StreamHead { headers, alive }));
-        ResponseStream { responses: self.responses, token: self.token, client }
+        ResponseStream { responses: Arc::clone(&self.responses), token: self.token, client }
+    }
+}
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        self.responses.forget_client(self.token);
     }
 }
 
@@ -237,6 +280,17 @@ mod tests {
         assert!(!responses.fall_asleep());
         assert_eq!(responses.collect(&mut Vec::new()), Some(deadline));
         assert!(responses.fall_asleep());
+    }
+
+    #[test]
+    fn a_client_that_leaves_is_known_until_its_request_is_over() {
+        let (responses, _poll) = response_queue(mio::Token(0)).unwrap();
+        let token = |sequence| RequestToken { connection: 1, sequence, ..RequestToken::default() };
+        let (first, second) = (Responder::new(&responses, token(1)), Responder::new(&responses, token(2)));
+        responses.client_left(token(1));
+        assert_eq!((first.client_has_left(), second.client_has_left()), (true, false));
+        first.respond(Response::json(200, Vec::new()));
+        assert_eq!(responses.left_count.load(Ordering::Acquire), 0);
     }
 
     #[test]

@@ -75,6 +75,8 @@ pub struct EndpointSettings {
     pub topic: String,
     /// The channel's consumers take any value, not JSON alone.
     pub any_payload: bool,
+    /// Where the key of a message for the channel stands in its body, as a JSON Pointer.
+    pub key_pointer: Option<String>,
     /// The group where a request to a queue names none.
     pub group: String,
     /// The longest time that a worker can have for a message.
@@ -111,6 +113,7 @@ impl Default for EndpointSettings {
             users_file: None,
             topic: "mi-topico".to_owned(),
             any_payload: false,
+            key_pointer: None,
             group: "grupo-consumidores".to_owned(),
             longest_lease: Duration::from_secs(300),
             tls_certificate: None,

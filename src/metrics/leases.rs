@@ -25,11 +25,13 @@ pub enum LeaseEnd {
     Lost,
     /// No worker got it: the message is no JSON, and becomes a dead letter.
     NotJson,
+    /// No worker got it: the one that waited had left. It is no attempt.
+    NotReceived,
 }
 
 impl LeaseEnd {
     /// Their names, in their order.
-    const ALL: [&str; 5] = ["acknowledged", "given_back", "run_out", "lost", "not_json"];
+    const ALL: [&str; 6] = ["acknowledged", "given_back", "run_out", "lost", "not_json", "not_received"];
 }
 
 /// What became of the leases of a queue since it was opened.

@@ -28,6 +28,7 @@ mod full_disk;
 mod guard;
 mod harness;
 mod hostile;
+mod inputs;
 mod kept_handlers;
 mod leases;
 mod metrics;

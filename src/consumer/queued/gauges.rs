@@ -1,19 +1,15 @@
 //! What is told of a queue while it runs: to its metrics, and in its standing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::breaker::Why;
 use super::clock::Clock;
 use super::item::{Item, LeaseKey};
-use super::shared::{Queue, Shared};
+use super::shared::{Oldest, Queue, Shared};
 use super::standing::NO_MEMBER;
 use crate::metrics::{PauseReason, QueueLook};
-use crate::queue::partitions::Ownership;
 use client::group_member::reader::{ReaderPhase, View};
-
-/// The oldest open message of each partition: its offset, and its time in ms since 1970.
-pub type Oldest = HashMap<Ownership, (i64, u64)>;
 
 impl Shared {
     /// Looks at the queue.

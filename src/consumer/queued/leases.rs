@@ -13,8 +13,14 @@ use crate::queue::partitions::Ownership;
 /// Acknowledgements that are remembered, so that a second one of the same lease is answered as the first.
 const REMEMBERED: usize = 100_000;
 
-/// Hears which messages are handed out; none where none came in time, or the queue ends.
-pub type OnMessages = Box<dyn FnOnce(Vec<Item>) + Send>;
+/// Waits for messages.
+pub trait Receiver: Send {
+    /// Whether it waits no longer, and should get none.
+    fn has_left(&self) -> bool;
+
+    /// Gives it messages; none where none came in time, or the queue ends. False if it had left: nobody has them.
+    fn give(self: Box<Self>, items: Vec<Item>) -> bool;
+}
 
 /// Hears what became of acknowledgements, in their order.
 pub type OnSettled = Box<dyn FnOnce(Vec<Settled>) + Send>;
@@ -80,7 +86,7 @@ pub struct Waiter {
     pub max: usize,
     pub lease: Duration,
     pub until: Instant,
-    pub reply: OnMessages,
+    pub receiver: Box<dyn Receiver>,
 }
 
 /// The leases that were acknowledged last, each with the number of the commit that has it.

@@ -17,7 +17,9 @@ use net::stop::Stop;
 use net::sync::{Mutex, lock, wait_timeout};
 
 use super::clock::millis;
-use super::leases::{Item, LeaseKey, LeaseLimit, OnMessages, OnSettled, Settled, Unconfirmed, Waiter};
+use super::leases::{
+    Item, LeaseKey, LeaseLimit, OnSettled, Receiver as Waiting, Settled, Unconfirmed, Waiter,
+};
 use super::shared::{Queue, Shared};
 use super::{consume, no_thread};
 use crate::consumer::handler::{Failure, FailureCause};
@@ -127,8 +129,8 @@ impl LeaseQueue {
         Ok(LeaseQueue { shared, letters, handle: Mutex::new(Some(handle)) })
     }
 
-    /// Hands up to `max` messages to `reply`, as soon as there is one: at once, or until `wait` is over.
-    pub fn receive(&self, max: usize, lease: Duration, wait: Duration, reply: OnMessages) {
+    /// Hands up to `max` messages to `receiver`, as soon as there is one: at once, or until `wait` is over.
+    pub fn receive(&self, max: usize, lease: Duration, wait: Duration, receiver: Box<dyn Waiting>) {
         let until = Instant::now() + wait;
         loop {
             let mut queue = self.shared.queue();
@@ -137,15 +139,16 @@ impl LeaseQueue {
             if taken.is_empty() {
                 if wait.is_zero() || queue.closed {
                     drop(queue);
-                    return reply(Vec::new());
+                    receiver.give(Vec::new());
+                    return;
                 }
-                queue.leases.waiters.push_back(Waiter { max, lease, until, reply });
+                queue.leases.waiters.push_back(Waiter { max, lease, until, receiver });
                 return self.shared.wake(&queue, 1);
             }
             drop(queue);
             let leased = admit(&self.shared, &self.letters, taken);
             if !leased.is_empty() {
-                return reply(leased);
+                return give(&self.shared, receiver, leased);
             }
         }
     }
@@ -265,7 +268,7 @@ impl LeaseQueue {
             }
         }
         drop(queue);
-        waiters.into_iter().for_each(|waiter| (waiter.reply)(Vec::new()));
+        waiters.into_iter().for_each(|waiter| _ = waiter.receiver.give(Vec::new()));
         self.shared.stop.ask();
         self.shared.commit.notify_one();
     }
@@ -315,6 +318,23 @@ fn admit(shared: &Shared, letters: &Sender<Letter>, taken: Vec<Item>) -> Vec<Ite
     taken.into_iter().filter(is_admitted).collect()
 }
 
+/// Gives messages to one that waits. If it has left they are handed out again, and have lost no attempt.
+fn give(shared: &Shared, receiver: Box<dyn Waiting>, leased: Vec<Item>) {
+    let keys: Vec<LeaseKey> = leased.iter().map(Item::key).collect();
+    if receiver.give(leased) {
+        return;
+    }
+    let mut queue = shared.queue();
+    for key in keys {
+        let stands = queue.leases.take(key, LeaseEnd::NotReceived).is_some();
+        let now = shared.clock.now();
+        if let Some(engine) = queue.partitions.engine_of(key.from).filter(|_| stands) {
+            let _ = engine.release(key.id, 0, now);
+        }
+    }
+    shared.wake(&queue, 1);
+}
+
 fn fail(shared: &Shared, letters: &Sender<Letter>, item: Item, failure: Failure) {
     if let Some((item, verdict)) = shared.not_handled(item, failure) {
         let _ = letters.send(Letter::Decided(item, verdict));
@@ -329,13 +349,15 @@ fn serve(shared: &Shared, letters: &Sender<Letter>) {
         if queue.closed {
             let waiters = std::mem::take(&mut queue.leases.waiters);
             drop(queue);
-            return waiters.into_iter().for_each(|waiter| (waiter.reply)(Vec::new()));
+            waiters.into_iter().for_each(|waiter| _ = waiter.receiver.give(Vec::new()));
+            return;
         }
         let now = Instant::now();
-        if let Some(at) = queue.leases.waiters.iter().position(|waiter| waiter.until <= now) {
+        let is_over = |waiter: &Waiter| waiter.until <= now || waiter.receiver.has_left();
+        if let Some(at) = queue.leases.waiters.iter().position(is_over) {
             let waiter = queue.leases.waiters.remove(at);
             drop(queue);
-            waiter.into_iter().for_each(|waiter| (waiter.reply)(Vec::new()));
+            waiter.into_iter().for_each(|waiter| _ = waiter.receiver.give(Vec::new()));
             continue;
         }
         if let Some(waiter) = queue.leases.waiters.pop_front() {
@@ -346,7 +368,7 @@ fn serve(shared: &Shared, letters: &Sender<Letter>) {
                 if leased.is_empty() {
                     shared.queue().leases.waiters.push_front(waiter);
                 } else {
-                    (waiter.reply)(leased);
+                    give(shared, waiter.receiver, leased);
                 }
                 continue;
             }

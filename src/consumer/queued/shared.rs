@@ -3,7 +3,7 @@
 //!
 //! Nobody does I/O with that lock held, nor calls the group member, which calls this with its own held.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,6 @@ use protocol::TopicPartition;
 
 use super::breaker::{Breaker, Change};
 use super::clock::{Clock, millis};
-use super::gauges::Oldest;
 use super::histories::Histories;
 use super::item::{Item, LeaseKey, Payload};
 use super::leases::{Leases, OnSettled, Settled, Unconfirmed};
@@ -28,6 +27,9 @@ use crate::error::Error;
 use crate::metrics::{ConsumerMetrics, Outcome};
 use crate::queue::partitions::{Handed, Ownership};
 use crate::queue::{Engine, Partitions};
+
+/// The oldest open message of each partition: its offset, and its time in ms since 1970.
+pub type Oldest = HashMap<Ownership, (i64, u64)>;
 
 /// A worker without work looks at least so often whether there is some.
 const LONGEST_NAP: Duration = Duration::from_secs(1);

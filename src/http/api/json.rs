@@ -27,10 +27,22 @@ enum JsonError {
 /// # Errors
 /// The response to a body that is not.
 pub(crate) fn check_body(body: &[u8], depth: usize) -> Result<(), Response> {
-    check(body, depth).map_err(|error| match error {
-        JsonError::NotJson(why) => Response::error(400, "bad_json", &why),
-        JsonError::OverLimits(why) => Response::error(400, "json_limits", &why),
-    })
+    check(body, depth).map_err(|error| refused(error, ""))
+}
+
+/// As [`check_body`], for a line of a body that has several; it is named by its number, from 1 on.
+///
+/// # Errors
+/// The response to a body with a line that is not.
+pub(crate) fn check_line(line: &[u8], depth: usize, number: usize) -> Result<(), Response> {
+    check(line, depth).map_err(|error| refused(error, &format!("Line {number}: ")))
+}
+
+fn refused(error: JsonError, place: &str) -> Response {
+    match error {
+        JsonError::NotJson(why) => Response::error(400, "bad_json", &format!("{place}{why}")),
+        JsonError::OverLimits(why) => Response::error(400, "json_limits", &format!("{place}{why}")),
+    }
 }
 
 fn check(body: &[u8], depth: usize) -> Result<(), JsonError> {

@@ -4,19 +4,18 @@
 use std::time::{Duration, Instant};
 
 use super::dead_letters::ReplayQueue;
-use super::enviar;
+use super::enviar::{ChannelApi, ChannelTarget};
 use super::json::{self, MAX_DEPTH};
 use super::queues::{QueueApi, QueueRequest};
 use super::rest::{RecordTarget, RestApi};
 use crate::http::dashboard::FeedHandle;
 use crate::http::reply::Reply;
 use crate::http::responder::Responder;
-use crate::http::submit::Submit;
 
 /// The meaning of a body, as far as the head of its request tells it.
 pub(crate) enum BodyKind {
-    /// A message of the channel, with this key.
-    Message(Option<Vec<u8>>),
+    /// A message of the channel, or some in lines.
+    Message(ChannelTarget),
     /// Records for a topic.
     Records(RecordTarget),
     /// The names of dead letters to replay.
@@ -28,7 +27,7 @@ pub(crate) enum BodyKind {
 /// The handlers that take messages, and the dashboard that shows them.
 pub(crate) struct MessageApi {
     /// Takes the messages of `/enviar`.
-    pub(crate) channel: Box<dyn Submit>,
+    pub(crate) channel: ChannelApi,
     /// Takes records for any topic, and describes the cluster.
     pub(crate) rest: RestApi,
     /// Hands messages out.
@@ -39,6 +38,8 @@ pub(crate) struct MessageApi {
     pub(crate) replays: ReplayQueue,
     /// The time from a whole request to its response.
     pub(crate) answer_timeout: Duration,
+    /// The largest body, in bytes, unpacked where it is compressed.
+    pub(crate) max_body_bytes: usize,
 }
 
 impl MessageApi {
@@ -51,8 +52,14 @@ impl MessageApi {
         responder: Responder,
     ) -> Reply {
         match kind {
-            BodyKind::Message(key) => enviar::post(body, key, self.channel.as_ref(), deadline, responder),
-            BodyKind::Records(target) => self.rest.post(target, &body, deadline, responder),
+            BodyKind::Message(target) if target.is_lines => {
+                match self.channel.lines(&body, &target, deadline) {
+                    Ok(records) => self.rest.send_to(&self.channel.topic, records, deadline, responder),
+                    Err(refused) => Reply::Immediate(refused),
+                }
+            }
+            BodyKind::Message(target) => self.channel.post(body, target, deadline, responder),
+            BodyKind::Records(target) => self.rest.post(target, body, deadline, responder),
             BodyKind::Queue(request) => self.queues.post(request, &body, responder),
             BodyKind::Replay => {
                 let checked = json::check_body(&body, MAX_DEPTH);

@@ -44,7 +44,9 @@ pub(crate) fn demand(method: &str, target: &[u8]) -> Option<Demand> {
         Route::Enviar => Some(Demand::SendToChannel),
         Route::Replay => Some(Demand::Right(Right::Admin)),
         Route::Events | Route::Metrics => Some(Demand::Right(Right::Read)),
-        Route::Rest(RestRoute::Topic(topic) | RestRoute::Partition(topic, _)) if method == "POST" => {
+        Route::Rest(RestRoute::Topic(topic) | RestRoute::Partition(topic, _) | RestRoute::Raw(topic))
+            if method == "POST" =>
+        {
             // A name that cannot be decoded names no topic, and is refused by the handler.
             Some(uri::segment(topic).map_or(Demand::Right(Right::Send), Demand::SendTo))
         }
@@ -65,7 +67,7 @@ mod tests {
     use super::*;
 
     /// The right that each method of each route needs; `-`: none.
-    const TABLE: [(&str, &str, &str); 39] = [
+    const TABLE: [(&str, &str, &str); 40] = [
         ("POST", "/queues/{topic}/receive", "receive"),
         ("POST", "/queues/{topic}/ack", "receive"),
         ("POST", "/queues/{topic}/nack", "receive"),
@@ -87,6 +89,7 @@ mod tests {
         ("GET", "/topics/{topic}", "read"),
         ("HEAD", "/topics/{topic}", "read"),
         ("POST", "/topics/{topic}", "send"),
+        ("POST", "/topics/{topic}/raw", "send"),
         ("GET", "/topics/{topic}/partitions", "read"),
         ("HEAD", "/topics/{topic}/partitions", "read"),
         ("GET", "/topics/{topic}/partitions/{partition}", "read"),

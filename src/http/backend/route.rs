@@ -135,6 +135,7 @@ pub(super) mod tests {
             RestRoute::Partitions(topic),
             RestRoute::Partition(topic, partition),
             RestRoute::Offsets(topic, partition),
+            RestRoute::Raw(topic),
             RestRoute::Brokers,
         ];
         let actions =
@@ -156,7 +157,12 @@ pub(super) mod tests {
                 Route::ProxyHealth | Route::ProxyReadiness | Route::Uptime => {}
                 Route::Page(PageFile::Index | PageFile::Style | PageFile::Script) => {}
                 Route::Rest(RestRoute::Topics | RestRoute::Topic(_) | RestRoute::Partitions(_)) => {}
-                Route::Rest(RestRoute::Partition(..) | RestRoute::Offsets(..) | RestRoute::Brokers) => {}
+                Route::Rest(
+                    RestRoute::Partition(..)
+                    | RestRoute::Offsets(..)
+                    | RestRoute::Raw(_)
+                    | RestRoute::Brokers,
+                ) => {}
                 Route::Queue(QueueRoute::Of(..) | QueueRoute::OfChannel(_)) => {}
             }
         }

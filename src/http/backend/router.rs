@@ -9,13 +9,17 @@ use super::body;
 use super::large_bodies::{self, LargeBodyWorker};
 use super::route::Route;
 use super::upstream::PRIVATE_HEADER;
+use crate::http::api::content_encoding::ContentEncoding;
+use crate::http::api::enviar::ChannelTarget;
 use crate::http::api::health::{self, Monitoring};
 use crate::http::api::message_api::{BodyKind, MessageApi};
 use crate::http::api::openapi;
 use crate::http::api::query::Parameters;
+use crate::http::api::record_fields::RecordFields;
 use crate::http::api::rest::RecordTarget;
 use crate::http::api::uri;
 use crate::http::constant_time::equal;
+use crate::http::handed_on::CONTENT_ENCODING;
 use crate::http::queues::{Caller, FORWARDED};
 use crate::http::reply::Reply;
 use crate::http::responder::{RequestToken, Responder, ResponseQueue};
@@ -122,15 +126,26 @@ impl Router {
         token: RequestToken,
     ) -> Result<Reply, Response> {
         let deadline = Instant::now() + api.answer_timeout;
+        let encoding = header(request, CONTENT_ENCODING).and_then(ContentEncoding::of);
         let body = body::read(request)?;
-        if !large_bodies::is_large(body.len()) {
-            return Ok(api.post(kind, body, deadline, Responder::new(&self.responses, token)));
-        }
-        if matches!(kind, BodyKind::Replay) {
+        let is_large = large_bodies::is_large(body.len());
+        if is_large && matches!(kind, BodyKind::Replay) {
             return Err(LARGE_REPLAY.response());
         }
         let api = Arc::clone(api);
-        worker.submit(token, deadline, move |responder| api.post(kind, body, deadline, responder))?;
+        match encoding {
+            None if !is_large => {
+                return Ok(api.post(kind, body, deadline, Responder::new(&self.responses, token)));
+            }
+            None => {
+                worker.submit(token, deadline, move |responder| api.post(kind, body, deadline, responder))?
+            }
+            // It may be large when it is unpacked.
+            Some(encoding) => worker.submit(token, deadline, move |responder| {
+                let unpacked = encoding.unpack(&body, api.max_body_bytes);
+                unpacked.map_or_else(Reply::Immediate, |body| api.post(kind, body, deadline, responder))
+            })?,
+        }
         Ok(Reply::Deferred)
     }
 
@@ -161,6 +176,12 @@ fn body_kind(
     route: Route<'_>,
     query: &str,
 ) -> Result<BodyKind, Response> {
+    let content_type = header(request, "Content-Type");
+    let record_fields = || {
+        let headers = request.headers().iter();
+        let headers = headers.map(|header| (header.field.as_str().as_str(), header.value.as_str()));
+        RecordFields::read(headers, content_type)
+    };
     match route {
         Route::Queue(route) => {
             let authorization = header(request, "Authorization").map(str::to_owned);
@@ -168,10 +189,10 @@ fn body_kind(
             api.queues.request(route, query, caller).map(BodyKind::Queue)
         }
         Route::Rest(route) => {
-            RecordTarget::of(header(request, "Content-Type"), route, query).map(BodyKind::Records)
+            RecordTarget::of(content_type, route, query, record_fields()?).map(BodyKind::Records)
         }
         Route::Replay => Parameters::read(query, &[]).map(|_| BodyKind::Replay),
-        _ => Parameters::read(query, &["key"]).map(|parameters| BodyKind::Message(parameters.key())),
+        _ => ChannelTarget::of(query, content_type, record_fields()?).map(BodyKind::Message),
     }
 }
 

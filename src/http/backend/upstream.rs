@@ -39,6 +39,8 @@ pub(crate) struct UpstreamRequest<'a> {
     pub(crate) authorization: &'a [u8],
     /// Another endpoint has forwarded it.
     pub(crate) is_forwarded: bool,
+    /// The names and values of what else its handler needs.
+    pub(crate) handed_on: Vec<(&'a [u8], &'a [u8])>,
     /// The body.
     pub(crate) body: &'a [u8],
     /// The address of the client.
@@ -55,6 +57,7 @@ impl<'a> UpstreamRequest<'a> {
             if_none_match: b"",
             authorization: b"",
             is_forwarded: false,
+            handed_on: Vec::new(),
             body,
             client: "-",
         }
@@ -290,11 +293,16 @@ impl Link {
             if request.is_forwarded { b": 1" } else { b"" },
             b"\r\nContent-Length: ",
             decimal(request.body.len(), length_digits),
-            b"\r\n\r\n",
-            request.body,
         ] {
             self.out.extend_from_slice(part);
         }
+        for (name, value) in &request.handed_on {
+            for part in [b"\r\n".as_slice(), *name, b": ".as_slice(), *value] {
+                self.out.extend_from_slice(part);
+            }
+        }
+        self.out.extend_from_slice(b"\r\n\r\n");
+        self.out.extend_from_slice(request.body);
         let end = self.sent + self.out.len() as u64;
         self.in_flight.push_back(InFlightRequest { token, head_only, end });
     }

@@ -8,6 +8,7 @@ mod streaming;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -134,6 +135,11 @@ impl Connection {
     /// Ends the wait for a permit; returns whether it waited.
     pub(super) fn take_permit_wait(&mut self) -> bool {
         std::mem::take(&mut self.awaits_permit)
+    }
+
+    /// Whether the client has closed its connection, or its half of it.
+    pub(super) fn has_left(&self) -> bool {
+        self.broken || self.transport.is_hung_up()
     }
 
     /// Whether its request waits for a response.
@@ -368,8 +374,11 @@ impl Connection {
         };
         let method = self.input.get(head.method.clone())?;
         let target = self.input.get(head.target.clone())?;
-        let value = |range: &Option<std::ops::Range<usize>>| {
+        let value = |range: &Option<Range<usize>>| {
             range.clone().and_then(|range| self.input.get(range)).unwrap_or_default()
+        };
+        let pair = |(name, value): &(Range<usize>, Range<usize>)| {
+            Some((self.input.get(name.clone())?, self.input.get(value.clone())?))
         };
         let (content_type, if_none_match) = (value(&head.content_type), value(&head.if_none_match));
         Some(UpstreamRequest {
@@ -379,6 +388,7 @@ impl Connection {
             if_none_match,
             authorization: if changes_leases(target) { value(&head.authorization) } else { b"" },
             is_forwarded: head.is_forwarded,
+            handed_on: head.handed_on.iter().filter_map(pair).collect(),
             body,
             client: &self.address,
         })

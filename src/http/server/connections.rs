@@ -55,6 +55,13 @@ impl ConnectionSlot {
         self.exchange = Some(Exchange { stage: ExchangeStage::Queued, give_up_at });
         self.sequence
     }
+
+    /// The number of the current request, if the handlers have to answer it and its client has left.
+    pub(super) fn token_if_left(&mut self) -> Option<RequestToken> {
+        let has_left = self.connection.as_ref().is_some_and(Connection::has_left);
+        let is_open = self.exchange.is_some();
+        (has_left && is_open).then(|| RequestToken { sequence: self.sequence, ..RequestToken::default() })
+    }
 }
 
 /// All slots, up to a limit.

@@ -19,7 +19,7 @@ use super::access_log::AccessLog;
 use super::access_policy::AccessPolicy;
 use super::connection::Connection;
 use super::connection_step::{NextStep, Phase, SLOW_BODY, SLOW_CHECK, SLOW_HEAD, StepContext};
-use super::connections::{Connections, ExchangeStage};
+use super::connections::{ConnectionSlot, Connections, ExchangeStage};
 use super::cors;
 use super::limits::{ACCEPT_PAUSE, ACCEPTS_IN_A_ROW, HANDSHAKES_IN_A_ROW, Limits, READ_BYTES, SWEEP_EVERY};
 use super::log_throttle::LogThrottle;
@@ -55,7 +55,7 @@ pub(super) struct EventLoop {
     /// The number of the last check of a password.
     pub(super) next_check: u64,
     tls: Option<TlsAcceptor>,
-    responses: Arc<ResponseQueue>,
+    pub(super) responses: Arc<ResponseQueue>,
     pub(super) connections: Connections,
     pub(super) upstream: Upstream,
     pub(super) scratch: Vec<u8>,
@@ -204,6 +204,7 @@ impl EventLoop {
                 let index = token - FIRST_CONNECTION;
                 if let Some(connection) = self.connections.get(index) {
                     connection.note(event);
+                    self.note_departure(index);
                     self.advance(index);
                 }
             }
@@ -273,8 +274,17 @@ impl EventLoop {
         }
     }
 
+    /// Tells the responder of a request that its client has closed its connection, or its half of it.
+    pub(super) fn note_departure(&mut self, index: usize) {
+        let Some(token) = self.connections.slot(index).and_then(ConnectionSlot::token_if_left) else {
+            return;
+        };
+        self.responses.client_left(RequestToken { connection: index, ..token });
+    }
+
     /// Closes a connection. Its slot stays taken while the handlers have its request.
     pub(super) fn hang_up(&mut self, index: usize) {
+        self.note_departure(index);
         let Some(slot) = self.connections.slot(index) else { return };
         let is_stream =
             slot.connection.as_ref().is_some_and(|connection| connection.phase == Phase::Streaming);

@@ -40,6 +40,7 @@ impl EventLoop {
             sequence,
             request: connection.framing.request,
         });
+        self.note_departure(index);
     }
 
     /// Sends the queued requests, as far as there is room, with one write.
@@ -120,6 +121,7 @@ impl EventLoop {
             writer.push_head(response.status, headers, response.length, framing, &mut self.date);
             writer.push_body(response.body);
         }
+        self.responses.forget_client(token);
         self.connections.end_exchange(token.connection);
         self.advance(token.connection);
     }
@@ -189,6 +191,7 @@ impl EventLoop {
 
     /// Answers a request that the handlers will not answer; `written`: they may have seen all of it.
     fn fail(&mut self, token: RequestToken, written: bool) {
+        self.responses.forget_client(token);
         let Some(slot) = self.connections.exchange_of(token) else { return };
         let is_stream =
             slot.connection.as_ref().is_some_and(|connection| connection.phase == Phase::Streaming);

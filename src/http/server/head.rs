@@ -49,6 +49,8 @@ pub(super) struct Head {
     pub(super) authorization: Option<Range<usize>>,
     /// Another endpoint has forwarded it.
     pub(super) is_forwarded: bool,
+    /// The names and values of what else its handler needs.
+    pub(super) handed_on: Vec<(Range<usize>, Range<usize>)>,
     /// The framing of the body.
     pub(super) framing: BodyFraming,
     /// The client waits for `100 Continue` before it sends the body.
@@ -154,6 +156,10 @@ pub(super) fn parse(
     let if_none_match = fields.if_none_match.map(|value| range_of(value, head, start));
     let authorization = fields.authorization.filter(|value| is_visible(value));
     let authorization = authorization.map(|value| range_of(value, head, start));
+    let ranges = |(name, value): &(&str, &[u8])| {
+        (range_of(name.as_bytes(), head, start), range_of(value, head, start))
+    };
+    let handed_on = fields.handed_on.iter().map(ranges).collect();
     fields.check_host(minor)?;
     policy.check_host(fields.origin.host)?;
     let origin = &fields.origin;
@@ -179,6 +185,7 @@ pub(super) fn parse(
         if_none_match,
         authorization,
         is_forwarded: fields.is_forwarded,
+        handed_on,
         framing,
         expects_continue: fields.expects_continue && minor == 1,
         close: fields.close || minor == 0,

@@ -4,6 +4,7 @@
 use httparse::Header;
 
 use super::origin::RequestOrigin;
+use crate::http::handed_on::{CONTENT_ENCODING, is_handed_on};
 use crate::http::queues::FORWARDED;
 use crate::http::response::ErrorResponse;
 
@@ -33,8 +34,15 @@ const NO_LENGTH: ErrorResponse = ErrorResponse::new(
 const CODED_CONTENT: ErrorResponse = ErrorResponse::new(
     415,
     "content_encoding",
-    "Bodies with a Content-Encoding are not taken; send it plain.",
+    "The Content-Encoding of a body may be gzip, deflate or zstd, and one of them.",
 );
+const BAD_FIELD: ErrorResponse = ErrorResponse::new(
+    400,
+    "bad_header_value",
+    "X-Key and the headers that go to the record must be visible ASCII; a key of other characters goes into the query.",
+);
+/// The codings of bodies that the handlers unpack.
+const CODINGS: [&[u8]; 4] = [b"gzip", b"x-gzip", b"deflate", b"zstd"];
 const EXPECTATION: ErrorResponse =
     ErrorResponse::new(417, "expectation_failed", "The only expectation that can be met is `100-continue`.");
 const UNKNOWN_CODING: ErrorResponse =
@@ -68,6 +76,9 @@ pub(super) struct HeadFields<'a> {
     pub(super) is_forwarded: bool,
     /// `If-None-Match`, if it can be handed on.
     pub(super) if_none_match: Option<&'a [u8]>,
+    /// The names and values of what else the handler needs.
+    pub(super) handed_on: Vec<(&'a str, &'a [u8])>,
+    is_coded: bool,
     length: Option<usize>,
     chunked: bool,
     /// `Expect: 100-continue`.
@@ -114,8 +125,11 @@ impl<'a> HeadFields<'a> {
                 }
                 14 if is("content-length") => fields.take_length(value)?,
                 14 if is("sec-fetch-site") => fields.origin.fetch_site = value,
-                16 if is("content-encoding") && !value.eq_ignore_ascii_case(b"identity") => {
-                    return Err(CODED_CONTENT);
+                16 if is(CONTENT_ENCODING) && !value.eq_ignore_ascii_case(b"identity") => {
+                    let known = CODINGS.iter().any(|coding| value.eq_ignore_ascii_case(coding));
+                    if !known || std::mem::replace(&mut fields.is_coded, true) {
+                        return Err(CODED_CONTENT);
+                    }
                 }
                 17 if is("transfer-encoding") => {
                     if fields.chunked || !value.eq_ignore_ascii_case(b"chunked") {
@@ -126,6 +140,12 @@ impl<'a> HeadFields<'a> {
                 24 if is(FORWARDED) => fields.is_forwarded = true,
                 29 if is("access-control-request-method") => fields.origin.asks_for_method = true,
                 _ => {}
+            }
+            if is_handed_on(header.name) {
+                if !is_visible(value) {
+                    return Err(BAD_FIELD);
+                }
+                fields.handed_on.push((header.name, value));
             }
         }
         Ok(fields)

@@ -24,12 +24,12 @@ use client::Cluster;
 use net::sync::{Mutex, Worker, lock};
 
 use crate::config::Settings;
-use crate::consumer::leases::{Item, LeaseKey, LeaseLimit, Settled};
+use crate::consumer::leases::{Item, LeaseKey, LeaseLimit, Receiver, Settled};
 use crate::consumer::leasing::{GivenBack, LeaseLook, LeaseQueue};
 use crate::error::{Error, Result};
 use crate::http::{
-    Ask, ChangeRequest, LeaseChange, LeasedQueueState, OnChanged, OnReceived, QueueCounts, QueueName,
-    QueueRefusal, Queues, ReceiptOutcome,
+    Ask, ChangeRequest, LeaseChange, LeasedQueueState, OnChanged, QueueCounts, QueueName, QueueRefusal,
+    Queues, ReceiptOutcome, WaitingWorker,
 };
 use crate::metrics::{LeaseMetrics, LeasedQueues};
 use crate::record_json;
@@ -309,6 +309,27 @@ fn outcome_of(settled: Settled) -> ReceiptOutcome {
     }
 }
 
+/// A worker that waits for messages of a queue.
+struct WorkerOf {
+    shared: Arc<Shared>,
+    group: String,
+    /// The number of the queue.
+    number: u64,
+    worker: Box<dyn WaitingWorker>,
+}
+
+impl Receiver for WorkerOf {
+    fn has_left(&self) -> bool {
+        self.worker.has_left()
+    }
+
+    fn give(self: Box<Self>, items: Vec<Item>) -> bool {
+        let WorkerOf { shared, group, number, worker } = *self;
+        let messages = items.iter().map(|item| shared.message(&group, number, item)).collect();
+        worker.answer(Ok(messages))
+    }
+}
+
 impl Queues for LeaseQueues {
     fn listens_at(&self, address: SocketAddr) {
         let address = advertised::address_of(&self.shared.settings.producer_api, address);
@@ -322,18 +343,19 @@ impl Queues for LeaseQueues {
         lock(&self.shared.state).open.contains_key(queue)
     }
 
-    fn receive(&self, name: &QueueName, ask: Ask, reply: OnReceived) {
-        let (queue, number) = match self.shared.queue(name) {
-            Ok(_) if self.shared.limit.left() == 0 => return reply(Err(QueueRefusal::TooManyLeases)),
-            Ok(open) => open,
-            Err(refusal) => return reply(Err(refusal)),
+    fn receive(&self, name: &QueueName, ask: Ask, worker: Box<dyn WaitingWorker>) {
+        let opened = match self.shared.queue(name) {
+            Ok(_) if self.shared.limit.left() == 0 => Err(QueueRefusal::TooManyLeases),
+            opened => opened,
         };
-        let (shared, group) = (self.shared.clone(), name.group.clone());
-        let reply = Box::new(move |items: Vec<Item>| {
-            let messages = items.iter().map(|item| shared.message(&group, number, item)).collect();
-            reply(Ok(messages));
-        });
-        queue.receive(ask.max, ask.lease, ask.wait, reply);
+        match opened {
+            Ok((queue, number)) => {
+                let (shared, group) = (self.shared.clone(), name.group.clone());
+                let worker = Box::new(WorkerOf { shared, group, number, worker });
+                queue.receive(ask.max, ask.lease, ask.wait, worker);
+            }
+            Err(refusal) => _ = worker.answer(Err(refusal)),
+        }
     }
 
     fn change(&self, request: ChangeRequest, reply: OnChanged) {

@@ -96,7 +96,7 @@ fn a_page_of_an_allowed_origin_reads_every_answer_errors_included() {
         ("DELETE /enviar", &known, 405),
         ("GET /nothing", &known, 404),
         ("POST /enviar", &cross_site, 401),
-        ("POST /enviar", &format!("{known}Content-Encoding: gzip\r\n"), 415),
+        ("POST /enviar", &format!("{known}Content-Encoding: br\r\n"), 415),
         ("POST /enviar", &format!("{known}Content-Length: 3\r\n"), 400),
         ("POST /enviar", &format!("{known}Host: y\r\n"), 400),
     ] {

@@ -14,8 +14,8 @@ use point_to_point::dead_letters::DeadLetterId;
 use point_to_point::error::Result as Asked;
 use point_to_point::http::{
     Ask, ChangeRequest, DashboardSource, DeadLetterView, EndpointSettings, GroupState, HttpServer,
-    LeasedQueueState, Monitoring, OnChanged, OnReceived, PartitionOffsets, QueueCounts, QueueName, Queues,
-    Readiness, ReceiptOutcome, Replayed, Services, Submit, SubmitTo, Topic, TopicDirectory,
+    LeasedQueueState, Monitoring, OnChanged, PartitionOffsets, QueueCounts, QueueName, Queues, Readiness,
+    ReceiptOutcome, Replayed, Services, Submit, SubmitTo, Topic, TopicDirectory, WaitingWorker,
 };
 use point_to_point::producer::{
     DeliveryCallback, DeliveryReport, NotStoredKind, ProducerRecord, SubmitError,
@@ -185,8 +185,8 @@ impl Queues for NoQueues {
         true
     }
 
-    fn receive(&self, _: &QueueName, _: Ask, reply: OnReceived) {
-        reply(Ok(Vec::new()));
+    fn receive(&self, _: &QueueName, _: Ask, worker: Box<dyn WaitingWorker>) {
+        worker.answer(Ok(Vec::new()));
     }
 
     fn change(&self, request: ChangeRequest, reply: OnChanged) {

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::kept_handlers::{built_by_go, found};
+use crate::support::http::Connection;
 use crate::support::http::post;
 use crate::support::program::{Program, Start};
 use crate::support::watchdog::Folder;
@@ -39,6 +40,7 @@ run_on! {
         messages_of_a_key_come_one_after_the_other,
         a_lease_that_runs_out_gives_the_message_to_another_and_the_late_answer_changes_nothing,
         a_lease_can_be_extended,
+        a_worker_that_leaves_while_it_waits_gets_no_message_and_costs_no_attempt,
         what_is_given_back_is_tried_again_and_becomes_a_dead_letter,
         a_receive_waits_for_a_message_longer_than_answers_may_take,
         requests_that_are_wrong_are_refused_with_what_is_known,
@@ -199,6 +201,35 @@ fn a_receive_waits_for_a_message_longer_than_answers_may_take(version: &'static 
     // It waits, or comes later: either way it gets the message.
     assert_eq!(endpoint.post("/enviar", "7").status, 200);
     assert_eq!(waiting.join().unwrap().value(), &json!(7));
+}
+
+fn a_worker_that_leaves_while_it_waits_gets_no_message_and_costs_no_attempt(version: &'static str) {
+    let scene = Scene::new(version, 1);
+    let endpoint = Program::producer_with(scene.start().set("retry.max_attempts", "1"));
+    let waiting = |count: usize| {
+        let metrics = Connection::open(endpoint.address()).and_then(|mut client| client.get("/metrics"));
+        let text = String::from_utf8(metrics.expect("metrics").body).expect("text");
+        let told = |line: &&str| line.contains("receives_waiting{") && line.ends_with(&format!(" {count}"));
+        text.lines().find(told).map(drop)
+    };
+    let request =
+        "POST /recibir?wait_ms=60000&lease_ms=300000 HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
+    let leaving: Vec<Connection> = (0..8)
+        .map(|_| {
+            let mut connection = Connection::open(endpoint.address()).expect("a connection");
+            connection.send(request.as_bytes());
+            connection
+        })
+        .collect();
+    eventually("they wait", PATIENCE, || waiting(8));
+    drop(leaving);
+    scene.put(None, "7");
+    let mut worker = Worker::of(&endpoint);
+    let message = worker.receive_one();
+    assert_eq!((message.value(), message.attempt()), (&json!(7), 1));
+    assert_eq!(worker.acknowledge(&message), 200);
+    eventually("none of them waits any more", PATIENCE, || waiting(0));
+    assert!(scene.has_no_dead_letters());
 }
 
 fn requests_that_are_wrong_are_refused_with_what_is_known(version: &'static str) {

@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 
 use super::metadata_cache::{Metadata, MetadataCache, MetadataRequest};
 use super::query::Parameters;
-use crate::http::queues::{Ask, Caller, ChangeRequest, QueueName, QueueRefusal, Queues, ReceiptOutcome};
+use crate::http::queues::{
+    Ask, Caller, ChangeRequest, QueueName, QueueRefusal, Queues, ReceiptOutcome, WaitingWorker,
+};
 use crate::http::reply::Reply;
 use crate::http::responder::Responder;
 use crate::http::response::{ErrorResponse, Response};
@@ -126,7 +128,7 @@ impl QueueApi {
         };
         let (queues, is_open) = (self.queues.clone(), self.queues.is_open(&queue));
         let receive = move |responder: Responder| {
-            queues.receive(&queue, ask, Box::new(move |received| responder.respond(messages(received))));
+            queues.receive(&queue, ask, Box::new(Waiting(responder)));
         };
         if is_open {
             receive(responder);
@@ -185,6 +187,22 @@ impl QueueApi {
 }
 
 /// The response with messages.
+/// A request that waits for messages.
+struct Waiting(Responder);
+
+impl WaitingWorker for Waiting {
+    fn has_left(&self) -> bool {
+        self.0.client_has_left()
+    }
+
+    fn answer(self: Box<Self>, received: Result<Vec<Vec<u8>>, QueueRefusal>) -> bool {
+        let is_there = !self.0.client_has_left();
+        // One that has closed its half alone is told the truth, too: it has none.
+        self.0.respond(messages(if is_there { received } else { Ok(Vec::new()) }));
+        is_there
+    }
+}
+
 fn messages(received: Result<Vec<Vec<u8>>, QueueRefusal>) -> Response {
     let messages = match received {
         Ok(messages) => messages,

@@ -3,6 +3,7 @@
 //! Version 1 of the API has other names for the same bodies; a type without a format is binary, as in Confluent's
 //! proxy and Karapace.
 
+use crate::http::api::media_type;
 use crate::http::response::Response;
 
 /// The encoding of keys and values in the body.
@@ -40,7 +41,7 @@ const TYPES: [(&str, Format); 11] = [
 /// The format of a `Content-Type`, if it is a known one. Parameters, such as a charset, change nothing: JSON
 /// is UTF-8 (RFC 8259 §8.1).
 pub(super) fn format_of(content_type: &str) -> Option<Format> {
-    let name = content_type.split(';').next()?.trim();
+    let name = media_type::name_of(content_type);
     TYPES.iter().find(|(known, _)| name.eq_ignore_ascii_case(known)).map(|(_, format)| *format)
 }
 

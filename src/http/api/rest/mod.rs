@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use super::metadata_cache::{MetadataCache, MetadataRequest};
 use super::query::Parameters;
+use super::record_fields::RecordFields;
 use crate::http::reply::Reply;
 use crate::http::responder::Responder;
 use crate::http::response::Response;
@@ -28,10 +29,14 @@ use errors::busy;
 use media::{Encoding, Format};
 pub(crate) use path::topic_of;
 use produce::Sender;
+pub(crate) use records::MAX_RECORDS;
 pub(crate) use route::RestRoute;
 
 /// The longest wait for the metadata of a topic; half of the time for a response, if that is less.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The values of the parameter that says whether nobody waits.
+const ASYNC: &[(&str, bool)] = &[("true", true), ("false", false)];
 
 /// The handlers of the REST API.
 pub(crate) struct RestApi {
@@ -49,8 +54,26 @@ pub(crate) struct RestApi {
 pub(crate) struct RecordTarget {
     topic: String,
     partition: Option<i32>,
-    encoding: Encoding,
+    content: Content,
+    /// What each record has of the request's headers.
+    fields: RecordFields,
     /// Nobody waits for what becomes of the records.
+    is_async: bool,
+}
+
+/// What a body holds.
+enum Content {
+    /// Records in JSON.
+    Records(Encoding),
+    /// The value of one record, with this key.
+    Value(Option<Vec<u8>>),
+}
+
+/// Where records go.
+struct Destination {
+    topic: String,
+    /// The partition in the path.
+    partition: Option<i32>,
     is_async: bool,
 }
 
@@ -63,8 +86,12 @@ impl RecordTarget {
         content_type: Option<&str>,
         route: RestRoute<'_>,
         query: &str,
+        fields: RecordFields,
     ) -> Result<RecordTarget, Response> {
         let (topic, partition) = match route {
+            RestRoute::Raw(topic) => {
+                return RecordTarget::raw(topic, query, fields).map_err(Response::with_kafka_type);
+            }
             RestRoute::Topic(topic) => (topic, None),
             RestRoute::Partition(topic, number) => (topic, Some(number)),
             other => return Err(Response::method_not_allowed(other.methods())),
@@ -80,15 +107,30 @@ impl RecordTarget {
                     "`key_format` goes with values in JSON; keys of other types are as the values.";
                 return Err(Response::error(400, "bad_parameter", sentence));
             }
-            let is_async = parameters.choice("async", &[("true", true), ("false", false)])?;
+            let is_async = parameters.choice("async", ASYNC)?;
             Ok(RecordTarget {
                 topic: topic_of(topic)?,
                 partition,
-                encoding: Encoding { keys: key_format.unwrap_or(format), values: format },
+                content: Content::Records(Encoding { keys: key_format.unwrap_or(format), values: format }),
+                fields,
                 is_async: is_async.unwrap_or(false),
             })
         };
         checked().map_err(Response::with_kafka_type)
+    }
+
+    /// The target of a body that is one record's value.
+    fn raw(topic: &str, query: &str, fields: RecordFields) -> Result<RecordTarget, Response> {
+        let parameters = Parameters::read(query, &["key", "async"])?;
+        let is_async = parameters.choice("async", ASYNC)?.unwrap_or(false);
+        let key = fields.key(parameters.key())?;
+        Ok(RecordTarget {
+            topic: topic_of(topic)?,
+            partition: None,
+            content: Content::Value(key),
+            fields,
+            is_async,
+        })
     }
 }
 
@@ -107,16 +149,48 @@ impl RestApi {
     pub(crate) fn post(
         &self,
         target: RecordTarget,
-        body: &[u8],
+        body: Vec<u8>,
         deadline: Instant,
         responder: Responder,
     ) -> Reply {
-        let RecordTarget { topic, partition, encoding, is_async } = target;
-        let parsed = records::parse_body(body, encoding, partition, deadline).and_then(|records| {
+        let RecordTarget { topic, partition, content, fields, is_async } = target;
+        let parsed = match content {
+            Content::Records(encoding) => records::parse_body(&body, encoding, partition, deadline),
+            Content::Value(key) => Ok(vec![ProducerRecord::new(key, body, deadline)]),
+        };
+        let checked = parsed.and_then(|records| {
             let is_json_topic = self.json_topic.as_ref().is_some_and(|channel| *channel == topic);
             if is_json_topic { records::only_json(records) } else { Ok(records) }
         });
-        let taken = parsed.and_then(|records| {
+        let with_fields = checked.map(|mut records| {
+            records.iter_mut().for_each(|record| record.headers.extend_from_slice(&fields.headers));
+            records
+        });
+        let of = Destination { topic, partition, is_async };
+        self.send(of, with_fields, deadline, responder)
+    }
+
+    /// Sends records to a topic; their delivery is to be known by `deadline`.
+    pub(crate) fn send_to(
+        &self,
+        topic: &str,
+        records: Vec<ProducerRecord>,
+        deadline: Instant,
+        responder: Responder,
+    ) -> Reply {
+        let of = Destination { topic: topic.to_owned(), partition: None, is_async: false };
+        self.send(of, Ok(records), deadline, responder)
+    }
+
+    fn send(
+        &self,
+        destination: Destination,
+        records: Result<Vec<ProducerRecord>, Response>,
+        deadline: Instant,
+        responder: Responder,
+    ) -> Reply {
+        let Destination { topic, partition, is_async } = destination;
+        let taken = records.and_then(|records| {
             let bytes = records.iter().map(ProducerRecord::bytes).sum();
             let topics = Arc::clone(&self.topics);
             let request = MetadataRequest::TopicForRecords(topic.clone());

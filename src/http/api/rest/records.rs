@@ -17,7 +17,7 @@ use crate::message;
 use crate::producer::{PartitionChoice, ProducerRecord};
 
 /// The most records in one request.
-const MAX_RECORDS: usize = 10_000;
+pub(crate) const MAX_RECORDS: usize = 10_000;
 
 /// The most headers that the records of one request have together: a body of headers alone would occupy the
 /// handlers' thread for seconds.

@@ -13,6 +13,8 @@ pub(crate) enum RestRoute<'a> {
     Partition(&'a str, &'a str),
     /// `/topics/{topic}/partitions/{partition}/offsets`
     Offsets(&'a str, &'a str),
+    /// `/topics/{topic}/raw`
+    Raw(&'a str),
     /// `/brokers`
     Brokers,
 }
@@ -28,6 +30,7 @@ impl<'a> RestRoute<'a> {
             ("topics", [None, ..]) => RestRoute::Topics,
             ("topics", [Some(""), ..]) => return None,
             ("topics", [Some(topic), None, ..]) => RestRoute::Topic(topic),
+            ("topics", [Some(topic), Some("raw"), None, _]) => RestRoute::Raw(topic),
             ("topics", [Some(topic), Some("partitions"), None, _]) => RestRoute::Partitions(topic),
             ("topics", [Some(topic), Some("partitions"), Some(number), None]) => {
                 RestRoute::Partition(topic, number)
@@ -48,6 +51,7 @@ impl<'a> RestRoute<'a> {
             RestRoute::Partitions(_) => "/topics/{topic}/partitions",
             RestRoute::Partition(..) => "/topics/{topic}/partitions/{partition}",
             RestRoute::Offsets(..) => "/topics/{topic}/partitions/{partition}/offsets",
+            RestRoute::Raw(_) => "/topics/{topic}/raw",
             RestRoute::Brokers => "/brokers",
         }
     }
@@ -56,6 +60,7 @@ impl<'a> RestRoute<'a> {
     pub(crate) fn methods(self) -> &'static str {
         match self {
             RestRoute::Topic(_) | RestRoute::Partition(..) => "GET, HEAD, POST",
+            RestRoute::Raw(_) => "POST",
             RestRoute::Topics | RestRoute::Partitions(_) | RestRoute::Offsets(..) | RestRoute::Brokers => {
                 "GET, HEAD"
             }
@@ -76,6 +81,7 @@ mod tests {
             ("/topics/a/partitions/0", Some(RestRoute::Partition("a", "0"))),
             ("/topics/a/partitions/0/offsets", Some(RestRoute::Offsets("a", "0"))),
             ("/topics/a/partitions/0/offsets/", None),
+            ("/topics/a/raw", Some(RestRoute::Raw("a"))),
             ("/brokers", Some(RestRoute::Brokers)),
             ("/topics/", None),
             ("/topics//partitions", None),
