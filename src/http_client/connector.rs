@@ -14,6 +14,11 @@ use ureq::unversioned::transport::{
 
 use super::address::is_private;
 
+/// The longest head of an answer, in bytes.
+pub const LONGEST_HEAD: usize = 64 * 1024;
+/// The input of a connection whose answer has not fitted what it began with.
+const LARGE_INPUT: usize = LONGEST_HEAD + 1024;
+
 /// A part of an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -274,6 +279,20 @@ impl Connection {
         }
         Ok(())
     }
+
+    /// Makes room for input behind what is there, once, where there is none. Nothing waits to be sent then.
+    fn make_room(&mut self) {
+        let seen = self.buffers.input().len();
+        if seen >= LARGE_INPUT || !self.buffers.input_append_buf().is_empty() {
+            return;
+        }
+        let mut larger = LazyBuffers::new(LARGE_INPUT, self.buffers.output().len());
+        if let Some(begin) = larger.input_append_buf().get_mut(..seen) {
+            begin.copy_from_slice(self.buffers.input());
+            larger.input_appended(seen);
+            self.buffers = larger;
+        }
+    }
 }
 
 impl Transport for Connection {
@@ -291,6 +310,7 @@ impl Transport for Connection {
         let limit = limit(timeout);
         let failed = |error: io::Error| io_failed(Phase::Answer, &error, limit);
         self.socket.tcp().set_read_timeout(limit).map_err(failed)?;
+        self.make_room();
         let amount = loop {
             match self.socket.read(self.buffers.input_append_buf()) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

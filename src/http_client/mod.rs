@@ -8,7 +8,7 @@ mod connector;
 
 use std::fmt::Write;
 
-pub use connector::{Connect, Failed, Lookup};
+pub use connector::{Connect, Failed, LONGEST_HEAD, Lookup};
 
 /// Bytes as text in which those that are not plain are percent-encoded (RFC 3986 §2.1).
 pub fn percent_encoded(bytes: &[u8], is_plain: impl Fn(u8) -> bool) -> String {

@@ -21,7 +21,7 @@ use super::handler::{Failure, FailureCause, Handler};
 use super::print_handler::PrintHandler;
 use super::{ConsumerRecord, Payload};
 use crate::error::{Error, Result};
-use crate::http_client::{Connect, Lookup};
+use crate::http_client::{Connect, LONGEST_HEAD, Lookup};
 use outcome::{Answer, PushFailed};
 use signature::Signer;
 use window::Window;
@@ -30,6 +30,8 @@ use window::Window;
 const MOST_READ: u64 = 64 * 1024;
 /// So much of it is kept.
 const KEPT: usize = 1_024;
+/// What a connection keeps at least for a request: no line of its head may be longer.
+const OUTPUT: usize = 8 * 1024;
 /// A connection that was not used for so long is closed.
 const IDLE: Duration = Duration::from_secs(30);
 
@@ -124,7 +126,8 @@ impl PushHandler {
             .max_idle_connections_per_host(most)
             .max_idle_age(IDLE)
             .input_buffer_size(8 * 1024)
-            .output_buffer_size(8 * 1024)
+            .output_buffer_size(OUTPUT)
+            .max_response_header_size(LONGEST_HEAD)
             .timeout_resolve(Some(settings.connect_timeout))
             .timeout_connect(Some(settings.connect_timeout))
             .timeout_send_request(Some(settings.send_timeout))
@@ -152,7 +155,10 @@ impl PushHandler {
 impl Pusher {
     fn push(&self, message: &ConsumerRecord<'_>) -> Result<(), Failure> {
         let request = self.request(message)?;
-        match self.agent.run(request).and_then(answer) {
+        // A request with a longer line has a connection of its own.
+        let output = request::longest_line(&request).max(OUTPUT);
+        let request = self.agent.configure_request(request).output_buffer_size(output).build();
+        match self.agent.run(request).map(answer) {
             Ok(answer) => {
                 match answer.refusal(SystemTime::now()) {
                     Some((why, wait)) => self.window.refused(&why, wait),
@@ -188,8 +194,8 @@ impl Pusher {
     }
 }
 
-/// Reads an answer. A longer one ends its connection.
-fn answer(response: Response<ureq::Body>) -> Result<Answer, ureq::Error> {
+/// Reads an answer. A body that is longer, cut or slow ends its connection; the status has come, and counts.
+fn answer(response: Response<ureq::Body>) -> Answer {
     let field = |name: &str| {
         let value = response.headers().get(name)?;
         Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
@@ -197,9 +203,9 @@ fn answer(response: Response<ureq::Body>) -> Result<Answer, ureq::Error> {
     let (status, retry_after, location) =
         (response.status().as_u16(), field("retry-after"), field("location"));
     let mut body = Vec::new();
-    response.into_body().into_reader().take(MOST_READ).read_to_end(&mut body)?;
+    let _ = response.into_body().into_reader().take(MOST_READ).read_to_end(&mut body);
     body.truncate(KEPT);
-    Ok(Answer { status, retry_after, location, body })
+    Answer { status, retry_after, location, body }
 }
 
 impl Handler for PushHandler {

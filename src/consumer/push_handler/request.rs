@@ -3,6 +3,7 @@
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use ureq::http::Request;
 
 use super::PushSettings;
 use crate::consumer::{ConsumerRecord, Payload};
@@ -51,6 +52,13 @@ pub fn fields(message: &ConsumerRecord<'_>, settings: &PushSettings) -> Option<V
     }
     let bytes: usize = fields.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
     (bytes <= MAX_BYTES).then_some(fields)
+}
+
+/// The bytes of the longest line of a request's head, with room for its end and for the words around a URL.
+pub fn longest_line<T>(request: &Request<T>) -> usize {
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
+    let url = request.uri().to_string().len();
+    fields.chain([url]).max().unwrap_or_default() + 64
 }
 
 /// What the body is: JSON, else what a header of the record says, else bytes.

@@ -19,7 +19,7 @@ use crate::support::program::{Program, Start, WAITING};
 use crate::support::python::python;
 use crate::support::watchdog::Folder;
 use crate::support::{EMBEDDED, NEWEST, PATIENCE, eventually, run_on, unique};
-use target::{Reply, Request, Target};
+use target::{Body, Reply, Request, Target};
 
 run_on! {
     mod kafka_4_3 on NEWEST {
@@ -33,6 +33,8 @@ run_on! {
         answers_decide_what_becomes_of_a_message,
         a_target_that_is_away_costs_no_message_an_attempt,
         a_target_that_does_not_answer_has_failed_and_the_phase_is_named,
+        long_fields_are_sent_up_to_the_limit_and_a_long_head_of_an_answer_is_read,
+        the_status_counts_where_the_body_is_cut_or_stuck,
         connections_are_kept_and_each_key_is_in_order,
         a_target_that_refuses_all_gets_few_and_all_again_when_it_is_back,
         an_address_of_the_local_network_is_refused_where_that_is_set,
@@ -192,7 +194,7 @@ fn answers_decide_what_becomes_of_a_message(version: &'static str) {
             return Reply::status(answers.get(time).copied().unwrap_or(200));
         }
         let fields = if request.body == b"5" { "Retry-After: 0\r\n" } else { "Location: /elsewhere\r\n" };
-        Reply { fields, ..Reply::status(answers.get(round).copied().unwrap_or(200)) }
+        Reply { fields: fields.to_owned(), ..Reply::status(answers.get(round).copied().unwrap_or(200)) }
     });
     for value in ["0", "1", "2", "3", "4", "5"] {
         scene.put(Some(value), value);
@@ -241,6 +243,49 @@ fn a_target_that_does_not_answer_has_failed_and_the_phase_is_named(version: &'st
     consumer.wait_for_log(&["attempt 1 of 3 failed", "waiting for the answer: not done within"], PATIENCE);
     scene.wait_for_commits();
     assert_eq!(target.attempts(), [(0, 1), (0, 2)]);
+}
+
+fn long_fields_are_sent_up_to_the_limit_and_a_long_head_of_an_answer_is_read(version: &'static str) {
+    let scene = Scene::new(version);
+    // All of the answer's head are nearly 64 KiB.
+    let filler = format!("X-Filler: {}\r\n", "f".repeat(64 * 1024 - 200));
+    let target = Target::start(move |_| Reply { fields: filler.clone(), ..Reply::status(200) });
+    let lengths = [7_000, 8 * 1024, 60 * 1024, 64 * 1024, 10];
+    for (value, length) in (0..).zip(lengths) {
+        let headers = [("nota".to_owned(), Some(vec![b'n'; length]))];
+        let value = format!("{value}");
+        scene.kafka.assistant().put_with(&scene.topic, 0, None, Some(value.as_bytes()), &headers);
+    }
+    let _consumer = scene.consumer(&target.url("/")).start();
+    scene.wait_for_commits();
+    let sent = |request: &Request| request.field("x-kafka-header-nota").map(str::len);
+    let sent: Vec<Option<usize>> = target.requests().iter().map(sent).collect();
+    assert_eq!(sent, [7_000, 8 * 1024, 60 * 1024, 10].map(Some));
+    assert!(target.requests().iter().all(|request| request.attempt() == 1), "{:?}", target.attempts());
+    let why = "its headers are too long for a request".to_owned();
+    assert_eq!(scene.dead_letters(), [(Some("3".to_owned()), why)]);
+}
+
+fn the_status_counts_where_the_body_is_cut_or_stuck(version: &'static str) {
+    let scene = Scene::new(version);
+    let target = Target::start(|request| {
+        let (status, body) = match request.body.as_slice() {
+            b"0" => (200, Body::Cut),
+            b"1" => (410, Body::Cut),
+            b"2" => (200, Body::Stuck),
+            _ => (200, Body::Whole),
+        };
+        Reply { body, ..Reply::status(status) }
+    });
+    for value in ["0", "1", "2", "3"] {
+        scene.put(None, value);
+    }
+    let start = scene.consumer(&target.url("/")).set("consumer.handler_timeout_ms", "2000");
+    let _consumer = start.start();
+    scene.wait_for_commits();
+    assert_eq!(target.attempts(), [(0, 1), (1, 1), (2, 1), (3, 1)]);
+    let why = "the target answered 410 Gone: so".to_owned();
+    assert_eq!(scene.dead_letters(), [(Some("1".to_owned()), why)]);
 }
 
 fn connections_are_kept_and_each_key_is_in_order(version: &'static str) {

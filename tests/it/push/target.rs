@@ -45,13 +45,24 @@ impl Request {
 pub struct Reply {
     pub status: u16,
     /// Whole field lines.
-    pub fields: &'static str,
+    pub fields: String,
     pub after: Duration,
+    pub body: Body,
+}
+
+/// How much of the body comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    Whole,
+    /// The connection ends within it.
+    Cut,
+    /// Its end does not come.
+    Stuck,
 }
 
 impl Reply {
     pub fn status(status: u16) -> Reply {
-        Reply { status, fields: "", after: Duration::ZERO }
+        Reply { status, fields: String::new(), after: Duration::ZERO, body: Body::Whole }
     }
 }
 
@@ -194,10 +205,14 @@ impl Shared {
             self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request);
             thread::sleep(reply.after);
             self.in_flight.fetch_sub(1, Ordering::SeqCst);
-            let Reply { status, fields, .. } = reply;
-            let text = format!("HTTP/1.1 {status} As Said\r\n{fields}Content-Length: 3\r\n\r\nso\n");
+            let Reply { status, fields, body, .. } = reply;
+            let length = if body == Body::Whole { 3 } else { 4 };
+            let text = format!("HTTP/1.1 {status} As Said\r\n{fields}Content-Length: {length}\r\n\r\nso\n");
             stream.get_mut().write_all(text.as_bytes())?;
             stream.get_mut().flush()?;
+            if body == Body::Cut {
+                break;
+            }
         }
         Ok(())
     }
