@@ -58,12 +58,17 @@ impl Response {
         let error = serde_json::json!({
             "error": {"code": code, "message": message}, "error_code": number, "message": message,
         });
-        let response = Response::json(status, error.to_string().into_bytes());
-        match status {
-            401 => response.with(BEARER),
-            429 => response.with(RETRY_LATER),
-            503 => response.with(RETRY),
-            _ => response,
+        Response::json(status, error.to_string().into_bytes()).advised()
+    }
+
+    /// The response with the header line of its status, if it has one: 429 and 503 carry `Retry-After`, 401
+    /// `WWW-Authenticate`.
+    pub(crate) fn advised(self) -> Response {
+        match self.status {
+            401 => self.with(BEARER),
+            429 => self.with(RETRY_LATER),
+            503 => self.with(RETRY),
+            _ => self,
         }
     }
 
@@ -130,6 +135,7 @@ pub(crate) fn reason_phrase(status: u16) -> &'static str {
         414 => "URI Too Long",
         415 => "Unsupported Media Type",
         417 => "Expectation Failed",
+        421 => "Misdirected Request",
         422 => "Unprocessable Content",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",

@@ -32,6 +32,7 @@ run_on! {
         a_lease_that_runs_out_gives_the_message_to_another_and_the_late_answer_changes_nothing,
         leases_of_a_killed_endpoint_come_to_another_one_without_an_attempt,
         a_dead_letter_of_any_topic_goes_to_its_own,
+        messages_of_kafkas_own_topics_are_not_handed_out,
         a_scrape_tells_what_workers_have_and_did_of_each_open_queue,
         many_workers_get_each_message_once_and_each_key_in_order as HEAVY,
     }
@@ -263,6 +264,18 @@ fn requests_that_are_wrong_are_refused_with_what_is_known(version: &'static str)
     }
     let none = scene.kafka.assistant().end_offsets("no-existe");
     assert_eq!(none, None, "a receive creates no topic");
+}
+
+fn messages_of_kafkas_own_topics_are_not_handed_out(version: &'static str) {
+    let scene = Scene::new(version, 1);
+    // A group that has committed: there is such a topic.
+    scene.put(None, "1");
+    let endpoint = scene.endpoint();
+    let mut worker = Worker::of(&endpoint);
+    let message = worker.receive_one();
+    assert_eq!(worker.acknowledge(&message), 200);
+    let answer = worker.post("/queues/__consumer_offsets/receive", "");
+    assert_eq!((answer.status, &answer.json()["error"]["code"]), (403, &json!("internal_topic")));
 }
 
 fn receipts_of_others_and_made_up_ones_change_nothing(version: &'static str) {

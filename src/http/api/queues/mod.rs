@@ -33,6 +33,8 @@ const SHORTEST_LEASE: u64 = 1_000;
 const USUAL_LEASE: u64 = 30_000;
 
 const NO_TOPIC: ErrorResponse = ErrorResponse::new(404, "topic_not_found", "There is no such topic.");
+const INTERNAL_TOPIC: ErrorResponse =
+    ErrorResponse::new(403, "internal_topic", "This topic is Kafka's own; its messages are not handed out.");
 const NO_CLUSTER: ErrorResponse =
     ErrorResponse::new(503, "cluster_unavailable", "No broker has told whether there is such a topic.");
 const TOO_MANY_QUEUES: ErrorResponse = ErrorResponse::new(
@@ -141,7 +143,7 @@ impl QueueApi {
         u64::try_from(self.longest_lease.as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Goes on with the responder if there is such a topic; else it is answered.
+    /// Goes on with the responder if there is such a topic, and it is not Kafka's own; else it is answered.
     fn if_there_is(
         &self,
         topic: String,
@@ -150,6 +152,9 @@ impl QueueApi {
     ) -> Result<(), Response> {
         let deadline = Instant::now() + METADATA_TIMEOUT;
         let callback = Box::new(move |result| match result {
+            Ok(Metadata::Topic(Some(topic))) if topic.internal => {
+                responder.respond(INTERNAL_TOPIC.response())
+            }
             Ok(Metadata::Topic(Some(_))) => then(responder),
             Ok(_) => responder.respond(NO_TOPIC.response()),
             Err(_) => responder.respond(NO_CLUSTER.response()),
@@ -240,7 +245,7 @@ fn results(receipts: &[String], outcomes: &[ReceiptOutcome]) -> Response {
         .zip(told)
         .map(|(receipt, (status, error))| json!({ "receipt": receipt, "status": status, "error": error }))
         .collect();
-    Response::json(status, json!({ "results": results }).to_string().into_bytes())
+    Response::json(status, json!({ "results": results }).to_string().into_bytes()).advised()
 }
 
 #[cfg(test)]
@@ -260,6 +265,20 @@ mod tests {
         assert_eq!(status(unanswered("one"), unanswered("the other")), 504);
         let refused = ReceiptOutcome::Refused(403, "no".to_owned());
         assert_eq!(status(refused, ReceiptOutcome::Done), 207);
+    }
+
+    #[test]
+    fn a_common_status_says_when_or_how_to_ask_again() {
+        let headers = |outcomes: &[ReceiptOutcome]| {
+            let receipts = ["a".to_owned(), "b".to_owned()];
+            results(&receipts, outcomes).headers.into_owned()
+        };
+        let refused = |status| ReceiptOutcome::Refused(status, "no".to_owned());
+        let unavailable = || ReceiptOutcome::Unavailable("not now".to_owned());
+        assert!(headers(&[unavailable(), unavailable()]).contains("Retry-After: "));
+        assert!(headers(&[refused(429), refused(429)]).contains("Retry-After: "));
+        assert!(headers(&[refused(401), refused(401)]).contains("WWW-Authenticate: "));
+        assert!(!headers(&[unavailable(), ReceiptOutcome::Done]).contains("Retry-After"), "some is done");
     }
 
     #[test]
