@@ -62,8 +62,8 @@ impl fmt::Display for Subscription {
     }
 }
 
-/// A regular expression for names of topics, which begins with `^`, as librdkafka has it. It need not match a
-/// name to its end.
+/// A regular expression for names of topics, which begins with `^`, as librdkafka has it. It matches from a
+/// name's beginning, whatever alternatives it has, but need not match to its end.
 #[derive(Debug, Clone)]
 pub struct TopicPattern(Regex);
 
@@ -91,7 +91,8 @@ impl Eq for TopicPattern {}
 impl TopicFilter for TopicPattern {
     /// Internal topics (`__...`) are left out, and so is the topic for the dead letters of one that matches.
     fn chooses(&self, topic: &str) -> bool {
-        let matches = |topic: &str| self.0.is_match(topic);
+        // The first match is the leftmost one.
+        let matches = |topic: &str| self.0.find(topic).is_some_and(|found| found.start() == 0);
         let is_for_dead_letters = source_topic(topic).is_some_and(matches);
         topic.len() <= LONGEST && !topic.starts_with("__") && !is_for_dead_letters && matches(topic)
     }
@@ -112,6 +113,8 @@ mod tests {
         assert_eq!(chosen("^orders", &topics), ["orders", "orders-eu"]);
         assert_eq!(chosen("^orders$", &topics), ["orders"]);
         assert_eq!(chosen("^(old|new)-", &topics), ["old-orders"]);
+        let bills = ["orders-eu", "bills", "old-bills"];
+        assert_eq!(chosen("^orders|bills", &bills), ["orders-eu", "bills"], "so does each alternative");
         assert!(TopicPattern::new("^(").is_err());
     }
 
