@@ -138,13 +138,13 @@ pub(super) fn command(setting: &SettingValue) -> Result<Vec<String>, String> {
     Ok(texts)
 }
 
-/// The URL that messages are sent to.
+/// The URL that messages are sent to. A wrong one is not shown: there may be a password in it.
 pub(super) fn push_url(setting: &SettingValue) -> Result<String, String> {
     let url = text(setting)?;
     match check_url(&url) {
         Ok(()) => Ok(url),
         Err(why) => {
-            Err(format!("must be a URL that begins with http:// or https://: {} {why}", quoted(&url)))
+            Err(format!("must be a URL that begins with http:// or https://, without a user; this one {why}"))
         }
     }
 }

@@ -255,3 +255,12 @@ fn every_secret_of_the_environment_is_kept_from_programs_of_others() {
         assert!(net::secret_variables::SECRET_VARIABLES.contains(&variable.as_str()), "{variable}");
     }
 }
+
+#[test]
+fn a_wrong_url_that_messages_are_sent_to_is_quoted_by_no_error() {
+    for url in ["http://me:hunter2@example", "http://me:hunter2@", "ftp://me:hunter2/", "hunter2:// x"] {
+        let error = error(&format!("[consumer]\npush_url = \"{url}\"\n"), &[], &[]);
+        assert!(error.contains("consumer.push_url: must be a URL"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
