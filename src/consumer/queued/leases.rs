@@ -56,6 +56,25 @@ impl LeaseLimit {
     pub fn left(&self) -> usize {
         self.most.saturating_sub(self.given())
     }
+
+    /// Counts up to `max` leases as given, as far as there is room; tells how many. What does not become a
+    /// lease is [returned](LeaseLimit::give_back).
+    pub fn reserve(&self, max: usize) -> usize {
+        let mut given = self.given();
+        loop {
+            let count = max.min(self.most.saturating_sub(given));
+            let (next, order) = (given.saturating_add(count), Ordering::Relaxed);
+            match self.given.compare_exchange_weak(given, next, order, order) {
+                Ok(_) => return count,
+                Err(now) => given = now,
+            }
+        }
+    }
+
+    /// So many are given no more.
+    pub fn give_back(&self, count: usize) {
+        self.given.fetch_sub(count, Ordering::Relaxed);
+    }
 }
 
 impl Default for LeaseLimit {
@@ -118,18 +137,17 @@ pub struct Unconfirmed {
 }
 
 impl Leases {
-    /// Notes that a message is handed out.
+    /// Notes that a message is handed out, for which a lease is reserved.
     pub fn give(&mut self, item: Item) {
         self.given.insert(item.key(), item);
         self.counts.given += 1;
-        self.limit.given.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The message of a lease, which ends so.
     pub fn take(&mut self, key: LeaseKey, end: LeaseEnd) -> Option<Item> {
         let item = self.given.remove(&key)?;
         self.counts.ended(end);
-        self.limit.given.fetch_sub(1, Ordering::Relaxed);
+        self.limit.give_back(1);
         Some(item)
     }
 
@@ -137,5 +155,31 @@ impl Leases {
     pub fn keep(&mut self, is_live: impl Fn(Ownership) -> bool) {
         let lost: Vec<LeaseKey> = self.given.keys().copied().filter(|key| !is_live(key.from)).collect();
         lost.into_iter().for_each(|key| drop(self.take(key, LeaseEnd::Lost)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn queues_that_reserve_at_a_time_stay_within_the_limit_together() {
+        let limit = LeaseLimit::new(10);
+        assert_eq!([limit.reserve(7), limit.reserve(7), limit.reserve(1)], [7, 3, 0]);
+        limit.give_back(10);
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..10_000 {
+                        let count = limit.reserve(3);
+                        assert!(limit.given() <= limit.most);
+                        limit.give_back(count);
+                    }
+                });
+            }
+        });
+        assert_eq!(limit.given(), 0);
     }
 }

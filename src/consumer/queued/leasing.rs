@@ -292,14 +292,18 @@ fn take(shared: &Shared, queue: &mut Queue, max: usize, lease: Duration) -> Vec<
     let now = shared.clock.now();
     let until = now.saturating_add(millis(lease));
     let mut items = Vec::new();
-    queue.receive(max.min(queue.leases.limit.left()), now, &mut items);
+    let reserved = queue.leases.limit.reserve(max);
+    queue.receive(reserved, now, &mut items);
+    let mut given = 0;
     for item in items.iter().filter(|item| !item.is_letter()) {
         let key = item.key();
         if let Some(engine) = queue.partitions.engine_of(key.from) {
             let _ = engine.extend(key.id, until);
         }
         queue.leases.give(item.clone());
+        given += 1;
     }
+    queue.leases.limit.give_back(reserved.saturating_sub(given));
     items
 }
 
