@@ -112,7 +112,8 @@ impl Workers {
         let channel = dashboard.record(channel);
         let (topic, group) = (settings.topic.clone(), settings.group.clone());
         let longest_lease = settings.longest_lease;
-        let queues = QueueApi { queues, metadata: metadata.cache(), topic, group, longest_lease };
+        let queues =
+            QueueApi { queues, metadata: metadata.cache(), topic, group, longest_lease, answer_timeout };
         let channel = ChannelApi { channel, topic: settings.topic.clone(), any_payload, key_pointer };
         let feed = dashboard.feed();
         let api = MessageApi { channel, rest, queues, feed, replays, answer_timeout, max_body_bytes };

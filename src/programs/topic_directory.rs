@@ -1,6 +1,6 @@
 //! The topics of the cluster, for the endpoint.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use net::sync::{Mutex, lock};
@@ -18,6 +18,11 @@ const NAME: &str = "point-to-point";
 /// The brokers' configuration that lets every client create topics, and how long its value is believed.
 const AUTO_CREATE: &str = "auto.create.topics.enable";
 const CONFIG_AGE: Duration = Duration::from_secs(60);
+/// The longest wait for that value.
+const CONFIG_TIMEOUT: Duration = Duration::from_secs(1);
+/// So long a topic that was not created is not asked for again, and so many of them are remembered.
+const NOT_CREATED_AGE: Duration = Duration::from_secs(30);
+const MOST_NOT_CREATED: usize = 1_024;
 
 /// Topic look-ups over connections of their own.
 pub struct ClusterTopicDirectory {
@@ -25,6 +30,9 @@ pub struct ClusterTopicDirectory {
     store: StoreFailure,
     /// Whether the brokers create topics for every client, and since when that is known.
     creates_topics: Mutex<Option<(bool, Instant)>>,
+    /// The topics that the brokers were asked for and did not create, and when: waiting for each again would hold up
+    /// the look-ups of others.
+    not_created: Mutex<HashMap<String, Instant>>,
 }
 
 impl ClusterTopicDirectory {
@@ -32,7 +40,12 @@ impl ClusterTopicDirectory {
     pub fn new(cluster: &Cluster, settings: &Settings) -> ClusterTopicDirectory {
         let create = settings.topic_creation().into_iter().collect();
         let cluster = cluster.share(ClusterSettings { create, ..settings.cluster() });
-        ClusterTopicDirectory { cluster, store: settings.store_failure(), creates_topics: Mutex::default() }
+        ClusterTopicDirectory {
+            cluster,
+            store: settings.store_failure(),
+            creates_topics: Mutex::default(),
+            not_created: Mutex::default(),
+        }
     }
 
     fn described(&self, name: &str, deadline: Instant) -> Result<Option<Topic>> {
@@ -49,6 +62,7 @@ impl ClusterTopicDirectory {
         {
             return creates;
         }
+        let deadline = deadline.min(Instant::now() + CONFIG_TIMEOUT);
         let node =
             self.cluster.describe(Some(&[]), deadline).ok().and_then(|found| found.brokers.first().copied());
         let told = node.map(|node| configs::of_broker(&self.cluster, NAME, node, AUTO_CREATE, deadline));
@@ -89,8 +103,19 @@ impl TopicDirectory for ClusterTopicDirectory {
         if found.is_some() || !self.brokers_create_topics(deadline) {
             return Ok(found);
         }
+        if lock(&self.not_created).get(name).is_some_and(|since| since.elapsed() < NOT_CREATED_AGE) {
+            return Ok(None);
+        }
         let described = self.cluster.describe_or_create(name, deadline);
-        Ok(described.map_err(|error| self.silent(error))?.map(topic))
+        let found = described.map_err(|error| self.silent(error))?.map(topic);
+        if found.is_none() {
+            let mut not_created = lock(&self.not_created);
+            if not_created.len() >= MOST_NOT_CREATED {
+                not_created.clear();
+            }
+            not_created.insert(name.to_owned(), Instant::now());
+        }
+        Ok(found)
     }
 
     fn configs(&self, topic: &str, deadline: Instant) -> Result<BTreeMap<String, String>> {

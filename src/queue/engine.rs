@@ -58,7 +58,7 @@ use commits::Committed;
 use leases::Leases;
 use lines::{Lines, Place};
 use note_budget::NoteBudget;
-use ready::{Ready, Waits};
+use ready::{Entry, May, Ready, Waits};
 use restored::Restored;
 use slots::{NIL, Slot, Slots, State};
 use suspects::Suspects;
@@ -413,17 +413,21 @@ impl<T> Engine<T> {
     /// pause says why.
     fn next_ready(
         &mut self,
-        pop: impl FnOnce(&mut Ready, &mut dyn FnMut(u32) -> bool) -> Option<u32>,
+        pop: impl FnOnce(&mut Ready, &mut dyn FnMut(Entry) -> May) -> Option<u32>,
     ) -> Option<u32> {
         let mut ready = std::mem::take(&mut self.ready);
         let mut pause = None;
-        let next = pop(&mut ready, &mut |index| {
+        let next = pop(&mut ready, &mut |(offset, index)| {
+            let slot = self.slots.at(index);
+            if slot.offset != offset || slot.state != State::Ready {
+                return May::Stale;
+            }
             let why = self.why_not(index);
             if why == Some(Pause::Commit) {
                 self.committed.want(self.slots.at(index).offset);
             }
             pause = why.or(pause);
-            why.is_none()
+            if why.is_none() { May::Go } else { May::Stay }
         });
         self.ready = ready;
         self.pause = pause.filter(|_| next.is_none());

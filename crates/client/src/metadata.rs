@@ -40,7 +40,7 @@ const RENEWAL: Duration = Duration::from_secs(1);
 /// How long a thread waits for another one that asks for metadata before it asks by itself.
 const METADATA_TURN: Duration = Duration::from_millis(500);
 /// How long brokers take at most to create a topic that a client has asked for, and how often they are asked.
-const CREATION_TIMEOUT: Duration = Duration::from_secs(1);
+const CREATION_TIMEOUT: Duration = Duration::from_millis(500);
 const CREATION_PAUSE: Duration = Duration::from_millis(25);
 /// A refresh that ended this recently serves the next caller too.
 const FRESH: Duration = Duration::from_millis(50);
@@ -222,7 +222,7 @@ impl Cluster {
     }
 
     /// A topic as the cluster describes it now. Where it is not there, the brokers are asked to create it, as they
-    /// do for every client if `auto.create.topics.enable` is set; `None` if they do not within a second. (They answer
+    /// do for every client if `auto.create.topics.enable` is set; `None` if they do not within half a second. (They answer
     /// first, and create the topic then.)
     ///
     /// # Errors

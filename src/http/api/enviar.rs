@@ -10,7 +10,7 @@ use super::json::{self, MAX_DEPTH};
 use super::media_type;
 use super::message_key::key_in;
 use super::query::Parameters;
-use super::record_fields::{RecordFields, RecordHeader};
+use super::record_fields::RecordFields;
 use super::rest::MAX_RECORDS;
 use crate::http::reply::Reply;
 use crate::http::responder::Responder;
@@ -20,8 +20,8 @@ use crate::producer::{DeliveryReport, ProducerRecord};
 
 /// What the head of a request says of the message in its body.
 pub(crate) struct ChannelTarget {
-    key: Option<Vec<u8>>,
-    headers: Vec<RecordHeader>,
+    /// The key that the request names, and the headers of the record.
+    fields: RecordFields,
     /// Each line of the body is a message.
     pub(crate) is_lines: bool,
 }
@@ -37,8 +37,9 @@ impl ChannelTarget {
         fields: RecordFields,
     ) -> Result<ChannelTarget, Response> {
         let key = fields.key(Parameters::read(query, &["key"])?.key())?;
+        let fields = RecordFields { key, ..fields };
         let is_lines = content_type.is_some_and(|value| media_type::is(value, media_type::JSON_LINES));
-        Ok(ChannelTarget { key, headers: fields.headers, is_lines })
+        Ok(ChannelTarget { fields, is_lines })
     }
 }
 
@@ -64,10 +65,12 @@ impl ChannelApi {
         deadline: Instant,
         responder: Responder,
     ) -> Reply {
-        match self.record(&value, target.key) {
+        match self.record(&value, target.fields.key) {
             Ok((key, data)) => {
-                let record =
-                    ProducerRecord { headers: target.headers, ..ProducerRecord::new(key, value, deadline) };
+                let record = ProducerRecord {
+                    headers: target.fields.headers,
+                    ..ProducerRecord::new(key, value, deadline)
+                };
                 self.submit(record, data, responder)
             }
             Err(refused) => Reply::Immediate(refused),
@@ -127,14 +130,14 @@ impl ChannelApi {
                 let sentence = format!("A request may have {MAX_RECORDS} lines at most; nothing was stored.");
                 return Err(Response::error(413, "too_many_records", &sentence));
             }
-            _ => {}
+            count => target.fields.check_copies(count)?,
         }
         let record = |(index, line): (usize, &[u8])| {
             let number = index + 1;
             json::check_line(line, MAX_DEPTH, number)?;
-            let key = self.key(target.key.clone(), line)?;
+            let key = self.key(target.fields.key.clone(), line)?;
             let record = ProducerRecord::new(key, line.to_vec(), deadline);
-            Ok(ProducerRecord { headers: target.headers.clone(), ..record })
+            Ok(ProducerRecord { headers: target.fields.headers.clone(), ..record })
         };
         lines.into_iter().map(record).collect()
     }

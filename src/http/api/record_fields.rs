@@ -11,6 +11,10 @@ const TWO_KEYS: ErrorResponse = ErrorResponse::new(
     "The request has its key twice: give `key` in the query, or one X-Key header.",
 );
 
+/// The most headers of a request's records together, as far as they come from the request's own, and their bytes.
+const MOST_HEADERS: usize = 10_000;
+const MOST_HEADER_BYTES: usize = 4 * 1024 * 1024;
+
 /// A header of a record.
 pub(crate) type RecordHeader = (String, Option<Vec<u8>>);
 
@@ -56,6 +60,20 @@ impl RecordFields {
             .headers
             .extend(content_type.map(|value| ("content-type".to_owned(), Some(value.as_bytes().to_vec()))));
         Ok(fields)
+    }
+
+    /// Checks that so many records can have them: each record has a copy.
+    ///
+    /// # Errors
+    /// 413: all together they would be too many, or too large.
+    pub(crate) fn check_copies(&self, records: usize) -> Result<(), Response> {
+        let length = |(name, value): &RecordHeader| name.len() + value.as_ref().map_or(0, Vec::len);
+        let bytes = self.headers.iter().map(length).sum::<usize>() + self.key.as_ref().map_or(0, Vec::len);
+        let fits = self.headers.len().saturating_mul(records) <= MOST_HEADERS
+            && bytes.saturating_mul(records) <= MOST_HEADER_BYTES;
+        let sentence = "Each record of the request would have its headers: together they are too many or too large; \
+                        send fewer records, or fewer headers. Nothing was stored.";
+        if fits { Ok(()) } else { Err(Response::error(413, "too_many_headers", sentence)) }
     }
 
     /// The key, where the query may have one, too.
@@ -124,6 +142,16 @@ mod tests {
         let fields = read(&[], Some(structured)).unwrap();
         assert_eq!(shown(&fields), [("content-type", structured.to_owned())]);
         assert_eq!(read(&[], Some("application/json")).unwrap(), RecordFields::default());
+    }
+
+    #[test]
+    fn a_requests_headers_are_not_multiplied_without_bound() {
+        let long = "x".repeat(1_000);
+        let fields = read(&[("baggage", long.as_str()), ("tracestate", "a=1")], None).unwrap();
+        assert!(fields.check_copies(4_000).is_ok());
+        assert_eq!(fields.check_copies(4_500).unwrap_err().status, 413, "bytes");
+        let fields = read(&[("baggage", "a"), ("tracestate", "a=1")], None).unwrap();
+        assert_eq!(fields.check_copies(5_001).unwrap_err().status, 413, "headers");
     }
 
     #[test]

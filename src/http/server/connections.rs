@@ -56,11 +56,17 @@ impl ConnectionSlot {
         self.sequence
     }
 
-    /// The number of the current request, if the handlers have to answer it and its client has left.
-    pub(super) fn token_if_left(&mut self) -> Option<RequestToken> {
-        let has_left = self.connection.as_ref().is_some_and(Connection::has_left);
-        let is_open = self.exchange.is_some();
-        (has_left && is_open).then(|| RequestToken { sequence: self.sequence, ..RequestToken::default() })
+    /// The token of the current request, whose slot is at `index`.
+    pub(super) fn token(&self, index: usize) -> RequestToken {
+        RequestToken { connection: index, sequence: self.sequence, ..RequestToken::default() }
+    }
+
+    /// Whether the handlers have to answer the current request, and its client has left.
+    pub(super) fn client_has_left(&self) -> bool {
+        let left = |connection: &Connection| connection.is_waiting() && connection.has_left();
+        let has_left = self.connection.as_ref().is_some_and(left);
+        let asked = self.exchange.as_ref().is_some_and(|exchange| exchange.stage != ExchangeStage::Queued);
+        has_left && asked
     }
 }
 

@@ -19,7 +19,7 @@ use super::access_log::AccessLog;
 use super::access_policy::AccessPolicy;
 use super::connection::Connection;
 use super::connection_step::{NextStep, Phase, SLOW_BODY, SLOW_CHECK, SLOW_HEAD, StepContext};
-use super::connections::{ConnectionSlot, Connections, ExchangeStage};
+use super::connections::{Connections, ExchangeStage};
 use super::cors;
 use super::limits::{ACCEPT_PAUSE, ACCEPTS_IN_A_ROW, HANDSHAKES_IN_A_ROW, Limits, READ_BYTES, SWEEP_EVERY};
 use super::log_throttle::LogThrottle;
@@ -276,10 +276,9 @@ impl EventLoop {
 
     /// Tells the responder of a request that its client has closed its connection, or its half of it.
     pub(super) fn note_departure(&mut self, index: usize) {
-        let Some(token) = self.connections.slot(index).and_then(ConnectionSlot::token_if_left) else {
-            return;
-        };
-        self.responses.client_left(RequestToken { connection: index, ..token });
+        if let Some(slot) = self.connections.slot(index).filter(|slot| slot.client_has_left()) {
+            self.responses.client_left(slot.token(index));
+        }
     }
 
     /// Closes a connection. Its slot stays taken while the handlers have its request.

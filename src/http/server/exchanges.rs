@@ -40,7 +40,6 @@ impl EventLoop {
             sequence,
             request: connection.framing.request,
         });
-        self.note_departure(index);
     }
 
     /// Sends the queued requests, as far as there is room, with one write.
@@ -56,6 +55,7 @@ impl EventLoop {
                     exchange.stage = ExchangeStage::Forwarded(None);
                 }
                 connection.request_forwarded();
+                self.note_departure(token.connection);
             }
             if let Err(error) = self.upstream.flush() {
                 return self.lose_upstream(&error.to_string());
@@ -141,6 +141,7 @@ impl EventLoop {
 
     /// Ends an exchange with a response.
     fn finish(&mut self, token: RequestToken, response: Response) {
+        self.responses.forget_client(token);
         self.respond(token.connection, response, false);
         self.connections.end_exchange(token.connection);
         self.advance(token.connection);
@@ -160,6 +161,7 @@ impl EventLoop {
     /// have not replied either, its slot stays taken until they have.
     pub(super) fn overdue(&mut self, index: usize) {
         let Some(slot) = self.connections.slot(index) else { return };
+        let token = slot.token(index);
         let (Some(connection), Some(exchange)) = (&slot.connection, &mut slot.exchange) else { return };
         let (queued, deferred) =
             (exchange.stage == ExchangeStage::Queued, exchange.stage == ExchangeStage::Deferred);
@@ -173,6 +175,10 @@ impl EventLoop {
             _ => not_stored(),
         };
         self.problems.unanswered += 1;
+        if !queued {
+            // Whoever has the responder is to know that nobody hears it any more.
+            self.responses.client_left(token);
+        }
         self.respond(index, response, true);
         if queued || deferred {
             self.connections.end_exchange(index);

@@ -392,7 +392,7 @@ mod tests {
         assert_eq!(status(&format!("GET /{long} HTTP/1.1\r\n{host}\r\n")), 414);
         assert_eq!(status(&format!("GET /{long}aaaaaaaaaaaaaaaaaaaa")), 414);
         assert_eq!(status(&"A".repeat(100)), 400);
-        assert_eq!(status(&format!("GET / HTTP/1.1\r\n{host}Content-Encoding: gzip\r\n\r\n")), 415);
+        assert_eq!(status(&format!("GET / HTTP/1.1\r\n{host}Content-Encoding: br\r\n\r\n")), 415);
         assert_eq!(status(&format!("GET / HTTP/1.1\r\n{host}Expect: more\r\n\r\n")), 417);
         let many = "A: b\r\n".repeat(MAX_HEADERS);
         assert_eq!(status(&format!("GET / HTTP/1.1\r\n{host}{many}\r\n")), 431);

@@ -141,7 +141,8 @@ impl<'a> HeadFields<'a> {
                 29 if is("access-control-request-method") => fields.origin.asks_for_method = true,
                 _ => {}
             }
-            if is_handed_on(header.name) {
+            if is_handed_on(header.name) && !(is(CONTENT_ENCODING) && value.eq_ignore_ascii_case(b"identity"))
+            {
                 if !is_visible(value) {
                     return Err(BAD_FIELD);
                 }

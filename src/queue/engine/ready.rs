@@ -6,7 +6,17 @@ use std::collections::{BinaryHeap, VecDeque};
 use super::slots::{Slots, State};
 
 /// A message that is ready, found again by its offset.
-type Entry = (i64, u32);
+pub type Entry = (i64, u32);
+
+/// Whether a message may be handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum May {
+    Go,
+    /// Not now.
+    Stay,
+    /// Its entry is an old one: it is not ready, or was handed out by another entry.
+    Stale,
+}
 
 /// The messages that are ready, the lowest offset first.
 ///
@@ -28,28 +38,35 @@ impl Ready {
     }
 
     /// Takes the lowest message that `may` go; of those in the queue and in the heap only the first is asked
-    /// for.
-    pub fn pop(&mut self, may: &mut dyn FnMut(u32) -> bool) -> Option<u32> {
-        let fresh = self.fresh.front().copied();
-        let again = self.again.peek().map(|Reverse(entry)| *entry);
-        let fresh_first = fresh.is_some_and(|fresh| again.is_none_or(|again| fresh < again));
-        for takes_fresh in [fresh_first, !fresh_first] {
-            let Some((_, index)) = (if takes_fresh { fresh } else { again }) else { continue };
-            if may(index) {
+    /// for. Stale entries are dropped.
+    pub fn pop(&mut self, may: &mut dyn FnMut(Entry) -> May) -> Option<u32> {
+        'entries: loop {
+            let fresh = self.fresh.front().copied();
+            let again = self.again.peek().map(|Reverse(entry)| *entry);
+            let fresh_first = fresh.is_some_and(|fresh| again.is_none_or(|again| fresh < again));
+            for takes_fresh in [fresh_first, !fresh_first] {
+                let Some(entry) = (if takes_fresh { fresh } else { again }) else { continue };
+                let answer = may(entry);
+                if answer == May::Stay {
+                    continue;
+                }
                 if takes_fresh {
                     self.fresh.pop_front();
                 } else {
                     self.again.pop();
                 }
-                return Some(index);
+                if answer == May::Go {
+                    return Some(entry.1);
+                }
+                continue 'entries;
             }
+            return None;
         }
-        None
     }
 
     /// The same for the lowest message above `offset`; if there is none that may go, for those up to there. All
     /// that are ready are gone through.
-    pub fn pop_after(&mut self, offset: i64, may: &mut dyn FnMut(u32) -> bool) -> Option<u32> {
+    pub fn pop_after(&mut self, offset: i64, may: &mut dyn FnMut(Entry) -> May) -> Option<u32> {
         let fresh = self.fresh.split_off(self.fresh.partition_point(|(at, _)| *at <= offset));
         let (before, again) = std::mem::take(&mut self.again).into_iter().partition(|at| at.0.0 <= offset);
         self.again = before;

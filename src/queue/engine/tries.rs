@@ -1,5 +1,6 @@
 //! Tries while too many attempts fail, which are for finding out whether any message can be handled.
 
+use super::ready::{Entry, May};
 use super::{Engine, Lease, LeaseId, Pause, Ready};
 
 impl<T> Engine<T> {
@@ -13,7 +14,7 @@ impl<T> Engine<T> {
         }
         self.pause = None;
         let after = self.tried;
-        let in_turn = |ready: &mut Ready, may: &mut dyn FnMut(u32) -> bool| ready.pop_after(after, may);
+        let in_turn = |ready: &mut Ready, may: &mut dyn FnMut(Entry) -> May| ready.pop_after(after, may);
         let index = self.suspects.confirmed(&self.slots).or_else(|| self.next_ready(in_turn))?;
         self.tried = self.slots.at(index).offset;
         Some(self.lease(index, now))

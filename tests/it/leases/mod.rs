@@ -3,6 +3,7 @@
 
 mod chaos;
 mod forwarding;
+mod rebalance;
 pub mod scene;
 mod shown;
 
@@ -21,6 +22,10 @@ use crate::support::http::post;
 use crate::support::program::{Program, Start};
 use crate::support::watchdog::Folder;
 use crate::support::{EMBEDDED, NEWEST, PATIENCE, eventually, run_on};
+use rebalance::{
+    a_rebalance_waits_for_the_leases_and_nothing_is_handed_out_twice,
+    leases_that_last_longer_than_a_rebalance_waits_end_with_409,
+};
 use scene::{Message, Scene, Worker, messages};
 use shown::{
     a_scrape_tells_what_workers_have_and_did_of_each_open_queue, what_is_no_json_is_told_as_no_workers,
@@ -31,6 +36,8 @@ run_on! {
         a_message_is_received_once_and_acknowledged_when_it_is_committed,
         a_lease_that_runs_out_gives_the_message_to_another_and_the_late_answer_changes_nothing,
         leases_of_a_killed_endpoint_come_to_another_one_without_an_attempt,
+        a_rebalance_waits_for_the_leases_and_nothing_is_handed_out_twice,
+        leases_that_last_longer_than_a_rebalance_waits_end_with_409,
         a_dead_letter_of_any_topic_goes_to_its_own,
         messages_of_kafkas_own_topics_are_not_handed_out,
         a_scrape_tells_what_workers_have_and_did_of_each_open_queue,
@@ -58,6 +65,8 @@ run_on! {
         what_is_no_json_is_told_as_no_workers,
         a_stop_answers_who_waits_and_gives_leases_back_without_an_attempt,
         leases_of_a_killed_endpoint_come_to_another_one_without_an_attempt,
+        a_rebalance_waits_for_the_leases_and_nothing_is_handed_out_twice,
+        leases_that_last_longer_than_a_rebalance_waits_end_with_409,
         many_workers_get_each_message_once_and_each_key_in_order as HEAVY,
     }
 }

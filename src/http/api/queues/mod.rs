@@ -75,6 +75,8 @@ pub(crate) struct QueueApi {
     pub(crate) group: String,
     /// The longest lease.
     pub(crate) longest_lease: Duration,
+    /// The time from a whole request to its response.
+    pub(crate) answer_timeout: Duration,
 }
 
 impl QueueApi {
@@ -150,7 +152,7 @@ impl QueueApi {
         responder: Responder,
         then: impl FnOnce(Responder) + Send + 'static,
     ) -> Result<(), Response> {
-        let deadline = Instant::now() + METADATA_TIMEOUT;
+        let deadline = Instant::now() + METADATA_TIMEOUT.min(self.answer_timeout / 2);
         let callback = Box::new(move |result| match result {
             Ok(Metadata::Topic(Some(topic))) if topic.internal => {
                 responder.respond(INTERNAL_TOPIC.response())

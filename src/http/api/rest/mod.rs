@@ -162,9 +162,10 @@ impl RestApi {
             let is_json_topic = self.json_topic.as_ref().is_some_and(|channel| *channel == topic);
             if is_json_topic { records::only_json(records) } else { Ok(records) }
         });
-        let with_fields = checked.map(|mut records| {
+        let with_fields = checked.and_then(|mut records| {
+            fields.check_copies(records.len())?;
             records.iter_mut().for_each(|record| record.headers.extend_from_slice(&fields.headers));
-            records
+            Ok(records)
         });
         let of = Destination { topic, partition, is_async };
         self.send(of, with_fields, deadline, responder)

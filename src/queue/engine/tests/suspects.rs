@@ -166,3 +166,29 @@ fn no_more_of_a_keys_messages_than_a_burst_are_handed_out_beyond_what_is_committ
     commit(&mut engine);
     assert_eq!(handle(&mut engine, false), 3);
 }
+
+#[test]
+fn a_follower_that_is_put_aside_when_it_is_released_is_handed_out_once() {
+    let mut engine = restarted(settings(), 0, "q1 held=consumer2 reach=4");
+    push(&mut engine, 0..2, Some(b"a"));
+    push(&mut engine, 2..4, Some(b"b"));
+    for first in [0, 2] {
+        assert!(engine.try_suspect(NOW));
+        commit(&mut engine);
+        let lease = receive(&mut engine, 1, NOW)[0];
+        assert_eq!(lease.offset, first);
+        assert!(engine.done(lease.id));
+    }
+    commit(&mut engine);
+    assert!(receive(&mut engine, 9, NOW).is_empty(), "they wait for the trials");
+    engine.release_followers();
+    assert!(engine.put_aside(1) && engine.put_aside(3));
+    let leases = receive(&mut engine, 9, NOW);
+    assert_eq!(offsets(&leases), [1, 3]);
+    assert!(leases.iter().all(|lease| lease.task == Task::StoreDeadLetter));
+    for lease in leases {
+        assert!(engine.done(lease.id));
+    }
+    assert!(receive(&mut engine, 9, NOW).is_empty());
+    assert_eq!((engine.open_count(), engine.leased_count(), engine.suspect_count()), (0, 0, 0));
+}
