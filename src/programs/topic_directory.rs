@@ -53,6 +53,17 @@ impl ClusterTopicDirectory {
         Ok(described.map_err(|error| self.silent(error))?.map(topic))
     }
 
+    /// A topic that was just created: not every broker knows it at once.
+    fn created(&self, name: &str, deadline: Instant) -> Result<Option<Topic>> {
+        loop {
+            let described = self.cluster.describe_or_create(name, deadline);
+            let found = described.map_err(|error| self.silent(error))?.map(topic);
+            if found.is_some() || Instant::now() >= deadline || self.cluster.stopping() {
+                return Ok(found);
+            }
+        }
+    }
+
     /// Whether the brokers create topics for every client, as far as they tell: where it may not be read, asking
     /// them for a topic shows it.
     fn brokers_create_topics(&self, deadline: Instant) -> bool {
@@ -92,7 +103,7 @@ impl TopicDirectory for ClusterTopicDirectory {
         match create.filter(|_| found.is_none()) {
             Some(create) => {
                 self.cluster.create_missing(create, deadline).map_err(|error| self.silent(error))?;
-                self.described(name, deadline)
+                self.created(name, deadline)
             }
             None => Ok(found),
         }
