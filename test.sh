@@ -244,7 +244,7 @@ step "compiling the tests" cargo test --locked --workspace --no-run
 if [ "$MODE" = long ]; then
     step "packages" cargo package --locked --workspace --exclude foreign --allow-dirty
     export TEST_ROOM=1 TEST_FIGURES=yes BIG_DATABASE_MIB="${BIG_DATABASE_MIB:-5000}"
-    [ $# -gt 0 ] || set -- durability:: secured::kafka_4_3::authentication_ queue::chaos:: queue::mixed:: leases::chaos:: --nocapture
+    [ $# -gt 0 ] || set -- durability:: secured::kafka_4_3::authentication_ queue::chaos:: queue::mixed:: leases::chaos:: --include-ignored --nocapture
     step "figures" cargo test --locked --test it --no-fail-fast -- "$@"
 else
     step "tests" run_tests --workspace "$@"

@@ -20,9 +20,6 @@ use crate::support::size::{seeds, sized};
 use crate::support::{EMBEDDED, NEWEST, PATIENCE, eventually, run_on};
 
 run_on! {
-    mod kafka_4_3 on NEWEST {
-        workers_die_and_endpoints_of_three_brokers_are_killed as HEAVY,
-    }
     mod embedded on EMBEDDED {
         workers_die_and_endpoints_of_one_broker_are_killed as HEAVY,
     }
@@ -279,8 +276,10 @@ impl Drop for End<'_> {
     }
 }
 
-fn workers_die_and_endpoints_of_three_brokers_are_killed(version: &'static str) {
-    let kafka = Kafka::start(version, 3);
+#[test]
+#[ignore = "takes minutes: ./test.sh long"]
+fn workers_die_and_endpoints_of_three_brokers_are_killed() {
+    let kafka = Kafka::start(NEWEST, 3);
     for seed in seeds() {
         run(&Scene::on(&kafka, PARTITIONS as u32, 3), seed, sized(200, 20_000), sized(1, 10));
     }
