@@ -4,25 +4,23 @@ Each figure comes with its proof: every message is received, and none twice; and
 equal the number of messages.
 """
 
-import argparse
 import dataclasses
 import json
-import os
 import pathlib
-import platform
 import shutil
 import signal
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
 import push
 from servers import ElasticMq, Endpoint
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from measure import PARTITIONS, Embedded, Kafka  # noqa: E402
+import comparing  # noqa: E402
+from comparing import spread  # noqa: E402
+from measure import Embedded, Kafka  # noqa: E402
 
 # A run that takes longer is given up.
 LONGEST = 300
@@ -111,10 +109,6 @@ def peaks(processes):
     return processes[0].peak_mib()
 
 
-def spread(values, digits):
-    return f"{statistics.median(values):,.{digits}f} ({min(values):,.{digits}f}–{max(values):,.{digits}f})"
-
-
 def compare(row, servers, options, folder):
     """All rounds of one row, servers in turn; gives a result for each of them."""
     if isinstance(row, Push):
@@ -136,25 +130,12 @@ def compare(row, servers, options, folder):
     return results
 
 
-def folder_there(name):
-    return pathlib.Path(name).resolve(strict=True)
-
-
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--programs", required=True, type=folder_there)
-    parser.add_argument("--jars", required=True, type=folder_there)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--broker", choices=("kafka", "embedded"), default="embedded")
-    parser.add_argument("--rows", help=f"some of {','.join(row.name for row in ROWS)}", default="")
-    parser.add_argument("--only", choices=("ours", "theirs"))
-    parser.add_argument("--scale", type=float, default=1.0, help="so many times the messages, to try it out")
-    parser.add_argument("--output", type=pathlib.Path, help="a file for all figures, as JSON")
-    options = parser.parse_args()
+    options = comparing.options(ROWS, ("programs", "jars"), ("embedded", "kafka"))
     options.load = options.programs / "examples" / "lease_figures"
     # So that the servers end with this program.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    rows = [row for row in ROWS if not options.rows or row.name in options.rows.split(",")]
+    peers = sorted(path.name for path in options.jars.glob("elasticmq-server*.jar"))
     folder = pathlib.Path(tempfile.mkdtemp(prefix="point-to-point-bench-"))
     results = []
     try:
@@ -162,20 +143,11 @@ def main():
             ours = [Endpoint(broker, options.programs, folder)]
             theirs = [ElasticMq(options.jars, folder), ElasticMq(options.jars, folder, on_disk=True)]
             servers = {"ours": ours, "theirs": theirs}.get(options.only, ours + theirs)
-            for row in rows:
+            for row in comparing.chosen(ROWS, options):
                 results += compare(row, servers, options, folder)
-                if options.output:
-                    save(options, results)
+                comparing.save(options, peers, results)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def save(options, results):
-    peers = sorted(path.name for path in options.jars.glob("elasticmq-server*.jar"))
-    about = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "cores": os.cpu_count(),
-             "system": platform.platform(), "peers": peers, "partitions": PARTITIONS, "rounds": options.rounds,
-             "scale": options.scale}
-    options.output.write_text(json.dumps({"about": about, "results": results}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -4,13 +4,9 @@ Each figure comes with its proof: every message of the topic is in the history o
 in order, and the committed offsets equal the number of messages.
 """
 
-import argparse
 import contextlib
 import dataclasses
-import json
-import os
 import pathlib
-import platform
 import resource
 import shutil
 import signal
@@ -28,6 +24,8 @@ import contestants
 from history import RECORD, History
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import comparing  # noqa: E402
+from comparing import spread  # noqa: E402
 from measure import PARTITIONS, TICKS, Embedded, Kafka, Process, wait_for  # noqa: E402
 
 # A run that takes longer is given up.
@@ -226,10 +224,6 @@ def limit(row, load, first_key):
     return min(limits)
 
 
-def spread(values, digits=0):
-    return f"{statistics.median(values):,.{digits}f} ({min(values):,.{digits}f}–{max(values):,.{digits}f})"
-
-
 def ratios(of, to):
     """The rates of one result as shares of another's, round for round."""
     return spread([one["rate"] / other["rate"] for one, other in zip(of["runs"], to["runs"])], 2)
@@ -288,24 +282,13 @@ def compare(broker, places, row, load, topics, folder, rounds):
     return results
 
 
-def folder_there(name):
-    return pathlib.Path(name).resolve(strict=True)
-
-
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--programs", required=True, type=folder_there)
-    parser.add_argument("--built", required=True, type=folder_there)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--broker", choices=("kafka", "embedded", "both"), default="both")
-    parser.add_argument("--rows", help=f"some of {','.join(row.name for row in ROWS)}", default="")
-    parser.add_argument("--only", choices=("ours", "theirs"))
-    parser.add_argument("--scale", type=float, default=1.0, help="so many times the messages, to try it out")
-    parser.add_argument("--output", type=pathlib.Path, help="a file for all figures, as JSON")
-    places = parser.parse_args()
+    places = comparing.options(ROWS, ("programs", "built"), ("both", "embedded", "kafka"))
     # So that the broker ends with this program.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    chosen = [row for row in ROWS if not places.rows or row.name in places.rows.split(",")]
+    jars = [path.name for path in sorted((places.built / "jars").glob("*.jar"))]
+    peers = [name for name in jars if name.startswith(("parallel-consumer", "kafka-clients"))]
+    chosen = comparing.chosen(ROWS, places)
     if places.only:
         chosen = [dataclasses.replace(row, who=only(row.who, places.only)) for row in chosen]
     results = []
@@ -321,8 +304,7 @@ def main():
                 for row in chosen:
                     load = row.load.scaled(places.scale)
                     results += compare(broker, places, row, load, topics, folder, places.rounds)
-                    if places.output:
-                        save(places, results)
+                    comparing.save(places, peers, results)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -330,15 +312,6 @@ def main():
 def only(who, name):
     """The contestants of one side."""
     return lambda places: [one for one in who(places) if one.name.startswith("ours") == (name == "ours")]
-
-
-def save(places, results):
-    jars = [path.name for path in sorted((places.built / "jars").glob("*.jar"))]
-    peers = [name for name in jars if name.startswith(("parallel-consumer", "kafka-clients"))]
-    about = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "cores": os.cpu_count(),
-             "system": platform.platform(), "peers": peers, "partitions": PARTITIONS, "rounds": places.rounds,
-             "scale": places.scale}
-    places.output.write_text(json.dumps({"about": about, "results": results}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
