@@ -21,7 +21,7 @@ use super::handler::{Failure, FailureCause, Handler};
 use super::print_handler::PrintHandler;
 use super::{ConsumerRecord, Payload};
 use crate::error::{Error, Result};
-use crate::http_client::{Connect, LONGEST_HEAD, Lookup};
+use crate::http_client::{self, Connect, LONGEST_HEAD, Lookup};
 use outcome::{Answer, PushFailed};
 use signature::Signer;
 use window::Window;
@@ -114,14 +114,8 @@ impl PushHandler {
             None
         };
         let most = usize::try_from(settings.most).unwrap_or(usize::MAX);
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(None)
-            .user_agent(concat!("point-to-point/", env!("CARGO_PKG_VERSION")))
+        let config = http_client::config()
             .accept("*/*")
-            .accept_encoding("identity")
             .max_idle_connections(most)
             .max_idle_connections_per_host(most)
             .max_idle_age(IDLE)

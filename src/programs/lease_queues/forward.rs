@@ -12,7 +12,7 @@ use ureq::http::Request;
 
 use crate::config::ProducerApiSettings;
 use crate::http::{ChangeRequest, FORWARDED, LeaseChange, ReceiptOutcome};
-use crate::http_client::{Connect, Lookup, percent_encoded};
+use crate::http_client::{self, Connect, Lookup, percent_encoded};
 use crate::text::beginning;
 
 /// The most idle connections to all endpoints, and to one.
@@ -122,21 +122,16 @@ impl Forward {
                     ca: "producer_api.tls_certificate",
                     ..tls::SettingNames::PRODUCER_API
                 };
-                // Whoever issued this endpoint's certificate may have issued the other's, and they may have one.
+                // Whoever issued this endpoint's certificate may have issued the other's, and they may have
+                // one.
                 let ca = Some(certificate.clone());
                 let wanted = tls::ConnectorSettings { ca, system_too: true, names, ..Default::default() };
                 Some(tls::Connector::new(wanted).map_err(|error| error.to_string())?)
             }
             None => None,
         };
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(None)
-            .user_agent(concat!("point-to-point/", env!("CARGO_PKG_VERSION")))
+        let config = http_client::config()
             .accept("application/json")
-            .accept_encoding("identity")
             .max_idle_connections(IDLE_CONNECTIONS)
             .max_idle_connections_per_host(IDLE_OF_ONE)
             .max_idle_age(self.idle)
