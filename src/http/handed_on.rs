@@ -1,5 +1,7 @@
 //! The headers of a request that its handler needs, besides those that the server reads itself.
 
+use super::queues::FORWARDED;
+
 /// The headers that become headers of the record, under their own name: W3C's trace context and baggage.
 pub(crate) const TRACE_CONTEXT: [&str; 3] = ["traceparent", "tracestate", "baggage"];
 /// The prefix of the attributes of a CloudEvent (CloudEvents' HTTP binding, binary mode).
@@ -17,11 +19,13 @@ pub(crate) fn is_handed_on(name: &str) -> bool {
     TRACE_CONTEXT.iter().any(|known| is(known))
         || is(KEY)
         || is(CONTENT_ENCODING)
+        || is(FORWARDED)
         || after_prefix(name, CLOUD_EVENT).is_some()
         || after_prefix(name, RECORD_HEADER).is_some()
 }
 
-/// What follows `prefix` in a name, where case does not matter; `None` if the name has another beginning, or no end.
+/// What follows `prefix` in a name, where case does not matter; `None` if the name has another beginning, or
+/// no end.
 pub(crate) fn after_prefix<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
     let (beginning, rest) = name.split_at_checked(prefix.len())?;
     (beginning.eq_ignore_ascii_case(prefix) && !rest.is_empty()).then_some(rest)

@@ -9,7 +9,6 @@ use mio::{Interest, Registry, Token};
 
 use super::private_socket::BackendAddress;
 use crate::http::decimal::decimal;
-use crate::http::queues::FORWARDED;
 use crate::http::responder::RequestToken;
 
 /// The header that proves a request to be the server's: the secret, the request's token, the client's
@@ -37,8 +36,6 @@ pub(crate) struct UpstreamRequest<'a> {
     pub(crate) if_none_match: &'a [u8],
     /// The value of `Authorization`; empty if there is none, or its handler does not need it.
     pub(crate) authorization: &'a [u8],
-    /// Another endpoint has forwarded it.
-    pub(crate) is_forwarded: bool,
     /// The names and values of what else its handler needs.
     pub(crate) handed_on: Vec<(&'a [u8], &'a [u8])>,
     /// The body.
@@ -56,7 +53,6 @@ impl<'a> UpstreamRequest<'a> {
             content_type: b"",
             if_none_match: b"",
             authorization: b"",
-            is_forwarded: false,
             handed_on: Vec::new(),
             body,
             client: "-",
@@ -288,9 +284,6 @@ impl Link {
             request.if_none_match,
             if request.authorization.is_empty() { b"" } else { b"\r\nAuthorization: " },
             request.authorization,
-            if request.is_forwarded { b"\r\n" } else { b"" },
-            if request.is_forwarded { FORWARDED.as_bytes() } else { b"" },
-            if request.is_forwarded { b": 1" } else { b"" },
             b"\r\nContent-Length: ",
             decimal(request.body.len(), length_digits),
         ] {

@@ -387,7 +387,6 @@ impl Connection {
             content_type,
             if_none_match,
             authorization: if changes_leases(target) { value(&head.authorization) } else { b"" },
-            is_forwarded: head.is_forwarded,
             handed_on: head.handed_on.iter().filter_map(pair).collect(),
             body,
             client: &self.address,

@@ -47,8 +47,6 @@ pub(super) struct Head {
     pub(super) if_none_match: Option<Range<usize>>,
     /// The value of `Authorization`, if there is one that can be handed on.
     pub(super) authorization: Option<Range<usize>>,
-    /// Another endpoint has forwarded it.
-    pub(super) is_forwarded: bool,
     /// The names and values of what else its handler needs.
     pub(super) handed_on: Vec<(Range<usize>, Range<usize>)>,
     /// The framing of the body.
@@ -184,7 +182,6 @@ pub(super) fn parse(
         content_type,
         if_none_match,
         authorization,
-        is_forwarded: fields.is_forwarded,
         handed_on,
         framing,
         expects_continue: fields.expects_continue && minor == 1,

@@ -5,7 +5,6 @@ use httparse::Header;
 
 use super::origin::RequestOrigin;
 use crate::http::handed_on::{CONTENT_ENCODING, is_handed_on};
-use crate::http::queues::FORWARDED;
 use crate::http::response::ErrorResponse;
 
 const BAD_CONTENT_TYPE: ErrorResponse =
@@ -72,8 +71,6 @@ pub(super) struct HeadFields<'a> {
     pub(super) content_type: Option<&'a [u8]>,
     /// `Authorization`.
     pub(super) authorization: Option<&'a [u8]>,
-    /// Another endpoint has forwarded the request.
-    pub(super) is_forwarded: bool,
     /// `If-None-Match`, if it can be handed on.
     pub(super) if_none_match: Option<&'a [u8]>,
     /// The names and values of what else the handler needs.
@@ -137,7 +134,6 @@ impl<'a> HeadFields<'a> {
                     }
                     fields.chunked = true;
                 }
-                24 if is(FORWARDED) => fields.is_forwarded = true,
                 29 if is("access-control-request-method") => fields.origin.asks_for_method = true,
                 _ => {}
             }
