@@ -64,12 +64,12 @@ pub struct DeadLetterTopics {
 }
 
 impl DeadLetterTopics {
-    /// The topics that the letters came from, each once: those named, else those consumed. `ids` are the letters
-    /// that are named.
+    /// The topics that the letters came from, each once: those named, else those consumed. `ids` are the
+    /// letters that are named.
     ///
     /// # Errors
-    /// Letters are named, and it is open of which of several topics; or no topic is named, and the consumed ones
-    /// are a pattern.
+    /// Letters are named, and it is open of which of several topics; or no topic is named, and the consumed
+    /// ones are a pattern.
     pub fn or<'a>(
         &'a self,
         consumed: &'a Subscription,

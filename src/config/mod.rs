@@ -111,8 +111,8 @@ pub struct ProducerSection {
 pub struct ProducerApiSettings {
     /// Address and port to listen on.
     pub listen: String,
-    /// The host, without brackets, and the port at which other endpoints of a group reach this one; unset: the
-    /// address on which it listens.
+    /// The host, without brackets, and the port at which other endpoints of a group reach this one; unset:
+    /// the address on which it listens.
     pub advertised: Option<(String, u16)>,
     /// Where the key of a message stands in its body, as a JSON Pointer.
     pub key: Option<String>,
@@ -250,8 +250,8 @@ impl Default for AdapterSettings {
 }
 
 impl Settings {
-    /// Whether messages go over the work queue: those of a handler, of several topics, and where more than one
-    /// is under way.
+    /// Whether messages go over the work queue: those of a handler, of several topics, and where more than
+    /// one is under way.
     pub fn has_work_queue(&self) -> bool {
         let consumer = &self.consumer;
         consumer.has_handler() || consumer.concurrency > 1 || self.kafka.consumed().single().is_none()

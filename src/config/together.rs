@@ -44,7 +44,8 @@ pub(super) fn check_together(settings: &Settings) -> Result<(), Contradiction> {
 /// The topics that consumers consume.
 const TOPICS: &str = "kafka.topics";
 
-/// What is sent to the channel's topic has to reach its consumers. A topic that is not set is no program's wish.
+/// What is sent to the channel's topic has to reach its consumers. A topic that is not set is no program's
+/// wish.
 fn check_topics(settings: &Settings) -> Result<(), Contradiction> {
     let (kafka, topic) = (&settings.kafka, "kafka.topic");
     match &kafka.topics {

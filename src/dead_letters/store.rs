@@ -56,8 +56,8 @@ pub struct DeadLetterStore {
 }
 
 impl DeadLetterStore {
-    /// A store for the dead letters of any topic, each in a topic of its own ([`dead_letter_topic`]). `name` is
-    /// what Kafka's tools show.
+    /// A store for the dead letters of any topic, each in a topic of its own ([`dead_letter_topic`]). `name`
+    /// is what Kafka's tools show.
     pub fn new(settings: &StoreSettings, endpoint: Endpoint, name: &str, stop: Stop) -> DeadLetterStore {
         let (settings, name, producers) = (settings.clone(), name.to_owned(), Mutex::default());
         DeadLetterStore { settings, endpoint, name, stop, cluster: None, producers }
@@ -174,8 +174,8 @@ impl DeadLetterStore {
         }
     }
 
-    /// Creates a topic for dead letters, if it is missing and may be created; that is tried again with the next
-    /// letter.
+    /// Creates a topic for dead letters, if it is missing and may be created; that is tried again with the
+    /// next letter.
     fn create(&self, source: &str, topic: &str) {
         let Some((cluster, creation)) = self.cluster.as_ref().zip(self.settings.creation.as_ref()) else {
             return;

@@ -12,8 +12,8 @@
 //! 3. `backend`: `tiny_http`, the private connection to it, routes and router
 //! 4. `api`: the handlers of all routes but the dashboard's
 //! 5. `dashboard`: the page, and the events that it shows
-//! 6. the files of this folder: `handed_on`, `responder`, `reply`, `response`, `submit`, `queues`, `settings`, `static_files`,
-//!    `constant_time`, `decimal`
+//! 6. the files of this folder: `handed_on`, `responder`, `reply`, `response`, `submit`, `queues`,
+//!    `settings`, `static_files`, `constant_time`, `decimal`
 
 mod api;
 mod backend;

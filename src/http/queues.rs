@@ -120,8 +120,8 @@ pub trait WaitingWorker: Send {
     /// Whether it has left: it should get no messages.
     fn has_left(&self) -> bool;
 
-    /// Answers it with messages, each a JSON object with its receipt, or says why there are none. False if it had
-    /// left, so that nobody has the messages.
+    /// Answers it with messages, each a JSON object with its receipt, or says why there are none. False if it
+    /// had left, so that nobody has the messages.
     fn answer(self: Box<Self>, received: Result<Vec<Vec<u8>>, QueueRefusal>) -> bool;
 }
 

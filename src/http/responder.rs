@@ -186,7 +186,8 @@ impl Responder {
         self.token.request
     }
 
-    /// Whether the client has closed its connection, or its half of it: who does that hardly reads the response.
+    /// Whether the client has closed its connection, or its half of it: who does that hardly reads the
+    /// response.
     pub(crate) fn client_has_left(&self) -> bool {
         self.responses.has_left(self.token)
     }

@@ -25,8 +25,8 @@ struct Topic {
     topic: String,
 }
 
-/// The partitions that a consumer owns of each topic, each with the messages it has to handle there, where that
-/// is known.
+/// The partitions that a consumer owns of each topic, each with the messages it has to handle there, where
+/// that is known.
 pub type Lags = BTreeMap<String, Vec<(i32, Option<i64>)>>;
 
 /// The metrics of one consumer.

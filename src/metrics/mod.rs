@@ -1,8 +1,8 @@
 //! The metrics of the process, and the text that shows them.
 //!
-//! Each family of metrics ([`HttpMetrics`], [`ProducerMetrics`], [`ConsumerMetrics`], ...) is handed to the part
-//! that counts in it; a clone counts in the same place. There is no global: a family that nobody shows is
-//! counted all the same. An [`Exposition`] shows those that are registered with it.
+//! Each family of metrics ([`HttpMetrics`], [`ProducerMetrics`], [`ConsumerMetrics`], ...) is handed to the
+//! part that counts in it; a clone counts in the same place. There is no global: a family that nobody shows
+//! is counted all the same. An [`Exposition`] shows those that are registered with it.
 
 mod consumer;
 mod http;

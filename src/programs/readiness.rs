@@ -163,8 +163,8 @@ impl Prober {
         Ok(())
     }
 
-    /// Warns once if the topic has another number of partitions than is wanted: keys move to other partitions when it
-    /// grows, so nothing grows by itself.
+    /// Warns once if the topic has another number of partitions than is wanted: keys move to other partitions
+    /// when it grows, so nothing grows by itself.
     fn compare_partitions(&mut self, found: usize) {
         let Some(wanted) = self.wanted_partitions.take() else { return };
         if usize::try_from(wanted).is_ok_and(|wanted| wanted != found) {

@@ -30,8 +30,8 @@ pub struct ClusterTopicDirectory {
     store: StoreFailure,
     /// Whether the brokers create topics for every client, and since when that is known.
     creates_topics: Mutex<Option<(bool, Instant)>>,
-    /// The topics that the brokers were asked for and did not create, and when: waiting for each again would hold up
-    /// the look-ups of others.
+    /// The topics that the brokers were asked for and did not create, and when: waiting for each again would
+    /// hold up the look-ups of others.
     not_created: Mutex<HashMap<String, Instant>>,
 }
 
@@ -64,8 +64,8 @@ impl ClusterTopicDirectory {
         }
     }
 
-    /// Whether the brokers create topics for every client, as far as they tell: where it may not be read, asking
-    /// them for a topic shows it.
+    /// Whether the brokers create topics for every client, as far as they tell: where it may not be read,
+    /// asking them for a topic shows it.
     fn brokers_create_topics(&self, deadline: Instant) -> bool {
         let mut known = lock(&self.creates_topics);
         if let Some((creates, since)) = *known

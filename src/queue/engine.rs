@@ -315,8 +315,8 @@ impl<T> Engine<T> {
 
     /// The bytes that the open messages hold, their bookkeeping included.
     pub fn bytes(&self) -> usize {
-        // Beside its slot a message has a place in its line and among those that are ready; and what grows has
-        // room for more.
+        // Beside its slot a message has a place in its line and among those that are ready; and what grows
+        // has room for more.
         const INDEXED: usize = 64;
         self.payload_bytes + self.slots.len() * (size_of::<Slot<T>>() + INDEXED)
     }
@@ -359,8 +359,8 @@ impl<T> Engine<T> {
         }
     }
 
-    /// Lets a message go on that has become the head of its line: after a commit where too many of the line have
-    /// ended since the last one, and where it is a follower.
+    /// Lets a message go on that has become the head of its line: after a commit where too many of the line
+    /// have ended since the last one, and where it is a follower.
     fn lead(&mut self, index: u32) {
         let slot = self.slots.at(index);
         if (slot.suspect && slot.follows) || self.lines.is_burst_over(slot.line) {

@@ -1,8 +1,8 @@
 //! The owned partitions of a member, of one topic or several: one engine for each, which share the workers.
 //!
-//! Messages are taken from one topic after the other, and of each from one partition after the other, in equal
-//! shares, so that none starves. One suspect is tried at a time in all of them. A partition that is lost and
-//! comes back has a new engine; an answer that belongs to the old one is told apart by its epoch.
+//! Messages are taken from one topic after the other, and of each from one partition after the other, in
+//! equal shares, so that none starves. One suspect is tried at a time in all of them. A partition that is
+//! lost and comes back has a new engine; an answer that belongs to the old one is told apart by its epoch.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -171,8 +171,8 @@ impl<T> Partitions<T> {
         }
     }
 
-    /// Hands out one message as [`Engine::receive_try`] does, from one topic and partition after the other, and
-    /// lets the next suspect be tried.
+    /// Hands out one message as [`Engine::receive_try`] does, from one topic and partition after the other,
+    /// and lets the next suspect be tried.
     pub fn receive_try(&mut self, now: u64) -> Option<Handed> {
         self.try_suspect(now);
         let order = self.in_turn();
@@ -185,7 +185,8 @@ impl<T> Partitions<T> {
         })
     }
 
-    /// What to commit now in one request of the partitions that `may` be, each with its ownership; each answer is told to
+    /// What to commit now in one request of the partitions that `may` be, each with its ownership; each
+    /// answer is told to
     /// [`Engine::committed`] or [`Engine::not_committed`]. The caller has one such request on its way at a
     /// time.
     pub fn commits(&mut self, now: u64, may: impl Fn(Ownership) -> bool) -> Vec<(Ownership, Commit)> {
@@ -196,8 +197,8 @@ impl<T> Partitions<T> {
         self.owned.iter_mut().filter_map(commit).collect()
     }
 
-    /// What is handed out of each partition, each with the time at which its lease runs out, from the first of
-    /// them on.
+    /// What is handed out of each partition, each with the time at which its lease runs out, from the first
+    /// of them on.
     pub fn leases(&self) -> impl Iterator<Item = impl Iterator<Item = (u64, Ownership, LeaseId)>> {
         self.owned.iter().map(|(place, owned)| {
             let from = Ownership::of(*place, owned.epoch);
@@ -248,8 +249,8 @@ impl<T> Partitions<T> {
         self.owned.values_mut().for_each(|owned| owned.engine.release_followers());
     }
 
-    /// The partitions in the order in which they are served: one of each topic after the other, beginning with
-    /// the topic whose turn it is, and of each topic with the partition whose turn it is.
+    /// The partitions in the order in which they are served: one of each topic after the other, beginning
+    /// with the topic whose turn it is, and of each topic with the partition whose turn it is.
     fn in_turn(&self) -> Vec<Place> {
         let topics = self.topics.range(self.turn..).chain(self.topics.range(..self.turn));
         let line = |(&number, topic): (&u32, &Topic)| {

@@ -1,4 +1,5 @@
-//! What senders beside the body's JSON can give: headers and keys of the request, compressed bodies, lines, and bytes.
+//! What senders beside the body's JSON can give: headers and keys of the request, compressed bodies, lines,
+//! and bytes.
 
 use std::io::Write;
 

@@ -221,9 +221,9 @@ impl Cluster {
         Ok(Description::of(&answer))
     }
 
-    /// A topic as the cluster describes it now. Where it is not there, the brokers are asked to create it, as they
-    /// do for every client if `auto.create.topics.enable` is set; `None` if they do not within half a second. (They answer
-    /// first, and create the topic then.)
+    /// A topic as the cluster describes it now. Where it is not there, the brokers are asked to create it, as
+    /// they do for every client if `auto.create.topics.enable` is set; `None` if they do not within half a
+    /// second. (They answer first, and create the topic then.)
     ///
     /// # Errors
     /// No broker answers until `deadline`, or the topic has no leaders by then.

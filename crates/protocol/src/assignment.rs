@@ -10,8 +10,9 @@
 //! Java's `CooperativeStickyAssignor` writes those four bytes alone, librdkafka's `cooperative-sticky` its
 //! partitions and then the generation, in every version. Both are read; Java's are written.
 //!
-//! What a member tells of itself beside that follows in the user data, after the generation (-1 where there is
-//! none) and [`MARK`]. Java's sticky assignor reads the four bytes before it, `range` and librdkafka read none.
+//! What a member tells of itself beside that follows in the user data, after the generation (-1 where there
+//! is none) and [`MARK`]. Java's sticky assignor reads the four bytes before it, `range` and librdkafka read
+//! none.
 
 use super::wire::{Malformed, Reader, Writer};
 
@@ -40,8 +41,9 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// The bytes for JoinGroup, in version 3 and without a rack. Without user data of its own they are, with a
-    /// generation, what Java's `CooperativeStickyAssignor` sends, without one what its `RangeAssignor` sends.
+    /// The bytes for JoinGroup, in version 3 and without a rack. Without user data of its own they are, with
+    /// a generation, what Java's `CooperativeStickyAssignor` sends, without one what its `RangeAssignor`
+    /// sends.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new();
         writer.put_i16(3);

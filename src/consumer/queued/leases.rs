@@ -18,7 +18,8 @@ pub trait Receiver: Send {
     /// Whether it waits no longer, and should get none.
     fn has_left(&self) -> bool;
 
-    /// Gives it messages; none where none came in time, or the queue ends. False if it had left: nobody has them.
+    /// Gives it messages; none where none came in time, or the queue ends. False if it had left: nobody has
+    /// them.
     fn give(self: Box<Self>, items: Vec<Item>) -> bool;
 }
 

@@ -74,8 +74,8 @@ pub struct QueueConsumer {
 pub type OnMember = Box<dyn Fn(&str) + Send + Sync>;
 
 impl QueueConsumer {
-    /// A consumer called `name` of the group and topics in `settings`, which reaches the brokers by `cluster`;
-    /// dead letters go through the adapter at `endpoint`.
+    /// A consumer called `name` of the group and topics in `settings`, which reaches the brokers by
+    /// `cluster`; dead letters go through the adapter at `endpoint`.
     pub fn new(
         settings: &ConsumerSettings,
         cluster: Cluster,

@@ -19,8 +19,8 @@ use crate::queue::{Engine, EngineSettings};
 const INTERVAL: Duration = Duration::from_millis(500);
 /// A message that waits longer than this does not keep its bytes.
 const KEEP_WAITING: Duration = Duration::from_secs(10);
-/// The most messages of a key that are handed out beyond what is committed: far more than are handled in the time of a
-/// commit, and few enough to commit each on its own after a crash.
+/// The most messages of a key that are handed out beyond what is committed: far more than are handled in the
+/// time of a commit, and few enough to commit each on its own after a crash.
 const BURST: u32 = 256;
 /// Of the time that a stop may take, so much is for leaving the group.
 const LEAVING: Duration = Duration::from_millis(700);

@@ -23,7 +23,8 @@ pub(crate) enum ContentEncoding {
 }
 
 impl ContentEncoding {
-    /// The encoding that a header names; `None` where the body is plain, or the server knows no such encoding.
+    /// The encoding that a header names; `None` where the body is plain, or the server knows no such
+    /// encoding.
     pub(crate) fn of(value: &str) -> Option<ContentEncoding> {
         match value.to_ascii_lowercase().as_str() {
             "gzip" | "x-gzip" => Some(ContentEncoding::Gzip),

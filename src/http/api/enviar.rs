@@ -1,4 +1,5 @@
-//! `POST /enviar`: a JSON body of any shape becomes one message of the channel; lines of JSON become one each.
+//! `POST /enviar`: a JSON body of any shape becomes one message of the channel; lines of JSON become one
+//! each.
 
 use std::time::Instant;
 
@@ -56,8 +57,8 @@ pub(crate) struct ChannelApi {
 }
 
 impl ChannelApi {
-    /// Checks the body and hands it to the producer, byte for byte as it was posted; the delivery report answers
-    /// through `responder`.
+    /// Checks the body and hands it to the producer, byte for byte as it was posted; the delivery report
+    /// answers through `responder`.
     pub(crate) fn post(
         &self,
         value: Vec<u8>,
@@ -143,8 +144,8 @@ impl ChannelApi {
     }
 }
 
-/// The response to a stored message up to its topic, so that little is left to do when that is known. `data` is JSON;
-/// `more` are further members.
+/// The response to a stored message up to its topic, so that little is left to do when that is known. `data`
+/// is JSON; `more` are further members.
 fn beginning(data: &[u8], more: &str) -> Vec<u8> {
     let start = br#"{"mensaje":"Mensaje enviado","data":"#;
     let mut body = Vec::with_capacity(start.len() + data.len() + 128);

@@ -1,5 +1,5 @@
-//! `GET /healthz`, `/readyz` and `/metrics`, and the same under the names that REST proxies have: answered at once
-//! from known state, also while other requests wait.
+//! `GET /healthz`, `/readyz` and `/metrics`, and the same under the names that REST proxies have: answered at
+//! once from known state, also while other requests wait.
 
 use std::time::Instant;
 

@@ -6,8 +6,8 @@ use serde_json::value::RawValue;
 
 use crate::http::response::Response;
 
-/// The key that `pointer` names in a body, which is JSON: the text of a string, or a number, `true` or `false` as it
-/// stands there.
+/// The key that `pointer` names in a body, which is JSON: the text of a string, or a number, `true` or
+/// `false` as it stands there.
 ///
 /// # Errors
 /// 400: there is none.

@@ -34,8 +34,8 @@ pub trait TopicDirectory: Send + Sync + 'static {
     /// No broker answers until `deadline`.
     fn topic(&self, name: &str, deadline: Instant) -> Result<Option<Topic>>;
 
-    /// As [`TopicDirectory::topic`], for a topic that records are to be sent to: brokers that create topics for
-    /// every client create it.
+    /// As [`TopicDirectory::topic`], for a topic that records are to be sent to: brokers that create topics
+    /// for every client create it.
     ///
     /// # Errors
     /// No broker answers until `deadline`.

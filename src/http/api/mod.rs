@@ -3,8 +3,8 @@
 //! - [`enviar`] takes a message for the channel's topic, [`rest`] takes records for any topic and describes
 //!   the cluster, [`dead_letters`] replays dead letters; [`message_api`] dispatches bodies to the three
 //! - [`health`] is `/healthz`, `/readyz` and `/metrics`, [`openapi`] is the description of all routes
-//! - [`record_fields`] reads what a request's headers say of its records, [`message_key`] finds the key in a body,
-//!   [`content_encoding`] unpacks bodies, [`media_type`] tells them apart
+//! - [`record_fields`] reads what a request's headers say of its records, [`message_key`] finds the key in
+//!   a body, [`content_encoding`] unpacks bodies, [`media_type`] tells them apart
 //! - [`query`] reads the parameters of a request, [`json`] and [`uri`] check and decode the rest of it
 //! - [`metadata_cache`] asks the cluster about topics and brokers, [`delivery_status`] turns delivery reports
 //!   into statuses

@@ -11,8 +11,10 @@ const TWO_KEYS: ErrorResponse = ErrorResponse::new(
     "The request has its key twice: give `key` in the query, or one X-Key header.",
 );
 
-/// The most headers of a request's records together, as far as they come from the request's own, and their bytes.
-const MOST_HEADERS: usize = 10_000;
+/// The most headers that the records of one request have together: a body of headers alone, or a few headers
+/// of many records, would occupy the handlers' thread for seconds.
+pub(crate) const MAX_HEADERS: usize = 10_000;
+/// The most bytes of those that come from the request's own.
 const MOST_HEADER_BYTES: usize = 4 * 1024 * 1024;
 
 /// A header of a record.
@@ -69,7 +71,7 @@ impl RecordFields {
     pub(crate) fn check_copies(&self, records: usize) -> Result<(), Response> {
         let length = |(name, value): &RecordHeader| name.len() + value.as_ref().map_or(0, Vec::len);
         let bytes = self.headers.iter().map(length).sum::<usize>() + self.key.as_ref().map_or(0, Vec::len);
-        let fits = self.headers.len().saturating_mul(records) <= MOST_HEADERS
+        let fits = self.headers.len().saturating_mul(records) <= MAX_HEADERS
             && bytes.saturating_mul(records) <= MOST_HEADER_BYTES;
         let sentence = "Each record of the request would have its headers: together they are too many or too large; \
                         send fewer records, or fewer headers. Nothing was stored.";
@@ -89,8 +91,8 @@ impl RecordFields {
     }
 }
 
-/// An attribute of a CloudEvent: percent-encoded in HTTP (HTTP Protocol Binding §3.1.3.2), plain in Kafka, under a name
-/// with an underscore (Kafka Protocol Binding §3.2.3.1).
+/// An attribute of a CloudEvent: percent-encoded in HTTP (HTTP Protocol Binding §3.1.3.2), plain in Kafka,
+/// under a name with an underscore (Kafka Protocol Binding §3.2.3.1).
 fn event_attribute(name: &str, value: &str) -> Result<RecordHeader, Response> {
     let sentence =
         || format!("The header ce-{name} is not percent-encoded UTF-8 (CloudEvents' HTTP binding).");

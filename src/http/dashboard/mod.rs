@@ -1,6 +1,6 @@
 //! The dashboard: the page for browsers, and `GET /events`, which sends it the recent messages, the group
-//! with its members and lag, the queues that workers receive from, and the dead letters as server-sent events (the HTML Standard, "Server-sent
-//! events").
+//! with its members and lag, the queues that workers receive from, and the dead letters as server-sent events
+//! (the HTML Standard, "Server-sent events").
 //!
 //! - [`page`] is HTML, style and script
 //! - [`recording_sink`] adds the stored messages to [`recent_messages`]

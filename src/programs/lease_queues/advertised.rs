@@ -44,8 +44,8 @@ fn can_be_connected_to(address: &str) -> bool {
     address.len() <= LONGEST && port_of(address).is_some_and(|port| port > 0) && !is_unspecified
 }
 
-/// The `host:port` of an endpoint with these settings that listens at `address`; `None` where the settings name
-/// none, and it listens at all addresses of its machine, which is none itself.
+/// The `host:port` of an endpoint with these settings that listens at `address`; `None` where the settings
+/// name none, and it listens at all addresses of its machine, which is none itself.
 pub fn address_of(settings: &ProducerApiSettings, address: SocketAddr) -> Option<String> {
     if let Some((host, port)) = &settings.advertised {
         let is_v6 = host.contains(':');

@@ -1,8 +1,9 @@
-//! Receipts that other endpoints have given go on to them, by threads that each wait for one answer at a time.
+//! Receipts that other endpoints have given go on to them, by threads that each wait for one answer at a
+//! time.
 //!
-//! A part of a request, the receipts of one endpoint and group, has [`PATIENCE`] from the arrival of the request
-//! on. Threads are started as they are needed, up to [`MOST_THREADS`]; an endpoint that does not answer holds up
-//! half of them at most.
+//! A part of a request, the receipts of one endpoint and group, has [`PATIENCE`] from the arrival of the
+//! request on. Threads are started as they are needed, up to [`MOST_THREADS`]; an endpoint that does not
+//! answer holds up half of them at most.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

@@ -1,8 +1,8 @@
-//! Where the endpoints are that hold the leases of a group: what its members tell of themselves, as the group's
-//! coordinator passes it on.
+//! Where the endpoints are that hold the leases of a group: what its members tell of themselves, as the
+//! group's coordinator passes it on.
 //!
-//! A coordinator tells it while a group is stable. Between two assignments what was told before stands for the
-//! members that are still there.
+//! A coordinator tells it while a group is stable. Between two assignments what was told before stands for
+//! the members that are still there.
 
 use std::collections::HashMap;
 use std::sync::Arc;

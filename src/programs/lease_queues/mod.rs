@@ -190,8 +190,8 @@ impl Shared {
     }
 
     /// The open queues, each with up to `most` leases for so many queues, in the order of their names. It is
-    /// looked at them with the lock held: who had a queue of its own for that might be the last to have it, and
-    /// would then wait until it has left its group.
+    /// looked at them with the lock held: who had a queue of its own for that might be the last to have it,
+    /// and would then wait until it has left its group.
     fn look(&self, most: impl FnOnce(usize) -> usize) -> Vec<(QueueName, LeaseLook)> {
         let state = lock(&self.state);
         let most = most(state.open.len());

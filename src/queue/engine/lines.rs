@@ -1,7 +1,7 @@
 //! The lines of messages whose order matters: those of one key, or all of the partition.
 //!
-//! Of a line at most [`Lines::burst`] messages are handed out beyond what is committed. So the messages of a line
-//! that may have been in hand when an owner ended without a word are among its first ones in the note.
+//! Of a line at most [`Lines::burst`] messages are handed out beyond what is committed. So the messages of a
+//! line that may have been in hand when an owner ended without a word are among its first ones in the note.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
@@ -142,7 +142,8 @@ impl Lines {
         Place { head: line.head, is_far }
     }
 
-    /// Takes the head of a line away, whose end the commit numbered `next` has; gives the next one, or [`NIL`].
+    /// Takes the head of a line away, whose end the commit numbered `next` has; gives the next one, or
+    /// [`NIL`].
     pub fn pop<T>(&mut self, slots: &Slots<T>, index: u32, next: u64) -> u32 {
         let Slot { line: Some(key), behind, .. } = *slots.at(index) else { return NIL };
         if let Some(line) = self.lines.get_mut(&key) {

@@ -1,10 +1,10 @@
 //! Messages that may have killed the owner before: tried one by one.
 //!
-//! One that stands behind another of its line was in hand only if that one was done since the last commit. It is
-//! a *follower*: it needs no trial, but is handed out only after the end of the one before it is committed, and
-//! while no suspect is tried. If it kills this owner, too, it is the first of its line for the next one. One further
-//! behind than [`EngineSettings::burst`](super::EngineSettings::burst) was not in hand. So a key with thousands of
-//! messages costs one trial, and some commits.
+//! One that stands behind another of its line was in hand only if that one was done since the last commit. It
+//! is a *follower*: it needs no trial, but is handed out only after the end of the one before it is
+//! committed, and while no suspect is tried. If it kills this owner, too, it is the first of its line for the
+//! next one. One further behind than [`EngineSettings::burst`](super::EngineSettings::burst) was not in hand.
+//! So a key with thousands of messages costs one trial, and some commits.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -1,6 +1,7 @@
 //! Workers behind two endpoints: each request goes to either by chance. Workers die with what they have,
-//! connections are cut before the answer, endpoints are killed. What the workers have noted shows that nothing
-//! is lost, no message is acknowledged by two, none comes again after that, and each key keeps its order.
+//! connections are cut before the answer, endpoints are killed. What the workers have noted shows that
+//! nothing is lost, no message is acknowledged by two, none comes again after that, and each key keeps its
+//! order.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -17,8 +17,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::kept_handlers::{built_by_go, found};
-use crate::support::http::Connection;
-use crate::support::http::post;
+use crate::support::http::{Connection, post};
 use crate::support::program::{Program, Start};
 use crate::support::watchdog::Folder;
 use crate::support::{EMBEDDED, NEWEST, PATIENCE, eventually, run_on};

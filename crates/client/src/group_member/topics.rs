@@ -31,8 +31,8 @@ impl TopicSelection {
 }
 
 impl Member {
-    /// Brings the topics to join with up to date. Those that a reader names are created, where they may be; if
-    /// the others cannot be looked up now, those of before stand.
+    /// Brings the topics to join with up to date. Those that a reader names are created, where they may be;
+    /// if the others cannot be looked up now, those of before stand.
     ///
     /// # Errors
     /// The others cannot be looked up, and never were.

@@ -1,7 +1,7 @@
 //! The media types of records: they tell how keys and values are encoded in the body's JSON.
 //!
-//! Version 1 of the API has other names for the same bodies; a type without a format is binary, as in Confluent's
-//! proxy and Karapace.
+//! Version 1 of the API has other names for the same bodies; a type without a format is binary, as in
+//! Confluent's proxy and Karapace.
 
 use crate::http::api::media_type;
 use crate::http::response::Response;

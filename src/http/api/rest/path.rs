@@ -28,7 +28,8 @@ pub(super) fn partition_of(segment: &str) -> Result<i32, Response> {
 /// The partition that the path of records names.
 ///
 /// # Errors
-/// The response to a segment that is no partition number: a request that is wrong, not a partition that is missing.
+/// The response to a segment that is no partition number: a request that is wrong, not a partition that is
+/// missing.
 pub(super) fn partition_to_send_to(segment: &str) -> Result<i32, Response> {
     partition_of(segment).map_err(|_| bad_partition())
 }

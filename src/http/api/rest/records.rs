@@ -12,16 +12,13 @@ use serde_json::value::RawValue;
 
 use super::media::{Encoding, Format};
 use crate::http::api::json::{self, MAX_DEPTH};
+use crate::http::api::record_fields::MAX_HEADERS;
 use crate::http::response::Response;
 use crate::message;
 use crate::producer::{PartitionChoice, ProducerRecord};
 
 /// The most records in one request.
 pub(crate) const MAX_RECORDS: usize = 10_000;
-
-/// The most headers that the records of one request have together: a body of headers alone would occupy the
-/// handlers' thread for seconds.
-const MAX_HEADERS: usize = 10_000;
 
 /// The levels around a value: the body's object, its array, the record's object.
 const OUTER_DEPTH: usize = 3;
@@ -175,8 +172,8 @@ impl<'de: 'a, 'a, const MOST: usize> Deserialize<'de> for List<'a, MOST> {
     }
 }
 
-/// A record of the body; JSON's null is `None`. A value has to be there: without that a typing error in its name
-/// would make a tombstone.
+/// A record of the body; JSON's null is `None`. A value has to be there: without that a typing error in its
+/// name would make a tombstone.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Record<'a> {

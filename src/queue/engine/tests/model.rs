@@ -215,8 +215,8 @@ impl World {
         }
     }
 
-    /// Whether a record would be the first of its line for the next owner, and was not for this one: one before it
-    /// was done in this life, and Kafka has the end of all of them.
+    /// Whether a record would be the first of its line for the next owner, and was not for this one: one
+    /// before it was done in this life, and Kafka has the end of all of them.
     fn follows(&self, record: usize) -> bool {
         let Some(line) = self.line(record) else { return false };
         let (next, note) = &self.kafka;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-/// Owners that end as soon as they are handed the message at `killer`, until all of 20 messages are done; gives
-/// the number of owners. Each message but the killer is handled, and none of them is attempted in vain.
+/// Owners that end as soon as they are handed the message at `killer`, until all of 20 messages are done;
+/// gives the number of owners. Each message but the killer is handled, and none of them is attempted in vain.
 fn owners_until_done(killer: i64, key: impl Fn(i64) -> Option<&'static [u8]>) -> u32 {
     let settings = EngineSettings { max_attempts: 0, ..settings() };
     let (mut next, mut note) = (0, String::new());
