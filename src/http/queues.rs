@@ -96,6 +96,8 @@ pub enum QueueRefusal {
     TooManyLeases,
     /// The queue cannot be opened.
     Failed(String),
+    /// The queue is open, and no message can come for this reason, a sentence.
+    Obstacle(String),
     /// The endpoint stops.
     Closing,
 }

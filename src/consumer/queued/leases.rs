@@ -21,6 +21,9 @@ pub trait Receiver: Send {
     /// Gives it messages; none where none came in time, or the queue ends. False if it had left: nobody has
     /// them.
     fn give(self: Box<Self>, items: Vec<Item>) -> bool;
+
+    /// Tells it why there are none, as a sentence.
+    fn refuse(self: Box<Self>, why: String);
 }
 
 /// Hears what became of acknowledgements, in their order.

@@ -139,8 +139,7 @@ impl LeaseQueue {
             if taken.is_empty() {
                 if wait.is_zero() || queue.closed {
                     drop(queue);
-                    receiver.give(Vec::new());
-                    return;
+                    return give_nothing(&self.shared, receiver);
                 }
                 queue.leases.waiters.push_back(Waiter { max, lease, until, receiver });
                 return self.shared.wake(&queue, 1);
@@ -339,6 +338,14 @@ fn give(shared: &Shared, receiver: Box<dyn Waiting>, leased: Vec<Item>) {
     shared.wake(&queue, 1);
 }
 
+/// Answers one that has waited for long enough. Where no message can come it hears why.
+fn give_nothing(shared: &Shared, receiver: Box<dyn Waiting>) {
+    match shared.standing.trouble() {
+        Some(trouble) => receiver.refuse(trouble),
+        None => _ = receiver.give(Vec::new()),
+    }
+}
+
 fn fail(shared: &Shared, letters: &Sender<Letter>, item: Item, failure: Failure) {
     if let Some((item, verdict)) = shared.not_handled(item, failure) {
         let _ = letters.send(Letter::Decided(item, verdict));
@@ -361,7 +368,7 @@ fn serve(shared: &Shared, letters: &Sender<Letter>) {
         if let Some(at) = queue.leases.waiters.iter().position(is_over) {
             let waiter = queue.leases.waiters.remove(at);
             drop(queue);
-            waiter.into_iter().for_each(|waiter| _ = waiter.receiver.give(Vec::new()));
+            waiter.into_iter().for_each(|waiter| give_nothing(shared, waiter.receiver));
             continue;
         }
         if let Some(waiter) = queue.leases.waiters.pop_front() {

@@ -23,6 +23,11 @@ impl Standing {
         lock(&self.0).clone()
     }
 
+    /// The obstacle, unless it is that it has not joined yet, or has ended.
+    pub fn trouble(&self) -> Option<String> {
+        self.obstacle().filter(|obstacle| obstacle != NO_MEMBER)
+    }
+
     /// Sets why it handles no message now.
     pub fn set(&self, obstacle: Option<String>) {
         *lock(&self.0) = obstacle;

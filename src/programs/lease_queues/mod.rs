@@ -328,6 +328,10 @@ impl Receiver for WorkerOf {
         let messages = items.iter().map(|item| shared.message(&group, number, item)).collect();
         worker.answer(Ok(messages))
     }
+
+    fn refuse(self: Box<Self>, why: String) {
+        let _ = self.worker.answer(Err(QueueRefusal::Obstacle(why)));
+    }
 }
 
 impl Queues for LeaseQueues {

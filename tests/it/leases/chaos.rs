@@ -1,14 +1,14 @@
 //! Workers behind two endpoints: each request goes to either by chance. Workers die with what they have,
-//! connections are cut before the answer, endpoints are killed. What the workers have noted shows that
-//! nothing is lost, no message is acknowledged by two, none comes again after that, and each key keeps its
-//! order.
+//! connections are cut before the answer, endpoints and brokers are killed. What the workers have noted shows
+//! that nothing is lost, no message is acknowledged by two, none comes again after that, none has two leases
+//! at a time, leases that run out come back in time, and each key keeps its order.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use testing::Random;
@@ -41,6 +41,12 @@ const SILENCE: Duration = Duration::from_secs(5);
 const DIES: usize = 15;
 const CUTS: usize = 30;
 const GIVES_BACK: usize = 50;
+/// The connection of so many of 100 requests to receive is cut before the answer is read.
+const UNREAD: usize = 3;
+/// What runs out goes to another worker within a second, and on a busy machine within this.
+const LATEST: Duration = Duration::from_secs(15);
+/// The clocks of this process and of an endpoint tell milliseconds.
+const TICK: Duration = Duration::from_millis(2);
 
 type Place = (i64, i64);
 
@@ -55,6 +61,20 @@ struct Told {
     acknowledging: Vec<usize>,
     /// When the answer to that was 200, by receipt.
     acknowledged: BTreeMap<String, usize>,
+    leases: Vec<Lease>,
+}
+
+/// What one worker knows of a lease that it got.
+#[derive(Debug, Clone)]
+struct Lease {
+    receipt: String,
+    /// When the request began; the lease begins then at the earliest.
+    asked: Instant,
+    /// When the answer was there; the lease had begun by then.
+    received: Instant,
+    duration: Duration,
+    /// When the worker first said what became of the message.
+    said: Option<Instant>,
 }
 
 /// What all workers have seen.
@@ -63,6 +83,8 @@ struct Book {
     messages: Mutex<BTreeMap<Place, Told>>,
     wrong: Mutex<Vec<String>>,
     endpoints: Mutex<[SocketAddr; 2]>,
+    /// From when to when an endpoint or a broker was away, or the members shared partitions anew.
+    disturbed: Mutex<Vec<(Instant, Option<Instant>)>>,
 }
 
 impl Book {
@@ -83,15 +105,30 @@ impl Book {
     }
 
     /// Notes a message that came to a request which began at `asked`.
-    fn receive(&self, message: &Message, asked: usize) {
+    fn receive(&self, message: &Message, asked: usize, lease: &Lease) {
         let now = self.now();
         let before = self.told(message, |told| {
             told.received.push(now);
+            told.leases.push(Lease { receipt: message.receipt().to_owned(), ..lease.clone() });
             told.acknowledged.values().min().copied()
         });
         if before.is_some_and(|at| at < asked) {
             self.wrong.lock().unwrap().push(format!("{message:?} came after it was acknowledged"));
         }
+    }
+
+    /// A worker begins to say what became of a message.
+    fn say(&self, message: &Message) {
+        self.told(message, |told| {
+            let lease = told.leases.iter_mut().find(|lease| lease.receipt == message.receipt());
+            lease.expect("a lease").said.get_or_insert_with(Instant::now);
+        });
+    }
+
+    /// Whether something was away between two points in time.
+    fn is_disturbed(&self, from: Instant, to: Instant) -> bool {
+        let disturbed = self.disturbed.lock().unwrap();
+        disturbed.iter().any(|(begun, ended)| *begun <= to && ended.is_none_or(|ended| ended >= from))
     }
 }
 
@@ -117,13 +154,19 @@ impl Worker<'_> {
         let is_slow = self.random.below(100) < SLOW;
         let lease = if is_slow { SLOW_LEASE_MS } else { LEASE_MS };
         let path = format!("/recibir?max={}&wait_ms=300&lease_ms={lease}", 1 + self.random.below(5));
+        if self.random.below(100) < UNREAD {
+            return self.ask_and_leave(&path, "{}");
+        }
+        let began = Instant::now();
         let Some((200, answer)) = self.post(&path, &json!({})) else {
             return thread::sleep(Duration::from_millis(20));
         };
+        let (receipt, received, duration) = (String::new(), Instant::now(), Duration::from_millis(lease));
+        let lease = Lease { receipt, asked: began, received, duration, said: None };
         let received: Vec<Message> =
             answer["messages"].as_array().expect("messages").iter().cloned().map(Message).collect();
         for message in &received {
-            self.book.receive(message, asked);
+            self.book.receive(message, asked, &lease);
         }
         if is_slow && !received.is_empty() {
             thread::sleep(Duration::from_millis(2 * SLOW_LEASE_MS));
@@ -134,7 +177,9 @@ impl Worker<'_> {
             if chance < DIES {
                 // With all that it has.
                 return;
-            } else if chance < DIES + CUTS {
+            }
+            self.book.say(&message);
+            if chance < DIES + CUTS {
                 self.say_and_leave(&message, &receipts);
             } else if chance < DIES + CUTS + GIVES_BACK {
                 let body = json!({"receipts": [message.receipt()], "delay_ms": 10});
@@ -177,15 +222,17 @@ impl Worker<'_> {
     fn say_and_leave(&mut self, message: &Message, receipts: &Value) {
         let begun = self.book.now();
         self.book.told(message, |told| told.acknowledging.push(begun));
+        self.ask_and_leave("/confirmar", &receipts.to_string());
+    }
+
+    /// Sends a request, and cuts the connection, perhaps when the answer is on its way.
+    fn ask_and_leave(&mut self, path: &str, body: &str) {
         let endpoints = *self.book.endpoints.lock().unwrap();
-        if let Ok(mut connection) = Connection::open(endpoints[self.random.below(2)]) {
-            let body = receipts.to_string();
-            let head = format!(
-                "POST /confirmar HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {}\r\n\r\n",
-                body.len()
-            );
-            connection.send(format!("{head}{body}").as_bytes());
-        }
+        let Ok(mut connection) = Connection::open(endpoints[self.random.below(2)]) else { return };
+        let length = body.len();
+        let head = format!("POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {length}\r\n\r\n");
+        connection.send(format!("{head}{body}").as_bytes());
+        thread::sleep(Duration::from_millis(self.random.below(20) as u64));
     }
 }
 
@@ -214,6 +261,56 @@ fn check(book: &Book, count: usize) {
     }
 }
 
+/// Checks that a message has one lease at a time, and that leases that run out come back in time.
+fn check_leases(book: &Book) {
+    let messages = book.messages.lock().unwrap();
+    let mut latest = Duration::ZERO;
+    let mut run_out = 0;
+    for (place, told) in messages.iter() {
+        let mut leases = told.leases.clone();
+        leases.sort_by_key(|lease| lease.received);
+        for (one, next) in leases.iter().zip(leases.iter().skip(1)) {
+            if book.is_disturbed(one.asked, next.received) {
+                continue;
+            }
+            let was_said = one.said.is_some_and(|at| at <= next.received);
+            let is_over = next.received + TICK >= one.asked + one.duration;
+            assert!(was_said || is_over, "{place:?} had two leases at a time: {one:?} {next:?}");
+            if one.said.is_none() {
+                run_out += 1;
+                latest = latest.max(next.received.saturating_duration_since(one.received + one.duration));
+            }
+        }
+    }
+    assert!(latest <= LATEST, "a lease came back {latest:?} after its end");
+    println!("{run_out} leases ran out while nothing was away; the latest came back after {latest:?}");
+}
+
+/// Both endpoints share the partitions: what was disturbed is over.
+fn settle(book: &Book, scene: &Scene<'_>) {
+    scene.kafka.assistant().wait_for_members(&scene.group, &["producer_api"; 2], 1);
+    let now = Instant::now();
+    for (_, end) in book.disturbed.lock().unwrap().iter_mut() {
+        end.get_or_insert(now);
+    }
+}
+
+fn kill_a_broker(book: &Book, scene: &Scene<'_>, victim: usize, until: usize) {
+    scene.kafka.kill_node(victim);
+    eventually("some are handled without it", PATIENCE, || (book.acknowledged() >= until).then_some(()));
+    scene.kafka.start_node(victim);
+}
+
+/// Kills an endpoint, and puts another one in its place.
+fn kill_an_endpoint(book: &Book, scene: &Scene<'_>, victim: usize, endpoints: &mut [Program; 2]) {
+    endpoints[victim].signal("KILL");
+    endpoints[victim] = endpoint(scene);
+    book.endpoints.lock().unwrap()[victim] = endpoints[victim].address();
+    eventually("the new one is a member, too", PATIENCE, || {
+        (scene.kafka.assistant().group(&scene.group).names().len() == 3).then_some(())
+    });
+}
+
 fn endpoint(scene: &Scene<'_>) -> Program {
     let start = scene.start().set("consumer.session_timeout_ms", "6000");
     Program::producer_with(start.set("retry.max_attempts", "0").set("log.level", "warn"))
@@ -233,6 +330,8 @@ fn run(scene: &Scene<'_>, seed: u64, count: usize, kills: usize) {
         messages: Mutex::default(),
         wrong: Mutex::default(),
         endpoints: Mutex::new([endpoints[0].address(), endpoints[1].address()]),
+        // Until both have joined.
+        disturbed: Mutex::new(vec![(Instant::now(), None)]),
     };
     let mut random = Random::new(seed);
     let end = AtomicUsize::new(0);
@@ -248,13 +347,17 @@ fn run(scene: &Scene<'_>, seed: u64, count: usize, kills: usize) {
                 }
             });
         }
+        settle(&book, scene);
         for kill in 1..=kills {
-            let many = count * kill / (kills + 1);
-            eventually("many are handled", PATIENCE, || (book.acknowledged() >= many).then_some(()));
-            let victim = random.below(2);
-            endpoints[victim].signal("KILL");
-            endpoints[victim] = endpoint(scene);
-            book.endpoints.lock().unwrap()[victim] = endpoints[victim].address();
+            let (many, step) = (count * kill / (kills + 1), count / (kills + 1));
+            eventually("many are handled", 2 * PATIENCE, || (book.acknowledged() >= many).then_some(()));
+            book.disturbed.lock().unwrap().push((Instant::now(), None));
+            if scene.kafka.nodes() > 1 && kill % 2 == 0 {
+                kill_a_broker(&book, scene, random.below(scene.kafka.nodes()), many + step / 4);
+            } else {
+                kill_an_endpoint(&book, scene, random.below(2), &mut endpoints);
+            }
+            settle(&book, scene);
         }
         // What was said without waiting for the answer may be the last word of a message.
         eventually("all are committed", 2 * PATIENCE, || {
@@ -264,6 +367,7 @@ fn run(scene: &Scene<'_>, seed: u64, count: usize, kills: usize) {
         drop(ends);
     });
     check(&book, count);
+    check_leases(&book);
     scene.wait_for_commits();
     assert!(scene.has_no_dead_letters());
 }
@@ -279,10 +383,10 @@ impl Drop for End<'_> {
 
 #[test]
 #[ignore = "takes minutes: ./test.sh long"]
-fn workers_die_and_endpoints_of_three_brokers_are_killed() {
+fn workers_die_and_endpoints_and_brokers_of_three_are_killed() {
     let kafka = Kafka::start(NEWEST, 3);
     for seed in seeds() {
-        run(&Scene::on(&kafka, PARTITIONS as u32, 3), seed, sized(200, 20_000), sized(1, 10));
+        run(&Scene::on(&kafka, PARTITIONS as u32, 3), seed, sized(200, 20_000), sized(2, 10));
     }
 }
 

@@ -6,6 +6,7 @@ mod forwarding;
 mod rebalance;
 pub mod scene;
 mod shown;
+mod unserved;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ use scene::{Message, Scene, Worker, messages};
 use shown::{
     a_scrape_tells_what_workers_have_and_did_of_each_open_queue, what_is_no_json_is_told_as_no_workers,
 };
+use unserved::workers_hear_why_their_group_cannot_be_joined_until_it_can;
 
 run_on! {
     mod kafka_4_3 on NEWEST {
@@ -40,6 +42,7 @@ run_on! {
         a_dead_letter_of_any_topic_goes_to_its_own,
         messages_of_kafkas_own_topics_are_not_handed_out,
         a_scrape_tells_what_workers_have_and_did_of_each_open_queue,
+        workers_hear_why_their_group_cannot_be_joined_until_it_can,
         many_workers_get_each_message_once_and_each_key_in_order as HEAVY,
     }
     mod embedded on EMBEDDED {
@@ -61,6 +64,7 @@ run_on! {
         a_dead_letter_of_any_topic_goes_to_its_own,
         a_group_is_left_when_nobody_receives,
         a_scrape_tells_what_workers_have_and_did_of_each_open_queue,
+        workers_hear_why_their_group_cannot_be_joined_until_it_can,
         what_is_no_json_is_told_as_no_workers,
         a_stop_answers_who_waits_and_gives_leases_back_without_an_attempt,
         leases_of_a_killed_endpoint_come_to_another_one_without_an_attempt,

@@ -4,6 +4,7 @@
 use super::refusals::{ends_with_one_sentence, readiness};
 use super::{consumer, joined, post_to};
 use crate::foreign_programs::stage::Stage;
+use crate::leases::scene::messages;
 use crate::support::ports::free_port;
 use crate::support::program::{Program, Start, WAITING};
 use crate::support::secured::{PASSWORD, Secured, Way};
@@ -290,4 +291,35 @@ pub fn a_right_to_read_how_long_a_topic_keeps_its_messages_is_named_once_and_ask
     assert!(asked(&program).iter().all(|line| line.contains(&right)), "{:#?}", asked(&program));
     let told = asked(&program).iter().filter(|line| line.contains("[WARN ")).count();
     assert_eq!(told, 1, "{:#?}", asked(&program));
+}
+
+/// An endpoint that may look at the group and not join it tells its workers so; one that may not even look
+/// cannot find who has given a receipt, and says so.
+pub fn workers_hear_what_their_endpoint_may_not_do(version: &'static str) {
+    let stranger = Stranger::new(Secured::shared(version)).with(&CONSUME[..1]).with(&LOOK[1..]);
+    let endpoint_of = |stranger: &Stranger<'_>| {
+        let start = stranger.start("producer_api").set("producer_api.listen", "127.0.0.1:0");
+        Program::producer_with(start)
+    };
+    stranger.put(r#"{"id":1}"#);
+    let joining = endpoint_of(&stranger.another().with(SEND).with(CONSUME).with(SET_ASIDE));
+    let message = eventually("a message", PATIENCE, || {
+        let answer = joining.post("/recibir?wait_ms=1000", "");
+        messages(&answer).pop()
+    });
+    let receipts = serde_json::json!({ "receipts": [message.receipt()] }).to_string();
+    let alone = endpoint_of(&stranger.another().with(SEND));
+    let refused = alone.post("/confirmar", &receipts);
+    assert_eq!(refused.status, 503, "{refused:?}");
+    let right = format!("an ACL for Describe on group {}", stranger.group);
+    assert!(String::from_utf8_lossy(&refused.body).contains(&right), "{refused:?}");
+    assert_eq!(joining.post("/confirmar", &receipts).status, 200);
+    drop(joining);
+
+    let waiting = endpoint_of(&stranger.with(SEND));
+    let refused = eventually("the worker is told", PATIENCE, || {
+        Some(waiting.post("/recibir?wait_ms=200", "")).filter(|answer| answer.status != 200)
+    });
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.body).contains("an ACL for Read on group"), "{refused:?}");
 }

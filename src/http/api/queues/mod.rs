@@ -219,6 +219,7 @@ fn messages(received: Result<Vec<Vec<u8>>, QueueRefusal>) -> Response {
         Err(QueueRefusal::Failed(why)) => {
             return Response::error(503, "queue_failed", &format!("The queue cannot be opened: {why}."));
         }
+        Err(QueueRefusal::Obstacle(why)) => return Response::error(503, "queue_obstacle", &why),
     };
     let mut body = b"{\"messages\":[".to_vec();
     body.extend_from_slice(&messages.join(&b','));
