@@ -65,11 +65,12 @@ impl Kind {
                 let body = json!({ "records": records }).to_string();
                 let answer = connection.post(&format!("/topics/{topic}"), JSON, body.as_bytes())?;
                 let answer: Value = serde_json::from_slice(&answer)?;
-                let refused =
-                    |offsets: &Vec<Value>| offsets.iter().any(|one| one.get("error_code").is_some());
-                match answer.get("offsets").and_then(Value::as_array) {
-                    Some(offsets) if !refused(offsets) => Ok(()),
-                    _ => Err(format!("not all were stored: {answer}").into()),
+                let offsets = answer.get("offsets").and_then(Value::as_array);
+                let refused = |one: &&Value| !one.get("error_code").is_some_and(Value::is_null);
+                match offsets.map(|offsets| offsets.iter().find(refused)) {
+                    Some(None) => Ok(()),
+                    Some(Some(refused)) => Err(format!("not all were stored: {refused}").into()),
+                    None => Err(format!("no offsets: {answer}").into()),
                 }
             }
             Kind::Sqs { url, .. } => {
