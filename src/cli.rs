@@ -86,7 +86,15 @@ impl Invocation {
     /// # Errors
     /// The log file cannot be opened, or signals cannot be handled.
     pub fn begin(&self) -> Result<Stop> {
-        logging::start(&self.settings.log)?;
+        self.begin_with(|| Box::new(std::io::stderr()))
+    }
+
+    /// As [`Invocation::begin`], with another place for the log than standard error.
+    ///
+    /// # Errors
+    /// As [`Invocation::begin`].
+    pub fn begin_with(&self, shown: impl Fn() -> Box<dyn Write + Send>) -> Result<Stop> {
+        logging::start_on(&self.settings.log, shown)?;
         // Under a supervisor it is the supervisor who says it, once.
         if !self.supervised {
             self.warn();

@@ -11,6 +11,7 @@ const HEADER_OVERHEAD: usize = 10;
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A message to be stored.
+#[derive(Clone)]
 pub struct ProducerRecord {
     /// Chooses the partition as Java's client does (murmur2), also when it is empty; messages with one key
     /// keep their order. With `None`, any partition will do.

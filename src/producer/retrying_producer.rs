@@ -29,8 +29,8 @@ pub struct RetryingProducer {
 }
 
 struct Open {
-    value: Vec<u8>,
-    deadline: Instant,
+    /// Its deadline is that of all tries together.
+    record: ProducerRecord,
     /// A try ended without an answer.
     in_doubt: bool,
 }
@@ -38,8 +38,8 @@ struct Open {
 /// A message that reached its fate.
 #[derive(Debug)]
 pub struct Completed {
-    /// Its bytes.
-    pub value: Vec<u8>,
+    /// What it weighed ([`ProducerRecord::bytes`]).
+    pub bytes: usize,
     /// The fate of all tries together.
     pub delivery: DeliveryReport,
 }
@@ -55,10 +55,11 @@ impl RetryingProducer {
         self.open.len()
     }
 
-    /// Sends a message under a number that no open one has.
-    pub fn send(&mut self, number: u64, value: Vec<u8>) {
+    /// Sends a message under a number that no open one has. Its deadline is set anew.
+    pub fn send(&mut self, number: u64, record: ProducerRecord) {
         let now = Instant::now();
-        self.open.insert(number, Open { value, deadline: now + self.timeout, in_doubt: false });
+        let record = ProducerRecord { deadline: now + self.timeout, ..record };
+        self.open.insert(number, Open { record, in_doubt: false });
         self.submit(now, number);
     }
 
@@ -87,7 +88,7 @@ impl RetryingProducer {
     pub fn close(&mut self, deadline: Instant) {
         self.again.clear();
         for open in self.open.values_mut() {
-            open.deadline = deadline;
+            open.record.deadline = deadline;
         }
         self.producer.close(deadline);
     }
@@ -110,10 +111,9 @@ impl RetryingProducer {
 
     fn submit(&mut self, now: Instant, number: u64) {
         let Some(open) = self.open.get(&number) else { return };
-        let message = ProducerRecord::new(None, open.value.clone(), open.deadline);
-        let on_delivery = self.on_delivery.clone();
+        let (record, on_delivery) = (open.record.clone(), self.on_delivery.clone());
         let refused =
-            match self.producer.submit(message, Box::new(move |delivery| on_delivery(number, delivery))) {
+            match self.producer.submit(record, Box::new(move |delivery| on_delivery(number, delivery))) {
                 Ok(()) => return,
                 Err(SubmitError::QueueFull) => return self.submit_later(now, number),
                 Err(refused) => refused,
@@ -136,7 +136,7 @@ impl Open {
                 true
             }
         };
-        worth_it && now + LAST_TRY < self.deadline
+        worth_it && now + LAST_TRY < self.record.deadline
     }
 
     fn completed(self, delivery: DeliveryReport) -> Completed {
@@ -146,7 +146,7 @@ impl Open {
             },
             other => other,
         };
-        Completed { value: self.value, delivery }
+        Completed { bytes: self.record.bytes(), delivery }
     }
 }
 
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     fn open(left: Duration) -> Open {
-        Open { value: Vec::new(), deadline: Instant::now() + left, in_doubt: false }
+        Open { record: ProducerRecord::new(None, Vec::new(), Instant::now() + left), in_doubt: false }
     }
 
     fn not_stored(retry: bool) -> DeliveryReport {

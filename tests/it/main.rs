@@ -44,6 +44,7 @@ mod queue_by_hand;
 mod rest;
 mod rooms;
 mod secured;
+mod sending;
 mod supervisor;
 mod support;
 mod tls;

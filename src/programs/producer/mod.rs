@@ -1,9 +1,12 @@
-//! The producer program: it sends lines to the topic, at least once, and reports each delivery.
+//! The producer program: it sends lines, or files, to the topic, at least once, and reports each delivery.
 
+mod envelope;
+mod form;
 mod input;
+mod progress;
 mod report;
 
-use std::io;
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
@@ -12,15 +15,15 @@ use std::time::{Duration, Instant};
 use super::adapter_access::AdapterAccess;
 use crate::cli::{Invocation, Program, SettingsOptions};
 use crate::config::Settings;
-use crate::consumer::BUSY_GRACE;
+use crate::consumer::{BUSY_GRACE, Payload};
 use crate::error::{Error, Result};
-use crate::lines::Line;
-use crate::message::Message;
 use crate::producer::retrying_producer::{Completed, RetryingProducer};
-use crate::producer::{DeliveryReport, Producer};
+use crate::producer::{DeliveryReport, Producer, ProducerRecord};
 use clap::{Args, value_parser};
-use input::{ReadAhead, Source};
+use form::{Form, FormOptions};
+use input::{ReadAhead, Reader, Source};
 use net::stop::Stop;
+use progress::{Progress, Speed};
 use report::Report;
 
 /// The client id, which Kafka's tools show.
@@ -38,6 +41,19 @@ pub struct Arguments {
     /// Sends N generated messages instead [default on a terminal: 10]
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..), conflicts_with = "file")]
     count: Option<u64>,
+    /// Sends each of these files as one message instead
+    #[arg(
+        long,
+        value_name = "FILE",
+        num_args = 1..,
+        conflicts_with_all = ["file", "count", "envelope", "key_separator"]
+    )]
+    file_per_message: Vec<PathBuf>,
+    #[command(flatten)]
+    form: FormOptions,
+    /// Sends N messages a second at most
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    rate: Option<u32>,
 }
 
 impl Program for Arguments {
@@ -46,8 +62,24 @@ impl Program for Arguments {
     }
 
     fn run(&self, invocation: &Invocation) -> Result<()> {
-        run(invocation, Source::find(self.file.as_deref(), self.count)?)
+        let needs_input = self.form.ask_for_input();
+        let source = Source::find(self.file.as_deref(), &self.file_per_message, self.count, needs_input)?;
+        // What is typed would stand in the line of progress.
+        let progress = if source.is_typed() { None } else { Progress::on_terminal() };
+        let job = Job { source, form: self.form.form(), rate: self.rate };
+        let outcome = run(invocation, job, progress.as_ref());
+        if let Some(progress) = progress {
+            progress.end();
+        }
+        outcome
     }
+}
+
+/// What the command line asks for.
+struct Job {
+    source: Source,
+    form: Form,
+    rate: Option<u32>,
 }
 
 /// The interval of checks for due retries, progress reports and time limits.
@@ -56,21 +88,26 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 const BURST: usize = 1000;
 /// The time without a delivery after which a warning is logged.
 const QUIET: Duration = Duration::from_secs(2);
-/// The interval between two such warnings, and between two progress reports.
+/// The interval between two such warnings, and between two progress reports in the log.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+/// The interval at which the line of progress is drawn.
+const DRAW_INTERVAL: Duration = Duration::from_millis(200);
 
 /// An event for the main thread.
 enum Event {
-    /// A line was read.
-    Line(Line),
+    /// A message was read, or what cannot be one, and why. Lines are counted from 1 on, and so are files.
+    Message(u64, std::result::Result<Box<ProducerRecord>, String>),
     /// The input has ended, or cannot be read further.
     End(Option<io::Error>),
-    /// The delivery report of an attempt to send a line.
+    /// The delivery report of an attempt to send a message.
     Attempted(u64, DeliveryReport),
 }
 
-fn run(invocation: &Invocation, source: Source) -> Result<()> {
-    let stop = invocation.begin()?;
+fn run(invocation: &Invocation, job: Job, progress: Option<&Progress>) -> Result<()> {
+    let stop = invocation.begin_with(|| above(progress, io::stderr()))?;
+    if takes_json(&invocation.settings) && job.form.is_text() {
+        log::warn!("the channel's consumers take JSON alone (consumer.payload): other text is a dead letter");
+    }
     let intent = invocation.settings.intent(true, None);
     let adapter = AdapterAccess::find(invocation, &intent, &stop)?;
     let sender = Producer::start(
@@ -79,35 +116,61 @@ fn run(invocation: &Invocation, source: Source) -> Result<()> {
         adapter.endpoint(),
         NAME,
     );
-    let outcome = sender.and_then(|sender| send(&invocation.settings, source, sender, stop));
+    let outcome = sender.and_then(|sender| send(&invocation.settings, job, sender, stop, progress));
     adapter.stop();
     outcome
 }
 
-fn send(settings: &Settings, source: Source, sender: Producer, stop: Stop) -> Result<()> {
+/// Whether the channel's consumers make dead letters of what is no JSON.
+fn takes_json(settings: &Settings) -> bool {
+    settings.consumer.payload == Payload::Json
+}
+
+/// Standard output or error, above the line of progress where there is one.
+fn above(progress: Option<&Progress>, out: impl Write + Send + 'static) -> Box<dyn Write + Send> {
+    match progress {
+        Some(progress) => Box::new(progress.above(out)),
+        None => Box::new(out),
+    }
+}
+
+fn send(
+    settings: &Settings,
+    job: Job,
+    sender: Producer,
+    stop: Stop,
+    progress: Option<&Progress>,
+) -> Result<()> {
     let (events_sender, events) = mpsc::channel();
     let (read_ahead, reports) = (ReadAhead::new(&settings.producer_settings()), events_sender.clone());
     let timeout = settings.kafka.delivery_timeout();
+    let beside = progress.filter(|_| io::stdout().is_terminal());
     let mut sending = Sending {
         // The main thread receives as long as any message is open.
         producer: RetryingProducer::new(
             sender,
             timeout,
-            Arc::new(move |line, report| _ = reports.send(Event::Attempted(line, report))),
+            Arc::new(move |number, report| _ = reports.send(Event::Attempted(number, report))),
         ),
-        report: Report::new(io::stdout(), &settings.kafka.topic),
+        report: Report::new(above(beside, io::stdout()), &settings.kafka.topic, job.source.files()),
         read_ahead: read_ahead.clone(),
         stop: stop.clone(),
         timeout,
         read: 0,
-        last_line: 0,
+        sent: 0,
+        last: 0,
         ended: None,
         give_up_at: None,
         quiet_since: Instant::now(),
         warned_quiet: None,
         last_progress: (Instant::now(), 0),
+        progress: progress.cloned(),
+        last_drawn: None,
+        speed: Speed::new(),
+        warns_of_null: takes_json(settings),
     };
-    let started = source.start(read_ahead, stop, events_sender);
+    let reader = Reader { form: job.form, rate: job.rate, read_ahead, stop, events: events_sender };
+    let started = job.source.start(reader);
     if started.is_ok() {
         sending.work(&events);
     }
@@ -118,13 +181,14 @@ fn send(settings: &Settings, source: Source, sender: Producer, stop: Stop) -> Re
 /// A run of the producer.
 struct Sending {
     producer: RetryingProducer,
-    report: Report<io::Stdout>,
+    report: Report<Box<dyn Write + Send>>,
     read_ahead: Arc<ReadAhead>,
     stop: Stop,
     timeout: Duration,
-    /// Messages read, and the line of the last.
+    /// Messages read, those of them that were sent, and the number of the last one read.
     read: u64,
-    last_line: u64,
+    sent: u64,
+    last: u64,
     /// How the input ended.
     ended: Option<Option<io::Error>>,
     /// After a stop: open messages are given up at this time.
@@ -134,6 +198,11 @@ struct Sending {
     warned_quiet: Option<Instant>,
     /// The time of the last progress report, and the number of messages reported by then.
     last_progress: (Instant, u64),
+    progress: Option<Progress>,
+    last_drawn: Option<Instant>,
+    speed: Speed,
+    /// The next null value is warned of.
+    warns_of_null: bool,
 }
 
 impl Sending {
@@ -147,6 +216,7 @@ impl Sending {
             self.report.flush();
             self.producer.send_again();
             self.log_progress();
+            self.draw_progress();
             if self.report.is_broken() {
                 self.stop.ask();
             }
@@ -171,46 +241,52 @@ impl Sending {
         self.give_up_at.get_or_insert(now);
         self.producer.close(now);
         events.try_iter().for_each(|event| self.take(event));
-        for (line, completed) in self.producer.leave() {
-            self.completed(line, &completed);
+        for (number, completed) in self.producer.leave() {
+            self.completed(number, &completed);
         }
         self.report.flush();
     }
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Attempted(line, delivery) => {
-                if let Some(completed) = self.producer.complete(line, delivery) {
-                    self.completed(line, &completed);
+            Event::Attempted(number, delivery) => {
+                if let Some(completed) = self.producer.complete(number, delivery) {
+                    self.completed(number, &completed);
                 }
             }
-            // Lines that were read after the stop are not sent.
-            Event::Line(_) | Event::End(_) if self.give_up_at.is_some() => {}
-            Event::Line(line) => self.send(line),
+            // Messages that were read after the stop are not sent.
+            Event::Message(..) | Event::End(_) if self.give_up_at.is_some() => {}
+            Event::Message(number, record) => self.send(number, record),
             Event::End(how) => self.ended = Some(how),
         }
     }
 
-    fn send(&mut self, Line { number, text, .. }: Line) {
-        (self.read, self.last_line) = (self.read + 1, number);
-        let Some(text) = text else {
-            self.report.refused(number, "the line is longer than a message may be");
-            return self.read_ahead.free(0);
-        };
-        let bytes = text.len();
-        match Message::from_json(text) {
-            Ok(message) => self.producer.send(number, message.into()),
-            Err(error) => {
-                self.report.refused(number, &error.to_string());
-                self.read_ahead.free(bytes);
+    fn send(&mut self, number: u64, record: std::result::Result<Box<ProducerRecord>, String>) {
+        (self.read, self.last) = (self.read + 1, number);
+        self.speed.read();
+        match record {
+            Ok(record) => {
+                self.sent += 1;
+                if record.value.is_none() && std::mem::take(&mut self.warns_of_null) {
+                    log::warn!(
+                        "null values (tombstones) are sent: the channel's consumers, which take JSON alone \
+                         (consumer.payload), make dead letters of them"
+                    );
+                }
+                self.producer.send(number, *record);
+            }
+            Err(reason) => {
+                self.report.refused(number, &reason);
+                self.read_ahead.free(0);
             }
         }
     }
 
-    fn completed(&mut self, line: u64, completed: &Completed) {
-        self.report.delivery(line, &completed.delivery);
-        self.read_ahead.free(completed.value.len());
+    fn completed(&mut self, number: u64, completed: &Completed) {
+        self.report.delivery(number, &completed.delivery);
+        self.read_ahead.free(completed.bytes);
         if matches!(completed.delivery, DeliveryReport::Stored { .. }) {
+            self.speed.delivered();
             if self.warned_quiet.take().is_some() {
                 log::info!("messages are delivered again after {} s", self.quiet_since.elapsed().as_secs());
             }
@@ -238,9 +314,27 @@ impl Sending {
         }
     }
 
+    /// Draws the line of progress, where there is one.
+    fn draw_progress(&mut self) {
+        let Some(progress) = &self.progress else { return };
+        if self.last_drawn.is_some_and(|at| at.elapsed() < DRAW_INTERVAL) {
+            return;
+        }
+        self.last_drawn = Some(Instant::now());
+        let (sent, counts) = (self.sent, self.report.counts());
+        let rate = self.speed.recent(counts.stored);
+        let (delivered, failed) = (counts.stored, counts.failed());
+        progress.show(format!("{sent} sent, {delivered} delivered, {failed} failed, {rate}/s"));
+    }
+
     fn verdict(self) -> Result<()> {
-        let (read, counts, last) = (self.read, self.report.counts(), self.last_line);
-        let all = format!("{read} messages read, up to line {last}: {counts}");
+        let (read, counts, last) = (self.read, self.report.counts(), self.last);
+        let rate = self.speed.overall(counts.stored);
+        let all = if self.report.is_of_files() {
+            format!("{read} files read: {counts}; {rate} messages/s")
+        } else {
+            format!("{read} messages read, up to line {last}: {counts}; {rate} messages/s")
+        };
         if let Some(error) = self.report.into_broken() {
             return Err(Error::new(format!("{all}; standard output is broken")).caused_by(error));
         }

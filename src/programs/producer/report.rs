@@ -2,9 +2,10 @@
 
 use std::fmt::{self, Display};
 use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
 
 use crate::producer::DeliveryReport;
-use crate::text::escape_whole;
+use crate::text::{Key, escape_whole};
 
 /// The numbers of messages by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -20,7 +21,12 @@ pub struct Counts {
 impl Counts {
     /// The number of messages that have their report.
     pub fn reported(&self) -> u64 {
-        self.stored + self.not_stored + self.unknown
+        self.stored + self.failed()
+    }
+
+    /// The number of messages that were not delivered, as far as is known.
+    pub fn failed(&self) -> u64 {
+        self.not_stored + self.unknown
     }
 }
 
@@ -35,14 +41,42 @@ impl Display for Counts {
 pub struct Report<W: Write> {
     out: BufWriter<W>,
     topic: String,
+    files: Vec<PathBuf>,
     counts: Counts,
     broken: Option<io::Error>,
 }
 
+/// Where a message came from: `line=7`, or `file="orders/7.json"`.
+struct Origin {
+    number: u64,
+    file: Option<PathBuf>,
+}
+
+impl Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.file {
+            Some(file) => write!(f, "file={}", Key(Some(file.as_os_str().as_encoded_bytes()))),
+            None => write!(f, "line={}", self.number),
+        }
+    }
+}
+
 impl<W: Write> Report<W> {
-    /// Reports to `out` on messages for `topic`.
-    pub fn new(out: W, topic: &str) -> Report<W> {
-        Report { out: BufWriter::new(out), topic: topic.to_owned(), counts: Counts::default(), broken: None }
+    /// Reports to `out` on messages for `topic`, which are lines, or these files, the first of which is
+    /// number 1.
+    pub fn new(out: W, topic: &str, files: Vec<PathBuf>) -> Report<W> {
+        let (out, topic, counts) = (BufWriter::new(out), topic.to_owned(), Counts::default());
+        Report { out, topic, files, counts, broken: None }
+    }
+
+    /// Whether the messages are files.
+    pub fn is_of_files(&self) -> bool {
+        !self.files.is_empty()
+    }
+
+    fn origin(&self, number: u64) -> Origin {
+        let index = usize::try_from(number).unwrap_or(usize::MAX).wrapping_sub(1);
+        Origin { number, file: self.files.get(index).cloned() }
     }
 
     /// The counts so far.
@@ -50,32 +84,34 @@ impl<W: Write> Report<W> {
         self.counts
     }
 
-    /// Reports the delivery of a line.
-    pub fn delivery(&mut self, line: u64, delivery: &DeliveryReport) {
+    /// Reports the delivery of a message.
+    pub fn delivery(&mut self, number: u64, delivery: &DeliveryReport) {
         match delivery {
             DeliveryReport::Stored { topic, partition, offset } => {
                 self.counts.stored += 1;
+                let origin = self.origin(number);
                 self.print(format_args!(
-                    "Mensaje enviado: line={line} topic={topic} partition={partition} offset={offset}"
+                    "Mensaje enviado: {origin} topic={topic} partition={partition} offset={offset}"
                 ));
             }
-            DeliveryReport::NotStored { reason, .. } => self.refused(line, reason),
+            DeliveryReport::NotStored { reason, .. } => self.refused(number, reason),
             DeliveryReport::Unknown { reason } => {
                 self.counts.unknown += 1;
-                self.error(line, "unknown", reason);
+                self.error(number, "unknown", reason);
             }
         }
     }
 
-    /// Reports a line that cannot be sent.
-    pub fn refused(&mut self, line: u64, reason: &str) {
+    /// Reports a message that cannot be sent.
+    pub fn refused(&mut self, number: u64, reason: &str) {
         self.counts.not_stored += 1;
-        self.error(line, "no", reason);
+        self.error(number, "no", reason);
     }
 
-    fn error(&mut self, line: u64, stored: &str, reason: &str) {
-        let (topic, reason) = (self.topic.clone(), escape_whole(reason.as_bytes()));
-        self.print(format_args!("error: line={line} topic={topic} stored={stored}: {reason}"));
+    fn error(&mut self, number: u64, stored: &str, reason: &str) {
+        let (origin, topic) = (self.origin(number), self.topic.clone());
+        let reason = escape_whole(reason.as_bytes());
+        self.print(format_args!("error: {origin} topic={topic} stored={stored}: {reason}"));
     }
 
     fn print(&mut self, line: fmt::Arguments<'_>) {
@@ -112,7 +148,7 @@ mod tests {
     #[test]
     fn each_message_has_its_line_and_its_count() {
         let mut printed = Vec::new();
-        let mut report = Report::new(&mut printed, "t");
+        let mut report = Report::new(&mut printed, "t", Vec::new());
         report.delivery(1, &DeliveryReport::Stored { topic: "t".into(), partition: 2, offset: 41 });
         report.delivery(
             2,
@@ -132,6 +168,19 @@ mod tests {
                      error: line=2 topic=t stored=no: no\\nbroker\n\
                      error: line=3 topic=t stored=unknown: no answer\n\
                      error: line=4 topic=t stored=no: not JSON\n";
+        assert_eq!(String::from_utf8(printed).unwrap(), lines);
+    }
+
+    #[test]
+    fn files_are_named() {
+        let mut printed = Vec::new();
+        let mut report = Report::new(&mut printed, "t", vec!["a.json".into(), "b \"c\".json".into()]);
+        report.delivery(2, &DeliveryReport::Stored { topic: "t".into(), partition: 0, offset: 1 });
+        report.refused(1, "not JSON");
+        report.flush();
+        assert!(report.into_broken().is_none());
+        let lines = "Mensaje enviado: file=\"b \\\"c\\\".json\" topic=t partition=0 offset=1\n\
+                     error: file=\"a.json\" topic=t stored=no: not JSON\n";
         assert_eq!(String::from_utf8(printed).unwrap(), lines);
     }
 }
