@@ -20,7 +20,7 @@ fn foreign(name: &str) -> PathBuf {
     let folder = FOLDER.get_or_init(|| {
         let mut cargo = Command::new(env!("CARGO"));
         // As the tests were built, so that no dependency is built anew.
-        cargo.args(["build", "--locked", "--workspace", "--bins", "--message-format", "json"]);
+        cargo.args(["build", "--locked", "--workspace", "--examples", "--message-format", "json"]);
         let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo");
         let report = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{report}{}", String::from_utf8_lossy(&output.stderr));
