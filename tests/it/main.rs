@@ -22,6 +22,7 @@ mod docs;
 mod durability;
 mod envelope;
 mod examples;
+mod first_steps;
 mod foreign_programs;
 mod front_door;
 mod full_disk;
