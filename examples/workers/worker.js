@@ -4,7 +4,8 @@ const url = process.argv[2] ?? 'http://127.0.0.1:5000';
 
 async function post(path, body) {
   const answer = await fetch(url + path, { method: 'POST', body: JSON.stringify(body) });
-  return answer.json();
+  if (answer.status !== 503) return answer.json();
+  return new Promise((wake) => setTimeout(wake, 1000)).then(() => post(path, body));
 }
 
 async function handle(order) {

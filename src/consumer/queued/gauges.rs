@@ -7,7 +7,7 @@ use super::breaker::Why;
 use super::clock::Clock;
 use super::item::{Item, LeaseKey};
 use super::shared::{Oldest, Queue, Shared};
-use super::standing::NO_MEMBER;
+use super::standing::Obstacle;
 use crate::metrics::{PauseReason, QueueLook};
 use client::group_member::reader::{ReaderPhase, View};
 
@@ -31,14 +31,17 @@ impl Shared {
     }
 }
 
-fn obstacle(view: &View, pause: Option<String>) -> Option<String> {
+fn obstacle(view: &View, pause: Option<String>) -> Option<Obstacle> {
     if let Some(error) = &view.join_error {
-        return Some(format!("The consumer cannot join its group: {error}."));
+        let reason = format!("The consumer cannot join its group: {error}.");
+        return Some(Obstacle { reason, lasts: error.is_lasting() });
     }
     match view.phase {
-        ReaderPhase::Joining | ReaderPhase::Ended(_) => Some(NO_MEMBER.to_owned()),
-        _ if view.is_in_doubt => Some("The coordinator of the consumer's group does not answer.".to_owned()),
-        _ => pause.map(|reason| format!("The consumer pauses: {reason}.")),
+        ReaderPhase::Joining | ReaderPhase::Ended(_) => Some(Obstacle::no_member()),
+        _ if view.is_in_doubt => {
+            Some(Obstacle::lasting("The coordinator of the consumer's group does not answer."))
+        }
+        _ => pause.map(|reason| Obstacle::passing(format!("The consumer pauses: {reason}."))),
     }
 }
 

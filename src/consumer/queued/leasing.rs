@@ -340,8 +340,8 @@ fn give(shared: &Shared, receiver: Box<dyn Waiting>, leased: Vec<Item>) {
 
 /// Answers one that has waited for long enough. Where no message can come it hears why.
 fn give_nothing(shared: &Shared, receiver: Box<dyn Waiting>) {
-    match shared.standing.trouble() {
-        Some(trouble) => receiver.refuse(trouble),
+    match shared.standing.lasting_obstacle() {
+        Some(obstacle) => receiver.refuse(obstacle),
         None => _ = receiver.give(Vec::new()),
     }
 }
@@ -360,7 +360,7 @@ fn serve(shared: &Shared, letters: &Sender<Letter>) {
         if queue.closed {
             let waiters = std::mem::take(&mut queue.leases.waiters);
             drop(queue);
-            waiters.into_iter().for_each(|waiter| _ = waiter.receiver.give(Vec::new()));
+            waiters.into_iter().for_each(|waiter| give_nothing(shared, waiter.receiver));
             return;
         }
         let now = Instant::now();

@@ -160,11 +160,13 @@ fn consume(shared: &Arc<Shared>, cluster: &Arc<Cluster>, on_member: &OnMember) -
             Err(error) => break Err(error),
         }
     };
+    let failure = shared.queue().failure.take();
+    let outcome = failure.map_or(outcome, Err);
+    shared.standing.end(outcome.as_ref().err());
     let failure = shared.close();
-    shared.standing.end();
     shared.wait_for_workers(LAST_WORKERS);
     cluster.stop();
-    failure.map_or(outcome, Err)
+    outcome.and(failure.map_or(Ok(()), Err))
 }
 
 fn membership(shared: &Arc<Shared>, cluster: &Arc<Cluster>, on_member: &OnMember) -> Result<End> {

@@ -13,6 +13,7 @@ pub fn workers_hear_why_their_group_cannot_be_joined_until_it_can(version: &'sta
     let mut command = Command::new("kcat");
     command.args(["-E", "-b", &scene.kafka.bootstrap(), "-X", "partition.assignment.strategy=roundrobin"]);
     command.args(["-X", "auto.offset.reset=earliest", "-X", "enable.auto.commit=false"]);
+    command.args(["-X", "session.timeout.ms=6000"]);
     command.args(["-u", "-G", &scene.group, &scene.topic]);
     let other = Start::command("kcat", command).start();
     other.wait_for_line("1", PATIENCE);

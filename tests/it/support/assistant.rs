@@ -42,6 +42,8 @@ pub type Header = (String, Option<Vec<u8>>);
 pub struct Member {
     /// What Kafka's tools show as its name.
     pub client_id: String,
+    /// What the coordinator calls it.
+    pub id: String,
     /// `topic:partition` of all that it owns.
     pub partitions: Vec<String>,
 }
@@ -141,6 +143,7 @@ impl Assistant {
             .iter()
             .map(|words| Member {
                 client_id: words[0].clone(),
+                id: words[1].clone(),
                 partitions: words[2].split(',').filter(|p| !p.is_empty()).map(str::to_owned).collect(),
             })
             .collect();

@@ -106,7 +106,7 @@ pub struct View {
     pub spans: Vec<Span>,
     /// Something is revoked, and not yet handed over.
     pub has_revoked: bool,
-    /// Why joining fails.
+    /// Why joining fails, unless that is in the course of every rebalance.
     pub join_error: Option<Error>,
     /// Changes with the partitions.
     pub epoch: u64,
@@ -231,7 +231,7 @@ impl View {
             generation: state.membership.generation,
             spans: spans.collect(),
             has_revoked: state.has_revoked(),
-            join_error: state.join_error.clone(),
+            join_error: state.told_join_error().cloned(),
             epoch: state.epoch,
         }
     }

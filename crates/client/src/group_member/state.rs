@@ -174,12 +174,17 @@ impl State {
         self.phase == Phase::Ended
     }
 
-    /// Why joining fails for good.
-    pub fn lasting_join_error(&self) -> Option<&Error> {
+    /// Why joining fails, unless that is in the course of every rebalance.
+    pub fn told_join_error(&self) -> Option<&Error> {
         let passing =
             [ErrorCode::ILLEGAL_GENERATION, ErrorCode::UNKNOWN_MEMBER_ID, ErrorCode::REBALANCE_IN_PROGRESS];
         let is_passing = |error: &Error| error.code().is_some_and(|code| passing.contains(&code));
-        self.join_error.as_ref().filter(|error| error.is_lasting() && !is_passing(error))
+        self.join_error.as_ref().filter(|error| !is_passing(error))
+    }
+
+    /// Why joining fails for good.
+    pub fn lasting_join_error(&self) -> Option<&Error> {
+        self.told_join_error().filter(|error| error.is_lasting())
     }
 
     /// Whether a rebalance has to wait for the client.
