@@ -131,6 +131,7 @@ pub fn main<P: Program + Args>(name: &'static str) -> ExitCode {
     // A supervisor puts the name before every line.
     let name = if invocation.supervised { "" } else { &invocation.name };
     match outcome {
+        Ok(()) if crate::signals::is_hurried() => ExitCode::from(FAILURE),
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(name, &error, if error.is_about_settings() { USAGE } else { FAILURE }),
     }

@@ -90,6 +90,7 @@ pub(super) const KEYS: &[(&str, Put)] = &[
     ("producer_api.idle_timeout_ms", |s, v| {
         put(&mut s.producer_api.idle_timeout_ms, number(v, 100..=60 * MINUTE))
     }),
+    ("producer_api.drain_ms", |s, v| put(&mut s.producer_api.drain_ms, number(v, 0..=10 * MINUTE))),
     ("producer_api.max_connections", |s, v| put(&mut s.producer_api.max_connections, number(v, 1..=65_536))),
     (API_TOKEN, |s, v| put(&mut s.producer_api.token, api_token(v).map(Some))),
     ("producer_api.token_file", |s, v| put(&mut s.producer_api.token_file, file(v).map(Some))),

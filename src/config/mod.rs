@@ -127,6 +127,8 @@ pub struct ProducerApiSettings {
     pub body_timeout_ms: u64,
     /// How long a connection may stay open without a request.
     pub idle_timeout_ms: u64,
+    /// How long the endpoint goes on serving when it is asked to stop, while `/readyz` is 503.
+    pub drain_ms: u64,
     /// Connections open at a time; fewer where the process may not have so many files open.
     pub max_connections: usize,
     /// The token that a client has to send as `Authorization: Bearer`; unset, and without `token_file`: none.
@@ -229,6 +231,7 @@ impl Default for ProducerApiSettings {
             head_timeout_ms: 5_000,
             body_timeout_ms: 30_000,
             idle_timeout_ms: 60_000,
+            drain_ms: 0,
             max_connections: 4096,
             token: None,
             token_file: None,
@@ -327,5 +330,10 @@ impl ProducerApiSettings {
     /// `idle_timeout_ms`.
     pub fn idle_timeout(&self) -> Duration {
         Duration::from_millis(self.idle_timeout_ms)
+    }
+
+    /// `drain_ms`.
+    pub fn drain(&self) -> Duration {
+        Duration::from_millis(self.drain_ms)
     }
 }

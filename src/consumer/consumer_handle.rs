@@ -3,12 +3,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::Consumer;
+use super::in_hand::InHand;
 use crate::error::{Error, Result};
 use net::stop::Stop;
 
@@ -21,7 +21,8 @@ pub const BUSY_GRACE: Duration = Duration::from_secs(10);
 /// A consumer on its thread.
 pub struct ConsumerHandle {
     stop: Stop,
-    busy: Arc<AtomicBool>,
+    /// `None`: it has something in hand at any time, and tells itself what.
+    in_hand: Option<Arc<InHand>>,
     idle_grace: Duration,
     ended: mpsc::Receiver<Result<()>>,
     thread: Option<JoinHandle<()>>,
@@ -37,10 +38,10 @@ impl ConsumerHandle {
         mut consumer: Consumer,
         body: impl FnOnce(&mut Consumer) -> Result<()> + Send + 'static,
     ) -> Result<ConsumerHandle> {
-        let (name, stop, busy) =
-            (consumer.name().to_owned(), consumer.stop().clone(), consumer.busy().clone());
+        let (name, stop, in_hand) =
+            (consumer.name().to_owned(), consumer.stop().clone(), consumer.in_hand().clone());
         let idle_grace = idle_grace(consumer.settings().fetch_max_wait);
-        ConsumerHandle::run(&name, stop, busy, idle_grace, move || body(&mut consumer))
+        ConsumerHandle::run(&name, stop, Some(in_hand), idle_grace, move || body(&mut consumer))
     }
 
     /// The same for a consumer that has something in hand at any time.
@@ -52,13 +53,13 @@ impl ConsumerHandle {
         stop: Stop,
         body: impl FnOnce() -> Result<()> + Send + 'static,
     ) -> Result<ConsumerHandle> {
-        ConsumerHandle::run(name, stop, Arc::new(AtomicBool::new(true)), IDLE_GRACE, body)
+        ConsumerHandle::run(name, stop, None, IDLE_GRACE, body)
     }
 
     fn run(
         name: &str,
         stop: Stop,
-        busy: Arc<AtomicBool>,
+        in_hand: Option<Arc<InHand>>,
         idle_grace: Duration,
         body: impl FnOnce() -> Result<()> + Send + 'static,
     ) -> Result<ConsumerHandle> {
@@ -75,7 +76,7 @@ impl ConsumerHandle {
         let thread = thread::Builder::new().name("consumer".to_owned()).spawn(body);
         let thread =
             thread.map_err(|e| Error::new("the consumer's thread cannot be started").caused_by(e))?;
-        Ok(ConsumerHandle { stop, busy, idle_grace, ended, thread: Some(thread) })
+        Ok(ConsumerHandle { stop, in_hand, idle_grace, ended, thread: Some(thread) })
     }
 
     /// Waits until the consumer ends. Asked to stop, it has a limited time to finish the message in hand and
@@ -97,6 +98,12 @@ impl ConsumerHandle {
     fn finish(&mut self) -> Result<()> {
         let Some(thread) = self.thread.take() else { return Ok(()) };
         let asked = Instant::now();
+        if let Some(age) = self.in_hand.as_ref().and_then(|in_hand| in_hand.since()) {
+            let (patience, age) = (BUSY_GRACE.as_secs(), age.as_secs_f32());
+            log::info!(
+                "waiting up to {patience} s for the message in hand, taken {age:.1} s ago, and its commit"
+            );
+        }
         let mut outcome = self.ended.recv_timeout(self.idle_grace);
         if matches!(outcome, Err(RecvTimeoutError::Timeout)) && self.is_busy() {
             outcome = self.ended.recv_timeout(BUSY_GRACE.saturating_sub(asked.elapsed()));
@@ -118,7 +125,7 @@ impl ConsumerHandle {
     }
 
     fn is_busy(&self) -> bool {
-        self.busy.load(Ordering::Acquire)
+        self.in_hand.as_ref().is_none_or(|in_hand| in_hand.since().is_some())
     }
 }
 

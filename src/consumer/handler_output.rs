@@ -76,6 +76,9 @@ impl StopDeadline {
 
     /// The time left; `None` as long as no stop is asked.
     fn left(&mut self) -> Option<Duration> {
+        if self.stop.is_hurried() {
+            return Some(Duration::ZERO);
+        }
         let now = Instant::now();
         let is_asked = self.deadline.is_some() || self.stop.is_asked();
         is_asked.then(|| self.deadline.get_or_insert(now + self.grace).saturating_duration_since(now))

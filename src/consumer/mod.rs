@@ -14,6 +14,7 @@ mod consumer_handle;
 mod consumer_loop;
 pub mod handler;
 mod handler_output;
+mod in_hand;
 pub mod lines_handler;
 pub mod print_handler;
 pub mod printing;
@@ -27,7 +28,6 @@ mod subscription;
 mod translator;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use kafka::client::{FetchOffset, GroupOffsetStorage, KafkaClient, fetch};
@@ -44,6 +44,7 @@ use adapter::Endpoint;
 pub use consumer_handle::{BUSY_GRACE, ConsumerHandle};
 pub use consumer_loop::{push, receive};
 pub use handler::{Failure, FailureCause, Handler};
+use in_hand::InHand;
 use net::backoff::Backoff;
 use net::stop::Stop;
 use protocol::envelope;
@@ -76,7 +77,7 @@ pub struct Consumer {
     /// Commits are not waited for.
     pipelined: bool,
     /// A message was given, or marked, that is not committed.
-    busy: Arc<AtomicBool>,
+    in_hand: Arc<InHand>,
     live: Option<Session>,
     join_at: Instant,
     backoff: Backoff,
@@ -125,7 +126,7 @@ impl Consumer {
             settings: settings.clone(),
             stop,
             pipelined: false,
-            busy: Arc::default(),
+            in_hand: Arc::default(),
             live: None,
             join_at: Instant::now(),
             backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE),
@@ -155,8 +156,8 @@ impl Consumer {
     }
 
     /// Whether a message was given, or marked, that is not committed.
-    pub(super) fn busy(&self) -> &Arc<AtomicBool> {
-        &self.busy
+    pub(super) fn in_hand(&self) -> &Arc<InHand> {
+        &self.in_hand
     }
 
     /// From the next `Consumer` on, commits are answered by the adapter before Kafka has them. A later
@@ -199,7 +200,7 @@ impl Consumer {
                 return None;
             }
         }
-        self.busy.store(true, Ordering::Release);
+        self.in_hand.take();
         let received = self.live.as_ref().and_then(|live| live.received(&self.topic).ok().flatten())?;
         log_received(&self.name, &received);
         Some(received)
@@ -239,7 +240,7 @@ impl Consumer {
         live.marked = None;
         let arrived = committed.as_ref().err().is_none_or(is_in_a_rebalance);
         self.metrics.committed(began.elapsed(), arrived);
-        self.busy.store(live.given.is_some(), Ordering::Release);
+        self.in_hand.keep(live.given.is_some());
         let Err(error) = committed else { return Ok(()) };
         let failed = |what: &str| {
             Error::new(what).stored(Stored::Yes).retriable().at(&self.topic, Some(place.0), Some(place.1))
@@ -333,7 +334,7 @@ impl Consumer {
         }
         let wait = wait.min(deadline.saturating_duration_since(Instant::now()));
         live.given = None;
-        self.busy.store(live.marked.is_some(), Ordering::Release);
+        self.in_hand.keep(live.marked.is_some());
         let client = live.consumer.client_mut();
         match client.set_fetch_max_wait_time(wait).and_then(|()| live.consumer.poll()) {
             Ok(polled) => {
@@ -370,7 +371,7 @@ impl Consumer {
     /// Lets go of the consumer, if it is still there.
     fn end(&mut self, end: SessionEnd) {
         if let Some(live) = self.live.take() {
-            self.busy.store(false, Ordering::Release);
+            self.in_hand.keep(false);
             self.ended(live.began, end);
         }
     }

@@ -1,6 +1,7 @@
 //! The HTTP endpoint: it stores posted messages in the topic, or in the topic that a request names.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::adapter_access::AdapterAccess;
@@ -80,6 +81,7 @@ fn run(invocation: &Invocation) -> Result<()> {
                 parent_link::send_ready(server.address());
             }
             stop.wait();
+            drain(settings.producer_api.drain(), &adapter);
             queues.close();
             // The server has answered every accepted message by then.
             let patience = settings.producer_api.answer_timeout() + ANSWER_GRACE;
@@ -91,4 +93,15 @@ fn run(invocation: &Invocation) -> Result<()> {
     });
     adapter.stop();
     outcome
+}
+
+/// Goes on serving for a while, so that a balancer, which learns of the stop by `/readyz`, sends nothing more
+/// here when the endpoint stops listening.
+fn drain(time: Duration, adapter: &AdapterAccess) {
+    if time.is_zero() || adapter.is_lost() {
+        return;
+    }
+    let patience = time.as_secs_f32();
+    log::info!("draining for {patience} s: /readyz is 503, all other requests are served as before");
+    thread::sleep(time);
 }

@@ -197,9 +197,9 @@ fn metrics_listen(listen: Option<&str>, index: u16) -> Result<Vec<OsString>> {
     Ok(vec!["--set".into(), format!("consumer.metrics_listen={host}:{port}").into()])
 }
 
-/// The time that the endpoint's open requests, or a consumer's current message, may take.
+/// The time that the endpoint's draining and open requests, or a consumer's current message, may take.
 fn stop_timeout(settings: &Settings) -> Duration {
-    let endpoint = settings.producer_api.answer_timeout() + ANSWER_GRACE;
+    let endpoint = settings.producer_api.drain() + settings.producer_api.answer_timeout() + ANSWER_GRACE;
     endpoint.max(BUSY_GRACE) + STOP_MARGIN
 }
 

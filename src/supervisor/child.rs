@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Event;
-use super::messages::{ChildMessage, STOP, StartMessage};
+use super::messages::{ChildMessage, STOP, STOP_AT_ONCE, StartMessage};
 use super::output::{LogSource, Output};
 use crate::lines::{LineEnd, Lines, TooLong};
 
@@ -101,10 +101,10 @@ impl ChildProcess {
         self.started.elapsed()
     }
 
-    /// Asks the child to stop in good order.
-    pub fn ask_to_stop(&mut self) {
+    /// Asks the child to stop: in good order, or `at_once`, without waiting for anything.
+    pub fn ask_to_stop(&mut self, at_once: bool) {
         // The socket has room for this line. A child that has ended is noticed elsewhere.
-        let _ = writeln!(self.socket, "{STOP}");
+        let _ = writeln!(self.socket, "{}", if at_once { STOP_AT_ONCE } else { STOP });
     }
 
     /// The exit status, if the child has ended.

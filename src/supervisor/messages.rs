@@ -11,6 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 
 /// The supervisor's message that asks a child to stop.
 pub const STOP: &str = "stop";
+/// The supervisor's message that asks a child to wait for nothing any more.
+pub const STOP_AT_ONCE: &str = "stop at once";
 
 const READY: &str = "ready ";
 const OUTPUT_FAILED: &str = "broken ";

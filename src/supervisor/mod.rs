@@ -37,6 +37,10 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// Ctrl-C goes to the child and the supervisor. The supervisor may receive it this much later than the child
 /// ends.
 const SIGNAL_DELAY: Duration = Duration::from_millis(100);
+/// While children stop, it is looked so often whether they still may take their time.
+const STOP_POLL: Duration = Duration::from_millis(50);
+/// Children that are to end at once may take this long to end what they have started.
+const AT_ONCE: Duration = Duration::from_millis(300);
 
 /// An event for the supervisor.
 #[derive(Debug)]
@@ -81,7 +85,8 @@ pub struct Callbacks<'a> {
 /// returns.
 ///
 /// # Errors
-/// A child cannot work with its settings, or a server could not even start.
+/// A child cannot work with its settings, a server could not even start, or children were killed as `stop`
+/// was hurried.
 pub fn run(plan: Plan, output: &Output, stop: &Stop, callbacks: &Callbacks<'_>) -> Result<()> {
     let (events, received) = mpsc::channel();
     let stop_event = events.clone();
@@ -90,8 +95,8 @@ pub fn run(plan: Plan, output: &Output, stop: &Stop, callbacks: &Callbacks<'_>) 
     let mut supervisor = Supervisor { plan, output, stop, callbacks, events, children };
     let outcome = supervisor.watch(&received);
     stop.ask();
-    supervisor.stop_all(&received);
-    outcome
+    let stopped = supervisor.stop_all(&received);
+    outcome.and(stopped)
 }
 
 struct Supervisor<'a> {
@@ -230,11 +235,20 @@ impl Supervisor<'_> {
     }
 
     /// Asks all children to stop, waits for them, and kills those that take too long.
-    fn stop_all(&mut self, received: &mpsc::Receiver<Event>) {
-        self.children.iter_mut().for_each(Child::ask_to_stop);
-        let deadline = Instant::now() + self.plan.stop_timeout;
+    ///
+    /// # Errors
+    /// The stop was hurried.
+    fn stop_all(&mut self, received: &mpsc::Receiver<Event>) -> Result<()> {
+        self.children.iter_mut().for_each(|child| child.ask_to_stop(false));
+        self.tell_what_is_waited_for();
+        let mut deadline = Instant::now() + self.plan.stop_timeout;
+        let mut is_hurried = false;
         let mut closed = None;
         loop {
+            if self.stop.is_hurried() && !std::mem::replace(&mut is_hurried, true) {
+                self.children.iter_mut().for_each(|child| child.ask_to_stop(true));
+                deadline = deadline.min(Instant::now() + AT_ONCE);
+            }
             let late = Instant::now() >= deadline;
             let mut running = 0;
             for (child, role) in self.children.iter_mut().zip(&self.plan.roles) {
@@ -248,13 +262,26 @@ impl Supervisor<'_> {
                 running += usize::from(child.is_running());
             }
             if running == 0 || late {
-                return;
+                return if is_hurried {
+                    Err(Error::new("ended at once, without what was in hand"))
+                } else {
+                    Ok(())
+                };
             }
-            let left = deadline.saturating_duration_since(Instant::now()).min(POLL_INTERVAL);
+            let left = deadline.saturating_duration_since(Instant::now()).min(STOP_POLL);
             closed = match received.recv_timeout(left) {
                 Ok(Event::Closed(_, process)) => Some(process),
                 _ => None,
             };
+        }
+    }
+
+    fn tell_what_is_waited_for(&self) {
+        let running = self.children.iter().zip(&self.plan.roles).filter(|(child, _)| child.is_running());
+        let names: Vec<&str> = running.map(|(_, role)| role.name).collect();
+        if !names.is_empty() {
+            let patience = self.plan.stop_timeout.as_secs_f32();
+            log::info!("waiting up to {patience} s for {}", names.join(", "));
         }
     }
 }
@@ -264,9 +291,9 @@ impl Child {
         matches!(self.state, ChildState::Running(_))
     }
 
-    fn ask_to_stop(&mut self) {
+    fn ask_to_stop(&mut self, at_once: bool) {
         if let ChildState::Running(running) = &mut self.state {
-            running.ask_to_stop();
+            running.ask_to_stop(at_once);
         }
     }
 

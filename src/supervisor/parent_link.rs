@@ -1,6 +1,7 @@
 //! The child's end of the socket to its supervisor, which is the child's standard input. The first line is
-//! the [`StartMessage`]. A later line `stop` asks the child to end in good order. The end of the socket means
-//! that the supervisor has died. The child sends its [`ChildMessage`]s over the same socket.
+//! the [`StartMessage`]. A later line `stop` asks the child to end in good order, `stop at once` to wait for
+//! nothing any more. The end of the socket means that the supervisor has died. The child sends its
+//! [`ChildMessage`]s over the same socket.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
@@ -12,7 +13,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use super::messages::{ChildMessage, STOP, StartMessage};
+use super::messages::{ChildMessage, STOP, STOP_AT_ONCE, StartMessage};
 use super::shared_output::{self, SharedOutput};
 use crate::error::{Error, Result};
 use crate::lines::{Lines, TooLong};
@@ -114,7 +115,7 @@ fn send(message: &ChildMessage) {
 }
 
 /// Reads the supervisor's messages until the socket ends: hands over the first line, which it also returns,
-/// and asks `stop` at a later `stop`.
+/// and asks `stop` at a later `stop` or `stop at once`.
 fn read_messages(
     socket: impl BufRead,
     first_line: &mpsc::Sender<Option<String>>,
@@ -124,7 +125,12 @@ fn read_messages(
     let mut lines = lines.map_while(|line| line.text.and_then(|text| String::from_utf8(text).ok()));
     let first = lines.next()?;
     let _ = first_line.send(Some(first.clone()));
-    lines.filter(|line| line == STOP).for_each(|_| stop.ask());
+    lines.for_each(|line| match line.as_str() {
+        STOP => stop.ask(),
+        // The supervisor kills whoever is still there a moment later.
+        STOP_AT_ONCE => stop.hurry(),
+        _ => {}
+    });
     Some(first)
 }
 
@@ -156,6 +162,8 @@ mod tests {
         assert!(!stop.is_asked());
         read_messages(&b"stop\nstop\n"[..], &sender, &stop);
         assert_eq!(first_line.recv().unwrap().as_deref(), Some("stop"));
-        assert!(stop.is_asked());
+        assert!(stop.is_asked() && !stop.is_hurried());
+        read_messages(&b"parameters\nstop at once\n"[..], &sender, &stop);
+        assert!(stop.is_hurried());
     }
 }

@@ -46,6 +46,7 @@ mod rest;
 mod rooms;
 mod secured;
 mod sending;
+mod stopping;
 mod supervisor;
 mod support;
 mod tls;

@@ -1,4 +1,5 @@
-//! The stop of a program, which every thread of it can ask for and hear.
+//! The stop of a program, which every thread of it can ask for and hear; and the wish that it waits for
+//! nothing any more.
 
 use crate::sync::{Condvar, Mutex, MutexGuard};
 use std::fmt;
@@ -18,6 +19,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     is_asked: bool,
+    is_hurried: bool,
     hooks: Vec<(u64, Hook)>,
     next_hook: u64,
 }
@@ -80,6 +82,17 @@ impl Stop {
         StopHook { stop: self.clone(), number }
     }
 
+    /// Asks to stop at once: what is in hand is not waited for any more.
+    pub fn hurry(&self) {
+        self.lock().is_hurried = true;
+        self.ask();
+    }
+
+    /// Whether what is in hand is not waited for any more.
+    pub fn is_hurried(&self) -> bool {
+        self.lock().is_hurried
+    }
+
     /// Whether the stop was asked for.
     pub fn is_asked(&self) -> bool {
         self.lock().is_asked
@@ -122,6 +135,16 @@ mod tests {
         stop.ask();
         waiting.join().unwrap();
         assert!(stop.is_asked() && stop.wait_for(Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn a_stop_that_is_hurried_is_one_that_was_asked_for() {
+        let stop = Stop::new();
+        stop.ask();
+        assert!(!stop.is_hurried());
+        let other = Stop::new();
+        other.clone().hurry();
+        assert!(other.is_asked() && other.is_hurried());
     }
 
     #[test]

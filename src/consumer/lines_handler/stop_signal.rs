@@ -7,9 +7,13 @@ use std::time::{Duration, Instant};
 use super::failed::Trouble;
 use net::stop::{Stop, StopHook};
 
+/// Once the stop was asked, it is looked so often whether it is hurried.
+const STOP_LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
 /// A pipe whose other end is closed when the stop is asked.
 pub struct StopSignal {
     closed: PipeReader,
+    stop: Stop,
     _hook: StopHook,
 }
 
@@ -18,7 +22,7 @@ impl StopSignal {
     /// The system gives no pipe.
     pub fn of(stop: &Stop) -> io::Result<StopSignal> {
         let (closed, open) = io::pipe()?;
-        Ok(StopSignal { closed, _hook: stop.on_ask(move || drop(open)) })
+        Ok(StopSignal { closed, stop: stop.clone(), _hook: stop.on_ask(move || drop(open)) })
     }
 }
 
@@ -37,19 +41,19 @@ impl<'a> Limits<'a> {
         Limits { signal, deadline: Instant::now() + time, grace, interrupted_at: None }
     }
 
-    /// The time that is left.
+    /// The time that is left, or, once the stop was asked, until it has to be looked whether it is hurried.
     ///
     /// # Errors
     /// None is.
     pub fn left(&self, now: Instant) -> Result<Duration, Trouble> {
-        if self.interrupted_at.is_some_and(|at| now >= at) {
+        if self.interrupted_at.is_some_and(|at| now >= at) || self.signal.stop.is_hurried() {
             return Err(Trouble::Interrupted);
         }
         if now >= self.deadline {
             return Err(Trouble::Silent);
         }
-        let end = self.interrupted_at.map_or(self.deadline, |at| at.min(self.deadline));
-        Ok(end - now)
+        let left = self.deadline - now;
+        Ok(self.interrupted_at.map_or(left, |at| left.min(at - now).min(STOP_LOOK_INTERVAL)))
     }
 
     /// What is ready once the stop is asked; `None` when it is known that it was.

@@ -68,6 +68,9 @@ impl<'a> Owner<'a> {
             let leaves = stops || self.shared.is_stuck();
             if leaves && self.leaving.is_none() {
                 self.leaving = Some(Instant::now());
+                if stops && self.shared.has_workers {
+                    self.tell_what_is_waited_for();
+                }
             }
             let is_handed_over = self.follow(&view);
             self.shared.look(&view);
@@ -93,6 +96,21 @@ impl<'a> Owner<'a> {
             }
             view = self.member.look_after(INTERVAL);
         }
+    }
+
+    fn tell_what_is_waited_for(&self) {
+        let mut queue = self.shared.queue();
+        let count = queue.partitions.leased_count();
+        let lease_time = self.shared.settings.max_processing;
+        let oldest = queue.oldest_in_hand(self.shared.clock.now(), lease_time);
+        drop(queue);
+        let Some((age, topic, partition, offset)) = oldest else { return };
+        let (patience, age) = ((BUSY_GRACE - LEAVING).as_secs_f32(), age.as_secs_f32());
+        let messages = if count == 1 { "message" } else { "messages" };
+        log::info!(
+            "waiting up to {patience} s for {count} {messages} in hand; the oldest was taken {age:.1} s ago: \
+             topic={topic} partition={partition} offset={offset}"
+        );
     }
 
     fn leave(&mut self, stops: bool, is_handed_over: bool) {

@@ -352,6 +352,23 @@ impl Queue {
         }
     }
 
+    /// The message that is in hand for longest: since when, and its place.
+    pub fn oldest_in_hand(
+        &mut self,
+        now: u64,
+        lease_time: Duration,
+    ) -> Option<(Duration, Arc<str>, i32, i64)> {
+        let (until, from, lease) = self
+            .partitions
+            .leases()
+            .filter_map(|mut leases| leases.next())
+            .min_by_key(|(until, ..)| *until)?;
+        let left = until.saturating_sub(now);
+        let offset = self.partitions.engine_of(from)?.lease_of(lease)?.offset;
+        let topic = self.partitions.topic_of(from)?.clone();
+        Some((lease_time.saturating_sub(Duration::from_millis(left)), topic, from.partition, offset))
+    }
+
     fn is_taken_by(&mut self, worker: usize, items: &[Item]) {
         if let Some(taken) = self.taken.get_mut(worker) {
             taken.clear();

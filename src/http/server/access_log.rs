@@ -38,6 +38,11 @@ impl LogEntry {
     pub(super) fn new(now: Instant) -> LogEntry {
         LogEntry { method: "other", route: NO_ROUTE, shown: None, since: now, bytes: 0, user: None }
     }
+
+    /// How long ago its first byte came.
+    pub(super) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.since)
+    }
 }
 
 /// Logs and counts requests.

@@ -147,6 +147,15 @@ impl Connection {
         self.phase == Phase::AwaitingResponse
     }
 
+    /// Whether a request is being read, handled or answered.
+    pub(super) fn has_request(&self) -> bool {
+        match self.phase {
+            Phase::Head => !self.is_idle(),
+            Phase::Authenticating | Phase::Body | Phase::AwaitingResponse | Phase::Responding => true,
+            Phase::Streaming | Phase::Draining => false,
+        }
+    }
+
     /// Does everything that can be done now.
     pub(super) fn step(&mut self, context: &mut StepContext<'_>) -> NextStep {
         let mut reads = 0;

@@ -318,6 +318,7 @@ impl EventLoop {
         }
         if self.stop_at.is_none() && stop_at.is_some() {
             self.stop_at = stop_at;
+            self.tell_what_is_waited_for();
             self.acceptable = false;
             if let Some(mut listener) = self.listener.take()
                 && let Err(error) = self.poll.registry().deregister(&mut listener)
@@ -327,6 +328,22 @@ impl EventLoop {
             for index in self.connections.indices() {
                 self.advance(index);
             }
+        }
+    }
+
+    fn tell_what_is_waited_for(&mut self) {
+        let open = self.connections.indices().filter_map(|index| {
+            let connection = self.connections.get(index)?;
+            connection.has_request().then(|| connection.log_entry.age(self.now))
+        });
+        let ages: Vec<Duration> = open.collect();
+        if let (Some(oldest), Some(until)) = (ages.iter().max(), self.stop_at) {
+            let patience = until.saturating_duration_since(self.now).as_secs_f32();
+            let (count, oldest) = (ages.len(), oldest.as_secs_f32());
+            let requests = if count == 1 { "request" } else { "requests" };
+            log::info!(
+                "waiting up to {patience:.1} s for {count} {requests} in hand; the oldest came {oldest:.1} s ago"
+            );
         }
     }
 

@@ -15,6 +15,6 @@ mod mixed;
 mod notes;
 mod outcomes;
 mod payloads;
-mod scene;
+pub mod scene;
 mod topics;
 mod waiting;

@@ -128,7 +128,7 @@ fn ctrl_c_and_sigterm_stop_all_of_it_cleanly(version: &'static str) {
         let restarts =
             channel.program.lines().iter().filter(|line| line.contains("starting it again")).count();
         assert_eq!(restarts, 0, "{:?}", channel.program.lines());
-        let told = |line: &&String| line.starts_with("point-to-point | ") && line.ends_with("stopping");
+        let told = |line: &&String| line.starts_with("point-to-point | ") && line.contains(" stopping; ");
         assert_eq!(channel.program.lines().iter().filter(told).count(), 1, "it is told once");
     }
 }
