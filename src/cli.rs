@@ -86,7 +86,8 @@ impl Invocation {
     /// # Errors
     /// The log file cannot be opened, or signals cannot be handled.
     pub fn begin(&self) -> Result<Stop> {
-        self.begin_with(|| Box::new(std::io::stderr()))
+        logging::start(&self.settings.log, &self.name)?;
+        self.begun()
     }
 
     /// As [`Invocation::begin`], with another place for the log than standard error.
@@ -94,7 +95,11 @@ impl Invocation {
     /// # Errors
     /// As [`Invocation::begin`].
     pub fn begin_with(&self, shown: impl Fn() -> Box<dyn Write + Send>) -> Result<Stop> {
-        logging::start_on(&self.settings.log, shown)?;
+        logging::start_on(&self.settings.log, &self.name, shown)?;
+        self.begun()
+    }
+
+    fn begun(&self) -> Result<Stop> {
         // Under a supervisor it is the supervisor who says it, once.
         if !self.supervised {
             self.warn();

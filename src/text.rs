@@ -1,9 +1,10 @@
 //! Text from outside, escaped for a log line or a terminal.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// The most bytes of a text from outside that a log line shows.
-const SHOWN_BYTES: usize = 512;
+pub const SHOWN_BYTES: usize = 512;
 
 /// Shows bytes from outside in a log line: what could move the cursor, start a line or turn the text around
 /// is escaped as in a Rust string (`\n`, `\u{9b}`, `\xff` for what is no UTF-8), and after 512 bytes only the
@@ -20,6 +21,24 @@ pub fn escape_beginning(bytes: &[u8], limit: usize) -> Escaped<'_> {
 /// As [`escape`], but whole.
 pub fn escape_whole(bytes: &[u8]) -> Escaped<'_> {
     Escaped { bytes, limit: usize::MAX, quoted: false }
+}
+
+/// The text in one line: what could start a line, move the cursor or turn the text around is escaped. Other
+/// than by [`escape`], a backslash stays, so that a text with escapes in it stays as it is.
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    let is_plain = |character| is_safe(character) || character == '\\';
+    if text.chars().all(is_plain) {
+        return Cow::Borrowed(text);
+    }
+    let mut line = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        match character {
+            plain if is_plain(plain) => line.push(plain),
+            other if other.is_ascii() => line.extend(other.escape_default()),
+            other => line.extend(other.escape_unicode()),
+        }
+    }
+    Cow::Owned(line)
 }
 
 /// The text's beginning, of so many bytes at most.
@@ -112,7 +131,7 @@ fn escape_text(text: &str, quoted: bool, f: &mut fmt::Formatter<'_>) -> fmt::Res
 
 /// Whether a character shows as itself: no control character (C0, DEL, C1), no line or paragraph separator,
 /// nothing invisible that changes direction or joins, and not what the escapes themselves are made of.
-fn is_safe(character: char) -> bool {
+pub fn is_safe(character: char) -> bool {
     match character {
         '\\' => false,
         ' '..='~' => true,
@@ -154,6 +173,12 @@ mod tests {
         let hostile = "a\nb\r\x1b[2J\x7f\u{9b}1A\u{202e}x\u{2066}y\u{2028}z\0\\";
         let shown = r#"a\nb\r\u{1b}[2J\u{7f}\u{9b}1A\u{202e}x\u{2066}y\u{2028}z\u{0}\\"#;
         assert_eq!(escape(hostile.as_bytes()).to_string(), shown);
+    }
+
+    #[test]
+    fn a_line_stays_one_line_and_what_is_escaped_in_it_stays_as_it_is() {
+        assert_eq!(one_line(r"señor \n \u{1b} a"), r"señor \n \u{1b} a");
+        assert_eq!(one_line("a\nb\r\x1b\u{85}\u{202e}\\"), r"a\nb\r\u{1b}\u{85}\u{202e}\");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::values::{
 };
 use super::{MAX_BODY_BYTES, Settings};
 use crate::consumer::{CommitMode, HandlerMode, Order, Payload};
+use crate::logging::LogFormat;
 use client::group_member::OffsetReset;
 use protocol::compression::Compression;
 
@@ -161,7 +162,11 @@ pub(super) const KEYS: &[(&str, Put)] = &[
     ("adapter.listen", |s, v| put(&mut s.adapter.listen, listen(v))),
     ("adapter.token", |s, v| put(&mut s.adapter.token, token(v).map(Some))),
     ("log.level", |s, v| put(&mut s.log.level, choice(v, LEVELS))),
+    ("log.format", |s, v| put(&mut s.log.format, choice(v, FORMATS))),
+    ("log.values", |s, v| put(&mut s.log.values, boolean(v))),
     ("log.file", |s, v| put(&mut s.log.file, text(v))),
+    ("log.max_bytes", |s, v| put(&mut s.log.max_bytes, number(v, 0..=1 << 40))),
+    ("log.files", |s, v| put(&mut s.log.files, number(v, 1..=1_000))),
 ];
 
 /// Former names of keys, each with the current name.
@@ -193,6 +198,8 @@ const PAYLOADS: &[(&str, Payload)] = &[("json", Payload::Json), ("any", Payload:
 
 const HANDLER_MODES: &[(&str, HandlerMode)] =
     &[("process", HandlerMode::Process), ("lines", HandlerMode::Lines)];
+
+const FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
 
 const LEVELS: &[(&str, log::LevelFilter)] = &[
     ("off", log::LevelFilter::Off),

@@ -23,6 +23,7 @@ mod program;
 mod program_input;
 pub mod push_handler;
 pub mod queued;
+mod received;
 mod settings;
 mod subscription;
 mod translator;
@@ -39,7 +40,6 @@ use crate::metrics::ConsumerMetrics;
 use crate::producer::kafka_code;
 pub use crate::queue::Order;
 pub use crate::record::{ConsumerRecord, Headers};
-use crate::text::{Key, Value};
 use adapter::Endpoint;
 pub use consumer_handle::{BUSY_GRACE, ConsumerHandle};
 pub use consumer_loop::{push, receive};
@@ -202,7 +202,7 @@ impl Consumer {
         }
         self.in_hand.take();
         let received = self.live.as_ref().and_then(|live| live.received(&self.topic).ok().flatten())?;
-        log_received(&self.name, &received);
+        received::log(&self.name, &received);
         Some(received)
     }
 
@@ -462,11 +462,6 @@ fn is_in_a_rebalance(error: &KafkaError) -> bool {
 /// not.
 fn no_envelope(offset: i64, malformed: Malformed) -> SessionEnd {
     SessionEnd::Failed(format!("the adapter's message at offset {offset} is not understood: {malformed}"))
-}
-
-fn log_received(name: &str, received: &ConsumerRecord<'_>) {
-    let (key, value) = (Key(received.key), Value(received.value));
-    log::info!("received {received} key={key} name={name} value={value}");
 }
 
 fn shown(error: &KafkaError) -> String {

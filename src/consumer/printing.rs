@@ -8,9 +8,9 @@ use super::print_handler::PrintHandler;
 use super::{ConsumerRecord, ConsumerSettings, Failure, FailureCause, Handler, Payload};
 use crate::dead_letters::{DeadLetterStore, Verdict};
 use crate::error::Result;
+use crate::logging::ValueOrLength;
 use crate::message;
 use crate::metrics::ConsumerMetrics;
-use crate::text::Value;
 use adapter::Endpoint;
 use net::stop::Stop;
 
@@ -90,7 +90,7 @@ impl Printing {
                 Err(failure) => failure.cause(),
             },
             Err(error) => {
-                log::error!("{error}: {message} value={}", Value(message.value));
+                log::error!("{error}: {message}{}", ValueOrLength(message.value));
                 self.printer.not_json(message)?;
                 FailureCause::of(&error)
             }

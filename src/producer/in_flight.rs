@@ -12,9 +12,7 @@ use kafka::producer::{ProduceConfirm, Producer as KafkaProducer, Record, Require
 
 use super::batch::{Batch, BatchOutcome};
 use super::{Shared, StoreFailureCheck};
-use crate::ids::RequestId;
-use crate::logging::BURST;
-use crate::text::{Key, Value};
+use crate::logging::MessageLine;
 use net::backoff::Backoff;
 use protocol::envelope;
 use protocol::wire::Writer;
@@ -229,18 +227,21 @@ fn log_outcome(shared: &Shared, batch: &Batch, outcome: &BatchOutcome) {
     match outcome {
         BatchOutcome::Stored { base } => {
             for (message, offset) in batch.records.iter().zip(*base..) {
-                let (key, value) = (Key(message.key.as_deref()), Value(message.value.as_deref()));
-                let late = if message.reported_unknown {
-                    " after its delivery had been reported as unknown"
-                } else {
-                    ""
-                };
-                let request = Request(message.request);
-                log::info!(
-                    target: BURST,
-                    "sent topic={topic} partition={partition} offset={offset} key={key} name={name}{request} \
-                     value={value}{late}"
-                );
+                let late =
+                    if message.reported_unknown { "its delivery had been reported as unknown" } else { "" };
+                let request = message.request.as_ref();
+                MessageLine {
+                    what: "sent",
+                    topic,
+                    partition,
+                    offset,
+                    key: message.key.as_deref(),
+                    value: message.value.as_deref(),
+                    client: name,
+                    request: request.map(|id| id as &dyn fmt::Display),
+                    note: late,
+                }
+                .log_in_a_burst();
             }
         }
         BatchOutcome::NeverWritten { reason } => log::debug!("not written yet, will be sent again: {reason}"),
@@ -261,15 +262,6 @@ fn log_outcome(shared: &Shared, batch: &Batch, outcome: &BatchOutcome) {
         BatchOutcome::Unknown { reason } => {
             log::error!("fate unknown topic={topic} messages={count}: {reason}")
         }
-    }
-}
-
-/// The id of the HTTP request that a record came with, for a log line.
-struct Request(Option<RequestId>);
-
-impl fmt::Display for Request {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.map_or(Ok(()), |id| write!(f, " request={id}"))
     }
 }
 

@@ -13,7 +13,7 @@ use super::status::serve_if_unserved;
 use crate::cli::{AFTER_HELP, Invocation, Program, SettingsOptions};
 use crate::config::Settings;
 use crate::error::{Error, Result};
-use crate::logging::{self, LogSettings};
+use crate::logging;
 use crate::queue::note::{Attempted, Note};
 use crate::queue::wishes::{self, Wish};
 use broker::Broker;
@@ -151,8 +151,7 @@ fn with_cluster<T>(
     settings: &Settings,
     work: impl FnOnce(&Arc<Cluster>, &Settings) -> Result<T>,
 ) -> Result<T> {
-    let level = settings.log.level.min(log::LevelFilter::Error);
-    logging::start(&LogSettings { level, file: String::new() })?;
+    logging::start(&settings.log.of_a_look(), "queue")?;
     let broker = serve_if_unserved(settings)?;
     let outcome = work(&Arc::new(Cluster::new(settings.cluster())), settings);
     broker.into_iter().for_each(Broker::stop);

@@ -11,7 +11,6 @@ use crate::cli::{Invocation, Program, SettingsOptions};
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::logging;
-use crate::logging::LogSettings;
 use crate::queue::wishes::is_of_wishes;
 use crate::runtime;
 use broker::Broker;
@@ -57,8 +56,7 @@ const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_
 fn run(invocation: &Invocation, with_open: bool) -> Result<()> {
     let settings = &invocation.settings;
     // On a terminal the log would stand between the tables.
-    let level = settings.log.level.min(log::LevelFilter::Error);
-    logging::start(&LogSettings { level, file: String::new() })?;
+    logging::start(&settings.log.of_a_look(), "status")?;
     let text = describe(settings, with_open)?.text();
     // A reader such as `head` may close the pipe early.
     let _ = io::stdout().write_all(text.as_bytes());

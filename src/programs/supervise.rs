@@ -16,10 +16,10 @@ use crate::config::{ConsumerSection, ProducerApiSettings, Settings};
 use crate::consumer::BUSY_GRACE;
 use crate::error::{Error, Result};
 use crate::http::ANSWER_GRACE;
-use crate::logging;
+use crate::logging::{self, JSON_START, LogFormat};
 use crate::runtime::Runtime;
 use crate::supervisor::child::Role;
-use crate::supervisor::output::Output;
+use crate::supervisor::output::{Output, Style};
 use crate::supervisor::{self, Callbacks, Plan};
 use clap::{Args, Subcommand};
 use client::coordinator::Coordinator;
@@ -90,9 +90,11 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 
 fn run(invocation: &Invocation) -> Result<()> {
     let stop = crate::signals::stop()?;
-    let output = Output::start(io::stdout(), wants_colours(), stop.clone())
+    let is_json = invocation.settings.log.format == LogFormat::Json;
+    let style = Style { coloured: wants_colours(), bare: is_json.then_some(JSON_START) };
+    let output = Output::start(io::stdout(), style, stop.clone())
         .map_err(|e| Error::new("standard output cannot be shared with the children").caused_by(e))?;
-    let logging = logging::start_on(&invocation.settings.log, || Box::new(output.own_log(NAME, 0)));
+    let logging = logging::start_on(&invocation.settings.log, NAME, || Box::new(output.own_log(NAME, 0)));
     let outcome = logging.and_then(|()| {
         invocation.warn();
         supervise(invocation, &output, &stop)

@@ -1,5 +1,5 @@
 //! The supervisor's lines on the standard output that it shares with its children: the lines of all logs,
-//! each with the name of its process as prefix.
+//! each with the name of its process as prefix, unless the lines say it themselves.
 //!
 //! A thread of its own writes. So a terminal that takes nothing blocks only the children that print: lines of
 //! logs are dropped meanwhile, and counted.
@@ -26,10 +26,19 @@ pub struct Output {
     shared: Arc<Shared>,
 }
 
+/// What lines look like.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Style {
+    /// Names are coloured.
+    pub coloured: bool,
+    /// Lines of logs that begin so have no prefix.
+    pub bare: Option<&'static str>,
+}
+
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
-    coloured: bool,
+    style: Style,
     /// The file that all writers of the output lock.
     lock_file: LockFile,
     /// Asked when a write fails: no later line could be read.
@@ -51,14 +60,14 @@ struct State {
 }
 
 impl Output {
-    /// Writes to `out`, with coloured names or without. `stop` is asked when `out` fails.
+    /// Writes to `out`. `stop` is asked when `out` fails.
     ///
     /// # Errors
     /// The system gives no thread, or no file to share the output by.
-    pub fn start(out: impl AsFd, coloured: bool, stop: Stop) -> io::Result<Output> {
+    pub fn start(out: impl AsFd, style: Style, stop: Stop) -> io::Result<Output> {
         let lock_file = LockFile::create()?;
         let out = SharedOutput::open(out, lock_file.path())?;
-        let shared = Shared { state: Mutex::default(), changed: Condvar::new(), coloured, lock_file, stop };
+        let shared = Shared { state: Mutex::default(), changed: Condvar::new(), style, lock_file, stop };
         let output = Output { shared: Arc::new(shared) };
         let shared = output.shared.clone();
         // A write may block for ever, so the thread is not joined: it ends with the process.
@@ -79,9 +88,15 @@ impl Output {
 
     fn prefix(&self, name: &str, number: usize) -> String {
         match COLOURS.get(number % COLOURS.len()) {
-            Some(colour) if self.shared.coloured => format!("\x1b[{colour}m{name}\x1b[0m | "),
+            Some(colour) if self.shared.style.coloured => format!("\x1b[{colour}m{name}\x1b[0m | "),
             _ => format!("{name} | "),
         }
+    }
+
+    /// The prefix of this line of a log, whose source has the prefix `own`.
+    fn prefix_of<'a>(&self, line: &[u8], own: &'a str) -> &'a str {
+        let is_bare = self.shared.style.bare.is_some_and(|start| line.starts_with(start.as_bytes()));
+        if is_bare { "" } else { own }
     }
 
     /// Writes a line without a prefix, if there is room.
@@ -196,7 +211,8 @@ impl LogSource {
 
     /// Writes a line of the log, or drops it if there is no room.
     pub fn log(&self, line: &[u8]) {
-        self.output.state().take_if_room(&self.prefix, line);
+        let prefix = self.output.prefix_of(line, &self.prefix);
+        self.output.state().take_if_room(prefix, line);
         self.output.shared.changed.notify_all();
     }
 }
@@ -218,7 +234,7 @@ impl Write for LogLines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut state = self.output.state();
         for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            state.take_if_room(&self.prefix, line);
+            state.take_if_room(self.output.prefix_of(line, &self.prefix), line);
         }
         drop(state);
         self.output.shared.changed.notify_all();
@@ -240,7 +256,8 @@ mod tests {
     fn piped(coloured: bool) -> (Output, PipeReader, Stop) {
         let (reader, writer) = io::pipe().unwrap();
         let stop = Stop::new();
-        (Output::start(writer, coloured, stop.clone()).unwrap(), reader, stop)
+        let style = Style { coloured, bare: Some("{\"time\":") };
+        (Output::start(writer, style, stop.clone()).unwrap(), reader, stop)
     }
 
     fn soon() -> Instant {
@@ -259,12 +276,14 @@ mod tests {
         let (output, reader, _) = piped(false);
         let consumer = output.source("consumer1", 2);
         consumer.log(b"a line of the log");
+        consumer.log(b"{\"time\":1}");
         output.own_log("point-to-point", 0).write_all(b"one\ntwo\n").unwrap();
         output.print_line("curl");
         drop(consumer);
         output.finish(soon());
         drop(output);
-        let lines = "consumer1 | a line of the log\npoint-to-point | one\npoint-to-point | two\ncurl\n";
+        let lines =
+            "consumer1 | a line of the log\n{\"time\":1}\npoint-to-point | one\npoint-to-point | two\ncurl\n";
         assert_eq!(rest(reader), lines);
     }
 

@@ -32,6 +32,7 @@ mod hostile;
 mod inputs;
 mod kept_handlers;
 mod leases;
+mod logs;
 mod metrics;
 mod openapi;
 mod outage;

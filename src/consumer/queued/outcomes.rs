@@ -10,14 +10,15 @@ use super::clock::millis;
 use super::item::{Item, LeaseKey, Payload};
 use super::shared::{Queue, Shared};
 use crate::consumer::handler::{Failure, FailureCause};
+use crate::consumer::received;
 use crate::consumer::settings::Payload as Accepted;
 use crate::dead_letters::Verdict;
+use crate::logging::ValueOrLength;
 use crate::message;
 use crate::metrics::Outcome;
 use crate::queue::Engine;
 use crate::queue::engine::{Failed, Fate, LeaseId};
 use crate::queue::partitions::Handed;
-use crate::text::{Key, Value};
 
 /// The wait after a try to store a dead letter that came to nothing.
 const LETTER_WAIT: Duration = Duration::from_secs(2);
@@ -134,8 +135,7 @@ impl Shared {
     /// Why it may not: it is no JSON, and has to be.
     pub fn check(&self, item: &Item) -> Result<(), FailureCause> {
         let record = item.record();
-        let (key, value) = (Key(record.key), Value(record.value));
-        log::info!("received {record} key={key} name={} value={value}", self.name);
+        received::log(&self.name, &record);
         if record.attempt > 1 {
             self.metrics.retried();
         }
@@ -143,7 +143,7 @@ impl Shared {
             return Ok(());
         }
         message::check_value(record.value).map_err(|error| {
-            log::error!("{error}: {record} value={value}");
+            log::error!("{error}: {record}{}", ValueOrLength(record.value));
             FailureCause::of(&error)
         })
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::http::response::Response;
 use crate::ids::RequestId;
-use crate::logging::BURST;
+use crate::logging::NOT_STORED;
 use crate::producer::{DeliveryReport, NotStoredKind, SubmitError};
 
 /// The place at which a message is stored, or why it is not known to be stored.
@@ -88,17 +88,17 @@ pub(crate) fn log_failure(request: RequestId, delivery: &DeliveryReport) {
     match delivery {
         DeliveryReport::Stored { .. } => {}
         DeliveryReport::NotStored { kind, reason, .. } => {
-            log::info!(target: BURST, "not stored request={request} code={kind}: {reason}");
+            log::info!(target: NOT_STORED, "not stored request={request} code={kind}: {reason}");
         }
         DeliveryReport::Unknown { reason } => {
-            log::info!(target: BURST, "fate unknown request={request}: {reason}");
+            log::info!(target: NOT_STORED, "fate unknown request={request}: {reason}");
         }
     }
 }
 
 /// Logs a message that the producer did not take.
 pub(crate) fn log_rejected(request: RequestId, error: SubmitError) {
-    log::info!(target: BURST, "not stored request={request}: {error}");
+    log::info!(target: NOT_STORED, "not stored request={request}: {error}");
 }
 
 /// The status of a message that the producer took.

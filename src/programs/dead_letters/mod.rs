@@ -14,7 +14,6 @@ use crate::config::Settings;
 use crate::dead_letters::{DeadLetterBrowser, ReplayAction};
 use crate::error::{Error, Result};
 use crate::logging;
-use crate::logging::LogSettings;
 use crate::runtime;
 use broker::Broker;
 use clap::{Args, Subcommand};
@@ -170,8 +169,7 @@ fn looking(
     topics: &[&str],
     look: impl FnOnce(&[DeadLetterBrowser]) -> Result<()>,
 ) -> Result<()> {
-    let level = settings.log.level.min(log::LevelFilter::Error);
-    logging::start(&LogSettings { level, file: String::new() })?;
+    logging::start(&settings.log.of_a_look(), "dead-letters")?;
     with_browsers(settings, topics, look)
 }
 

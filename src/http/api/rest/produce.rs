@@ -13,7 +13,7 @@ use crate::http::responder::Responder;
 use crate::http::response::Response;
 use crate::http::submit::SubmitTo;
 use crate::ids::RequestId;
-use crate::logging::BURST;
+use crate::logging::NOT_STORED;
 use crate::producer::{DeliveryCallback, PartitionChoice, ProducerRecord};
 
 /// Whoever has sent records.
@@ -39,7 +39,7 @@ pub(super) fn produce(
         (Err(refused), Some(responder)) => responder.respond(refused.with_kafka_type()),
         (Err(refused), None) => {
             let why = String::from_utf8_lossy(&refused.body);
-            log::info!(target: BURST, "not stored request={}: {why}", sender.request);
+            log::info!(target: NOT_STORED, "not stored request={}: {why}", sender.request);
         }
     }
 }
@@ -71,7 +71,7 @@ fn submit(
     for (index, record) in records.into_iter().enumerate() {
         match record.partition {
             PartitionChoice::Only(number) if !topic.has_partition(number) => {
-                log::info!(target: BURST, "not stored request={request}: the topic has no partition {number}");
+                log::info!(target: NOT_STORED, "not stored request={request}: the topic has no partition {number}");
                 pending.complete(index, Err(no_partition(number)))
             }
             _ => {

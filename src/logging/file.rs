@@ -1,0 +1,406 @@
+//! The log's file. Several processes may append to it; each of them notices that it was moved away or
+//! removed, and makes it anew. When it has grown too long it becomes `NAME.1`, that one `NAME.2`, and so on.
+//!
+//! Whoever sets a file aside holds a lock on it, and makes sure that the path still leads to it: so one of
+//! several processes does it, once, and the others find a new file at the path.
+
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use net::sync::{Mutex, lock};
+
+use crate::text::escape;
+
+/// How often it is looked whether the file was moved away, where nothing is written.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// After a failure to open the file anew, it is tried again after this time, ...
+const OPEN_AGAIN: Duration = Duration::from_millis(500);
+/// ... and after one to set it aside, after this.
+const SET_ASIDE_AGAIN: Duration = Duration::from_secs(60);
+
+/// The file at a path, whichever it is.
+pub struct LogFile {
+    path: PathBuf,
+    /// The size from which it is set aside; 0: none.
+    max_bytes: u64,
+    /// How many of those that were set aside are kept.
+    files: u32,
+    file: File,
+    /// Device, inode and permissions of `file`.
+    id: (u64, u64),
+    mode: u32,
+    /// The last write ended within a line.
+    is_cut_off: bool,
+    /// Why lines could not be written, or the file not be opened or set aside, as it was told last.
+    trouble: Option<String>,
+    open_after: Instant,
+    set_aside_after: Instant,
+}
+
+/// A handle on the file, for one of several loggers. It is given whole lines.
+pub struct SharedFile(pub Arc<Mutex<LogFile>>);
+
+impl Write for SharedFile {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        lock(&self.0).append(lines);
+        Ok(lines.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Starts a thread that makes the file anew, also where nothing is written. It ends with the file.
+///
+/// # Errors
+/// The system gives no thread.
+pub fn look_after(file: &Arc<Mutex<LogFile>>) -> io::Result<()> {
+    let file = Arc::downgrade(file);
+    let look = move || {
+        while let Some(file) = file.upgrade() {
+            lock(&file).size();
+            drop(file);
+            thread::sleep(LOOK_INTERVAL);
+        }
+    };
+    thread::Builder::new().name("log-file".to_owned()).spawn(look).map(drop)
+}
+
+impl LogFile {
+    /// Opens the file at `path`, or makes it.
+    ///
+    /// # Errors
+    /// It cannot be opened for writing.
+    pub fn open(path: &Path, max_bytes: u64, files: u32) -> io::Result<LogFile> {
+        let file = OpenOptions::new().append(true).create(true).open(path)?;
+        let found = file.metadata()?;
+        let now = Instant::now();
+        Ok(LogFile {
+            path: path.to_owned(),
+            max_bytes,
+            files,
+            file,
+            id: id_of(&found),
+            mode: found.mode(),
+            is_cut_off: false,
+            trouble: None,
+            open_after: now,
+            set_aside_after: now,
+        })
+    }
+
+    /// Appends whole lines; sets the file aside before the line that would make it too long.
+    pub fn append(&mut self, mut lines: &[u8]) {
+        while !lines.is_empty() {
+            let size = self.size();
+            let fitting = self.fitting(lines, size);
+            let (part, rest) = match fitting {
+                0 if size > 0 && self.set_aside() => continue,
+                // One that is too long on its own, or all where the file stays.
+                0 if size == 0 => lines.split_at(first_line(lines)),
+                0 => (lines, &[][..]),
+                fitting => lines.split_at(fitting),
+            };
+            self.write(part);
+            lines = rest;
+        }
+    }
+
+    /// How many bytes of these lines fit into the file, which is so long.
+    fn fitting(&self, lines: &[u8], size: u64) -> usize {
+        let room = self.max_bytes.saturating_sub(size);
+        match usize::try_from(room) {
+            Ok(room) if self.max_bytes > 0 && room < lines.len() => {
+                let fitting = lines.get(..room).unwrap_or_default();
+                fitting.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1)
+            }
+            _ => lines.len(),
+        }
+    }
+
+    /// The size of the file at the path. If that is another one, or none, it is opened, or made.
+    fn size(&mut self) -> u64 {
+        match fs::metadata(&self.path) {
+            Ok(found) if id_of(&found) == self.id => {
+                self.mode = found.mode();
+                found.len()
+            }
+            Ok(_) => self.open_anew(),
+            Err(error) if error.kind() == ErrorKind::NotFound => self.open_anew(),
+            // What is open can be written to as before.
+            Err(_) => 0,
+        }
+    }
+
+    fn open_anew(&mut self) -> u64 {
+        if Instant::now() < self.open_after {
+            return 0;
+        }
+        let mut options = OpenOptions::new();
+        // Whoever could not read the file before cannot read this one.
+        options.append(true).create(true).mode(self.mode & 0o777);
+        match options.open(&self.path).and_then(|file| Ok((file.metadata()?, file))) {
+            Ok((found, file)) => {
+                (self.file, self.id, self.mode) = (file, id_of(&found), found.mode());
+                self.is_cut_off = false;
+                found.len()
+            }
+            Err(error) => {
+                self.open_after = Instant::now() + OPEN_AGAIN;
+                self.tell(format!(
+                    "cannot be opened anew: {error}; lines go to the file that was moved away"
+                ));
+                0
+            }
+        }
+    }
+
+    /// Sets the file aside, unless another process does. Returns whether there is a new one at the path.
+    fn set_aside(&mut self) -> bool {
+        if Instant::now() < self.set_aside_after {
+            return false;
+        }
+        match self.file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return false,
+            Err(TryLockError::Error(error)) => return self.stays(&error),
+        }
+        // A link, as /dev/stdout is one, is not ours to rename.
+        let found = match fs::symlink_metadata(&self.path) {
+            Ok(found) if !found.is_file() => {
+                self.set_aside_after = Instant::now() + SET_ASIDE_AGAIN;
+                let _ = self.file.unlock();
+                return false;
+            }
+            found => found,
+        };
+        let is_ours = found.is_ok_and(|found| id_of(&found) == self.id);
+        if is_ours && let Err(error) = self.rename() {
+            let _ = self.file.unlock();
+            return self.stays(&error);
+        }
+        let before = self.id;
+        self.open_anew();
+        if self.id == before {
+            let _ = self.file.unlock();
+        }
+        // The lock ends with the last handle.
+        self.id != before
+    }
+
+    /// Renames the file and those that were set aside before it; the last one is replaced.
+    fn rename(&self) -> io::Result<()> {
+        for number in (1..self.files).rev() {
+            match fs::rename(self.numbered(number), self.numbered(number + 1)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        fs::rename(&self.path, self.numbered(1))
+    }
+
+    fn numbered(&self, number: u32) -> PathBuf {
+        let mut name = OsString::from(&self.path);
+        name.push(format!(".{number}"));
+        PathBuf::from(name)
+    }
+
+    /// The file could not be set aside, and grows.
+    fn stays(&mut self, error: &io::Error) -> bool {
+        self.set_aside_after = Instant::now() + SET_ASIDE_AGAIN;
+        self.tell(format!("cannot be set aside as .1: {error}; it grows beyond log.max_bytes"));
+        false
+    }
+
+    fn write(&mut self, lines: &[u8]) {
+        let mut rest = lines;
+        if self.is_cut_off && self.file.write_all(b"\n").is_ok() {
+            self.is_cut_off = false;
+        }
+        while !rest.is_empty() {
+            match self.file.write(rest) {
+                Ok(written) if written > 0 => {
+                    let (done, left) = rest.split_at(written.min(rest.len()));
+                    (self.is_cut_off, rest) = (!done.ends_with(b"\n"), left);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Ok(_) => return self.tell("takes nothing more; lines are left out".to_owned()),
+                Err(error) => return self.tell(format!("cannot be written: {error}; lines are left out")),
+            }
+        }
+        if Instant::now() >= self.open_after.max(self.set_aside_after) {
+            self.trouble = None;
+        }
+    }
+
+    /// Tells of a trouble on standard error, once until it has ended: the log is not the place for it.
+    fn tell(&mut self, trouble: String) {
+        if self.trouble.as_ref() != Some(&trouble) {
+            let path = escape(self.path.as_os_str().as_encoded_bytes()).to_string();
+            let _ = writeln!(io::stderr(), "the log file {path} {trouble}");
+            self.trouble = Some(trouble);
+        }
+    }
+}
+
+fn id_of(found: &Metadata) -> (u64, u64) {
+    (found.dev(), found.ino())
+}
+
+/// The length of the first line, with its end.
+fn first_line(lines: &[u8]) -> usize {
+    lines.iter().position(|byte| *byte == b'\n').map_or(lines.len(), |end| end + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new() -> Folder {
+            let folder = std::env::temp_dir().join(format!("log-{}", net::random::hex::<8>().unwrap()));
+            fs::create_dir(&folder).unwrap();
+            Folder(folder)
+        }
+
+        fn path(&self) -> PathBuf {
+            self.0.join("a.log")
+        }
+
+        /// The names of the files, sorted.
+        fn names(&self) -> Vec<String> {
+            let names =
+                fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            let mut names: Vec<String> = names.collect();
+            names.sort();
+            names
+        }
+
+        fn text(&self, name: &str) -> String {
+            fs::read_to_string(self.0.join(name)).unwrap_or_default()
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_or_removed_is_made_anew_with_its_permissions() {
+        let folder = Folder::new();
+        let mut log = LogFile::open(&folder.path(), 0, 1).unwrap();
+        fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        log.append(b"one\n");
+        fs::rename(folder.path(), folder.0.join("moved")).unwrap();
+        log.append(b"two\n");
+        assert_eq!((folder.text("moved").as_str(), folder.text("a.log").as_str()), ("one\n", "two\n"));
+        assert_eq!(fs::metadata(folder.path()).unwrap().mode() & 0o777, 0o600);
+        fs::remove_file(folder.path()).unwrap();
+        log.append(b"three\n");
+        assert_eq!(folder.text("a.log"), "three\n");
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_is_made_anew_though_nothing_is_written() {
+        let folder = Folder::new();
+        let log = Arc::new(Mutex::new(LogFile::open(&folder.path(), 0, 1).unwrap()));
+        look_after(&log).unwrap();
+        fs::rename(folder.path(), folder.0.join("moved")).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !folder.path().exists() {
+            assert!(Instant::now() < deadline, "it is not made anew");
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_full_is_set_aside_and_so_many_are_kept() {
+        let folder = Folder::new();
+        let mut log = LogFile::open(&folder.path(), 10, 2).unwrap();
+        log.append(b"1234\n5678\n9\n");
+        assert_eq!((folder.text("a.log.1").as_str(), folder.text("a.log").as_str()), ("1234\n5678\n", "9\n"));
+        log.append(b"a line that is too long on its own\nb\n");
+        assert_eq!(folder.text("a.log.2"), "9\n");
+        assert_eq!(folder.text("a.log.1"), "a line that is too long on its own\n");
+        assert_eq!(folder.text("a.log"), "b\n");
+        assert_eq!(folder.names(), ["a.log", "a.log.1", "a.log.2"]);
+    }
+
+    #[test]
+    fn several_writers_set_a_file_aside_once_and_lose_no_line() {
+        const LINES: usize = 2_000;
+        let folder = Folder::new();
+        let line = |writer: usize, number: usize| format!("{writer} {number:06}\n");
+        let most = 3 * LINES * line(0, 0).len() / 20;
+        // Each opens the file for itself, as processes do.
+        thread::scope(|scope| {
+            for writer in 0..3 {
+                let mut log = LogFile::open(&folder.path(), most as u64, 100).unwrap();
+                scope
+                    .spawn(move || (0..LINES).for_each(|number| log.append(line(writer, number).as_bytes())));
+            }
+        });
+        let names = folder.names();
+        let is_full = |name: &&String| folder.text(name).len() + line(0, 0).len() > most;
+        let (full, last): (Vec<_>, Vec<_>) = names.iter().partition(is_full);
+        assert!(full.len() > 1 && last.len() <= 1, "each is set aside once, when it is full: {names:?}");
+        let mut found: Vec<String> = names
+            .iter()
+            .flat_map(|name| folder.text(name).lines().map(str::to_owned).collect::<Vec<_>>())
+            .collect();
+        found.sort();
+        let all = (0..3)
+            .flat_map(|writer| (0..LINES).map(move |number| line(writer, number).trim_end().to_owned()));
+        assert!(found == all.collect::<Vec<_>>(), "a line is lost or cut: {} lines", found.len());
+    }
+
+    #[test]
+    fn while_another_sets_the_file_aside_lines_go_on_to_where_they_went() {
+        let folder = Folder::new();
+        let mut log = LogFile::open(&folder.path(), 5, 2).unwrap();
+        log.append(b"1234\n");
+        let other = File::open(folder.path()).unwrap();
+        other.try_lock().unwrap();
+        log.append(b"5678\n");
+        assert_eq!(folder.text("a.log"), "1234\n5678\n");
+        drop(other);
+        log.append(b"9\n");
+        assert_eq!((folder.text("a.log.1").as_str(), folder.text("a.log").as_str()), ("1234\n5678\n", "9\n"));
+    }
+
+    #[test]
+    fn what_a_link_leads_to_is_not_set_aside() {
+        let folder = Folder::new();
+        std::os::unix::fs::symlink(folder.0.join("real"), folder.path()).unwrap();
+        let mut log = LogFile::open(&folder.path(), 5, 2).unwrap();
+        log.append(b"1234\n5678\n");
+        log.append(b"9\n");
+        assert_eq!(folder.text("real"), "1234\n5678\n9\n");
+        assert_eq!(folder.names(), ["a.log", "real"]);
+    }
+
+    #[test]
+    fn a_trouble_is_told_once_until_it_has_ended() {
+        let folder = Folder::new();
+        let mut log = LogFile::open(Path::new("/dev/full"), 0, 1).unwrap();
+        log.append(b"lost\n");
+        let told = log.trouble.clone().unwrap();
+        assert!(told.starts_with("cannot be written: No space left on device"), "{told}");
+        log.append(b"lost, too\n");
+        assert_eq!(log.trouble, Some(told));
+        log.path = folder.path();
+        log.append(b"kept\n");
+        assert_eq!((log.trouble.clone(), folder.text("a.log").as_str()), (None, "kept\n"));
+    }
+}
