@@ -28,13 +28,11 @@ pub(crate) struct RequestToken {
     pub(crate) connection: usize,
     /// The number of the request at that index; a response to an earlier one is dropped.
     pub(crate) sequence: u32,
-    /// The request's id.
-    pub(crate) request: RequestId,
 }
 
 impl std::fmt::Display for RequestToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}.{}", self.connection, self.sequence, self.request)
+        write!(f, "{}.{}", self.connection, self.sequence)
     }
 }
 
@@ -42,13 +40,8 @@ impl std::str::FromStr for RequestToken {
     type Err = std::num::ParseIntError;
 
     fn from_str(text: &str) -> Result<RequestToken, Self::Err> {
-        let (connection, rest) = text.split_once('.').unwrap_or((text, ""));
-        let (sequence, request) = rest.split_once('.').unwrap_or((rest, ""));
-        Ok(RequestToken {
-            connection: connection.parse()?,
-            sequence: sequence.parse()?,
-            request: request.parse()?,
-        })
+        let (connection, sequence) = text.split_once('.').unwrap_or((text, ""));
+        Ok(RequestToken { connection: connection.parse()?, sequence: sequence.parse()? })
     }
 }
 
@@ -173,17 +166,18 @@ impl ResponseQueue {
 pub(crate) struct Responder {
     responses: Arc<ResponseQueue>,
     token: RequestToken,
+    request: RequestId,
 }
 
 impl Responder {
-    /// The responder of a request.
-    pub(crate) fn new(responses: &Arc<ResponseQueue>, token: RequestToken) -> Responder {
-        Responder { responses: Arc::clone(responses), token }
+    /// The responder of a request with this id.
+    pub(crate) fn new(responses: &Arc<ResponseQueue>, token: RequestToken, request: RequestId) -> Responder {
+        Responder { responses: Arc::clone(responses), token, request }
     }
 
     /// The id of the request.
     pub(crate) fn request(&self) -> RequestId {
-        self.token.request
+        self.request.clone()
     }
 
     /// Whether the client has closed its connection, or its half of it: who does that hardly reads the
@@ -255,12 +249,16 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
+    fn responder(responses: &Arc<ResponseQueue>, token: RequestToken) -> Responder {
+        Responder::new(responses, token, RequestId::default())
+    }
+
     #[test]
     fn a_burst_wakes_the_server_once_and_loses_nothing() {
         let (responses, mut poll) = response_queue(mio::Token(0)).unwrap();
         assert!(responses.fall_asleep());
         for sequence in 0..3 {
-            Responder::new(&responses, RequestToken { connection: 1, sequence, ..RequestToken::default() })
+            responder(&responses, RequestToken { connection: 1, sequence })
                 .respond(Response::json(200, Vec::new()));
         }
         let mut events = mio::Events::with_capacity(8);
@@ -286,8 +284,8 @@ mod tests {
     #[test]
     fn a_client_that_leaves_is_known_until_its_request_is_over() {
         let (responses, _poll) = response_queue(mio::Token(0)).unwrap();
-        let token = |sequence| RequestToken { connection: 1, sequence, ..RequestToken::default() };
-        let (first, second) = (Responder::new(&responses, token(1)), Responder::new(&responses, token(2)));
+        let token = |sequence| RequestToken { connection: 1, sequence };
+        let (first, second) = (responder(&responses, token(1)), responder(&responses, token(2)));
         responses.client_left(token(1));
         assert_eq!((first.client_has_left(), second.client_has_left()), (true, false));
         first.respond(Response::json(200, Vec::new()));
@@ -297,11 +295,7 @@ mod tests {
     #[test]
     fn a_stream_is_closed_when_its_client_has_left() {
         let (responses, _poll) = response_queue(mio::Token(0)).unwrap();
-        let stream = Responder::new(
-            &responses,
-            RequestToken { connection: 1, sequence: 1, ..RequestToken::default() },
-        )
-        .open_stream("");
+        let stream = responder(&responses, RequestToken { connection: 1, sequence: 1 }).open_stream("");
         let mut events = Vec::new();
         responses.collect(&mut events);
         assert!(!stream.is_closed());
@@ -314,9 +308,9 @@ mod tests {
 
     #[test]
     fn a_token_survives_its_way_through_a_header() {
-        let token = RequestToken { connection: 17, sequence: u32::MAX, request: "ff-7".parse().unwrap() };
+        let token = RequestToken { connection: 17, sequence: u32::MAX };
         assert_eq!(token.to_string().parse(), Ok(token));
-        for text in ["", "1", "1.", ".1", "a.b", "1.2", "1.2.3", "1.2.3.4"] {
+        for text in ["", "1", "1.", ".1", "a.b", "1.2.3"] {
             assert!(text.parse::<RequestToken>().is_err(), "{text:?}");
         }
     }

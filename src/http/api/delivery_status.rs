@@ -84,7 +84,7 @@ impl From<SubmitError> for DeliveryFailure {
 }
 
 /// Logs a message that is not stored or may not be stored; the producer logs stored messages.
-pub(crate) fn log_failure(request: RequestId, delivery: &DeliveryReport) {
+pub(crate) fn log_failure(request: &RequestId, delivery: &DeliveryReport) {
     match delivery {
         DeliveryReport::Stored { .. } => {}
         DeliveryReport::NotStored { kind, reason, .. } => {
@@ -97,7 +97,7 @@ pub(crate) fn log_failure(request: RequestId, delivery: &DeliveryReport) {
 }
 
 /// Logs a message that the producer did not take.
-pub(crate) fn log_rejected(request: RequestId, error: SubmitError) {
+pub(crate) fn log_rejected(request: &RequestId, error: SubmitError) {
     log::info!(target: NOT_STORED, "not stored request={request}: {error}");
 }
 

@@ -99,14 +99,15 @@ impl ChannelApi {
 
     fn submit(&self, record: ProducerRecord, data: Vec<u8>, responder: Responder) -> Reply {
         let request = responder.request();
+        let of_record = Some(request.clone());
         let done = Box::new(move |delivery| {
-            delivery_status::log_failure(request, &delivery);
+            delivery_status::log_failure(&responder.request(), &delivery);
             responder.respond(response(data, delivery));
         });
-        match self.channel.submit(ProducerRecord { request: Some(request), ..record }, done) {
+        match self.channel.submit(ProducerRecord { request: of_record, ..record }, done) {
             Ok(()) => Reply::Deferred,
             Err(error) => {
-                delivery_status::log_rejected(request, error);
+                delivery_status::log_rejected(&request, error);
                 Reply::Immediate(DeliveryFailure::from(error).response())
             }
         }

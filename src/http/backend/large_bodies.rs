@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::responder::{RequestToken, Responder, ResponseQueue};
 use crate::http::response::{ErrorResponse, Response};
+use crate::ids::RequestId;
 
 /// A body up to this size is parsed by the handlers' thread, in a millisecond: that is less than handing it
 /// over takes.
@@ -30,6 +31,7 @@ pub(super) fn is_large(bytes: usize) -> bool {
 
 struct LargeBody {
     token: RequestToken,
+    request: RequestId,
     deadline: Instant,
     handler: Box<dyn FnOnce(Responder) -> Reply + Send>,
 }
@@ -60,11 +62,11 @@ impl LargeBodyWorker {
     /// 503: too many bodies wait.
     pub(super) fn submit(
         &self,
-        token: RequestToken,
+        (token, request): (RequestToken, RequestId),
         deadline: Instant,
         handler: impl FnOnce(Responder) -> Reply + Send + 'static,
     ) -> Result<(), Response> {
-        let body = LargeBody { token, deadline, handler: Box::new(handler) };
+        let body = LargeBody { token, request, deadline, handler: Box::new(handler) };
         let taken = self.queue.as_ref().is_some_and(|queue| queue.try_send(body).is_ok());
         taken.then_some(()).ok_or_else(|| {
             Response::error(503, "overloaded", "Too many large bodies are under way; nothing was stored.")
@@ -82,15 +84,15 @@ impl Drop for LargeBodyWorker {
 /// Handles bodies until the queue is dropped. At a stop the server has already answered the requests that
 /// still wait.
 fn serve(queue: &Receiver<LargeBody>, responses: &Arc<ResponseQueue>, stop: &Stop) {
-    for LargeBody { token, deadline, handler } in queue {
+    for LargeBody { token, request, deadline, handler } in queue {
         if stop.is_asked() {
             return;
         }
-        let handler = || handler(Responder::new(responses, token));
+        let handler = || handler(Responder::new(responses, token, request.clone()));
         let in_time = Instant::now() < deadline;
         let reply = if in_time { Reply::of(handler) } else { Reply::Immediate(TOO_LATE.response()) };
         if let Reply::Immediate(response) = reply {
-            Responder::new(responses, token).respond(response); // the handler has not used its own
+            Responder::new(responses, token, request).respond(response); // the handler has not used its own
         }
         log::logger().flush();
     }
@@ -109,7 +111,8 @@ mod tests {
         let worker = LargeBodyWorker::start(&responses).unwrap();
         let submit = |sequence, seconds, work: fn(Responder) -> Reply| {
             let deadline = Instant::now() + Duration::from_secs(seconds);
-            worker.submit(RequestToken { sequence, ..RequestToken::default() }, deadline, work).unwrap();
+            let request = (RequestToken { connection: 0, sequence }, RequestId::default());
+            worker.submit(request, deadline, work).unwrap();
         };
         submit(0, 60, |_| panic!("on purpose"));
         submit(1, 60, |_| Reply::Immediate(Response::json(422, Vec::new())));

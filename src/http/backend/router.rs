@@ -24,6 +24,7 @@ use crate::http::queues::{Caller, FORWARDED};
 use crate::http::reply::Reply;
 use crate::http::responder::{RequestToken, Responder, ResponseQueue};
 use crate::http::response::{ErrorResponse, Response};
+use crate::ids::RequestId;
 
 const TOO_MANY_VIEWERS: ErrorResponse = ErrorResponse::new(
     503,
@@ -65,12 +66,11 @@ impl Router {
 
     /// Handles a request.
     pub(super) fn handle(&self, request: &mut Request) -> Reply {
-        let Some(token) = self.authenticate(request) else {
+        let Some((token, id)) = self.authenticate(request) else {
             let refused = Response::error(403, "forbidden", "This socket is for the HTTP server alone.");
             return Reply::Immediate(refused);
         };
-        let id = token.request;
-        let reply = self.dispatch(request, token);
+        let reply = self.dispatch(request, token, &id);
         if let Reply::Immediate(response) = &reply
             && log::log_enabled!(log::Level::Debug)
         {
@@ -80,7 +80,7 @@ impl Router {
         reply
     }
 
-    fn dispatch(&self, request: &mut Request, token: RequestToken) -> Reply {
+    fn dispatch(&self, request: &mut Request, token: RequestToken, id: &RequestId) -> Reply {
         let url = request.url().to_owned();
         let (path, query) = uri::split(&url);
         let Some(route) = Route::at(path).filter(|route| self.has(*route)) else {
@@ -89,7 +89,7 @@ impl Router {
         if !allows(route.methods(), request.method()) {
             return Reply::Immediate(Response::method_not_allowed(route.methods()));
         }
-        let responder = || Responder::new(&self.responses, token);
+        let responder = || Responder::new(&self.responses, token, id.clone());
         match (route, &self.messages) {
             (Route::Metrics, _) => Reply::Immediate(self.monitoring.metrics()),
             (Route::Readiness, _) => Reply::Immediate(self.monitoring.ready()),
@@ -110,7 +110,7 @@ impl Router {
             }
             (_, Some((api, worker))) => {
                 let kind = body_kind(api, request, route, query);
-                let posted = kind.and_then(|kind| self.post(api, worker, kind, request, token));
+                let posted = kind.and_then(|kind| self.post(api, worker, kind, request, (token, id.clone())));
                 posted.unwrap_or_else(Reply::Immediate)
             }
         }
@@ -123,7 +123,7 @@ impl Router {
         worker: &LargeBodyWorker,
         kind: BodyKind,
         request: &mut Request,
-        token: RequestToken,
+        (token, id): (RequestToken, RequestId),
     ) -> Result<Reply, Response> {
         let deadline = Instant::now() + api.answer_timeout;
         let encoding = header(request, CONTENT_ENCODING).and_then(ContentEncoding::of);
@@ -135,13 +135,12 @@ impl Router {
         let api = Arc::clone(api);
         match encoding {
             None if !is_large => {
-                return Ok(api.post(kind, body, deadline, Responder::new(&self.responses, token)));
+                return Ok(api.post(kind, body, deadline, Responder::new(&self.responses, token, id)));
             }
-            None => {
-                worker.submit(token, deadline, move |responder| api.post(kind, body, deadline, responder))?
-            }
+            None => worker
+                .submit((token, id), deadline, move |responder| api.post(kind, body, deadline, responder))?,
             // It may be large when it is unpacked.
-            Some(encoding) => worker.submit(token, deadline, move |responder| {
+            Some(encoding) => worker.submit((token, id), deadline, move |responder| {
                 let unpacked = encoding.unpack(&body, api.max_body_bytes);
                 unpacked.map_or_else(Reply::Immediate, |body| api.post(kind, body, deadline, responder))
             })?,
@@ -158,11 +157,11 @@ impl Router {
         }
     }
 
-    /// The token of a request that carries the secret.
-    fn authenticate(&self, request: &Request) -> Option<RequestToken> {
+    /// The token and the id of a request that carries the secret.
+    fn authenticate(&self, request: &Request) -> Option<(RequestToken, RequestId)> {
         let mut words = private_words(request)?;
-        let secret = words.next().filter(|word| equal(word.as_bytes(), self.secret.as_bytes()));
-        secret.and_then(|_| words.next()?.parse().ok())
+        words.next().filter(|word| equal(word.as_bytes(), self.secret.as_bytes()))?;
+        Some((words.next()?.parse().ok()?, RequestId::given(words.next()?.as_bytes())?))
     }
 }
 
@@ -207,12 +206,12 @@ fn header<'a>(request: &'a Request, name: &'static str) -> Option<&'a str> {
     Some(header.value.as_str())
 }
 
-/// The words of the private header: the secret, the request's token, the client's address.
+/// The words of the private header: the secret, the request's token, its id, the client's address.
 fn private_words(request: &Request) -> Option<impl Iterator<Item = &str>> {
     header(request, PRIVATE_HEADER).map(|value| value.split(' '))
 }
 
 /// The address of the client, for the log.
 fn client_of(request: &Request) -> &str {
-    private_words(request).and_then(|mut words| words.nth(2)).unwrap_or("nobody")
+    private_words(request).and_then(|mut words| words.nth(3)).unwrap_or("nobody")
 }

@@ -11,7 +11,7 @@ use super::private_socket::BackendAddress;
 use crate::http::decimal::decimal;
 use crate::http::responder::RequestToken;
 
-/// The header that proves a request to be the server's: the secret, the request's token, the client's
+/// The header that proves a request to be the server's: the secret, the request's token, its id, the client's
 /// address.
 pub(super) const PRIVATE_HEADER: &str = "X-Door";
 
@@ -40,6 +40,8 @@ pub(crate) struct UpstreamRequest<'a> {
     pub(crate) handed_on: Vec<(&'a [u8], &'a [u8])>,
     /// The body.
     pub(crate) body: &'a [u8],
+    /// Its id.
+    pub(crate) id: &'a str,
     /// The address of the client.
     pub(crate) client: &'a str,
 }
@@ -55,6 +57,7 @@ impl<'a> UpstreamRequest<'a> {
             authorization: b"",
             handed_on: Vec::new(),
             body,
+            id: "-",
             client: "-",
         }
     }
@@ -257,10 +260,9 @@ impl Link {
         secret: &str,
         request: &UpstreamRequest<'_>,
     ) {
-        let RequestToken { connection, sequence, request: id } = token.unwrap_or_default();
+        let RequestToken { connection, sequence } = token.unwrap_or_default();
         let (connection_digits, sequence_digits, length_digits) = (&mut [0; 20], &mut [0; 20], &mut [0; 20]);
         let slash: &[u8] = if matches!(request.target, [b'/', ..] | b"*") { b"" } else { b"/" };
-        let id = id.to_string();
         for part in [
             request.method,
             b" ",
@@ -274,8 +276,8 @@ impl Link {
             decimal(connection, connection_digits),
             b".",
             decimal(sequence as usize, sequence_digits),
-            b".",
-            id.as_bytes(),
+            b" ",
+            request.id.as_bytes(),
             b" ",
             request.client.as_bytes(),
             if request.content_type.is_empty() { b"" } else { b"\r\nContent-Type: " },
@@ -354,12 +356,7 @@ mod tests {
         for sequence in 0..1000 {
             if link.out.len() < MAX_OUT_BYTES {
                 let request = UpstreamRequest::bare(b"POST", b"/", &body);
-                link.push(
-                    Some(RequestToken { sequence, ..RequestToken::default() }),
-                    false,
-                    "secret",
-                    &request,
-                );
+                link.push(Some(RequestToken { connection: 0, sequence }), false, "secret", &request);
             }
             link.flush().unwrap();
             assert!(!link.out.is_empty() || sequence < 100, "the socket is to be full");

@@ -31,12 +31,15 @@ pub(super) struct LogEntry {
     pub(super) bytes: usize,
     /// The user that sends it, once it is known.
     pub(super) user: Option<Arc<User>>,
+    /// Its id, once its head has been read.
+    pub(super) request: RequestId,
 }
 
 impl LogEntry {
     /// A request of which no byte has come.
     pub(super) fn new(now: Instant) -> LogEntry {
-        LogEntry { method: "other", route: NO_ROUTE, shown: None, since: now, bytes: 0, user: None }
+        let request = RequestId::default();
+        LogEntry { method: "other", route: NO_ROUTE, shown: None, since: now, bytes: 0, user: None, request }
     }
 
     /// How long ago its first byte came.
@@ -107,7 +110,7 @@ impl AccessLog {
                 "answered status={status} ms={} client={client}{user} request={} request_bytes={bytes} \
                  answer_bytes={answer_bytes}: {shown}",
                 Milliseconds(took),
-                framing.request,
+                entry.request,
             );
         }
     }
@@ -150,8 +153,7 @@ mod tests {
         for (method, target) in [("POST", "/enviar?key=a"), ("BREW", "/tea"), ("GET", "/enviar/../x")] {
             let mut entry = LogEntry::new(now);
             log.head_read(&mut entry, method.as_bytes(), target.as_bytes());
-            let framing =
-                ResponseFraming { head_only: false, close: false, chunked: true, request: log.next_id() };
+            let framing = ResponseFraming { head_only: false, close: false, chunked: true };
             log.responded("client", &entry, 404, 10, framing, now);
         }
         metrics.register(&mut Registry::default());

@@ -26,7 +26,6 @@ use super::user_access::{Credentials, MAX_CHECK};
 use crate::http::backend::route::{asked_wait, changes_leases};
 use crate::http::backend::upstream::UpstreamRequest;
 use crate::http::response::{ErrorResponse, Response};
-use crate::ids::RequestId;
 use crate::users::User;
 
 const CUT_SHORT: ErrorResponse =
@@ -86,12 +85,7 @@ impl Connection {
             transport,
             phase: Phase::Head,
             deadline,
-            framing: ResponseFraming {
-                head_only: false,
-                close: false,
-                chunked: false,
-                request: RequestId::default(),
-            },
+            framing: ResponseFraming { head_only: false, close: false, chunked: false },
             has_effect: false,
             address: address.to_string(),
             log_entry: LogEntry::new(now),
@@ -231,14 +225,13 @@ impl Connection {
         };
         let method = self.input.get(head.method.clone()).unwrap_or_default();
         self.has_effect = head::has_effect(method);
-        self.framing = ResponseFraming {
-            head_only: method == b"HEAD",
-            close: head.close,
-            chunked: !head.is_1_0,
-            request: context.access_log.next_id(),
-        };
+        self.framing =
+            ResponseFraming { head_only: method == b"HEAD", close: head.close, chunked: !head.is_1_0 };
         let target = self.input.get(head.target.clone()).unwrap_or_default();
         context.access_log.head_read(&mut self.log_entry, method, target);
+        let id = head.request_id.take().unwrap_or_else(|| context.access_log.next_id());
+        self.log_entry.request = id.clone();
+        self.writer.set_request(id);
         self.chunks = ChunkedDecoder::new();
         self.writer.set_cross_origin(head.cross_origin.clone());
         let access = std::mem::replace(&mut head.access, Access::Known(None));
@@ -398,6 +391,7 @@ impl Connection {
             authorization: if changes_leases(target) { value(&head.authorization) } else { b"" },
             handed_on: head.handed_on.iter().filter_map(pair).collect(),
             body,
+            id: self.log_entry.request.as_str(),
             client: &self.address,
         })
     }
@@ -455,9 +449,11 @@ impl Connection {
         if self.phase == Phase::Head {
             self.writer.set_cross_origin(policy.origins.lines_of_refused(&self.input));
             // The framing is that of the request before.
-            self.framing =
-                ResponseFraming { head_only: false, request: access_log.next_id(), ..self.framing };
+            self.framing = ResponseFraming { head_only: false, ..self.framing };
             access_log.head_unreadable(&mut self.log_entry, &self.input);
+            let id = head::id_of_refused(&self.input).unwrap_or_else(|| access_log.next_id());
+            self.log_entry.request = id.clone();
+            self.writer.set_request(id);
         }
         self.log_entry.bytes = self.input.len() + self.body.len();
         self.drop_request();

@@ -58,7 +58,7 @@ impl ConnectionSlot {
 
     /// The token of the current request, whose slot is at `index`.
     pub(super) fn token(&self, index: usize) -> RequestToken {
-        RequestToken { connection: index, sequence: self.sequence, ..RequestToken::default() }
+        RequestToken { connection: index, sequence: self.sequence }
     }
 
     /// Whether the handlers have to answer the current request, and its client has left.

@@ -35,11 +35,7 @@ impl EventLoop {
         let sequence = slot.begin(deadline);
         let Some(connection) = &mut slot.connection else { return };
         connection.deadline = deadline;
-        self.upstream.enqueue(RequestToken {
-            connection: index,
-            sequence,
-            request: connection.framing.request,
-        });
+        self.upstream.enqueue(RequestToken { connection: index, sequence });
     }
 
     /// Sends the queued requests, as far as there is room, with one write.

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use httparse::{EMPTY_HEADER, Error, Status};
 
 use super::access_policy::{Access, AccessPolicy};
-use super::head_fields::{BodyFraming, HeadFields, is_visible};
+use super::head_fields::{BodyFraming, HeadFields, is_visible, request_id};
 use super::limits::{MAX_HEAD_BYTES, MAX_HEADERS, MAX_METHOD_BYTES, MAX_TARGET_BYTES};
 use super::origin::CROSS_SITE;
 use crate::http::response::ErrorResponse;
+use crate::ids::RequestId;
 
 const BAD_REQUEST_LINE: ErrorResponse =
     ErrorResponse::new(400, "bad_request_line", "The request line is not `METHOD TARGET HTTP/1.1`.");
@@ -63,6 +64,8 @@ pub(super) struct Head {
     pub(super) is_preflight: bool,
     /// Header lines for the response, which say what pages of other sites may read.
     pub(super) cross_origin: Option<Arc<str>>,
+    /// The id that its client gives it, if there is one that can be taken.
+    pub(super) request_id: Option<RequestId>,
 }
 
 /// The position up to which a head has been searched for its end, so that a head that comes byte by byte is
@@ -190,7 +193,17 @@ pub(super) fn parse(
         access,
         is_preflight,
         cross_origin: policy.origins.lines(origin),
+        request_id: request_id(request.headers),
     }))
+}
+
+/// As [`Head::request_id`], for a head that was refused: its client is to find it in the log, too.
+pub(super) fn id_of_refused(input: &[u8]) -> Option<RequestId> {
+    let start = input.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(0);
+    let mut headers = [EMPTY_HEADER; MAX_HEADERS];
+    let mut request = httparse::Request::new(&mut headers);
+    let parsed = request.parse(input.get(start..).unwrap_or_default());
+    parsed.is_ok_and(|status| status.is_complete()).then(|| request_id(request.headers))?
 }
 
 /// Whether a request with this method may have an effect (RFC 9110 §9.2.1).

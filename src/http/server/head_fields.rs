@@ -6,6 +6,7 @@ use httparse::Header;
 use super::origin::RequestOrigin;
 use crate::http::handed_on::{CONTENT_ENCODING, is_handed_on};
 use crate::http::response::ErrorResponse;
+use crate::ids::RequestId;
 
 const BAD_CONTENT_TYPE: ErrorResponse =
     ErrorResponse::new(400, "bad_content_type", "Content-Type must be given once, in visible ASCII.");
@@ -189,6 +190,15 @@ impl<'a> HeadFields<'a> {
             (None, false) if matches!(method, "POST" | "PUT" | "PATCH") => Err(NO_LENGTH),
             (None, false) => Ok(BodyFraming::Length(0)),
         }
+    }
+}
+
+/// The id that the client gives its request, if it gives one of sane shape.
+pub(super) fn request_id(headers: &[Header<'_>]) -> Option<RequestId> {
+    let mut ids = headers.iter().filter(|header| header.name.eq_ignore_ascii_case("x-request-id"));
+    match (ids.next(), ids.next()) {
+        (Some(id), None) => RequestId::given(id.value.trim_ascii()),
+        _ => None,
     }
 }
 

@@ -20,8 +20,6 @@ pub(super) struct ResponseFraming {
     pub(super) close: bool,
     /// The client accepts a response in chunks (HTTP/1.1).
     pub(super) chunked: bool,
-    /// The id of the request, for `X-Request-Id`.
-    pub(super) request: RequestId,
 }
 
 /// The bytes that are to be written to one client.
@@ -30,6 +28,8 @@ pub(super) struct ResponseWriter {
     head: Vec<u8>,
     body: Vec<u8>,
     written: usize,
+    /// The id of the current request, for `X-Request-Id`.
+    request: RequestId,
     /// Header lines of the response to the current request.
     cross_origin: Option<Arc<str>>,
 }
@@ -38,6 +38,11 @@ impl ResponseWriter {
     /// Sets the header lines that say what pages of other sites may read of the next response.
     pub(super) fn set_cross_origin(&mut self, lines: Option<Arc<str>>) {
         self.cross_origin = lines;
+    }
+
+    /// Sets the id of the request that is answered next.
+    pub(super) fn set_request(&mut self, request: RequestId) {
+        self.request = request;
     }
 
     /// Whether all bytes have been written.
@@ -79,7 +84,7 @@ impl ResponseWriter {
         framing: ResponseFraming,
         date: &mut DateHeader,
     ) {
-        self.push_status(status, framing, date);
+        self.push_status(status, date);
         let out = &mut self.head;
         headers(out);
         if status != 204 && status != 304 {
@@ -96,7 +101,7 @@ impl ResponseWriter {
         date: &mut DateHeader,
     ) {
         let coding: &[u8] = if framing.chunked { b"Transfer-Encoding: chunked\r\n" } else { b"" };
-        self.push_status(200, framing, date);
+        self.push_status(200, date);
         push_all(&mut self.head, &[headers.as_bytes(), coding, b"Connection: close\r\n\r\n"]);
     }
 
@@ -152,12 +157,11 @@ impl ResponseWriter {
     }
 
     /// Adds the status line and the headers that every response has.
-    fn push_status(&mut self, status: u16, framing: ResponseFraming, date: &DateHeader) {
+    fn push_status(&mut self, status: u16, date: &DateHeader) {
         let out = &mut self.head;
         push_all(out, &[b"HTTP/1.1 ", decimal(usize::from(status), &mut [0; 20]), b" "]);
         push_all(out, &[reason_phrase(status).as_bytes(), b"\r\n", date.line()]);
-        // Writing to a vector cannot fail.
-        let _ = write!(out, "X-Request-Id: {}\r\n", framing.request);
+        push_all(out, &[b"X-Request-Id: ", self.request.as_str().as_bytes(), b"\r\n"]);
         out.extend_from_slice(self.cross_origin.as_deref().unwrap_or_default().as_bytes());
     }
 
@@ -228,13 +232,13 @@ mod tests {
     fn a_narrow_stream_gets_every_byte_in_order() {
         let (mut writer, mut date, mut stream) =
             (ResponseWriter::default(), DateHeader::new(), Narrow(Vec::new(), 0));
-        let framing =
-            ResponseFraming { head_only: false, close: true, chunked: true, request: RequestId::default() };
+        let framing = ResponseFraming { head_only: false, close: true, chunked: true };
+        writer.set_request(RequestId::given(b"abc-1").unwrap());
         writer.push_continue();
         writer.push_response(Response::json(200, b"{\"a\":1}".to_vec()), framing, &mut date);
         while !writer.flush(&mut stream).unwrap() {}
         let expected = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\
-                        X-Request-Id: 0000000000000000-0\r\nContent-Type: application/json\r\n\
+                        X-Request-Id: abc-1\r\nContent-Type: application/json\r\n\
                         Content-Length: 7\r\nConnection: close\r\n\r\n{\"a\":1}";
         assert_eq!(String::from_utf8(stream.0).unwrap(), expected);
         assert!(writer.is_empty());
@@ -243,8 +247,7 @@ mod tests {
     #[test]
     fn a_response_to_head_has_the_length_but_no_body() {
         let (mut writer, mut stream) = (ResponseWriter::default(), Vec::new());
-        let framing =
-            ResponseFraming { head_only: true, close: false, chunked: true, request: RequestId::default() };
+        let framing = ResponseFraming { head_only: true, close: false, chunked: true };
         writer.push_response(Response::json(404, b"12345".to_vec()), framing, &mut DateHeader::new());
         assert!(writer.flush(&mut stream).unwrap());
         assert!(String::from_utf8(stream).unwrap().ends_with("Content-Length: 5\r\n\r\n"));
@@ -253,8 +256,7 @@ mod tests {
     #[test]
     fn a_stream_keeps_no_written_bytes_though_its_client_is_always_behind() {
         let (mut writer, mut stream) = (ResponseWriter::default(), Narrow(Vec::new(), 0));
-        let framing =
-            ResponseFraming { head_only: false, close: true, chunked: true, request: RequestId::default() };
+        let framing = ResponseFraming { head_only: false, close: true, chunked: true };
         writer.push_stream_head("A: b\r\n", framing, &mut DateHeader::new());
         for _ in 0..1000 {
             writer.push_stream(b"data: 1\n\n", framing);

@@ -16,7 +16,7 @@ use super::user_access::UserAccess;
 use super::{BackendAddress, Limits, Server, ServerParts};
 use crate::http::responder::{Responder, ResponseQueue, ResponseStream, response_queue};
 use crate::http::response::Response;
-use crate::ids::RequestIds;
+use crate::ids::{RequestId, RequestIds};
 use crate::metrics::HttpMetrics;
 use crate::users::{self, Entry, Right, Token};
 
@@ -170,7 +170,7 @@ fn an_early_response_waits_for_its_turn_and_survives_a_lost_connection() {
     let bench = Bench::new("early");
     let answer_early = |responses: &Arc<ResponseQueue>, request: &str| {
         let token = request.split(' ').nth(4).unwrap().parse().unwrap();
-        Responder::new(responses, token).respond(Response::json(200, b"{}".to_vec()));
+        Responder::new(responses, token, RequestId::default()).respond(Response::json(200, b"{}".to_vec()));
     };
     let responses = Arc::clone(&bench.responses);
     let early = script(move |mut link| {
@@ -194,7 +194,9 @@ fn streams(responses: &Arc<ResponseQueue>, early: bool) -> (Script, Receiver<Res
     let play = script(move |mut link| {
         while let Some(request) = read_request(&mut link) {
             let token = request.split(' ').nth(4).unwrap().parse().unwrap();
-            let open = || sender.send(Responder::new(&responses, token).open_stream("")).unwrap();
+            let open = || {
+                sender.send(Responder::new(&responses, token, RequestId::default()).open_stream("")).unwrap()
+            };
             if early {
                 open();
             }
@@ -279,7 +281,7 @@ fn a_stream_is_not_opened_for_a_user_that_was_removed_meanwhile() {
         came.send(()).unwrap();
         released.recv().unwrap();
         let token = request.split(' ').nth(4).unwrap().parse().unwrap();
-        let stream = Responder::new(&responses, token).open_stream("");
+        let stream = Responder::new(&responses, token, RequestId::default()).open_stream("");
         link.write_all(DEFERRED).unwrap();
         let deadline = Instant::now() + Duration::from_secs(30);
         while !stream.is_closed() {

@@ -28,13 +28,13 @@ fn metric(text: &str, name: &str) -> Option<f64> {
 }
 
 #[test]
-fn every_answer_has_an_id_of_its_own_and_never_the_clients() {
+fn every_answer_has_an_id_of_its_own_where_its_client_gives_none() {
     let (server, _channel) = start(&settings());
     let mut ids = BTreeSet::new();
-    let chosen = "POST /enviar HTTP/1.1\r\nHost: x\r\nX-Request-Id: mine\r\nContent-Length: 1\r\n\r\n1";
+    let odd = "POST /enviar HTTP/1.1\r\nHost: x\r\nX-Request-Id: mi ne\r\nContent-Length: 1\r\n\r\n1";
     for (request, status) in [
         (post("", "1"), 200),
-        (chosen.to_owned(), 200),
+        (odd.to_owned(), 200),
         (post("?key=unknown", "1"), 504),
         (post("?key=full", "1"), 503),
         (post("", "{"), 400),
@@ -50,10 +50,39 @@ fn every_answer_has_an_id_of_its_own_and_never_the_clients() {
         ids.insert(id_of(&answer));
     }
     assert_eq!(ids.len(), 11);
-    assert!(!ids.contains("mine"));
     let unguessable: BTreeSet<&str> = ids.iter().filter_map(|id| Some(id.split_once('-')?.0)).collect();
     assert_eq!(unguessable.len(), 1);
     assert!(unguessable.iter().all(|word| word.len() == 16));
+}
+
+#[test]
+fn an_id_of_sane_shape_that_the_client_gives_is_the_requests_and_no_other() {
+    let (server, _channel) = start(&settings());
+    let mut client = Client::connect(server.address());
+    let with =
+        |headers: &str| format!("POST /enviar HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: 1\r\n\r\n");
+    let longest = "a".repeat(128);
+    for id in ["mine", "Root=1-67891233-abcdef012345678912345678", "a:b/c+d=e@f.g_h", &longest] {
+        let answer = client.ask(format!("{}1", with(&format!("x-request-id:  {id} \r\n"))));
+        assert_eq!((answer.status, id_of(&answer).as_str()), (200, id));
+    }
+    let ours = |answer: &Answer| {
+        let id = id_of(answer);
+        let (endpoint, number) = id.split_once('-').expect("one of ours");
+        assert!(endpoint.len() == 16 && number.parse::<u64>().is_ok(), "{id}");
+    };
+    for id in ["", "a b", "a,b", "a\"b", "{a}", "caf\u{e9}", &format!("{longest}a")] {
+        ours(&client.ask(format!("{}1", with(&format!("X-Request-Id: {id}\r\n")))));
+    }
+    ours(&client.ask(format!("{}1", with("X-Request-Id: one\r\nX-Request-Id: two\r\n"))));
+    ours(&client.ask(format!("{}1", with(""))));
+    // Also where the request is refused before a handler sees it, and where its head cannot be read.
+    let refused = client.ask("POST /enviar HTTP/1.1\r\nHost: x\r\nX-Request-Id: mine\r\n\r\n");
+    assert_eq!((refused.status, id_of(&refused).as_str()), (411, "mine"));
+    let unread =
+        Client::connect(server.address()).ask("POST /enviar HTTP/1.1\r\nX-Request-Id: mine\r\nA\r\n\r\n");
+    assert_eq!(unread.status, 400);
+    ours(&unread);
 }
 
 #[test]

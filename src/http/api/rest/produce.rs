@@ -75,19 +75,20 @@ fn submit(
                 pending.complete(index, Err(no_partition(number)))
             }
             _ => {
-                let pending = pending.clone();
+                let (pending, request) = (pending.clone(), request.clone());
+                let of_record = Some(request.clone());
                 let done = move |delivery| {
-                    delivery_status::log_failure(request, &delivery);
+                    delivery_status::log_failure(&request, &delivery);
                     pending.complete(index, delivery_status::of(delivery));
                 };
-                messages.push((ProducerRecord { request: Some(request), ..record }, Box::new(done)));
+                messages.push((ProducerRecord { request: of_record, ..record }, Box::new(done)));
                 indices.push(index);
             }
         }
     }
     for (index, result) in indices.into_iter().zip(topics.submit(name, messages)) {
         if let Err(error) = result {
-            delivery_status::log_rejected(request, error);
+            delivery_status::log_rejected(&request, error);
             pending.complete(index, Err(error.into()));
         }
     }
