@@ -19,7 +19,7 @@ const EXPOSED: &str =
 /// What a preflight request learns: the same for every path, as it carries no token. 7200 s is the longest
 /// time for which Chromium remembers it.
 const PREFLIGHT: &str = "Access-Control-Allow-Methods: GET, HEAD, POST\r\n\
-    Access-Control-Allow-Headers: Authorization, Content-Type, If-None-Match\r\n\
+    Access-Control-Allow-Headers: Authorization, Content-Type, If-None-Match, X-Request-Id\r\n\
     Access-Control-Max-Age: 7200\r\n";
 
 /// The origins of other sites whose pages may use this endpoint. The default allows none, and adds no header.

@@ -49,7 +49,7 @@ fn a_preflight_of_an_allowed_origin_is_answered_without_a_token_and_says_the_sam
         assert!(is_shared(&answer));
         for line in [
             "Access-Control-Allow-Methods: GET, HEAD, POST\r\n",
-            "Access-Control-Allow-Headers: Authorization, Content-Type, If-None-Match\r\n",
+            "Access-Control-Allow-Headers: Authorization, Content-Type, If-None-Match, X-Request-Id\r\n",
             "Access-Control-Max-Age: 7200\r\n",
         ] {
             assert!(answer.head.contains(line), "{}", answer.head);
