@@ -1,6 +1,7 @@
 //! The logger: which lines go where, and what a line looks like.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use log::{LevelFilter, Log, Metadata, Record};
 use net::sync::{Mutex, lock};
@@ -25,6 +26,8 @@ pub struct Logger {
     level: LevelFilter,
     lines: Lines,
     of_messages: Option<Lines>,
+    /// Whether lines about messages are left out.
+    without_messages: Option<&'static AtomicBool>,
 }
 
 enum Lines {
@@ -43,7 +46,17 @@ impl Logger {
     ) -> Logger {
         let has_messages = !of_messages().is_empty();
         let of_messages = has_messages.then(|| Lines::new(format, name, of_messages));
-        Logger { level, lines: Lines::new(format, name, places), of_messages }
+        Logger { level, lines: Lines::new(format, name, places), of_messages, without_messages: None }
+    }
+
+    /// Leaves lines about messages out, once `is_so`.
+    pub fn leaving_out_messages_if(self, is_so: Option<&'static AtomicBool>) -> Logger {
+        Logger { without_messages: is_so, ..self }
+    }
+
+    fn of_messages(&self) -> Option<&Lines> {
+        let is_left_out = self.without_messages.is_some_and(|flag| flag.load(Ordering::Relaxed));
+        self.of_messages.as_ref().filter(|_| !is_left_out)
     }
 }
 
@@ -101,7 +114,7 @@ impl Log for Logger {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let lines = if is_message(target) { self.of_messages.as_ref() } else { Some(&self.lines) };
+        let lines = if is_message(target) { self.of_messages() } else { Some(&self.lines) };
         let Some(lines) = lines else { return };
         lines.log(record);
         if !matches!(target, BURST | MESSAGE_BURST | NOT_STORED) {

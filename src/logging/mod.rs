@@ -39,6 +39,9 @@ const MESSAGE_BURST: &str = concat!(env!("CARGO_CRATE_NAME"), "::message::burst"
 static IS_JSON: AtomicBool = AtomicBool::new(false);
 static SHOWS_VALUES: AtomicBool = AtomicBool::new(false);
 
+/// Whether a terminal shows lines that go to standard error.
+static IS_ON_TERMINAL: AtomicBool = AtomicBool::new(false);
+
 /// What a line looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -93,9 +96,16 @@ impl LogSettings {
 /// # Errors
 /// When the file cannot be opened for writing, or a logger is installed already.
 pub fn start(settings: &LogSettings, name: &str) -> Result<()> {
-    // Where there is no file, this is the one place for lines about messages.
-    let with_messages = settings.file.is_empty() && !io::stderr().is_terminal();
-    begin(settings, name, || Box::new(io::stderr()), with_messages)
+    if io::stderr().is_terminal() {
+        shown_on_a_terminal();
+    }
+    // Where there is no file, and no terminal, this is the place for lines about messages.
+    begin(settings, name, || Box::new(io::stderr()), settings.file.is_empty())
+}
+
+/// From now on standard error has no lines about single messages: whoever reads it shows them on a terminal.
+pub fn shown_on_a_terminal() {
+    IS_ON_TERMINAL.store(true, Ordering::Relaxed);
 }
 
 /// As [`start`], with another place than standard error. It is given whole lines, one or more in a call.
@@ -118,7 +128,9 @@ fn begin(
     let file = || file.iter().map(|file| -> Box<dyn Write + Send> { Box::new(SharedFile(Arc::clone(file))) });
     let places = || -> Places { std::iter::once(shown()).chain(file()).collect() };
     let of_messages = || if with_messages { places() } else { file().collect() };
-    let logger = Logger::new((settings.level, settings.format), name, places, of_messages);
+    let is_on_terminal = with_messages.then_some(&IS_ON_TERMINAL);
+    let logger = Logger::new((settings.level, settings.format), name, places, of_messages)
+        .leaving_out_messages_if(is_on_terminal);
     CombinedLogger::init(vec![Box::new(logger)])
         .map_err(|e| Error::new("the log cannot be started").caused_by(e))
 }

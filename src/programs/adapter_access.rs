@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cli::Invocation;
 use crate::error::{Error, Result};
+use crate::logging;
 use crate::runtime::Runtime;
 use crate::supervisor::parent_link::{self, ParentLink, StandardOutput};
 use adapter::Endpoint;
@@ -41,7 +42,10 @@ impl AdapterAccess {
             runtime.check_rights(intent)?;
             return Ok(AdapterAccess::Own(Box::new(runtime)));
         }
-        let ParentLink { parameters, output, is_lost } = parent_link::connect(stop)?;
+        let ParentLink { parameters, output, on_terminal, is_lost } = parent_link::connect(stop)?;
+        if on_terminal {
+            logging::shown_on_a_terminal();
+        }
         let endpoint = Endpoint::from_line(&parameters)
             .ok_or_else(|| Error::new("--supervised is for the supervisor alone").about_settings())?;
         let cluster = Box::new(Cluster::new(invocation.settings.cluster()));

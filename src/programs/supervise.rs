@@ -91,7 +91,8 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 fn run(invocation: &Invocation) -> Result<()> {
     let stop = crate::signals::stop()?;
     let is_json = invocation.settings.log.format == LogFormat::Json;
-    let style = Style { coloured: wants_colours(), bare: is_json.then_some(JSON_START) };
+    let (on_terminal, bare) = (io::stdout().is_terminal(), is_json.then_some(JSON_START));
+    let style = Style { on_terminal, coloured: wants_colours(), bare };
     let output = Output::start(io::stdout(), style, stop.clone())
         .map_err(|e| Error::new("standard output cannot be shared with the children").caused_by(e))?;
     let logging = logging::start_on(&invocation.settings.log, NAME, || Box::new(output.own_log(NAME, 0)));

@@ -72,6 +72,7 @@ impl ChildProcess {
         let start = StartMessage {
             prefix: source.prefix().to_owned(),
             lock_file: output.lock_file().to_owned(),
+            on_terminal: output.style().on_terminal,
             parameters: parameters.to_owned(),
         };
         // If the child has ended already, its exit status says more than this error.

@@ -14,6 +14,8 @@ pub const STOP: &str = "stop";
 /// The supervisor's message that asks a child to wait for nothing any more.
 pub const STOP_AT_ONCE: &str = "stop at once";
 
+const TERMINAL: &str = "terminal";
+const NO_TERMINAL: &str = "file";
 const READY: &str = "ready ";
 const OUTPUT_FAILED: &str = "broken ";
 const MEMBER: &str = "member ";
@@ -25,6 +27,8 @@ pub struct StartMessage {
     pub prefix: String,
     /// The file that all writers of the shared standard output lock.
     pub lock_file: PathBuf,
+    /// Whether that output is a terminal.
+    pub on_terminal: bool,
     /// A text for the child's program: it is not interpreted here.
     pub parameters: String,
 }
@@ -33,15 +37,21 @@ impl StartMessage {
     /// The message's line, without its end.
     pub fn to_line(&self) -> String {
         let lock_file = STANDARD.encode(self.lock_file.as_os_str().as_bytes());
-        format!("{} {lock_file} {}", STANDARD.encode(&self.prefix), self.parameters)
+        let output = if self.on_terminal { TERMINAL } else { NO_TERMINAL };
+        format!("{} {lock_file} {output} {}", STANDARD.encode(&self.prefix), self.parameters)
     }
 
     /// Parses a line of [`StartMessage::to_line`]; `None` for any other text.
     pub fn from_line(line: &str) -> Option<StartMessage> {
-        let mut fields = line.splitn(3, ' ');
+        let mut fields = line.splitn(4, ' ');
         let prefix = String::from_utf8(STANDARD.decode(fields.next()?).ok()?).ok()?;
         let lock_file = PathBuf::from(OsString::from_vec(STANDARD.decode(fields.next()?).ok()?));
-        Some(StartMessage { prefix, lock_file, parameters: fields.next()?.to_owned() })
+        let on_terminal = match fields.next()? {
+            TERMINAL => true,
+            NO_TERMINAL => false,
+            _ => return None,
+        };
+        Some(StartMessage { prefix, lock_file, on_terminal, parameters: fields.next()?.to_owned() })
     }
 }
 
@@ -88,11 +98,16 @@ mod tests {
     fn a_start_message_is_parsed_whatever_is_in_it() {
         let lock_file = PathBuf::from(OsString::from_vec(b"/a b\n\xff/lock".to_vec()));
         let prefix = "\x1b[35ma\x1b[0m | ".to_owned();
-        let message = StartMessage { prefix, lock_file, parameters: "1:7 token".to_owned() };
-        let line = message.to_line();
-        assert!(!line.contains('\n'));
-        assert_eq!(StartMessage::from_line(&line), Some(message));
-        for text in ["", "what?", "YQ==", "YQ== YQ==", "? YQ== rest"] {
+        for on_terminal in [true, false] {
+            let (prefix, lock_file) = (prefix.clone(), lock_file.clone());
+            let message = StartMessage { prefix, lock_file, on_terminal, parameters: "1:7 token".to_owned() };
+            let line = message.to_line();
+            assert!(!line.contains('\n'));
+            assert_eq!(StartMessage::from_line(&line), Some(message));
+        }
+        for text in
+            ["", "what?", "YQ==", "YQ== YQ==", "YQ== YQ== rest", "YQ== YQ== what rest", "? YQ== file rest"]
+        {
             assert_eq!(StartMessage::from_line(text), None, "{text}");
         }
     }

@@ -29,6 +29,8 @@ pub struct Output {
 /// What lines look like.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Style {
+    /// Lines are read by a person.
+    pub on_terminal: bool,
     /// Names are coloured.
     pub coloured: bool,
     /// Lines of logs that begin so have no prefix.
@@ -103,6 +105,11 @@ impl Output {
     pub fn print_line(&self, line: &str) {
         self.state().take_if_room("", line.as_bytes());
         self.shared.changed.notify_all();
+    }
+
+    /// What lines look like.
+    pub fn style(&self) -> Style {
+        self.shared.style
     }
 
     /// The file that all writers of this output lock.
@@ -256,7 +263,7 @@ mod tests {
     fn piped(coloured: bool) -> (Output, PipeReader, Stop) {
         let (reader, writer) = io::pipe().unwrap();
         let stop = Stop::new();
-        let style = Style { coloured, bare: Some("{\"time\":") };
+        let style = Style { on_terminal: false, coloured, bare: Some("{\"time\":") };
         (Output::start(writer, style, stop.clone()).unwrap(), reader, stop)
     }
 

@@ -33,6 +33,8 @@ pub struct ParentLink {
     pub parameters: String,
     /// The standard output that the child shares with the supervisor and the other children.
     pub output: StandardOutput,
+    /// Whether that output is a terminal.
+    pub on_terminal: bool,
     /// Whether the supervisor has died.
     pub is_lost: Arc<AtomicBool>,
 }
@@ -69,7 +71,7 @@ fn open(line: &str, is_lost: Arc<AtomicBool>) -> Result<ParentLink> {
     let output = SharedOutput::open(io::stdout(), &start.lock_file)
         .map_err(|e| Error::new("standard output cannot be shared with the supervisor").caused_by(e))?;
     let output = StandardOutput { shared: Arc::new(output), prefix: start.prefix.into_bytes() };
-    Ok(ParentLink { parameters: start.parameters, output, is_lost })
+    Ok(ParentLink { parameters: start.parameters, output, on_terminal: start.on_terminal, is_lost })
 }
 
 /// The shared standard output, where each line of this process begins with its name. Each write takes one or

@@ -1,21 +1,28 @@
 //! The log: what is in it of each message, what lines look like, and what becomes of its file.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::supervisor::channel::Channel;
+use crate::supervisor::channel::{Channel, Place};
 use crate::support::kafka::Kafka;
-use crate::support::program::{Program, RECEIVED, Start};
-use crate::support::watchdog::Folder;
+use crate::support::ports::free_port;
+use crate::support::program::{Program, RECEIVED, Start, binary};
+use crate::support::watchdog::{Folder, Guarded};
 use crate::support::{EMBEDDED, PATIENCE, eventually, run_on, unique};
 
 run_on! {
     mod embedded on EMBEDDED {
         each_message_has_a_line_for_sent_and_one_for_received_in_the_file_and_one_on_the_terminal,
+        on_a_terminal_a_message_is_one_line_also_without_a_file,
         values_are_shown_only_where_they_are_asked_for,
         as_json_every_line_is_an_object_whatever_keys_and_values_are,
         all_programs_of_one_file_set_it_aside_together_and_lose_no_line,
@@ -76,6 +83,39 @@ fn each_message_has_a_line_for_sent_and_one_for_received_in_the_file_and_one_on_
     for line in shown.iter().chain(&channel.program.log()) {
         assert!(!line.contains(" sent ") && !line.contains(" received "), "{line}");
     }
+}
+
+fn on_a_terminal_a_message_is_one_line_also_without_a_file(version: &'static str) {
+    let place = Place::new(version);
+    let listen = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let terminal = nix::pty::openpty(None, None).expect("a terminal");
+    let mut command = Command::new(binary("point-to-point"));
+    let settings = place.settings().chain([format!("producer_api.listen={listen}"), "log.file=".to_owned()]);
+    settings.for_each(|setting| _ = command.args(["--set", &setting]));
+    let out = || Stdio::from(terminal.slave.try_clone().expect("a descriptor"));
+    command.stdin(Stdio::null()).stdout(out()).stderr(out()).env("TERM", "dumb");
+    let _program = Guarded::spawn(&mut command);
+    drop(command);
+    let shown = Arc::new(Mutex::new(String::new()));
+    let (mut screen, seen) = (File::from(terminal.master), shown.clone());
+    thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(count @ 1..) = screen.read(&mut bytes) {
+            seen.lock().expect("a lock").push_str(&String::from_utf8_lossy(&bytes[..count]));
+        }
+    });
+    let lines = || shown.lock().expect("a lock").lines().map(str::to_owned).collect::<Vec<String>>();
+    eventually("all is ready", PATIENCE, || {
+        (about(&lines(), "Esperando mensajes...").len() == 2).then_some(())
+    });
+    for id in 0..20 {
+        let answer = crate::support::http::post(listen, "/enviar", format!("{{\"id\":{id}}}").as_bytes());
+        assert_eq!(answer.expect("an answer").status, 200);
+    }
+    eventually("all are printed", PATIENCE, || (about(&lines(), RECEIVED).len() == 20).then_some(()));
+    let more: Vec<String> =
+        lines().into_iter().filter(|line| line.contains(" sent ") || line.contains(" received ")).collect();
+    assert!(more.is_empty(), "{more:?}");
 }
 
 fn values_are_shown_only_where_they_are_asked_for(version: &'static str) {

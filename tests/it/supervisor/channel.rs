@@ -45,6 +45,11 @@ impl Place {
         setting.map(|(_, address)| address.as_str()).expect("an embedded broker")
     }
 
+    /// The settings of a program that works there, each `key=value`.
+    pub fn settings(&self) -> impl Iterator<Item = String> {
+        self.settings.iter().map(|(key, value)| format!("{key}={value}"))
+    }
+
     /// A program that works there.
     pub fn program(&self, start: Start) -> Start {
         self.settings.iter().fold(start, |start, (key, value)| start.set(key, value))
