@@ -2,7 +2,8 @@
 //!
 //! A listener with TLS closes the connection of a client without, a listener without closes that of a client
 //! with it, and a listener with SASL answers ApiVersions alone. All of them look like a broker that is just
-//! stopping; so the port is asked once more in the other way, and only its answer counts.
+//! stopping; so the port is asked once more in the other way, and only its answer counts. An HTTP server tells
+//! itself by how its answer begins.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -18,8 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Opens a connection, as [`Connection::open`] does, and looks into a failure.
 ///
 /// # Errors
-/// As [`Connection::open`], with the cause [`Cause::WantsTls`] or [`Cause::SpeaksNoTls`] where that is
-/// certain.
+/// As [`Connection::open`], with the cause [`Cause::WantsTls`], [`Cause::SpeaksNoTls`] or
+/// [`Cause::SpeaksHttp`] where that is certain.
 pub(crate) fn open(
     address: &str,
     client_id: &str,
@@ -29,6 +30,7 @@ pub(crate) fn open(
     let failed = |error: Error| {
         let Error::Unreachable { cause, .. } = &error else { return error };
         let found = match (&security.tls, cause) {
+            (_, Cause::Frame(reason)) if reason.is_http_answer() => Some(Cause::SpeaksHttp),
             (None, cause) if closes_or_garbles(cause) => {
                 let ask = || tls::speaks_tls(address, PATIENCE);
                 security.probes.answers(address, ask).then_some(Cause::WantsTls)
@@ -121,6 +123,8 @@ mod tests {
         let error = opened(&port(b""), &security);
         assert!(!error.needs_mending(), "{error}");
         let error = opened(&port(b"HTTP/1.1 400 Bad Request\r\n\r\n"), &security);
+        assert!(error.needs_mending() && error.to_string().contains("an HTTP server answers"), "{error}");
+        let error = opened(&port(b"SSH-2.0-OpenSSH\r\n"), &security);
         assert!(!error.needs_mending(), "{error}");
     }
 }

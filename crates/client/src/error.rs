@@ -83,6 +83,8 @@ pub enum Cause {
     SpeaksNoTls,
     /// The listener closes the connection of a client that does not authenticate.
     WantsSasl,
+    /// An HTTP server listens there.
+    SpeaksHttp,
     /// No frame came, or none that is one.
     Frame(Arc<FrameError>),
     /// The address is one that the cluster names, not the settings.
@@ -210,6 +212,9 @@ impl fmt::Display for Error {
             }
             Error::Refused { request, code } => {
                 write!(f, "{request} was refused: {} ({})", code.name(), code.0)?;
+                if let Some(said) = &request.said {
+                    write!(f, ": {said}")?;
+                }
                 match MissingRight::of(request, *code) {
                     Some(right) => write!(f, ": {right}"),
                     None => Ok(()),
@@ -239,7 +244,7 @@ impl std::error::Error for Error {
 impl Cause {
     fn needs_mending(&self) -> bool {
         match self {
-            Cause::WantsTls | Cause::SpeaksNoTls | Cause::WantsSasl => true,
+            Cause::WantsTls | Cause::SpeaksNoTls | Cause::WantsSasl | Cause::SpeaksHttp => true,
             Cause::Tls(error) => error.is_lasting(),
             Cause::Advertised(cause) => cause.needs_mending(),
             _ => false,
@@ -257,6 +262,7 @@ impl Cause {
             Cause::WantsTls
             | Cause::SpeaksNoTls
             | Cause::WantsSasl
+            | Cause::SpeaksHttp
             | Cause::NoTimeLeft
             | Cause::NoAddress
             | Cause::UnknownNode(_)
@@ -286,6 +292,11 @@ impl fmt::Display for Cause {
                 f,
                 "the listener closes the connection before a client has authenticated: it wants SASL (kafka.security \
                  = \"sasl_tls\" or \"sasl_plaintext\", and kafka.sasl_mechanism)"
+            ),
+            Cause::SpeaksHttp => write!(
+                f,
+                "an HTTP server answers there (its answer begins with \"HTTP\"): kafka.bootstrap_servers has to \
+                 name a broker's port"
             ),
             Cause::Frame(error) => write!(f, "{error}"),
             Cause::Advertised(cause) => {

@@ -23,7 +23,13 @@ pub struct RequestContext {
     pub group: Option<String>,
     /// The client only looks on the group: it neither joins it nor commits.
     pub looks_on: bool,
+    /// What the broker said beside the code with which it refused.
+    pub said: Option<Box<Said>>,
 }
+
+/// The words of a broker, without control characters. Boxed where it is kept: few errors have any.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said(String);
 
 impl RequestContext {
     /// The request went to this broker.
@@ -50,10 +56,24 @@ impl RequestContext {
         RequestContext { group: Some(group.to_owned()), ..self }
     }
 
+    /// The broker refused with these words.
+    #[must_use]
+    pub fn answered(self, said: Option<&str>) -> RequestContext {
+        let said = said.filter(|said| !said.is_empty());
+        let said = said.map(|said| Box::new(Said(said.escape_debug().to_string())));
+        RequestContext { said, ..self }
+    }
+
     /// Whether the client only looks on the group.
     #[must_use]
     pub fn looking_on(self, looks_on: bool) -> RequestContext {
         RequestContext { looks_on, ..self }
+    }
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

@@ -28,6 +28,7 @@ impl RequestContext {
             partition: None,
             group: None,
             looks_on: false,
+            said: None,
         }
     }
 }

@@ -45,15 +45,40 @@ impl fmt::Display for FrameError {
         match self {
             FrameError::Closed => write!(f, "the other side closed the connection"),
             FrameError::Cut => write!(f, "the other side closed the connection within a frame"),
-            FrameError::BadSize { size, limit } => {
-                write!(f, "a frame of {size} bytes was announced; 0 to {limit} bytes are accepted")
-            }
+            FrameError::BadSize { size, limit } => match speaker(*size) {
+                Some((who, begins)) => write!(f, "{who} speaks there: the frame begins with {begins:?}"),
+                None => write!(f, "a frame of {size} bytes was announced; 0 to {limit} bytes are accepted"),
+            },
             FrameError::Stopped => write!(f, "no frame came in time"),
             FrameError::Idle => write!(f, "the connection was idle for too long"),
             FrameError::Stalled => write!(f, "a frame that had begun to arrive was not whole in time"),
             FrameError::Io(error) => write!(f, "{error}"),
         }
     }
+}
+
+impl FrameError {
+    /// Whether the bytes are the beginning of an HTTP server's answer.
+    pub fn is_http_answer(&self) -> bool {
+        matches!(self, FrameError::BadSize { size, .. } if size.to_be_bytes() == *HTTP_ANSWER)
+    }
+}
+
+/// What an HTTP server's answer begins with.
+const HTTP_ANSWER: &[u8; SIZE_BYTES] = b"HTTP";
+
+/// What the requests of HTTP clients begin with.
+const HTTP_REQUESTS: [&[u8; SIZE_BYTES]; 7] = [b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PATC"];
+
+/// Who else begins with the bytes that were read as a size, and these bytes as text.
+fn speaker(size: i32) -> Option<(&'static str, String)> {
+    let bytes = size.to_be_bytes();
+    let who = match &bytes {
+        HTTP_ANSWER => "an HTTP server",
+        bytes if HTTP_REQUESTS.contains(&bytes) => "an HTTP client",
+        _ => return None,
+    };
+    Some((who, String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 impl std::error::Error for FrameError {
@@ -328,5 +353,18 @@ mod tests {
         assert_eq!(request(&mut reader, &server, waits(None, 30_000)).unwrap(), "ab");
         let oversized = request(&mut reader, &server, waits(None, 30_000));
         assert!(matches!(oversized, Err(FrameError::BadSize { size: 0x7f00_0000, limit: LIMIT })));
+    }
+
+    #[test]
+    fn bytes_of_http_in_place_of_a_size_are_named() {
+        for (bytes, who) in [(b"HTTP", "an HTTP server"), (b"POST", "an HTTP client")] {
+            let (mut client, server) = pair();
+            client.write_all(bytes).unwrap();
+            let error = request(&mut FrameReader::default(), &server, waits(None, 30_000)).unwrap_err();
+            assert_eq!(error.is_http_answer(), bytes == b"HTTP");
+            assert!(error.to_string().starts_with(who), "{error}");
+        }
+        let oversized = FrameError::BadSize { size: 0x7f00_0000, limit: LIMIT };
+        assert!(!oversized.is_http_answer() && oversized.to_string().contains("0 to 100 bytes"));
     }
 }
