@@ -1,6 +1,6 @@
 //! OffsetCommit: as the member that serves the connection, or, for a tool that is no consumer, without one.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::session::Session;
 use client::coordinator::{Commit, Coordinator, Membership};
@@ -73,13 +73,19 @@ fn take_up(session: &mut Session, group: &str, commits: &[Commit]) -> Result<(),
     }
 }
 
-/// Commits without a member; Kafka refuses it while the group has any.
+/// The longest wait for a member whose client has gone: it lingers, and then says that it leaves.
+const LEAVING: Duration = Duration::from_millis(2_500);
+
+/// Commits without a member; Kafka refuses it while the group has any. One whose client has gone for good is no
+/// reason: it is waited for.
 fn commit_outside(session: &Session, group: &str, commits: &[Commit]) -> Vec<ErrorCode> {
     let cluster = &session.shared.cluster;
     let mut coordinator = Coordinator::new(cluster.clone(), group, session.client.shown());
     let deadline = Instant::now() + cluster.settings().request_timeout;
+    let leaving = Instant::now() + LEAVING;
     let mut backoff = client::backoff();
     loop {
+        session.shared.members.wait_for_leaving(group, leaving);
         let result = coordinator.commit(&Membership::none(), commits, cluster.deadline(deadline));
         let codes: Vec<ErrorCode> = match &result {
             Ok(codes) => commits
@@ -89,7 +95,11 @@ fn commit_outside(session: &Session, group: &str, commits: &[Commit]) -> Vec<Err
                 .collect(),
             Err(error) => vec![error.code().unwrap_or(ErrorCode::REQUEST_TIMED_OUT); commits.len()],
         };
-        if !codes.iter().any(|code| code.is_retriable()) {
+        // The end of a connection may be noticed only now.
+        let was_early = codes.contains(&ErrorCode::UNKNOWN_MEMBER_ID)
+            && Instant::now() < leaving
+            && session.shared.members.any_leaves(group);
+        if !was_early && !codes.iter().any(|code| code.is_retriable()) {
             return codes;
         }
         if cluster.stopping() || Instant::now() >= deadline {

@@ -1,6 +1,7 @@
 //! The members that the adapter runs: new ones, those that linger, and those whose client has come back.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use client::coordinator::Commit;
@@ -25,7 +26,16 @@ const MAX_EXPELLED: usize = 1024;
 /// A member and the thread of its life in the group.
 struct RunningMember {
     member: Arc<Member>,
+    /// It is out of its group.
+    has_left: Arc<AtomicBool>,
     worker: Worker,
+}
+
+impl RunningMember {
+    /// Whether it is on its way out of its group, or leaves unless its client comes back in a moment.
+    fn is_leaving(&self) -> bool {
+        !self.has_left.load(Ordering::Acquire) && (self.member.lingers() || self.member.ended())
+    }
 }
 
 impl Members {
@@ -36,11 +46,16 @@ impl Members {
     pub fn start(self: &Members, member: &Arc<Member>) -> std::io::Result<()> {
         let (life, others, expelled) = (member.clone(), self.running.clone(), self.expelled.clone());
         let released = self.released.clone();
+        let has_left = Arc::new(AtomicBool::new(false));
+        let left = has_left.clone();
         let name = format!("member-{}", member.spec().name);
         let worker = Worker::start(&name, move |_| {
             // Leaving starts a rebalance: the others hear of it now rather than at their next heartbeat.
             life.run(&|| {
                 heartbeat_group(&others, &life.spec().group);
+                left.store(true, Ordering::Release);
+                // With the lock taken once, no thread is between its look at the members and its wait.
+                drop(lock(&others));
                 released.notify_all();
             });
             let mut expelled = lock(&expelled);
@@ -51,7 +66,7 @@ impl Members {
         })?;
         let mut running = lock(&self.running);
         running.retain(|running| !running.worker.is_finished());
-        running.push(RunningMember { member: member.clone(), worker });
+        running.push(RunningMember { member: member.clone(), has_left, worker });
         Ok(())
     }
 
@@ -127,7 +142,25 @@ impl Members {
         lock(&self.running).iter().for_each(|running| running.member.heartbeat_soon());
     }
 
-    /// A connection has let go of its member: a client that comes back over another connection can have it.
+    /// Waits until the members of `group` whose clients have gone are out of it, and those whose clients came
+    /// back have them again; until `deadline` at most.
+    pub fn wait_for_leaving(&self, group: &str, deadline: Instant) {
+        let mut running = lock(&self.running);
+        while any_leaves(&running, group) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            running = wait_timeout(&self.released, running, left);
+        }
+    }
+
+    /// Whether a member of `group` is on its way out of it.
+    pub fn any_leaves(&self, group: &str) -> bool {
+        any_leaves(&lock(&self.running), group)
+    }
+
+    /// A connection has let go of its member, or has one again: a client that comes back over another connection can have it.
     pub fn released(&self) {
         // With the lock taken once, no thread is between its look at the members and its wait.
         drop(lock(&self.running));
@@ -170,6 +203,10 @@ impl Members {
 
 fn find_in(running: &[RunningMember], wanted: impl Fn(&Member) -> bool) -> Vec<Arc<Member>> {
     running.iter().map(|running| &running.member).filter(|member| wanted(member)).cloned().collect()
+}
+
+fn any_leaves(running: &[RunningMember], group: &str) -> bool {
+    running.iter().any(|running| running.member.spec().group == group && running.is_leaving())
 }
 
 fn heartbeat_group(running: &Mutex<Vec<RunningMember>>, group: &str) {

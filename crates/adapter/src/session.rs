@@ -71,6 +71,7 @@ impl Session {
         if !member.attach(self.id) {
             return false;
         }
+        self.shared.members.released();
         self.bound = Some(Bound { member, epoch: 0 });
         true
     }
