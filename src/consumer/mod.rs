@@ -49,6 +49,7 @@ use net::backoff::Backoff;
 use net::stop::Stop;
 use protocol::envelope;
 use protocol::records::Content;
+use protocol::v0::remark::Remark;
 use protocol::wire::Malformed;
 pub use queued::{QueueConsumer, Standing, leases, leasing};
 pub use settings::{
@@ -311,7 +312,11 @@ impl Consumer {
         client.set_fetch_crc_validation(false);
         client.load_metadata(&[&self.topic]).map_err(|error| shown(&error))?;
         if client.topics().partitions(&self.topic).is_none_or(|partitions| partitions.is_empty()) {
-            return Err(format!("no broker answers, or there is no topic {} yet", self.topic));
+            // The adapter says why beside the topic.
+            let remark = client.topics().names().find_map(Remark::read).map(|remark| remark.text);
+            return Err(
+                remark.unwrap_or_else(|| format!("the adapter does not tell of topic {}", self.topic))
+            );
         }
         KafkaConsumer::from_client(client)
             .with_topic(self.topic.clone())

@@ -59,8 +59,8 @@ pub(super) struct Accumulator {
     /// The partition that messages without a key go to next.
     rotation: usize,
     next_deadline: Option<Instant>,
-    /// The reason why no connection reaches the topic.
-    unreachable: Option<NotStoredReason>,
+    /// The reason why no connection reaches the topic, and since when none does.
+    unreachable: Option<(NotStoredReason, Instant)>,
 }
 
 impl Accumulator {
@@ -86,9 +86,9 @@ impl Accumulator {
     }
 
     /// Takes a message; false if the limits are reached.
-    pub(super) fn push(&mut self, message: ProducerRecord, done: DeliveryCallback) -> bool {
+    pub(super) fn push(&mut self, now: Instant, message: ProducerRecord, done: DeliveryCallback) -> bool {
         let deadline = message.deadline;
-        let record = BatchRecord::new(message);
+        let record = BatchRecord::new(message, now);
         let bytes = record.bytes();
         if !self.limits.take(bytes) {
             return false;
@@ -137,8 +137,14 @@ impl Accumulator {
     }
 
     /// Says why the topic cannot be reached at present.
-    pub(super) fn set_unreachable(&mut self, reason: &str) {
-        self.unreachable = Some(NotStoredReason::new(NotStoredKind::NoBroker, reason));
+    pub(super) fn set_unreachable(&mut self, now: Instant, kind: NotStoredKind, reason: &str) {
+        let since = self.unreachable_since().unwrap_or(now);
+        self.unreachable = Some((NotStoredReason::new(kind, reason), since));
+    }
+
+    /// Since when the topic cannot be reached; `None` while it can.
+    pub(super) fn unreachable_since(&self) -> Option<Instant> {
+        self.unreachable.as_ref().map(|(_, since)| *since)
     }
 
     /// Whether a request is out that has not been for long: then no other leaves, so that what comes
@@ -230,7 +236,7 @@ impl Accumulator {
                         finished,
                     );
                 }
-                BatchOutcome::TooLarge if batch.records.len() > 1 => {
+                BatchOutcome::TooLarge { .. } if batch.records.len() > 1 => {
                     // The refused batch was above the topic's limit, so half of it is above half of that
                     // limit: the size sinks fast to what the topic takes, and an offender ends up alone.
                     self.batch_bytes = self.batch_bytes.min(batch.bytes / 2);
@@ -270,7 +276,8 @@ impl Accumulator {
 
     /// Gives up on everything that is open, as the producer closes.
     pub(super) fn abandon(&mut self, finished: &mut Vec<Finished>) {
-        self.unreachable = Some(NotStoredReason::new(NotStoredKind::Closing, "the program is stopping"));
+        let why = NotStoredReason::new(NotStoredKind::Closing, "the program is stopping");
+        self.unreachable = Some((why, Instant::now()));
         self.end_until(None, finished);
     }
 
@@ -465,7 +472,7 @@ impl Accumulator {
     fn why_waiting(&self) -> NotStoredReason {
         let first_backing_off = self.partitions.iter().find_map(|partition| partition.backing_off.as_ref());
         match (&self.unreachable, first_backing_off) {
-            (Some(why), _) => why.clone(),
+            (Some((why, _)), _) => why.clone(),
             (None, Some(backing_off))
                 if self.partitions.iter().all(|p| p.backing_off.is_some() || p.in_flight) =>
             {

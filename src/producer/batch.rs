@@ -38,10 +38,12 @@ pub(super) struct BatchRecord {
     pub(super) reported_unknown: bool,
     /// The most records that its batch may have: fewer and fewer after its batches were refused.
     pub(super) max_records: usize,
+    /// When it came.
+    pub(super) since: Instant,
 }
 
 impl BatchRecord {
-    pub(super) fn new(message: ProducerRecord) -> BatchRecord {
+    pub(super) fn new(message: ProducerRecord, since: Instant) -> BatchRecord {
         let ProducerRecord { key, value, headers, timestamp, partition, deadline: _, request } = message;
         let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
         let headers = OwnHeaders::new(headers);
@@ -54,6 +56,7 @@ impl BatchRecord {
             request,
             reported_unknown: false,
             max_records: usize::MAX,
+            since,
         }
     }
 
@@ -129,7 +132,7 @@ pub(super) enum BatchOutcome {
     /// Certainly not written, for want of a leader or a broker: may be sent again.
     NeverWritten { reason: String },
     /// Refused as too large.
-    TooLarge,
+    TooLarge { reason: String },
     /// Refused for what a message in it holds, which may be fine without that message.
     Invalid { reason: String },
     /// Refused, not stored.
@@ -146,9 +149,9 @@ impl BatchOutcome {
             BatchOutcome::NeverWritten { reason } => {
                 NotStoredReason::new(NotStoredKind::NoLeader, reason).not_stored()
             }
-            BatchOutcome::TooLarge => DeliveryReport::NotStored {
+            BatchOutcome::TooLarge { reason } => DeliveryReport::NotStored {
                 kind: NotStoredKind::TooLarge,
-                reason: "the message is larger than the topic takes".to_owned(),
+                reason: reason.clone(),
                 retry: false,
             },
             BatchOutcome::Invalid { reason } => DeliveryReport::NotStored {
@@ -262,7 +265,7 @@ mod tests {
                 };
                 let deadline = message.deadline;
                 line.push_back(QueuedRecord {
-                    record: BatchRecord::new(message),
+                    record: BatchRecord::new(message, Instant::now()),
                     deadline,
                     done: Box::new(|_| ()),
                 });

@@ -22,12 +22,17 @@ impl Shared {
             }
             drop(state);
             let failure = self.store_check.failure();
+            let seen = self.store_check.outage();
             state = self.lock();
             let now = Instant::now();
             state.accumulator.age(now);
             state.blocked = failure.is_some();
             if let Some(reason) = failure {
                 state.accumulator.refuse(now, &reason, &mut finished);
+            }
+            state.outage = self.known_outage(&state, seen, now);
+            if let Some(known) = state.outage {
+                state.accumulator.refuse_in_outage(now, known, &mut finished);
             }
             state.accumulator.expire(now, &mut finished);
             let no_thread = if !state.blocked && state.accumulator.has_work(now) {

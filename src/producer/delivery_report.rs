@@ -36,8 +36,10 @@ pub enum DeliveryReport {
 /// The reason why a message is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotStoredKind {
-    /// No broker can be reached, or none has the topic.
+    /// No broker can be reached.
     NoBroker,
+    /// The cluster does not have the topic.
+    NoTopic,
     /// The partition has no leader.
     NoLeader,
     /// The partition did not acknowledge the messages before it.
@@ -61,6 +63,7 @@ impl NotStoredKind {
     pub fn code(self) -> &'static str {
         match self {
             NotStoredKind::NoBroker => "no_broker",
+            NotStoredKind::NoTopic => "no_topic",
             NotStoredKind::NoLeader => "no_leader",
             NotStoredKind::NoAnswer => "no_answer",
             NotStoredKind::NoPartition => "no_partition",
@@ -102,7 +105,8 @@ pub enum SubmitError {
     QueueFull,
     /// The producer is closing.
     Closed,
-    /// Key, value and headers together are longer than `limit` bytes, in a producer with limits.
+    /// Key, value and headers together are longer than `limit` bytes, in a producer with limits: what its queue
+    /// holds, or [`MAX_MESSAGE_BYTES`](super::MAX_MESSAGE_BYTES).
     TooLarge {
         /// The most that they may weigh together, in bytes; each header counts ten bytes more than it has.
         limit: usize,
@@ -117,7 +121,8 @@ impl fmt::Display for SubmitError {
             SubmitError::QueueFull => f.write_str("too many messages are waiting to be stored"),
             SubmitError::Closed => f.write_str("the producer is closing"),
             SubmitError::TooLarge { limit } => {
-                write!(f, "key, body and headers together are longer than {limit} bytes")
+                let what = "key, body and headers together are longer than";
+                write!(f, "{what} {limit} bytes (producer.queue_bytes, or 65 MiB)")
             }
             SubmitError::NoThread => f.write_str("a thread for its topic cannot be started"),
         }

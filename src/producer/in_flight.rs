@@ -11,10 +11,12 @@ use kafka::error::{Error as KafkaError, KafkaCode};
 use kafka::producer::{ProduceConfirm, Producer as KafkaProducer, Record, RequiredAcks};
 
 use super::batch::{Batch, BatchOutcome};
-use super::{Shared, StoreFailureCheck};
+use super::{NotStoredKind, Shared};
 use crate::logging::MessageLine;
 use net::backoff::Backoff;
 use protocol::envelope;
+use protocol::error_code::ErrorCode;
+use protocol::v0::remark::Remark;
 use protocol::wire::Writer;
 
 /// The waits after failures to reach the topic.
@@ -22,6 +24,9 @@ const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from
 
 /// Partitions may be added to a topic: metadata is loaded again after this time.
 const METADATA_AGE: Duration = Duration::from_secs(30);
+
+/// In an outage it is asked whether the topic can be reached before a message is sent, rather than with it.
+const OUTAGE_AGE: Duration = Duration::from_secs(1);
 
 /// Sends requests until the producer ends. `sender` is the number of the thread.
 pub(super) fn run(shared: &Arc<Shared>, sender: usize) {
@@ -54,8 +59,9 @@ pub(super) struct Ready {
 
 impl Ready {
     /// Whether the metadata should be loaded again before the next call.
-    pub(super) fn is_old(&self, now: Instant, partitions: usize) -> bool {
-        self.partitions != partitions || now.saturating_duration_since(self.loaded) > METADATA_AGE
+    pub(super) fn is_old(&self, now: Instant, partitions: usize, is_outage: bool) -> bool {
+        let oldest = if is_outage { OUTAGE_AGE } else { METADATA_AGE };
+        self.partitions != partitions || now.saturating_duration_since(self.loaded) > oldest
     }
 }
 
@@ -68,7 +74,8 @@ fn connect(shared: &Shared) -> Option<Ready> {
         let builder = KafkaProducer::from_client(client).with_required_acks(RequiredAcks::All);
         builder.with_ack_timeout(shared.ack_timeout).create()
     });
-    built.map_err(|reason| shared.unreachable(&reason)).ok().and_then(|producer| known(shared, producer))
+    let built = built.map_err(|reason| shared.unreachable(NotStoredKind::NoBroker, &reason));
+    built.ok().and_then(|producer| known(shared, producer))
 }
 
 /// Loads the metadata of a live producer again; a producer that fails in that is thrown away.
@@ -80,7 +87,7 @@ fn refresh(shared: &Shared, ready: Ready) -> Option<Ready> {
     match guarded(|| producer.client_mut().load_metadata(&[&*shared.topic])) {
         Ok(()) => known(shared, producer),
         Err(reason) => {
-            shared.unreachable(&reason);
+            shared.unreachable(NotStoredKind::NoBroker, &reason);
             None
         }
     }
@@ -90,7 +97,14 @@ fn refresh(shared: &Shared, ready: Ready) -> Option<Ready> {
 fn known(shared: &Shared, producer: KafkaProducer) -> Option<Ready> {
     let partitions = producer.client().topics().partitions(&shared.topic).map_or(0, |found| found.len());
     if partitions == 0 {
-        shared.unreachable("no broker answers, or the topic does not exist yet");
+        // The adapter says why beside the topic.
+        match producer.client().topics().names().find_map(Remark::read) {
+            Some(Remark { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, text }) => {
+                shared.unreachable(NotStoredKind::NoTopic, &text);
+            }
+            Some(remark) => shared.unreachable(NotStoredKind::NoBroker, &remark.text),
+            None => shared.unreachable(NotStoredKind::NoTopic, "the adapter does not tell of it"),
+        }
         return None;
     }
     shared.reached(partitions);
@@ -156,13 +170,13 @@ fn all_lost(shared: &Shared, batches: &[Batch], why: &str) -> Vec<BatchOutcome> 
 }
 
 fn outcome_of(shared: &Shared, batch: &Batch, confirms: &[ProduceConfirm]) -> BatchOutcome {
-    let found = confirms
-        .iter()
-        .filter(|confirm| confirm.topic == *shared.topic)
-        .flat_map(|confirm| &confirm.partition_confirms)
-        .find(|confirm| confirm.partition == batch.partition);
     let partition = batch.partition;
-    match found.map(|confirm| confirm.offset) {
+    let of_partition = |confirm: &&ProduceConfirm| {
+        confirm.partition_confirms.iter().find(|confirm| confirm.partition == partition).map(|it| it.offset)
+    };
+    let found =
+        confirms.iter().filter(|confirm| confirm.topic == *shared.topic).find_map(|c| of_partition(&c));
+    match found {
         Some(Ok(base)) if base >= 0 => {
             shared.metrics.batch(batch.records.len());
             BatchOutcome::Stored { base }
@@ -173,18 +187,21 @@ fn outcome_of(shared: &Shared, batch: &Batch, confirms: &[ProduceConfirm]) -> Ba
         }
         Some(Err(code)) => {
             shared.metrics.error(format!("{code:?}"));
-            failed(partition, code, &shared.store_check)
+            let about = confirms.iter().filter(|confirm| of_partition(confirm).is_some());
+            failed(partition, code, about.filter_map(|confirm| Remark::read(&confirm.topic)).next())
         }
     }
 }
 
-/// The outcome of a batch by the code in the adapter's answer.
-fn failed(partition: i32, code: KafkaCode, check: &StoreFailureCheck) -> BatchOutcome {
+/// The outcome of a batch by the code in the adapter's answer, and by what the adapter says beside it: the
+/// crate knows few codes and no words.
+fn failed(partition: i32, code: KafkaCode, remark: Option<Remark>) -> BatchOutcome {
     use KafkaCode as Code;
+    let why = remark.map_or_else(|| format!("{code:?}"), |remark| remark.text);
+    let refusal = format!("partition {partition} refused it: {why}");
     match code {
         Code::LeaderNotAvailable | Code::BrokerNotAvailable | Code::UnknownTopicOrPartition => {
-            let reason = format!("partition {partition} cannot be reached ({code:?})");
-            BatchOutcome::NeverWritten { reason: check.explained(reason) }
+            BatchOutcome::NeverWritten { reason: format!("partition {partition} cannot be reached: {why}") }
         }
         Code::NotEnoughReplicas => {
             let reason =
@@ -194,30 +211,25 @@ fn failed(partition: i32, code: KafkaCode, check: &StoreFailureCheck) -> BatchOu
         Code::RequestTimedOut
         | Code::NetworkException
         | Code::Unknown
-        | Code::NotEnoughReplicasAfterAppend => BatchOutcome::Unknown {
-            reason: format!("partition {partition} did not acknowledge it ({code:?})"),
-        },
-        Code::MessageSizeTooLarge | Code::RecordListTooLarge => BatchOutcome::TooLarge,
-        Code::CorruptMessage | Code::InvalidTimestamp => {
-            BatchOutcome::Invalid { reason: refusal(partition, code) }
+        | Code::NotEnoughReplicasAfterAppend => {
+            BatchOutcome::Unknown { reason: format!("partition {partition} did not acknowledge it ({why})") }
         }
+        Code::MessageSizeTooLarge | Code::RecordListTooLarge => BatchOutcome::TooLarge { reason: why },
+        Code::CorruptMessage | Code::InvalidTimestamp => BatchOutcome::Invalid { reason: refusal },
         Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed => {
             let right = match code {
                 Code::TopicAuthorizationFailed => "Write on the topic",
                 _ => "IdempotentWrite on the cluster, or for Write on the topic",
             };
-            let reason = format!("{}: the user needs an ACL for {right}", refusal(partition, code));
+            let reason =
+                format!("partition {partition} refused it ({code:?}): the user needs an ACL for {right}");
             BatchOutcome::Refused { reason, retry: false }
         }
         Code::InvalidTopic | Code::UnsupportedVersion => {
-            BatchOutcome::Refused { reason: refusal(partition, code), retry: false }
+            BatchOutcome::Refused { reason: refusal, retry: false }
         }
-        _ => BatchOutcome::Refused { reason: refusal(partition, code), retry: true },
+        _ => BatchOutcome::Refused { reason: refusal, retry: true },
     }
-}
-
-fn refusal(partition: i32, code: KafkaCode) -> String {
-    format!("partition {partition} refused it ({code:?})")
 }
 
 /// Every message sent, and every batch that was not, has its line.
@@ -245,11 +257,11 @@ fn log_outcome(shared: &Shared, batch: &Batch, outcome: &BatchOutcome) {
             }
         }
         BatchOutcome::NeverWritten { reason } => log::debug!("not written yet, will be sent again: {reason}"),
-        BatchOutcome::TooLarge if count == 0 => {
+        BatchOutcome::TooLarge { .. } if count == 0 => {
             log::warn!("a batch was larger than {topic} takes; sending smaller ones")
         }
-        BatchOutcome::TooLarge => {
-            log::warn!("refused topic={topic} partition={partition}: larger than the topic takes")
+        BatchOutcome::TooLarge { reason } => {
+            log::warn!("refused topic={topic} partition={partition}: {reason}")
         }
         BatchOutcome::Invalid { reason } if count == 0 => {
             log::warn!(
@@ -291,18 +303,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_never_written_names_the_trouble_behind_it_where_one_is_known() {
-        let reason = |code, check: &StoreFailureCheck| match failed(3, code, check) {
-            BatchOutcome::NeverWritten { reason } => reason,
+    fn what_became_of_a_batch_is_told_in_the_words_of_the_cluster_where_there_are_any() {
+        let remark = |text: &str| Some(Remark { code: ErrorCode(87), text: text.to_owned() });
+        let reason = |code, remark| match failed(3, code, remark) {
+            BatchOutcome::NeverWritten { reason }
+            | BatchOutcome::Invalid { reason }
+            | BatchOutcome::TooLarge { reason }
+            | BatchOutcome::Unknown { reason } => reason,
             other => panic!("{other:?}"),
         };
-        let unreached = "partition 3 cannot be reached (BrokerNotAvailable)";
-        let unknown = StoreFailureCheck::default();
-        assert_eq!(reason(KafkaCode::BrokerNotAvailable, &unknown), unreached);
-        let refused = unknown.explained_by(|| Some("the broker refused the credentials".to_owned()));
-        let explained = reason(KafkaCode::BrokerNotAvailable, &refused);
-        assert_eq!(explained, format!("{unreached}: the broker refused the credentials"));
-        let replicas = reason(KafkaCode::NotEnoughReplicas, &refused);
-        assert!(!replicas.contains("credentials"), "it answered: {replicas}");
+        let unreached = "partition 3 cannot be reached: ";
+        let code = KafkaCode::BrokerNotAvailable;
+        assert_eq!(reason(code, None), format!("{unreached}BrokerNotAvailable"));
+        assert_eq!(reason(code, remark("it wants TLS")), format!("{unreached}it wants TLS"));
+        let invalid = reason(KafkaCode::CorruptMessage, remark("INVALID_RECORD (87)"));
+        assert_eq!(invalid, "partition 3 refused it: INVALID_RECORD (87)");
+        assert_eq!(reason(KafkaCode::MessageSizeTooLarge, remark("5 bytes at most")), "5 bytes at most");
+        let unknown = reason(KafkaCode::RequestTimedOut, remark("no answer in time"));
+        assert_eq!(unknown, "partition 3 did not acknowledge it (no answer in time)");
     }
 }

@@ -48,6 +48,9 @@ const LONGEST_ACK_TIMEOUT: Duration = Duration::from_secs(1);
 /// sooner.
 const EMBEDDED_ACK_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// The most reasons of one outage that the log tells.
+const MOST_REASONS: usize = 8;
+
 /// The time that a request without a leader may take beyond its timeout: the adapter gives a broker that it
 /// has to connect to a second, whatever the timeout.
 const REACH: Duration = Duration::from_millis(1_100);
@@ -82,6 +85,8 @@ struct Shared {
     /// The most that a message may weigh.
     largest: usize,
     ack_timeout: Duration,
+    /// An outage that has lasted for so long is known: what comes does not wait for its end.
+    outage_is_known: Duration,
     metrics: ProducerMetrics,
     store_check: StoreFailureCheck,
     state: Mutex<ProducerState>,
@@ -113,10 +118,12 @@ struct ProducerState {
     sender_threads: SenderThreads,
     clock_sleeps: bool,
     threads: Vec<JoinHandle<()>>,
-    /// The last reason why the topic cannot be reached, so that the log tells it once.
-    unreachable: Option<String>,
+    /// The reasons why the topic cannot be reached since it could, so that the log tells each once.
+    unreachable: Vec<String>,
     /// Nothing could be stored at the last check: sender threads take no records.
     blocked: bool,
+    /// Since when it is known that the topic cannot be reached, as of the last check.
+    outage: Option<Instant>,
 }
 
 impl Producer {
@@ -162,7 +169,8 @@ impl Producer {
         name: &str,
         limits: &Arc<Limits>,
     ) -> Result<Producer> {
-        Producer::start_with(settings, topic, endpoint, name, limits.clone(), MAX_MESSAGE_BYTES)
+        let largest = settings.queue_bytes.min(MAX_MESSAGE_BYTES);
+        Producer::start_with(settings, topic, endpoint, name, limits.clone(), largest)
     }
 
     /// Starts a producer as [`Producer::start`] does, but without limits: for callers with few messages open
@@ -198,8 +206,9 @@ impl Producer {
             sender_threads: SenderThreads::default(),
             clock_sleeps: false,
             threads: Vec::new(),
-            unreachable: None,
+            unreachable: Vec::new(),
             blocked: false,
+            outage: None,
         };
         let shared = Arc::new(Shared {
             name: name.to_owned(),
@@ -207,6 +216,7 @@ impl Producer {
             endpoint,
             largest,
             ack_timeout,
+            outage_is_known: settings.answer_timeout / 2,
             metrics: limits.metrics().clone(),
             store_check: limits.store_check().clone(),
             state: Mutex::new(state),
@@ -251,7 +261,7 @@ impl Producer {
         if state.closing {
             return Err(SubmitError::Closed);
         }
-        if !state.accumulator.push(message, done) {
+        if !state.accumulator.push(Instant::now(), message, done) {
             return Err(SubmitError::QueueFull);
         }
         // With a recent request out, its sender thread takes the record when it comes back.
@@ -261,6 +271,12 @@ impl Producer {
         state.sender_threads.waking += usize::from(wake);
         let wake_clock = std::mem::take(&mut state.clock_sleeps);
         drop(state);
+        if wake_clock {
+            // The clock has not looked for a while; a record that goes into an outage is under way for long.
+            let seen = shared.store_check.outage();
+            let mut state = shared.lock();
+            state.outage = shared.known_outage(&state, seen, Instant::now());
+        }
         if wake {
             shared.work.notify_one();
         }
@@ -391,7 +407,9 @@ impl Shared {
             if self.ended() {
                 break None;
             }
-            if state.accumulator.open() > 0 && ready.is_old(now, state.accumulator.partitions()) {
+            if state.accumulator.open() > 0
+                && ready.is_old(now, state.accumulator.partitions(), state.outage.is_some())
+            {
                 break None;
             }
             let batches =
@@ -459,7 +477,7 @@ impl Shared {
     fn reached(&self, partitions: usize) {
         let mut state = self.lock();
         let changed = state.accumulator.partitions() != partitions;
-        let recovered = state.unreachable.take().is_some();
+        let recovered = !std::mem::take(&mut state.unreachable).is_empty();
         state.accumulator.set_partitions(partitions);
         drop(state);
         if changed || recovered {
@@ -468,17 +486,29 @@ impl Shared {
     }
 
     /// The topic cannot be reached, for this reason.
-    fn unreachable(&self, reason: &str) {
+    fn unreachable(&self, kind: NotStoredKind, reason: &str) {
         let sentence = format!("topic {} cannot be reached: {reason}", self.topic);
-        // The log has it from the client, once.
-        let explained = self.store_check.explained(sentence.clone());
         let mut state = self.lock();
-        state.accumulator.set_unreachable(&explained);
-        let known = state.unreachable.as_ref() == Some(&sentence);
-        state.unreachable = Some(sentence.clone());
+        state.accumulator.set_unreachable(Instant::now(), kind, &sentence);
+        let is_news = state.unreachable.len() < MOST_REASONS && !state.unreachable.contains(&sentence);
+        if is_news {
+            state.unreachable.push(sentence.clone());
+        }
         drop(state);
-        if !known && !self.ended() {
+        if is_news && !self.ended() {
             log::warn!("{sentence}; trying until it works");
         }
+    }
+
+    /// Since when it is known that no broker can be reached, as the store check has `seen`, or that the topic
+    /// cannot; `None` where records wait for as long as they may.
+    fn known_outage(
+        &self,
+        state: &ProducerState,
+        seen: Option<Option<Instant>>,
+        now: Instant,
+    ) -> Option<Instant> {
+        let since = seen?.into_iter().chain(state.accumulator.unreachable_since()).min()?;
+        Some(since + self.outage_is_known).filter(|known| *known <= now)
     }
 }

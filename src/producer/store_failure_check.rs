@@ -1,33 +1,36 @@
-//! The check why nothing can be stored: the store of the embedded broker has failed, or Kafka refuses this
-//! client.
+//! The check why nothing can be stored: the store of the embedded broker has failed, or no broker can be
+//! reached.
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
-/// Finds a sentence without its full stop, if there is anything to say.
-type Finder = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+/// Finds something, if it is there.
+type Finder<T> = Arc<dyn Fn() -> Option<T> + Send + Sync>;
 
 /// The check whether it is known that nothing can be stored now: then records that wait are refused at once.
 #[derive(Clone)]
 pub struct StoreFailureCheck {
-    failure: Finder,
-    trouble: Finder,
+    failure: Finder<String>,
+    outage: Option<Finder<Instant>>,
 }
 
 impl StoreFailureCheck {
-    /// A check that calls `failure`, which must be quick, forty times a second while records are open.
+    /// A check that calls `failure`, which must be quick, forty times a second while records are open; it
+    /// gives a sentence without its full stop.
     pub fn new(failure: impl Fn() -> Option<String> + Send + Sync + 'static) -> StoreFailureCheck {
-        StoreFailureCheck { failure: Arc::new(failure), trouble: Arc::new(|| None) }
+        StoreFailureCheck { failure: Arc::new(failure), outage: None }
     }
 
-    /// The same; where a broker cannot be used, `trouble` says why, which the answer of the `kafka` crate
-    /// does not: a code is all that it has.
+    /// The same, for records whose senders wait for an answer. `outage` says since when no broker can be
+    /// reached, and must be quick, too: once that, or an own failure to reach the topic, has lasted for half
+    /// of the answer timeout, records that come are refused after a moment instead of waiting for theirs.
     #[must_use]
-    pub fn explained_by(
+    pub fn with_outages(
         self,
-        trouble: impl Fn() -> Option<String> + Send + Sync + 'static,
+        outage: impl Fn() -> Option<Instant> + Send + Sync + 'static,
     ) -> StoreFailureCheck {
-        StoreFailureCheck { trouble: Arc::new(trouble), ..self }
+        StoreFailureCheck { outage: Some(Arc::new(outage)), ..self }
     }
 
     /// The reason why nothing can be stored, a sentence without its full stop; `None` if none is known.
@@ -35,12 +38,10 @@ impl StoreFailureCheck {
         (self.failure)()
     }
 
-    /// `reason`, with the trouble behind it if that is known.
-    pub(super) fn explained(&self, reason: String) -> String {
-        match (self.trouble)() {
-            Some(trouble) => format!("{reason}: {trouble}"),
-            None => reason,
-        }
+    /// Since when no broker can be reached: `None` where records wait for as long as they may, `Some(None)`
+    /// where that is not known to be so.
+    pub(super) fn outage(&self) -> Option<Option<Instant>> {
+        self.outage.as_ref().map(|outage| outage())
     }
 }
 

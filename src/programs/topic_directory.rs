@@ -1,38 +1,25 @@
 //! The topics of the cluster, for the endpoint.
 
-use std::collections::{BTreeMap, HashMap};
-use std::time::{Duration, Instant};
-
-use net::sync::{Mutex, lock};
+use std::collections::BTreeMap;
+use std::time::Instant;
 
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::http::{Partition, PartitionOffsets, Topic, TopicDirectory};
 use crate::runtime::StoreFailure;
 use client::describe::{PartitionDescription, TopicDescription};
+use client::topics_on_demand::TopicsOnDemand;
 use client::{Cluster, ClusterSettings, configs, offsets};
 use protocol::topic_partition::TopicPartition;
 
 /// The client id of look-ups.
 const NAME: &str = "point-to-point";
-/// The brokers' configuration that lets every client create topics, and how long its value is believed.
-const AUTO_CREATE: &str = "auto.create.topics.enable";
-const CONFIG_AGE: Duration = Duration::from_secs(60);
-/// The longest wait for that value.
-const CONFIG_TIMEOUT: Duration = Duration::from_secs(1);
-/// So long a topic that was not created is not asked for again, and so many of them are remembered.
-const NOT_CREATED_AGE: Duration = Duration::from_secs(30);
-const MOST_NOT_CREATED: usize = 1_024;
 
 /// Topic look-ups over connections of their own.
 pub struct ClusterTopicDirectory {
     cluster: Cluster,
     store: StoreFailure,
-    /// Whether the brokers create topics for every client, and since when that is known.
-    creates_topics: Mutex<Option<(bool, Instant)>>,
-    /// The topics that the brokers were asked for and did not create, and when: waiting for each again would
-    /// hold up the look-ups of others.
-    not_created: Mutex<HashMap<String, Instant>>,
+    on_demand: TopicsOnDemand,
 }
 
 impl ClusterTopicDirectory {
@@ -43,8 +30,7 @@ impl ClusterTopicDirectory {
         ClusterTopicDirectory {
             cluster,
             store: settings.store_failure(),
-            creates_topics: Mutex::default(),
-            not_created: Mutex::default(),
+            on_demand: TopicsOnDemand::default(),
         }
     }
 
@@ -62,24 +48,6 @@ impl ClusterTopicDirectory {
                 return Ok(found);
             }
         }
-    }
-
-    /// Whether the brokers create topics for every client, as far as they tell: where it may not be read,
-    /// asking them for a topic shows it.
-    fn brokers_create_topics(&self, deadline: Instant) -> bool {
-        let mut known = lock(&self.creates_topics);
-        if let Some((creates, since)) = *known
-            && since.elapsed() < CONFIG_AGE
-        {
-            return creates;
-        }
-        let deadline = deadline.min(Instant::now() + CONFIG_TIMEOUT);
-        let node =
-            self.cluster.describe(Some(&[]), deadline).ok().and_then(|found| found.brokers.first().copied());
-        let told = node.map(|node| configs::of_broker(&self.cluster, NAME, node, AUTO_CREATE, deadline));
-        let creates = !matches!(told, Some(Ok(Some(told))) if told == "false");
-        *known = Some((creates, Instant::now()));
-        creates
     }
 
     /// Why the cluster has no answer.
@@ -111,22 +79,11 @@ impl TopicDirectory for ClusterTopicDirectory {
 
     fn topic_for_records(&self, name: &str, deadline: Instant) -> Result<Option<Topic>> {
         let found = self.topic(name, deadline)?;
-        if found.is_some() || !self.brokers_create_topics(deadline) {
+        if found.is_some() {
             return Ok(found);
         }
-        if lock(&self.not_created).get(name).is_some_and(|since| since.elapsed() < NOT_CREATED_AGE) {
-            return Ok(None);
-        }
-        let described = self.cluster.describe_or_create(name, deadline);
-        let found = described.map_err(|error| self.silent(error))?.map(topic);
-        if found.is_none() {
-            let mut not_created = lock(&self.not_created);
-            if not_created.len() >= MOST_NOT_CREATED {
-                not_created.clear();
-            }
-            not_created.insert(name.to_owned(), Instant::now());
-        }
-        Ok(found)
+        let created = self.on_demand.find(&self.cluster, name, deadline);
+        Ok(created.map_err(|error| self.silent(error))?.map(topic))
     }
 
     fn configs(&self, topic: &str, deadline: Instant) -> Result<BTreeMap<String, String>> {

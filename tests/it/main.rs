@@ -11,6 +11,7 @@
 
 mod advertised;
 mod answers;
+mod causes;
 mod channel;
 mod clients;
 mod codecs;
@@ -27,6 +28,7 @@ mod foreign_programs;
 mod front_door;
 mod full_disk;
 mod guard;
+mod guests;
 mod harness;
 mod hostile;
 mod inputs;

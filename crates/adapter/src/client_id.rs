@@ -38,6 +38,12 @@ impl ClientId {
         if self.envelope { format::ENVELOPE } else { format::MESSAGE }
     }
 
+    /// Whether the client is one of our own programs, which reads [remarks](protocol::v0::remark) and creates
+    /// what the settings say.
+    pub fn is_ours(&self) -> bool {
+        self.envelope || self.member
+    }
+
     /// Takes a client id apart; control characters in the name are escaped, as it goes into logs. Options
     /// that are not known are passed over.
     pub fn parse(text: &str) -> ClientId {

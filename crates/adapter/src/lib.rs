@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use client::group_member::{FLUSH, GroupSettings};
+use client::topics_on_demand::TopicsOnDemand;
 use client::{Cluster, ClusterSettings};
 use client_id::ClientId;
 use members::Members;
@@ -103,6 +104,8 @@ struct Shared {
     group: GroupSettings,
     members: Members,
     offset_fetches: OffsetFetches,
+    /// What brokers create for programs of others.
+    on_demand: TopicsOnDemand,
 }
 
 /// A running adapter.
@@ -133,6 +136,7 @@ impl Adapter {
             group: settings.group,
             members: Members::default(),
             offset_fetches: OffsetFetches::default(),
+            on_demand: TopicsOnDemand::default(),
         });
         let listen = |source| Error::Listen { address: settings.listen.clone(), source };
         let socket = TcpListener::bind(&settings.listen).map_err(listen)?;

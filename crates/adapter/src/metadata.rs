@@ -1,46 +1,100 @@
 //! Metadata and GroupCoordinator: the adapter is the only broker and every group's coordinator.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::NODE_ID;
 use super::session::Session;
+use client::Cluster;
 use client::metadata::Topic;
 use protocol::error_code::ErrorCode;
+use protocol::v0::remark::Remark;
 use protocol::v0::response::{self, Broker, PartitionMetadata, TopicMetadata};
 
 /// The longest wait for the cluster's metadata.
 const WAIT: Duration = Duration::from_secs(5);
 
+/// The longest wait for news of a topic where no broker could be reached lately.
+const OUTAGE_WAIT: Duration = Duration::from_secs(1);
+
+/// A topic, or why it cannot be told of.
+type Found = Result<Arc<Topic>, Remark>;
+
 /// Answers Metadata: the topics' real partitions, all led by the adapter. A topic whose leader is away is
-/// listed too: the crate would never fetch a partition that it once saw without a leader.
+/// listed too: the crate would never fetch a partition that it once saw without a leader. A look-up of all
+/// topics creates none.
 pub fn metadata(session: &Session, id: i32, names: &[String]) -> Vec<u8> {
-    let cluster = &session.shared.cluster;
     let deadline = Instant::now() + WAIT;
-    for create in &cluster.settings().create {
-        let wanted = if names.is_empty() { create.beside.is_none() } else { names.contains(&create.name) };
-        if wanted && let Err(error) = cluster.create_missing(create, deadline) {
-            cluster.tell_refusal(&error);
-        }
+    let found = if names.is_empty() { all(session, deadline) } else { each(session, names, deadline) };
+    let failed = found.iter().filter(|_| session.client.is_ours());
+    let remarks: Vec<String> = failed.filter_map(|(_, found)| Some(found.as_ref().err()?.name())).collect();
+    let mut topics = Vec::with_capacity(found.len() + remarks.len());
+    for (name, found) in &found {
+        topics.push(match found {
+            Ok(topic) => listed(name, topic),
+            Err(remark) => unlisted(name, remark.code),
+        });
     }
-    let all = if names.is_empty() { cluster.all_topics(deadline) } else { Ok(Vec::new()) };
-    let all = all.unwrap_or_else(|error| {
+    topics.extend(remarks.iter().map(|name| unlisted(name, ErrorCode::NONE)));
+    let host = session.local.ip().to_string();
+    response::metadata(id, &[broker(&host, session.local.port())], &topics)
+}
+
+fn all(session: &Session, deadline: Instant) -> Vec<(String, Found)> {
+    let all = session.shared.cluster.all_topics(deadline).unwrap_or_else(|error| {
         log::debug!("metadata for {}: {error}", session.client.shown());
         Vec::new()
     });
-    let mut topics: Vec<_> = all.iter().map(|(name, topic)| listed(name, topic)).collect();
-    for name in names {
-        match cluster.topic(name, deadline) {
-            Ok(Some(topic)) => topics.push(listed(name, &topic)),
-            Ok(None) => topics.push(unlisted(name, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)),
-            Err(error) => {
-                cluster.tell_refusal(&error);
-                topics.push(unlisted(name, ErrorCode::LEADER_NOT_AVAILABLE));
-            }
+    all.into_iter().map(|(name, topic)| (name, Ok(topic))).collect()
+}
+
+fn each(session: &Session, names: &[String], deadline: Instant) -> Vec<(String, Found)> {
+    names.iter().map(|name| (name.clone(), find(session, name, deadline))).collect()
+}
+
+/// A topic that a client has named. It is created where the settings say so, and for programs of others where
+/// the brokers do that for every client.
+fn find(session: &Session, name: &str, deadline: Instant) -> Found {
+    let cluster = &session.shared.cluster;
+    let creation = cluster.settings().create.iter().find(|creation| creation.name == name);
+    let refused = creation.and_then(|creation| cluster.create_missing(creation, deadline).err());
+    refused.iter().for_each(|error| cluster.tell_refusal(error));
+    let found = look_up(cluster, name, deadline).and_then(|found| match found {
+        None if !session.client.is_ours() => on_demand(session, name, deadline),
+        found => Ok(found),
+    });
+    let missing = |text: String| Remark { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, text };
+    match (found, refused) {
+        (Ok(Some(topic)), _) => Ok(topic),
+        (Ok(None), Some(error)) => Err(missing(format!("topic {name} cannot be created: {error}"))),
+        (Ok(None), None) if cluster.settings().create.is_empty() => Err(missing(format!(
+            "there is no topic {name}, and kafka.create_topic = false keeps it from being created"
+        ))),
+        (Ok(None), None) => Err(missing(format!("there is no topic {name}"))),
+        (Err(error), _) => {
+            cluster.tell_refusal(&error);
+            let code = error.code().unwrap_or(ErrorCode::LEADER_NOT_AVAILABLE);
+            Err(Remark { code, text: error.to_string() })
         }
     }
-    let host = session.local.ip().to_string();
-    response::metadata(id, &[broker(&host, session.local.port())], &topics)
+}
+
+/// The topic as the cluster has it. What is known is old news where no broker could be reached since.
+fn look_up(cluster: &Cluster, name: &str, deadline: Instant) -> client::Result<Option<Arc<Topic>>> {
+    if cluster.outage().is_some() {
+        cluster.refresh(&[name], cluster.deadline(deadline.min(Instant::now() + OUTAGE_WAIT)))?;
+    }
+    cluster.topic(name, deadline)
+}
+
+fn on_demand(session: &Session, name: &str, deadline: Instant) -> client::Result<Option<Arc<Topic>>> {
+    let cluster = &session.shared.cluster;
+    let created = session.shared.on_demand.find(cluster, name, deadline)?;
+    if created.is_some() {
+        log::info!("topic {name} was created by the brokers, as {} asks for it", session.client.shown());
+    }
+    Ok(created.and_then(|_| cluster.cached(name)))
 }
 
 /// Answers GroupCoordinator with the same host as [`metadata`], so that the crate keeps to one connection.

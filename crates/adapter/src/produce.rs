@@ -10,6 +10,7 @@ use protocol::envelope;
 use protocol::error_code::ErrorCode;
 use protocol::records::Content;
 use protocol::v0::message_set::{self, MessageV0};
+use protocol::v0::remark::Remark;
 use protocol::v0::request::{ProducePartition, Topics};
 use protocol::v0::response::{self, Produced};
 use protocol::wire::Malformed;
@@ -37,7 +38,7 @@ pub fn produce(
     let mut batches = Vec::new();
     let mut seen = HashSet::new();
     // Per partition of the request: the batch that it became, or why it became none.
-    let mut places: Vec<Result<usize, ErrorCode>> = Vec::new();
+    let mut places: Vec<Result<usize, String>> = Vec::new();
     for ((topic, partition), set) in partitions().zip(&sets) {
         let partition = partition.partition;
         places.push(match records(set, session.client.envelope) {
@@ -45,10 +46,10 @@ pub fn produce(
                 batches.push(Batch { topic, partition, records });
                 Ok(batches.len() - 1)
             }
-            Ok(_) => Err(ErrorCode::CORRUPT_MESSAGE),
+            Ok(_) => Err("no message, or the partition is named twice".to_owned()),
             Err(reason) => {
                 log::warn!("{name}: messages for {topic}-{partition}: {reason}");
-                Err(ErrorCode::CORRUPT_MESSAGE)
+                Err(reason)
             }
         });
     }
@@ -58,12 +59,40 @@ pub fn produce(
     for (batch, outcome) in batches.iter().zip(&outcomes) {
         note(&name, batch, outcome);
     }
-    let mut places = places.into_iter();
-    answer(id, topics, || match places.next() {
-        Some(Ok(index)) => outcomes.get(index).map_or((ErrorCode::REQUEST_TIMED_OUT, -1), code),
-        Some(Err(code)) => (code, -1),
-        None => (ErrorCode::REQUEST_TIMED_OUT, -1),
-    })
+    let results: Vec<(ErrorCode, i64)> = places
+        .iter()
+        .map(|place| match place {
+            Ok(index) => outcomes.get(*index).map_or((ErrorCode::REQUEST_TIMED_OUT, -1), code),
+            Err(_) => (ErrorCode::CORRUPT_MESSAGE, -1),
+        })
+        .collect();
+    let remarks = if session.client.is_ours() {
+        let remark = |((_, partition), place): ((_, &ProducePartition<'_>), &Result<usize, String>)| {
+            let remark = remark(place.as_ref().map(|index| outcomes.get(*index)))?;
+            let produced =
+                Produced { partition: partition.partition, error: ErrorCode::NONE, base_offset: -1 };
+            Some((remark.name(), vec![produced]))
+        };
+        partitions().zip(&places).filter_map(remark).collect()
+    } else {
+        Vec::new()
+    };
+    let mut results = results.into_iter();
+    answer(id, topics, || results.next().unwrap_or((ErrorCode::REQUEST_TIMED_OUT, -1)), &remarks)
+}
+
+/// What is to be said of a partition whose messages are not known to be stored.
+fn remark(outcome: Result<Option<&Outcome>, &String>) -> Option<Remark> {
+    match outcome {
+        Ok(Some(Outcome::Stored(_)) | None) => None,
+        Ok(Some(Outcome::NotWritten(obstacle) | Outcome::Refused(obstacle))) => {
+            Some(Remark { code: obstacle.code, text: obstacle.why.clone() })
+        }
+        Ok(Some(Outcome::Unknown(why))) => {
+            Some(Remark { code: ErrorCode::REQUEST_TIMED_OUT, text: why.clone() })
+        }
+        Err(why) => Some(Remark { code: ErrorCode::CORRUPT_MESSAGE, text: why.clone() }),
+    }
 }
 
 /// The records that a set's messages stand for; as `envelope` says, each is inside of its message's value.
@@ -84,15 +113,16 @@ fn records<'a>(
 
 /// Answers Produce with one code for every partition.
 pub fn refused(id: i32, topics: &Topics<ProducePartition<'_>>, code: ErrorCode) -> Vec<u8> {
-    answer(id, topics, || (code, -1))
+    answer(id, topics, || (code, -1), &[])
 }
 
 fn answer(
     id: i32,
     topics: &Topics<ProducePartition<'_>>,
     mut next: impl FnMut() -> (ErrorCode, i64),
+    remarks: &[(String, Vec<Produced>)],
 ) -> Vec<u8> {
-    let mut answers = Vec::with_capacity(topics.len());
+    let mut answers = Vec::with_capacity(topics.len() + remarks.len());
     for (topic, partitions) in topics {
         let mut produced = Vec::with_capacity(partitions.len());
         for partition in partitions {
@@ -101,23 +131,26 @@ fn answer(
         }
         answers.push((topic.as_str(), produced));
     }
+    answers.extend(remarks.iter().map(|(name, produced)| (name.as_str(), produced.clone())));
     response::produce(id, &answers)
 }
 
 fn code(outcome: &Outcome) -> (ErrorCode, i64) {
     match outcome {
         Outcome::Stored(offset) => (ErrorCode::NONE, *offset),
-        Outcome::NotWritten(
+        Outcome::NotWritten(obstacle) => match obstacle.code {
             known @ (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
             | ErrorCode::BROKER_NOT_AVAILABLE
             | ErrorCode::NOT_ENOUGH_REPLICAS
-            | ErrorCode::MESSAGE_TOO_LARGE),
-        ) => (*known, -1),
-        Outcome::NotWritten(_) => (ErrorCode::LEADER_NOT_AVAILABLE, -1),
+            | ErrorCode::MESSAGE_TOO_LARGE) => (known, -1),
+            _ => (ErrorCode::LEADER_NOT_AVAILABLE, -1),
+        },
         Outcome::Unknown(_) => (ErrorCode::REQUEST_TIMED_OUT, -1),
         // A code that the crate does not know would reach its user as 'unknown'.
-        Outcome::Refused(code) if code.0 > LAST_KNOWN || code.0 < 0 => (ErrorCode::CORRUPT_MESSAGE, -1),
-        Outcome::Refused(code) => (*code, -1),
+        Outcome::Refused(obstacle) => match obstacle.code {
+            code if code.0 > LAST_KNOWN || code.0 < 0 => (ErrorCode::CORRUPT_MESSAGE, -1),
+            code => (code, -1),
+        },
     }
 }
 
@@ -127,11 +160,14 @@ fn note(name: &str, batch: &Batch<'_>, outcome: &Outcome) {
         Outcome::Stored(offset) => {
             log::debug!("{name}: {count} messages stored in {topic}-{partition} from offset {offset}");
         }
-        Outcome::NotWritten(code) => {
-            log::debug!("{name}: {count} messages for {topic}-{partition} were not written: {code}");
+        Outcome::NotWritten(obstacle) => {
+            log::debug!(
+                "{name}: {count} messages for {topic}-{partition} were not written: {}",
+                obstacle.why
+            );
         }
-        Outcome::Refused(code) => {
-            log::error!("{name}: {count} messages for {topic}-{partition} were refused: {code}");
+        Outcome::Refused(obstacle) => {
+            log::error!("{name}: {count} messages for {topic}-{partition} were refused: {}", obstacle.why);
         }
         Outcome::Unknown(reason) => {
             log::error!(

@@ -74,6 +74,13 @@ impl Cluster {
         lock(&self.shared.reachability).trouble(addresses.iter().map(String::as_str))
     }
 
+    /// Since when no broker can be reached, if that is known: each was tried and failed, and none was reached
+    /// since.
+    pub fn outage(&self) -> Option<Instant> {
+        let addresses = self.addresses();
+        lock(&self.shared.reachability).outage(addresses.iter().map(String::as_str))
+    }
+
     /// Opens a connection, unless the address is to be left alone for a while.
     fn open(&self, address: &str, client_id: &str, timeout: Duration) -> Result<Connection> {
         let began = Instant::now();

@@ -6,7 +6,8 @@
 //! - [`settings`]: how it is reached, and what may be created there
 //! - [`metadata`]: brokers, topics and leaders, cached and refreshed
 //! - [`rights`]: whether the user may do what a program is about to
-//! - [`configs`]: the configuration of topics
+//! - [`configs`]: the configuration of topics; `batch_limit`: what a topic takes at most
+//! - [`topics_on_demand`]: topics that brokers create for every client
 //! - [`describe`]: brokers, topics, replicas and groups, as an observer sees them
 //! - [`producer`]: idempotent producing with `acks=all`
 //! - [`fetch`]: records of several brokers at once
@@ -19,6 +20,7 @@
 
 pub mod assignor;
 pub mod authorization;
+mod batch_limit;
 pub mod configs;
 mod connect;
 pub mod connection;
@@ -39,6 +41,7 @@ pub mod rights;
 pub mod sasl;
 pub mod security;
 pub mod settings;
+pub mod topics_on_demand;
 mod transport;
 pub mod versioned_request;
 

@@ -77,6 +77,8 @@ pub(crate) struct Shared {
     known: Mutex<Known>,
     /// Which addresses failed, and why.
     pub(crate) reachability: Mutex<Reachability>,
+    /// The most bytes of a batch of each topic, and when that was looked up; `None` where it is not told.
+    pub(crate) batch_limits: Mutex<HashMap<String, (Instant, Option<usize>)>>,
     metadata: Mutex<MetadataConnection>,
     /// The metadata connection was given back, or a handle stops.
     metadata_free: Condvar,
@@ -294,7 +296,7 @@ impl Cluster {
                 ErrorCode::TOPIC_ALREADY_EXISTS => {}
                 code => {
                     let request = RequestContext::of::<CreateTopicsRequest>().for_topic(&create.name);
-                    return Err(Error::refused(request, code));
+                    return Err(Error::refused(request.answered(result.error_message.as_deref()), code));
                 }
             }
         }

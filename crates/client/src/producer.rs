@@ -14,12 +14,14 @@ use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::{ApiKey, InitProducerIdRequest, ProduceRequest, ProduceResponse, ProducerId};
 
 use super::READ_MARGIN;
+use super::batch_limit;
 use super::connection::Connection;
 use super::error::{Cause, Error, Result};
 use super::metadata::{Cluster, topic_name};
 use super::request_context::RequestContext;
 use super::versioned_request::VersionedRequest;
 use protocol::TopicPartition;
+use protocol::compression::Compression;
 use protocol::error_code::ErrorCode;
 use protocol::records::{self, Content};
 
@@ -58,12 +60,48 @@ pub enum Outcome {
     /// Stored by all in-sync replicas. The offset of the first record, -1 in the rare case that the broker
     /// knows the batch as stored but no longer where.
     Stored(i64),
-    /// No byte of it was left with a broker that could have stored it; the code says what stood in the way.
-    NotWritten(ErrorCode),
-    /// The broker refused it for good.
-    Refused(ErrorCode),
+    /// No byte of it was left with a broker that could have stored it, for this reason.
+    NotWritten(Obstacle),
+    /// The broker refused it for good, for this reason.
+    Refused(Obstacle),
     /// It may be stored or not, or be stored later.
     Unknown(String),
+}
+
+/// What stood in the way of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Obstacle {
+    /// The protocol's code for it.
+    pub code: ErrorCode,
+    /// A sentence for people, without its full stop.
+    pub why: String,
+}
+
+impl Obstacle {
+    fn new(code: ErrorCode, why: impl Into<String>) -> Obstacle {
+        Obstacle { code, why: why.into() }
+    }
+
+    /// What a broker has answered.
+    fn answered(code: ErrorCode) -> Obstacle {
+        Obstacle::new(code, format!("{code}{}", advice(code)))
+    }
+}
+
+impl From<&Error> for Obstacle {
+    fn from(error: &Error) -> Obstacle {
+        Obstacle::new(error.code().unwrap_or(ErrorCode::BROKER_NOT_AVAILABLE), error.to_string())
+    }
+}
+
+/// What a code leaves unsaid.
+fn advice(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::INVALID_RECORD => ": in a compacted topic every record needs a key",
+        ErrorCode::INVALID_TIMESTAMP => ": the topic takes no record of that time",
+        ErrorCode::POLICY_VIOLATION => ": a policy of the brokers forbids it",
+        _ => "",
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -77,32 +115,39 @@ struct Pending<'a> {
     batch: &'a Batch<'a>,
     /// An attempt ended without a word on whether it was stored.
     in_doubt: bool,
-    last_error: ErrorCode,
+    last: Obstacle,
     outcome: Option<Outcome>,
 }
 
 impl<'a> Pending<'a> {
     fn new(batch: &'a Batch<'a>) -> Pending<'a> {
-        Pending { batch, in_doubt: false, last_error: ErrorCode::LEADER_NOT_AVAILABLE, outcome: None }
+        Pending { batch, in_doubt: false, last: no_leader(batch), outcome: None }
     }
 
-    /// An attempt ended before the batch was sent. A right that is missing is nothing to wait for.
-    fn failed(&mut self, code: ErrorCode) {
-        self.last_error = code;
-        if code.is_authorization() && !self.in_doubt {
-            self.outcome = Some(Outcome::Refused(code));
+    /// An attempt ended before the batch was sent. A right that is missing, and a batch that is larger than
+    /// its topic takes, are nothing to wait for.
+    fn failed(&mut self, obstacle: Obstacle) {
+        let code = obstacle.code;
+        if (code.is_authorization() || code == ErrorCode::MESSAGE_TOO_LARGE) && !self.in_doubt {
+            self.outcome = Some(Outcome::Refused(obstacle.clone()));
         }
+        self.last = obstacle;
     }
 
     fn give_up(&mut self) {
         self.outcome.get_or_insert_with(|| {
             if self.in_doubt {
-                Outcome::Unknown(format!("no acknowledgement in time; last error {}", self.last_error.name()))
+                Outcome::Unknown(format!("no acknowledgement in time; the last try: {}", self.last.why))
             } else {
-                Outcome::NotWritten(self.last_error)
+                Outcome::NotWritten(self.last.clone())
             }
         });
     }
+}
+
+fn no_leader(batch: &Batch<'_>) -> Obstacle {
+    let why = format!("partition {} of topic {} has no leader now", batch.partition, batch.topic);
+    Obstacle::new(ErrorCode::LEADER_NOT_AVAILABLE, why)
 }
 
 /// Produces with its own id over its own connections; one call at a time.
@@ -153,6 +198,7 @@ impl Producer {
                 }
             }
             self.settle_identity(&mut open);
+            open.iter_mut().for_each(|p| self.explain_size(p));
             open.retain(|p| p.outcome.is_none());
             if open.is_empty() {
                 break;
@@ -172,12 +218,16 @@ impl Producer {
         for p in open.iter_mut() {
             match self.leader(p.batch, reach) {
                 Ok(Some(leader)) => by_leader.entry(leader).or_default().push(p),
-                Ok(None) => p.last_error = ErrorCode::LEADER_NOT_AVAILABLE,
-                Err(code) => p.failed(code),
+                Ok(None) => p.last = no_leader(p.batch),
+                Err(obstacle) => p.failed(obstacle),
             }
         }
         let mut sent = Vec::new();
-        for (leader, mut led) in by_leader {
+        for (leader, led) in by_leader {
+            let mut led = self.fitting(led, reach);
+            if led.is_empty() {
+                continue;
+            }
             match self.send(leader, &led, reach, answers) {
                 Ok(deadline) => sent.push((leader, led, deadline)),
                 Err(error) => self.note_failure(leader, &mut led, &error),
@@ -198,15 +248,49 @@ impl Producer {
         }
     }
 
-    fn leader(&self, batch: &Batch<'_>, deadline: Instant) -> std::result::Result<Option<i32>, ErrorCode> {
+    fn leader(&self, batch: &Batch<'_>, deadline: Instant) -> std::result::Result<Option<i32>, Obstacle> {
         let topic = self.cluster.topic(batch.topic, deadline);
         let topic = topic.map_err(|error| {
             log::debug!("producing: {error}");
-            error.code().unwrap_or(ErrorCode::BROKER_NOT_AVAILABLE)
+            Obstacle::from(&error)
         })?;
+        let unknown = |what: String| Obstacle::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, what);
+        let topic = topic.ok_or_else(|| unknown(format!("there is no topic {}", batch.topic)))?;
         let partition = usize::try_from(batch.partition).unwrap_or(usize::MAX);
-        let leader = topic.as_ref().and_then(|topic| topic.leaders.get(partition));
-        leader.copied().ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+        let leader = topic.leaders.get(partition).copied();
+        leader.ok_or_else(|| unknown(format!("topic {} has no partition {}", batch.topic, batch.partition)))
+    }
+
+    /// The batches that are no larger than their topics take. Those that are sent to a leader together share
+    /// an outcome until it answers, so what it would refuse stays behind.
+    fn fitting<'p, 'a>(&self, led: Vec<&'p mut Pending<'a>>, deadline: Instant) -> Vec<&'p mut Pending<'a>> {
+        let mut fitting = Vec::with_capacity(led.len());
+        for p in led {
+            match self.too_large(p.batch, deadline) {
+                Some(obstacle) => p.failed(obstacle),
+                None => fitting.push(p),
+            }
+        }
+        fitting
+    }
+
+    /// Why a batch of one record is larger than its topic takes, if that is known before it is sent: others
+    /// are left to the broker.
+    fn too_large(&self, batch: &Batch<'_>, deadline: Instant) -> Option<Obstacle> {
+        let bytes = self.bytes_of_one(batch).filter(|bytes| *bytes > batch_limit::DEFAULT)?;
+        let limit = self.cluster.batch_limit(batch.topic, deadline).filter(|limit| bytes > *limit)?;
+        let why = batch_limit::sentence(batch.topic, Some(limit), Some(bytes));
+        Some(Obstacle::new(ErrorCode::MESSAGE_TOO_LARGE, why))
+    }
+
+    /// The bytes of a batch as it is sent, if it has one record and is not compressed.
+    fn bytes_of_one(&self, batch: &Batch<'_>) -> Option<usize> {
+        match batch.records.as_slice() {
+            [record] if self.cluster.settings().compression == Compression::None => {
+                Some(records::bytes_of_one(record))
+            }
+            _ => None,
+        }
     }
 
     fn send(
@@ -291,7 +375,7 @@ impl Producer {
         self.connections.remove(&leader);
         for p in led {
             p.in_doubt |= error.maybe_sent();
-            p.failed(error.code().unwrap_or(ErrorCode::BROKER_NOT_AVAILABLE));
+            p.failed(error.into());
         }
     }
 
@@ -308,7 +392,7 @@ impl Producer {
     fn judge(&mut self, p: &mut Pending<'_>, result: &PartitionProduceResponse) -> Option<Outcome> {
         let batch = p.batch;
         let code = ErrorCode(result.error_code);
-        p.last_error = code;
+        p.last = Obstacle::answered(code);
         // A leader that has lost its office answers so for a batch that it appended before, too.
         p.in_doubt |= result.base_offset >= 0 && !code.is_ok()
             || matches!(code, ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
@@ -344,7 +428,21 @@ impl Producer {
             }
             code if code.is_retriable() => None,
             code if p.in_doubt => Some(Outcome::Unknown(format!("sent before, and then {}", code.name()))),
-            code => Some(Outcome::Refused(code)),
+            _ => Some(Outcome::Refused(p.last.clone())),
+        }
+    }
+
+    /// Says of a batch that a broker found too large how large it may be.
+    fn explain_size(&self, p: &mut Pending<'_>) {
+        let topic = p.batch.topic;
+        if let Some(Outcome::Refused(obstacle)) = &mut p.outcome
+            && obstacle.code == ErrorCode::MESSAGE_TOO_LARGE
+        {
+            let bytes = self.bytes_of_one(p.batch);
+            let limit = self.cluster.batch_limit(topic, Instant::now() + MIN_REACH);
+            // What was looked up is old where the message would fit.
+            let limit = limit.filter(|limit| bytes.is_none_or(|bytes| bytes > *limit));
+            obstacle.why = batch_limit::sentence(topic, limit, bytes);
         }
     }
 

@@ -21,6 +21,8 @@ pub(crate) struct Reachability {
 
 #[derive(Debug)]
 struct Trouble {
+    /// When it failed first and last.
+    since: Instant,
     at: Instant,
     error: Error,
     hold: Backoff,
@@ -48,6 +50,7 @@ impl Reachability {
             return;
         }
         let trouble = self.troubles.entry(address.to_owned()).or_insert_with(|| Trouble {
+            since: now,
             at: now,
             error: error.clone(),
             hold: HOLD,
@@ -83,6 +86,12 @@ impl Reachability {
     /// Why the first of these addresses that failed did so.
     pub(crate) fn trouble<'a>(&self, addresses: impl Iterator<Item = &'a str>) -> Option<Error> {
         addresses.filter_map(|address| self.troubles.get(address)).map(|trouble| trouble.error.clone()).next()
+    }
+
+    /// Since when none of these addresses can be reached; `None` where one may be.
+    pub(crate) fn outage<'a>(&self, mut addresses: impl Iterator<Item = &'a str>) -> Option<Instant> {
+        let first = self.troubles.get(addresses.next()?)?.since;
+        addresses.try_fold(first, |last, address| Some(last.max(self.troubles.get(address)?.since)))
     }
 
     /// Forgets all addresses but these.
@@ -140,6 +149,22 @@ mod tests {
         reachability.failed("a:1", &away("a:1"), now, now);
         reachability.keep(&["b:1".to_owned()]);
         assert!(reachability.trouble(["a:1"].into_iter()).is_none());
+    }
+
+    #[test]
+    fn an_outage_has_begun_when_the_last_address_failed_first_and_ends_with_one_that_is_reached() {
+        let mut reachability = Reachability::default();
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let outage = |reachability: &Reachability| reachability.outage(["a:1", "b:1"].into_iter());
+        reachability.failed("a:1", &away("a:1"), start, at(1));
+        assert_eq!(outage(&reachability), None);
+        reachability.failed("b:1", &away("b:1"), start, at(2));
+        reachability.failed("a:1", &away("a:1"), start, at(3));
+        assert_eq!(outage(&reachability), Some(at(2)));
+        reachability.reached("b:1", at(4));
+        assert_eq!(outage(&reachability), None);
+        assert_eq!(reachability.outage(std::iter::empty()), None);
     }
 
     #[test]

@@ -78,9 +78,9 @@ impl Cluster {
         refused.then(|| MissingRight::on_group("Read", group))
     }
 
-    /// Logs `error`: where a right is missing as a warning, once, else for those who look closely.
+    /// Logs `error`: what a broker refused for good as a warning, once, else for those who look closely.
     pub fn tell_refusal(&self, error: &Error) {
-        let is_news = error.code().is_some_and(ErrorCode::is_authorization) && {
+        let is_news = error.is_lasting() && {
             let told = &mut self.known().refusals;
             told.len() < MOST_TOLD && told.insert(error.to_string())
         };

@@ -168,11 +168,11 @@ fn outcome_of(target: &Target, outcome: Option<&producer::Outcome>, record_index
             partition: target.1,
             offset: if *base < 0 { -1 } else { base + record_index },
         },
-        Some(producer::Outcome::NotWritten(code)) => {
-            ReplayOutcome::Failed { reason: code.to_string(), retry: true }
+        Some(producer::Outcome::NotWritten(obstacle)) => {
+            ReplayOutcome::Failed { reason: obstacle.why.clone(), retry: true }
         }
-        Some(producer::Outcome::Refused(code)) => {
-            ReplayOutcome::Failed { reason: format!("the broker refuses it: {code}"), retry: false }
+        Some(producer::Outcome::Refused(obstacle)) => {
+            ReplayOutcome::Failed { reason: format!("the broker refuses it: {}", obstacle.why), retry: false }
         }
         Some(producer::Outcome::Unknown(reason)) => unknown(reason),
         None => unknown("the request ended without an answer for this record"),

@@ -11,7 +11,39 @@ use super::{
 /// fate is unknown.
 pub(super) const COMES_BACK: Duration = Duration::from_millis(900);
 
+/// What comes in an outage waits for so long: it may be over by then.
+pub(super) const OUTAGE_GRACE: Duration = Duration::from_millis(500);
+
 impl Accumulator {
+    /// Refuses what waits although it came after it was `known` that the topic cannot be reached: not stored.
+    /// What is older waits for as long as it may, and what is under way for its outcome.
+    pub(in crate::producer) fn refuse_in_outage(
+        &mut self,
+        now: Instant,
+        known: Instant,
+        finished: &mut Vec<Finished>,
+    ) {
+        let Some((why, _)) = self.unreachable.clone() else { return };
+        let mut released = Released::default();
+        let late = |since: Instant| since >= known && now.saturating_duration_since(since) >= OUTAGE_GRACE;
+        let queues = self.partitions.iter_mut().map(|partition| &mut partition.waiting);
+        for queue in queues.chain([&mut self.unplaced, &mut self.unkeyed]) {
+            // The oldest are in front: mostly none is late, or all are.
+            if !queue.iter().any(|waiting| late(waiting.record.since)) {
+                continue;
+            }
+            for waiting in mem::take(queue) {
+                if late(waiting.record.since) {
+                    released.add(&waiting.record);
+                    finished.push((waiting.done, why.not_stored()));
+                } else {
+                    queue.push_back(waiting);
+                }
+            }
+        }
+        self.forget(&released);
+    }
+
     /// Refuses what waits, as it is known that nothing can be stored now: not stored. What is under way has a
     /// while to come back with its outcome; then that is unknown.
     pub(in crate::producer) fn refuse(&mut self, now: Instant, reason: &str, finished: &mut Vec<Finished>) {

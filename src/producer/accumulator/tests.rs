@@ -1,7 +1,7 @@
 use std::sync::mpsc::{self, Receiver, Sender};
 
 use super::partition::{PROBE_AFTER, RETRY_BACKOFF};
-use super::refusal::COMES_BACK;
+use super::refusal::{COMES_BACK, OUTAGE_GRACE};
 use super::*;
 use crate::metrics::{Exposition, ProducerMetrics};
 use crate::producer::DeliveryReport;
@@ -44,7 +44,7 @@ impl Bench {
     fn push_this(&mut self, message: ProducerRecord, name: &str) -> bool {
         let (tell, name) = (self.tell.clone(), name.to_owned());
         let done = Box::new(move |delivery| tell.send((name, delivery)).unwrap());
-        self.accumulator.push(message, done)
+        self.accumulator.push(self.now, message, done)
     }
 
     fn take(&mut self, sender: usize) -> Vec<Batch> {
@@ -100,6 +100,10 @@ fn stored(base: i64) -> BatchOutcome {
 
 fn leaderless() -> BatchOutcome {
     BatchOutcome::NeverWritten { reason: "no leader".to_owned() }
+}
+
+fn too_large_for_topic() -> BatchOutcome {
+    BatchOutcome::TooLarge { reason: "1000 bytes at most".to_owned() }
 }
 
 fn code(delivery: &DeliveryReport) -> (&'static str, bool) {
@@ -212,13 +216,14 @@ fn what_may_go_to_one_partition_only_waits_until_the_topic_has_it() {
 fn queues_that_share_their_room_are_full_together_and_give_it_back() {
     let limits = Limits::new(2, 1_000, ProducerMetrics::default());
     let message = || ProducerRecord::new(None, b"x".to_vec(), Instant::now() + SECOND);
+    let now = Instant::now();
     let mut queues = [0, 1].map(|_| Accumulator::new("t".into(), limits.clone(), SECOND));
     let [one, other] = &mut queues;
-    assert!(one.push(message(), Box::new(|_| ())) && other.push(message(), Box::new(|_| ())));
-    assert!(!one.push(message(), Box::new(|_| ())));
+    assert!(one.push(now, message(), Box::new(|_| ())) && other.push(now, message(), Box::new(|_| ())));
+    assert!(!one.push(now, message(), Box::new(|_| ())));
     other.abandon(&mut Vec::new());
-    assert!(one.push(message(), Box::new(|_| ())));
-    assert!(!other.push(message(), Box::new(|_| ())));
+    assert!(one.push(now, message(), Box::new(|_| ())));
+    assert!(!other.push(now, message(), Box::new(|_| ())));
     drop(queues);
     assert!(limits.take(1_000), "a accumulator that is released holds nothing");
 }
@@ -319,7 +324,7 @@ fn messages_wait_for_the_number_of_partitions_in_order() {
 #[test]
 fn without_a_broker_a_message_is_not_stored_at_its_deadline_and_can_be_sent_again() {
     let mut bench = Bench::new(0);
-    bench.accumulator.set_unreachable("nobody there");
+    bench.accumulator.set_unreachable(bench.now, NotStoredKind::NoBroker, "nobody there");
     bench.push("k", "a");
     bench.push("", "b");
     bench.pass(10 * SECOND - Duration::from_millis(1));
@@ -565,7 +570,7 @@ fn of_a_set_that_is_too_large_only_the_offender_fails() {
         let batches = bench.take(0);
         let Some(batch) = batches.first() else { break };
         let too_large = batch.bytes > limit;
-        bench.complete(0, batches, |_| if too_large { BatchOutcome::TooLarge } else { stored(0) });
+        bench.complete(0, batches, |_| if too_large { too_large_for_topic() } else { stored(0) });
         order.extend(bench.reports());
     }
     let names: Vec<_> = order.iter().map(|(name, _)| name.as_str()).collect();
@@ -621,7 +626,7 @@ fn sets_grow_again_after_one_that_was_too_large() {
         let batches = bench.take(0);
         sizes.push(batches.iter().map(|batch| batch.records.len()).sum::<usize>());
         let first = sizes.len() == 1;
-        bench.complete(0, batches, |_| if first { BatchOutcome::TooLarge } else { stored(0) });
+        bench.complete(0, batches, |_| if first { too_large_for_topic() } else { stored(0) });
         bench.pass(if first { SECOND } else { BATCH_GROWS_AFTER }); // what was left is given up meanwhile
     }
     assert_eq!(sizes, [9, 4, 9]);
@@ -708,4 +713,34 @@ fn the_last_refusal_is_that_of_all_partitions_and_is_not_told_for_long() {
     assert_eq!(bench.accumulator.last_refusal(bench.now).as_deref(), Some("too few replicas"));
     bench.pass(PROBE_AFTER);
     assert_eq!(bench.accumulator.last_refusal(bench.now), None);
+}
+
+#[test]
+fn in_a_known_outage_what_comes_is_refused_after_a_moment_and_what_came_before_waits_for_its_end() {
+    let mut bench = Bench::new(2);
+    let refuse = |bench: &mut Bench, known: Instant| {
+        let mut finished = Vec::new();
+        bench.accumulator.refuse_in_outage(bench.now, known, &mut finished);
+        hand_out(finished);
+        bench.reports().iter().map(|(name, report)| (name.clone(), code(report))).collect::<Vec<_>>()
+    };
+    let start = bench.now;
+    bench.accumulator.set_unreachable(bench.now, NotStoredKind::NoBroker, "nobody answers");
+    assert!(bench.push("", "before"));
+    bench.pass(2 * SECOND);
+    bench.accumulator.set_unreachable(bench.now, NotStoredKind::NoTopic, "there is no topic");
+    assert_eq!(bench.accumulator.unreachable_since(), Some(start), "the reason may change");
+    let known = bench.now;
+    assert!(bench.push("", "after") && bench.push("k", "keyed"));
+    assert_eq!(refuse(&mut bench, known), []);
+    bench.pass(OUTAGE_GRACE);
+    let mut refused = refuse(&mut bench, known);
+    refused.sort();
+    assert_eq!(refused, ["after", "keyed"].map(|name| (name.to_owned(), ("no_topic", true))));
+    bench.accumulator.set_partitions(2);
+    assert_eq!(bench.accumulator.unreachable_since(), None);
+    assert_eq!(names(&bench.take(0)), [(0, vec!["before".into()])]);
+    assert!(bench.push("", "at once"));
+    bench.pass(OUTAGE_GRACE);
+    assert_eq!(refuse(&mut bench, known), [], "the topic can be reached");
 }

@@ -170,7 +170,9 @@ fn ids(broker: &Scripted) -> Vec<(i64, i32)> {
 fn a_batch_that_no_leader_was_there_for_was_never_written() {
     let broker = Scripted::start(&[]);
     let outcome = broker.produce(&mut Producer::new(broker.cluster(), "test"));
-    assert_eq!(outcome, Outcome::NotWritten(ErrorCode::LEADER_NOT_AVAILABLE));
+    let Outcome::NotWritten(obstacle) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(obstacle.code, ErrorCode::LEADER_NOT_AVAILABLE);
+    assert_eq!(obstacle.why, "partition 0 of topic pedidos has no leader now");
     assert!(ids(&broker).is_empty());
 }
 
@@ -213,11 +215,14 @@ fn after_a_batch_given_up_in_doubt_the_next_has_a_producer_id_of_its_own() {
 
 #[test]
 fn a_refusal_uses_up_no_sequence_number() {
-    let refused = Reaction::Answer(ErrorCode::MESSAGE_TOO_LARGE, -1);
+    let refused = Reaction::Answer(ErrorCode::INVALID_RECORD, -1);
     let stored = Reaction::Answer(ErrorCode::NONE, 7);
     let broker = Scripted::start(&[refused, stored, stored]);
     let mut producer = Producer::new(broker.cluster(), "test");
-    assert_eq!(broker.produce(&mut producer), Outcome::Refused(ErrorCode::MESSAGE_TOO_LARGE));
+    let outcome = broker.produce(&mut producer);
+    let Outcome::Refused(obstacle) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(obstacle.code, ErrorCode::INVALID_RECORD);
+    assert!(obstacle.why.starts_with("INVALID_RECORD (87): "), "{}", obstacle.why);
     assert_eq!(broker.produce(&mut producer), Outcome::Stored(7));
     assert_eq!(ids(&broker), [(1, 0), (1, 0)]);
 }

@@ -31,7 +31,7 @@ mod write;
 pub use content::{Content, Headers, OwnHeaders};
 pub use read::{Batch, BatchHeader, Batches, Record, RecordIter, Records, RecordsError, first_at_or_after};
 pub use validate::{MAX_UNPACKED_BYTES, Refused, Valid, validate};
-pub use write::{EncodeError, encode_batch};
+pub use write::{EncodeError, bytes_of_one, encode_batch};
 
 /// Bytes before the records.
 const HEADER_BYTES: usize = 61;

@@ -82,6 +82,12 @@ pub fn encode_batch<'a, C: Into<Content<'a>>>(
     Ok(bytes)
 }
 
+/// The bytes of a batch of this one record, not compressed.
+pub fn bytes_of_one(content: &Content<'_>) -> usize {
+    let body = body_len(0, 0, content.written_len());
+    HEADER_BYTES + varint_len(i32::try_from(body).unwrap_or(i32::MAX)) + body
+}
+
 /// The fields of the header that describe the records.
 struct Summary {
     count: i32,
@@ -136,7 +142,7 @@ fn put_records<'a, C: Into<Content<'a>>>(
 /// Writes a record; `length` is that of its content, and has been checked.
 #[inline]
 fn put_record(out: &mut Writer, offset_delta: i32, time_delta: i64, length: usize, content: &Content<'_>) {
-    let body = 1 + varlong_len(time_delta) + varint_len(offset_delta) + length;
+    let body = body_len(time_delta, offset_delta, length);
     out.put_varint(body as i32);
     out.put_i8(0);
     out.put_varlong(time_delta);
@@ -144,9 +150,24 @@ fn put_record(out: &mut Writer, offset_delta: i32, time_delta: i64, length: usiz
     content.write(out);
 }
 
+/// The bytes of a record after its size.
+fn body_len(time_delta: i64, offset_delta: i32, length: usize) -> usize {
+    1 + varlong_len(time_delta) + varint_len(offset_delta) + length
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_bytes_of_a_batch_of_one_record_are_known_before_it_is_made() {
+        for length in [0, 1, 100, 20_000] {
+            let (key, value) = (vec![1; length / 3], vec![2; length]);
+            let content = Content { timestamp: Some(7), ..Content::from((Some(&key[..]), Some(&value[..]))) };
+            let batch = encode_batch([content], 5, 1, 0, 3, Compression::None).unwrap();
+            assert_eq!(bytes_of_one(&content), batch.len());
+        }
+    }
 
     #[test]
     fn a_batch_without_a_record_is_refused() {

@@ -6,6 +6,7 @@
 //! response is made with it.
 
 pub mod message_set;
+pub mod remark;
 pub mod request;
 pub mod response;
 

@@ -2,7 +2,8 @@
 //! for one `write_all`.
 //!
 //! The crate walks an answer without looking twice: an answer names only topics and partitions that were
-//! asked for, and a produce answer names each of them.
+//! asked for, and a produce answer names each of them. To our own clients it may have
+//! [remarks](super::remark) beside them.
 
 use crate::error_code::ErrorCode;
 use crate::wire::Writer;

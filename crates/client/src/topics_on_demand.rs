@@ -1,0 +1,70 @@
+//! Topics that brokers create for every client that asks for them by name (`auto.create.topics.enable`).
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use super::configs;
+use super::describe::TopicDescription;
+use super::error::Result;
+use super::metadata::Cluster;
+use net::sync::{Mutex, lock};
+
+/// The client id of look-ups.
+const NAME: &str = "point-to-point";
+/// The brokers' configuration that lets every client create topics, and how long its value is believed.
+const AUTO_CREATE: &str = "auto.create.topics.enable";
+const CONFIG_AGE: Duration = Duration::from_secs(60);
+/// The longest wait for that value.
+const CONFIG_TIMEOUT: Duration = Duration::from_secs(1);
+/// So long a topic that was not created is not asked for again, and so many of them are remembered.
+const NOT_CREATED_AGE: Duration = Duration::from_secs(30);
+const MOST_NOT_CREATED: usize = 1_024;
+
+/// Asks brokers for topics that are not there, and remembers what they do not create: waiting for each again
+/// would hold up the look-ups of others. Two locks, each alone, neither held over I/O.
+#[derive(Debug, Default)]
+pub struct TopicsOnDemand {
+    /// Whether the brokers create topics for every client, and since when that is known.
+    creates: Mutex<Option<(bool, Instant)>>,
+    /// The topics that the brokers were asked for and did not create, and when.
+    not_created: Mutex<HashMap<String, Instant>>,
+}
+
+impl TopicsOnDemand {
+    /// A topic that the cluster was just found not to have, if the brokers create it now.
+    ///
+    /// # Errors
+    /// As [`Cluster::describe_or_create`].
+    pub fn find(&self, cluster: &Cluster, name: &str, deadline: Instant) -> Result<Option<TopicDescription>> {
+        let lately = lock(&self.not_created).get(name).is_some_and(|at| at.elapsed() < NOT_CREATED_AGE);
+        if lately || !self.brokers_create(cluster, deadline) {
+            return Ok(None);
+        }
+        let found = cluster.describe_or_create(name, deadline)?;
+        if found.is_none() {
+            let mut not_created = lock(&self.not_created);
+            if not_created.len() >= MOST_NOT_CREATED {
+                not_created.clear();
+            }
+            not_created.insert(name.to_owned(), Instant::now());
+        }
+        Ok(found)
+    }
+
+    /// Whether the brokers create topics for every client, as far as they tell: where it may not be read,
+    /// asking them for a topic shows it.
+    fn brokers_create(&self, cluster: &Cluster, deadline: Instant) -> bool {
+        if let Some((creates, since)) = *lock(&self.creates)
+            && since.elapsed() < CONFIG_AGE
+        {
+            return creates;
+        }
+        let deadline = deadline.min(Instant::now() + CONFIG_TIMEOUT);
+        let node =
+            cluster.describe(Some(&[]), deadline).ok().and_then(|found| found.brokers.first().copied());
+        let told = node.map(|node| configs::of_broker(cluster, NAME, node, AUTO_CREATE, deadline));
+        let creates = !matches!(told, Some(Ok(Some(told))) if told == "false");
+        *lock(&self.creates) = Some((creates, Instant::now()));
+        creates
+    }
+}
