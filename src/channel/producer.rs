@@ -49,8 +49,8 @@ impl Producer {
     /// # Errors
     /// The record was not taken, and is not stored. The source is a [`SubmitError`]: retriable are a full
     /// queue (10,000 records or 64 MiB, `producer.queue_messages` and `producer.queue_bytes`) and a system
-    /// without threads; lasting are a closed producer and a record of more than 1,040,000 bytes with key and
-    /// headers.
+    /// without threads; lasting are a closed producer and a record that has, with key and headers, more bytes
+    /// than the queue holds.
     pub fn send(&self, record: ProducerRecord) -> Result<PendingDelivery> {
         let (tell, report) = mpsc::channel();
         self.send_with(record, move |delivery| drop(tell.send(delivery)))?;

@@ -9,7 +9,8 @@ use crate::metrics::ProducerMetrics;
 /// The most requests in flight, each on its own connection.
 pub(super) const MAX_IN_FLIGHT: usize = 4;
 
-/// The most that one batch weighs, to stay under the broker's default `message.max.bytes` (1048588).
+/// The most that a batch of several records weighs, to stay under the broker's default `message.max.bytes`
+/// (1048588).
 pub(super) const BATCH_BYTES: usize = 900_000;
 
 /// The most that the batches of one request weigh together, so that a request is answered soon.

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-/// The most that a record may weigh, key, value and headers together, so that it fits a Kafka batch under the
-/// broker's default `message.max.bytes` (1048588).
-pub const MAX_MESSAGE_BYTES: usize = 1_040_000;
+/// The most that a record may weigh, key, value and headers together, however much its topic takes
+/// (`max.message.bytes`) and `queue_bytes` allow: the largest body that the endpoint may be set to take, and what
+/// stands beside it.
+pub const MAX_MESSAGE_BYTES: usize = 65 * 1024 * 1024;
 
 /// The limits and timeouts of a producer.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,6 @@ use crate::support::kafka::Kafka;
 use crate::support::program::{Program, RECEIVED, Start, WAITING};
 use crate::support::watchdog::Folder;
 use crate::support::{EMBEDDED, NEWEST, PATIENCE, eventually, eventually_equal, run_on, unique};
-use point_to_point::producer::MAX_MESSAGE_BYTES;
 use point_to_point::{Channel, ConsumerRecord};
 
 run_on! {
@@ -305,7 +304,7 @@ fn a_handler_that_takes_too_long_is_killed_and_has_failed(version: &'static str)
 
 fn a_message_at_the_limit_reaches_a_handler_and_the_dead_letters(version: &'static str) {
     let scene = Scene::new(Kafka::shared(version), 1);
-    let largest = format!("\"{}\"", "x".repeat(MAX_MESSAGE_BYTES - 2));
+    let largest = format!("\"{}\"", "x".repeat(1_040_000 - 2));
     for _ in 0..2 {
         scene.kafka.assistant().put(&scene.topic, 0, None, Some(largest.as_bytes()));
     }

@@ -18,8 +18,9 @@ use kafka::error::KafkaCode;
 use net::stop::Stop;
 use point_to_point::config::Settings;
 use point_to_point::consumer::{Consumer, ConsumerRecord};
-use point_to_point::producer::MAX_MESSAGE_BYTES;
-use point_to_point::producer::{DeliveryReport, PartitionChoice, Producer, ProducerRecord, SubmitError};
+use point_to_point::producer::{
+    DeliveryReport, MAX_MESSAGE_BYTES, PartitionChoice, Producer, ProducerRecord, SubmitError,
+};
 use protocol::records::{Batches, Content, OwnHeaders};
 
 run_on! {
@@ -50,6 +51,9 @@ run_on! {
 }
 
 const TIME: i64 = 1_700_000_000_123;
+
+/// The bytes of a message that fits a topic's `max.message.bytes` as Kafka sets it, with what is stored beside it.
+const FITS: usize = 1_040_000;
 
 type Headers = Vec<(String, Option<Vec<u8>>)>;
 
@@ -415,12 +419,13 @@ fn a_message_at_the_limit_passes_with_its_headers_and_a_larger_one_is_not_taken(
         let (key, headers) = (Some(b"key".to_vec()), vec![(name, Some(header))]);
         ProducerRecord { key, value: Some(value), headers, timestamp: Some(TIME), ..outgoing() }
     };
-    let most = of_size(MAX_MESSAGE_BYTES);
+    let most = of_size(FITS);
     let small = || ProducerRecord { timestamp: Some(TIME), ..outgoing() };
     let expected =
         [said(&small(), (0, 0)), said(&most, (0, 1)), said(&of_size(20_000), (0, 2)), said(&small(), (0, 3))];
-    let refused = sender.submit(of_size(MAX_MESSAGE_BYTES + 1), Box::new(|_| ()));
-    assert_eq!(refused, Err(SubmitError::TooLarge { limit: MAX_MESSAGE_BYTES }));
+    let limit = stage.settings.producer.queue_bytes.min(MAX_MESSAGE_BYTES);
+    let refused = sender.submit(of_size(limit + 1), Box::new(|_| ()));
+    assert_eq!(refused, Err(SubmitError::TooLarge { limit }));
     send(&sender, vec![small(), most, of_size(20_000), small()]);
     sender.close(Instant::now());
     assert!(stage.received(4) == expected, "what is received differs from what was sent");
@@ -430,7 +435,7 @@ fn a_message_of_headers_alone_at_the_limit_passes_however_many_they_are(version:
     let stage = Stage::new(version, 1);
     let sender = stage.sender(&stage.topic);
     let (each, value) = ("h".to_owned(), Some(vec![1]));
-    let headers: Headers = vec![(each, value); MAX_MESSAGE_BYTES / 12];
+    let headers: Headers = vec![(each, value); FITS / 12];
     let message = || ProducerRecord { headers: headers.clone(), timestamp: Some(TIME), ..outgoing() };
     send(&sender, vec![message(), message()]);
     sender.close(Instant::now());

@@ -50,6 +50,7 @@ mod rooms;
 mod secured;
 mod sending;
 mod stopping;
+mod sizes;
 mod supervisor;
 mod support;
 mod tls;
