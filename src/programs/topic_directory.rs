@@ -1,7 +1,7 @@
 //! The topics of the cluster, for the endpoint.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::config::Settings;
 use crate::error::{Error, Result};
@@ -14,6 +14,8 @@ use protocol::topic_partition::TopicPartition;
 
 /// The client id of look-ups.
 const NAME: &str = "point-to-point";
+/// How long a topic that was created may be unknown to a broker before it is asked for again.
+const CREATION_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Topic look-ups over connections of their own.
 pub struct ClusterTopicDirectory {
@@ -42,7 +44,7 @@ impl ClusterTopicDirectory {
     /// A topic that was just created: not every broker knows it at once.
     fn created(&self, name: &str, deadline: Instant) -> Result<Option<Topic>> {
         loop {
-            let described = self.cluster.describe_or_create(name, deadline);
+            let described = self.cluster.describe_or_create(name, CREATION_TIMEOUT, deadline);
             let found = described.map_err(|error| self.silent(error))?.map(topic);
             if found.is_some() || Instant::now() >= deadline || self.cluster.stopping() {
                 return Ok(found);

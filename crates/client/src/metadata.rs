@@ -39,8 +39,7 @@ const MAX_AGE: Duration = Duration::from_secs(30);
 const RENEWAL: Duration = Duration::from_secs(1);
 /// How long a thread waits for another one that asks for metadata before it asks by itself.
 const METADATA_TURN: Duration = Duration::from_millis(500);
-/// How long brokers take at most to create a topic that a client has asked for, and how often they are asked.
-const CREATION_TIMEOUT: Duration = Duration::from_millis(500);
+/// How often brokers are asked for a topic that they may be creating.
 const CREATION_PAUSE: Duration = Duration::from_millis(25);
 /// A refresh that ended this recently serves the next caller too.
 const FRESH: Duration = Duration::from_millis(50);
@@ -224,12 +223,17 @@ impl Cluster {
     }
 
     /// A topic as the cluster describes it now. Where it is not there, the brokers are asked to create it, as
-    /// they do for every client if `auto.create.topics.enable` is set; `None` if they do not within half a
-    /// second. (They answer first, and create the topic then.)
+    /// they do for every client if `auto.create.topics.enable` is set; `None` if they do not within `wait`.
+    /// (They answer first, and create the topic then.)
     ///
     /// # Errors
-    /// No broker answers until `deadline`, or the topic has no leaders by then.
-    pub fn describe_or_create(&self, topic: &str, deadline: Instant) -> Result<Option<TopicDescription>> {
+    /// No broker answers until `deadline`, the topic has no leaders by then, or the brokers refuse.
+    pub fn describe_or_create(
+        &self,
+        topic: &str,
+        wait: Duration,
+        deadline: Instant,
+    ) -> Result<Option<TopicDescription>> {
         let found = self.describe(Some(&[topic]), deadline)?.topic(topic);
         if !matches!(found, Ok(None)) {
             return found;
@@ -237,7 +241,10 @@ impl Cluster {
         let request = metadata_request(Some(&[topic])).with_allow_auto_topic_creation(true);
         let answer = self.metadata_connection(deadline)?.ask_with(&request, deadline)?;
         let mut found = Description::of(&answer).topic(topic);
-        let limit = deadline.min(Instant::now() + CREATION_TIMEOUT);
+        if found.as_ref().is_err_and(Error::is_lasting) {
+            return found;
+        }
+        let limit = deadline.min(Instant::now() + wait);
         let is_whole = |found: &Result<Option<TopicDescription>>| {
             let leads = |topic: &TopicDescription| {
                 topic.partitions.iter().all(|partition| partition.leader.is_some())

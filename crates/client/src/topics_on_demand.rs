@@ -8,6 +8,7 @@ use super::describe::TopicDescription;
 use super::error::Result;
 use super::metadata::Cluster;
 use net::sync::{Mutex, lock};
+use protocol::topic_name;
 
 /// The client id of look-ups.
 const NAME: &str = "point-to-point";
@@ -16,6 +17,9 @@ const AUTO_CREATE: &str = "auto.create.topics.enable";
 const CONFIG_AGE: Duration = Duration::from_secs(60);
 /// The longest wait for that value.
 const CONFIG_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long brokers have to create a topic where they tell that they do so, and where they tell nothing.
+const CREATION_TIMEOUT: Duration = Duration::from_secs(3);
+const TRIAL: Duration = Duration::from_millis(500);
 /// So long a topic that was not created is not asked for again, and so many of them are remembered.
 const NOT_CREATED_AGE: Duration = Duration::from_secs(30);
 const MOST_NOT_CREATED: usize = 1_024;
@@ -24,8 +28,8 @@ const MOST_NOT_CREATED: usize = 1_024;
 /// would hold up the look-ups of others. Two locks, each alone, neither held over I/O.
 #[derive(Debug, Default)]
 pub struct TopicsOnDemand {
-    /// Whether the brokers create topics for every client, and since when that is known.
-    creates: Mutex<Option<(bool, Instant)>>,
+    /// Whether the brokers create topics for every client, if they tell, and since when that is known.
+    creates: Mutex<Option<(Option<bool>, Instant)>>,
     /// The topics that the brokers were asked for and did not create, and when.
     not_created: Mutex<HashMap<String, Instant>>,
 }
@@ -37,10 +41,15 @@ impl TopicsOnDemand {
     /// As [`Cluster::describe_or_create`].
     pub fn find(&self, cluster: &Cluster, name: &str, deadline: Instant) -> Result<Option<TopicDescription>> {
         let lately = lock(&self.not_created).get(name).is_some_and(|at| at.elapsed() < NOT_CREATED_AGE);
-        if lately || !self.brokers_create(cluster, deadline) {
+        if lately || topic_name::check(name).is_err() {
             return Ok(None);
         }
-        let found = cluster.describe_or_create(name, deadline)?;
+        let wait = match self.brokers_create(cluster, deadline) {
+            Some(true) => CREATION_TIMEOUT,
+            Some(false) => return Ok(None),
+            None => TRIAL,
+        };
+        let found = cluster.describe_or_create(name, wait, deadline)?;
         if found.is_none() {
             let mut not_created = lock(&self.not_created);
             if not_created.len() >= MOST_NOT_CREATED {
@@ -51,9 +60,9 @@ impl TopicsOnDemand {
         Ok(found)
     }
 
-    /// Whether the brokers create topics for every client, as far as they tell: where it may not be read,
-    /// asking them for a topic shows it.
-    fn brokers_create(&self, cluster: &Cluster, deadline: Instant) -> bool {
+    /// Whether the brokers create topics for every client; `None` where it may not be read: then asking them
+    /// for a topic shows it.
+    fn brokers_create(&self, cluster: &Cluster, deadline: Instant) -> Option<bool> {
         if let Some((creates, since)) = *lock(&self.creates)
             && since.elapsed() < CONFIG_AGE
         {
@@ -63,7 +72,7 @@ impl TopicsOnDemand {
         let node =
             cluster.describe(Some(&[]), deadline).ok().and_then(|found| found.brokers.first().copied());
         let told = node.map(|node| configs::of_broker(cluster, NAME, node, AUTO_CREATE, deadline));
-        let creates = !matches!(told, Some(Ok(Some(told))) if told == "false");
+        let creates = told.and_then(Result::ok).flatten().map(|told| told != "false");
         *lock(&self.creates) = Some((creates, Instant::now()));
         creates
     }
