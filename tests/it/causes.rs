@@ -94,6 +94,9 @@ fn a_topic_that_is_missing_and_may_not_be_created_is_told(version: &'static str)
     let start = Program::consumer_start(kafka, "consumer1", &topic, &unique("grupo"));
     let consumer = start.set("kafka.create_topic", "false").start();
     consumer.wait_for_log(&["WARN", &why], PATIENCE);
+    let start = Program::consumer_start(kafka, "consumer1", &topic, &unique("grupo"));
+    let queue = start.set("kafka.create_topic", "false").set("consumer.concurrency", "4").start();
+    queue.wait_for_log(&["WARN", "has no partition", &why], PATIENCE);
     kafka.assistant().create_topic(&topic, 1, 1, &[]);
     eventually("a message is stored", PATIENCE, || (api.post("/enviar", "1").status == 200).then_some(()));
 }

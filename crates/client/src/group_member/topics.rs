@@ -4,9 +4,12 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{ClientKind, Member};
+
+/// The longest look whether the topics of a member without partitions are there.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Chooses topics by their names.
 pub trait TopicFilter: Send + Sync + fmt::Debug {
@@ -79,6 +82,13 @@ impl Member {
     /// The topics that it joins with.
     pub(super) fn topics(&self) -> BTreeSet<String> {
         self.state().topics.clone().unwrap_or_else(|| self.spec.topics.named.clone())
+    }
+
+    /// Those of them that the cluster does not have.
+    pub(super) fn missing_topics(&self) -> Vec<String> {
+        let deadline = self.cluster.deadline(Instant::now() + LOOK);
+        let is_missing = |name: &String| matches!(self.cluster.topic(name, deadline), Ok(None));
+        self.topics().into_iter().filter(is_missing).collect()
     }
 
     /// All that is to be consumed now; `None` where there is no filter.

@@ -58,7 +58,12 @@ impl Life<'_> {
         log::info!("{name} is a member of {group}, generation {generation}: {}", list(&partitions));
         // Shared out cooperatively, what moves comes with the next generation.
         let stands_by = partitions.is_empty() && (!is_cooperative || self.stands_by);
-        if stands_by && self.member.topics().is_empty() {
+        let missing = if partitions.is_empty() { self.member.missing_topics() } else { Vec::new() };
+        if !missing.is_empty() {
+            let level = if self.stands_by { log::Level::Debug } else { log::Level::Warn };
+            let missing = missing.join(", ");
+            log::log!(level, "{name} has no partition: there is no topic {missing}; waiting for it");
+        } else if stands_by && self.member.topics().is_empty() {
             log::warn!("{name} has no partition: none of the topics that there are is to be consumed");
         } else if stands_by {
             log::warn!(
