@@ -136,17 +136,6 @@ impl Accumulator {
         }
     }
 
-    /// Says why the topic cannot be reached at present.
-    pub(super) fn set_unreachable(&mut self, now: Instant, kind: NotStoredKind, reason: &str) {
-        let since = self.unreachable_since().unwrap_or(now);
-        self.unreachable = Some((NotStoredReason::new(kind, reason), since));
-    }
-
-    /// Since when the topic cannot be reached; `None` while it can.
-    pub(super) fn unreachable_since(&self) -> Option<Instant> {
-        self.unreachable.as_ref().map(|(_, since)| *since)
-    }
-
     /// Whether a request is out that has not been for long: then no other leaves, so that what comes
     /// meanwhile goes together in the next.
     pub(super) fn has_recent_request(&self) -> bool {

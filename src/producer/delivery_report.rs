@@ -105,8 +105,8 @@ pub enum SubmitError {
     QueueFull,
     /// The producer is closing.
     Closed,
-    /// Key, value and headers together are longer than `limit` bytes, in a producer with limits: what its queue
-    /// holds, or [`MAX_MESSAGE_BYTES`](super::MAX_MESSAGE_BYTES).
+    /// Key, value and headers together are longer than `limit` bytes, in a producer with limits: what its
+    /// queue holds, or [`MAX_MESSAGE_BYTES`](super::MAX_MESSAGE_BYTES).
     TooLarge {
         /// The most that they may weigh together, in bytes; each header counts ten bytes more than it has.
         limit: usize,

@@ -4,6 +4,7 @@
 //! - `accumulator`: the records that wait, by partition; `batch`: those of one request for one partition
 //! - `in_flight`: the sender threads, the only place that sends through the `kafka` crate; `clock`: the clock
 //!   thread
+//! - `outage`: whether the topic can be reached, and since when not
 //! - `limits`: the limits of waiting records; `delivery_report`: the result of a record
 //! - `producers`: a producer for each topic; [`retrying_producer`]: sends at least once
 
@@ -13,6 +14,7 @@ mod clock;
 mod delivery_report;
 mod in_flight;
 mod limits;
+mod outage;
 mod producers;
 mod record;
 pub mod retrying_producer;
@@ -47,9 +49,6 @@ const LONGEST_ACK_TIMEOUT: Duration = Duration::from_secs(1);
 /// The same with the embedded broker, which leads every partition or is not there: what it refuses is known
 /// sooner.
 const EMBEDDED_ACK_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// The most reasons of one outage that the log tells.
-const MOST_REASONS: usize = 8;
 
 /// The time that a request without a leader may take beyond its timeout: the adapter gives a broker that it
 /// has to connect to a second, whatever the timeout.
@@ -471,44 +470,5 @@ impl Shared {
         if bad_news {
             log::logger().flush(); // the log lines of these records
         }
-    }
-
-    /// The topic is reached.
-    fn reached(&self, partitions: usize) {
-        let mut state = self.lock();
-        let changed = state.accumulator.partitions() != partitions;
-        let recovered = !std::mem::take(&mut state.unreachable).is_empty();
-        state.accumulator.set_partitions(partitions);
-        drop(state);
-        if changed || recovered {
-            log::info!("topic {} can be reached, it has {partitions} partitions", self.topic);
-        }
-    }
-
-    /// The topic cannot be reached, for this reason.
-    fn unreachable(&self, kind: NotStoredKind, reason: &str) {
-        let sentence = format!("topic {} cannot be reached: {reason}", self.topic);
-        let mut state = self.lock();
-        state.accumulator.set_unreachable(Instant::now(), kind, &sentence);
-        let is_news = state.unreachable.len() < MOST_REASONS && !state.unreachable.contains(&sentence);
-        if is_news {
-            state.unreachable.push(sentence.clone());
-        }
-        drop(state);
-        if is_news && !self.ended() {
-            log::warn!("{sentence}; trying until it works");
-        }
-    }
-
-    /// Since when it is known that no broker can be reached, as the store check has `seen`, or that the topic
-    /// cannot; `None` where records wait for as long as they may.
-    fn known_outage(
-        &self,
-        state: &ProducerState,
-        seen: Option<Option<Instant>>,
-        now: Instant,
-    ) -> Option<Instant> {
-        let since = seen?.into_iter().chain(state.accumulator.unreachable_since()).min()?;
-        Some(since + self.outage_is_known).filter(|known| *known <= now)
     }
 }

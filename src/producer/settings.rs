@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 /// The most that a record may weigh, key, value and headers together, however much its topic takes
-/// (`max.message.bytes`) and `queue_bytes` allow: the largest body that the endpoint may be set to take, and what
-/// stands beside it.
+/// (`max.message.bytes`) and `queue_bytes` allow: the largest body that the endpoint may be set to take, and
+/// what stands beside it.
 pub const MAX_MESSAGE_BYTES: usize = 65 * 1024 * 1024;
 
 /// The limits and timeouts of a producer.

@@ -76,8 +76,8 @@ fn take_up(session: &mut Session, group: &str, commits: &[Commit]) -> Result<(),
 /// The longest wait for a member whose client has gone: it lingers, and then says that it leaves.
 const LEAVING: Duration = Duration::from_millis(2_500);
 
-/// Commits without a member; Kafka refuses it while the group has any. One whose client has gone for good is no
-/// reason: it is waited for.
+/// Commits without a member; Kafka refuses it while the group has any. One whose client has gone for good is
+/// no reason: it is waited for.
 fn commit_outside(session: &Session, group: &str, commits: &[Commit]) -> Vec<ErrorCode> {
     let cluster = &session.shared.cluster;
     let mut coordinator = Coordinator::new(cluster.clone(), group, session.client.shown());

@@ -15,8 +15,8 @@ use protocol::error_code::ErrorCode;
 use protocol::v0::request::{self, Request, RequestError};
 use protocol::v0::response;
 
-/// The largest request accepted, in bytes: the largest message that our own producer takes, and what it may send
-/// beside it.
+/// The largest request accepted, in bytes: the largest message that our own producer takes, and what it may
+/// send beside it.
 const MAX_REQUEST: usize = 80 * 1024 * 1024;
 
 /// A client may keep a connection for as long as it likes between two requests.

@@ -160,7 +160,8 @@ impl Members {
         any_leaves(&lock(&self.running), group)
     }
 
-    /// A connection has let go of its member, or has one again: a client that comes back over another connection can have it.
+    /// A connection has let go of its member, or has one again: a client that comes back over another
+    /// connection can have it, and who waits for members to leave looks again.
     pub fn released(&self) {
         // With the lock taken once, no thread is between its look at the members and its wait.
         drop(lock(&self.running));

@@ -295,8 +295,8 @@ impl fmt::Display for Cause {
             ),
             Cause::SpeaksHttp => write!(
                 f,
-                "an HTTP server answers there (its answer begins with \"HTTP\"): kafka.bootstrap_servers has to \
-                 name a broker's port"
+                "an HTTP server answers there (its answer begins with \"HTTP\"): kafka.bootstrap_servers has \
+                 to name a broker's port"
             ),
             Cause::Frame(error) => write!(f, "{error}"),
             Cause::Advertised(cause) => {

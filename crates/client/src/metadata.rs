@@ -12,7 +12,7 @@ use kafka_protocol::messages::{ApiKey, CreateTopicsRequest, MetadataRequest, Met
 use kafka_protocol::protocol::StrBytes;
 
 use super::connection::Connection;
-use super::describe::{Description, TopicDescription};
+use super::describe::Description;
 use super::diagnosis::{closes_at_requests, wants_sasl};
 use super::error::{Cause, Error, Result};
 use super::reachability::Reachability;
@@ -39,8 +39,6 @@ const MAX_AGE: Duration = Duration::from_secs(30);
 const RENEWAL: Duration = Duration::from_secs(1);
 /// How long a thread waits for another one that asks for metadata before it asks by itself.
 const METADATA_TURN: Duration = Duration::from_millis(500);
-/// How often brokers are asked for a topic that they may be creating.
-const CREATION_PAUSE: Duration = Duration::from_millis(25);
 /// A refresh that ended this recently serves the next caller too.
 const FRESH: Duration = Duration::from_millis(50);
 
@@ -222,42 +220,6 @@ impl Cluster {
         Ok(Description::of(&answer))
     }
 
-    /// A topic as the cluster describes it now. Where it is not there, the brokers are asked to create it, as
-    /// they do for every client if `auto.create.topics.enable` is set; `None` if they do not within `wait`.
-    /// (They answer first, and create the topic then.)
-    ///
-    /// # Errors
-    /// No broker answers until `deadline`, the topic has no leaders by then, or the brokers refuse.
-    pub fn describe_or_create(
-        &self,
-        topic: &str,
-        wait: Duration,
-        deadline: Instant,
-    ) -> Result<Option<TopicDescription>> {
-        let found = self.describe(Some(&[topic]), deadline)?.topic(topic);
-        if !matches!(found, Ok(None)) {
-            return found;
-        }
-        let request = metadata_request(Some(&[topic])).with_allow_auto_topic_creation(true);
-        let answer = self.metadata_connection(deadline)?.ask_with(&request, deadline)?;
-        let mut found = Description::of(&answer).topic(topic);
-        if found.as_ref().is_err_and(Error::is_lasting) {
-            return found;
-        }
-        let limit = deadline.min(Instant::now() + wait);
-        let is_whole = |found: &Result<Option<TopicDescription>>| {
-            let leads = |topic: &TopicDescription| {
-                topic.partitions.iter().all(|partition| partition.leader.is_some())
-            };
-            found.as_ref().is_ok_and(|topic| topic.as_ref().is_some_and(leads))
-        };
-        while !is_whole(&found) && Instant::now() < limit && !self.stopping() {
-            self.pause(CREATION_PAUSE);
-            found = self.describe(Some(&[topic]), deadline)?.topic(topic);
-        }
-        found
-    }
-
     /// Asks the cluster about `topics` again. One refresh of the same topics a moment ago is enough.
     ///
     /// # Errors
@@ -356,7 +318,7 @@ impl Cluster {
     /// The metadata connection, as soon as no other thread uses it. A thread that uses it for long may have
     /// met a broker that does not answer, and perhaps it has more time than this one: then this one opens a
     /// connection of its own.
-    fn metadata_connection(&self, deadline: Instant) -> Result<MetadataInUse<'_>> {
+    pub(crate) fn metadata_connection(&self, deadline: Instant) -> Result<MetadataInUse<'_>> {
         let turn = deadline.min(Instant::now() + METADATA_TURN);
         let mut metadata = lock(&self.shared.metadata);
         while metadata.in_use {
@@ -379,7 +341,7 @@ impl Cluster {
 }
 
 /// The metadata connection in the hands of one thread; given back when dropped.
-struct MetadataInUse<'a> {
+pub(crate) struct MetadataInUse<'a> {
     cluster: &'a Cluster,
     connection: Option<Connection>,
     /// It is the one that other threads wait for.
@@ -392,7 +354,11 @@ impl MetadataInUse<'_> {
         self.ask_with(&metadata_request(topics), deadline)
     }
 
-    fn ask_with(&mut self, request: &MetadataRequest, deadline: Instant) -> Result<MetadataResponse> {
+    pub(crate) fn ask_with(
+        &mut self,
+        request: &MetadataRequest,
+        deadline: Instant,
+    ) -> Result<MetadataResponse> {
         let cluster = self.cluster;
         let mut tries = 0;
         let mut closed_at_once = 0;

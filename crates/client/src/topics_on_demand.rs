@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::configs;
-use super::describe::TopicDescription;
-use super::error::Result;
-use super::metadata::Cluster;
+use super::describe::{Description, TopicDescription};
+use super::error::{Error, Result};
+use super::metadata::{Cluster, metadata_request};
 use net::sync::{Mutex, lock};
 use protocol::topic_name;
 
@@ -20,6 +20,8 @@ const CONFIG_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long brokers have to create a topic where they tell that they do so, and where they tell nothing.
 const CREATION_TIMEOUT: Duration = Duration::from_secs(3);
 const TRIAL: Duration = Duration::from_millis(500);
+/// How often brokers are asked for a topic that they may be creating.
+const CREATION_PAUSE: Duration = Duration::from_millis(25);
 /// So long a topic that was not created is not asked for again, and so many of them are remembered.
 const NOT_CREATED_AGE: Duration = Duration::from_secs(30);
 const MOST_NOT_CREATED: usize = 1_024;
@@ -75,5 +77,43 @@ impl TopicsOnDemand {
         let creates = told.and_then(Result::ok).flatten().map(|told| told != "false");
         *lock(&self.creates) = Some((creates, Instant::now()));
         creates
+    }
+}
+
+impl Cluster {
+    /// A topic as the cluster describes it now. Where it is not there, the brokers are asked to create it, as
+    /// they do for every client if `auto.create.topics.enable` is set; `None` if they do not within `wait`.
+    /// (They answer first, and create the topic then.)
+    ///
+    /// # Errors
+    /// No broker answers until `deadline`, the topic has no leaders by then, or the brokers refuse.
+    pub fn describe_or_create(
+        &self,
+        topic: &str,
+        wait: Duration,
+        deadline: Instant,
+    ) -> Result<Option<TopicDescription>> {
+        let found = self.describe(Some(&[topic]), deadline)?.topic(topic);
+        if !matches!(found, Ok(None)) {
+            return found;
+        }
+        let request = metadata_request(Some(&[topic])).with_allow_auto_topic_creation(true);
+        let answer = self.metadata_connection(deadline)?.ask_with(&request, deadline)?;
+        let mut found = Description::of(&answer).topic(topic);
+        if found.as_ref().is_err_and(Error::is_lasting) {
+            return found;
+        }
+        let limit = deadline.min(Instant::now() + wait);
+        let is_whole = |found: &Result<Option<TopicDescription>>| {
+            let leads = |topic: &TopicDescription| {
+                topic.partitions.iter().all(|partition| partition.leader.is_some())
+            };
+            found.as_ref().is_ok_and(|topic| topic.as_ref().is_some_and(leads))
+        };
+        while !is_whole(&found) && Instant::now() < limit && !self.stopping() {
+            self.pause(CREATION_PAUSE);
+            found = self.describe(Some(&[topic]), deadline)?.topic(topic);
+        }
+        found
     }
 }

@@ -15,6 +15,17 @@ pub(super) const COMES_BACK: Duration = Duration::from_millis(900);
 pub(super) const OUTAGE_GRACE: Duration = Duration::from_millis(500);
 
 impl Accumulator {
+    /// Says why the topic cannot be reached at present.
+    pub(in crate::producer) fn set_unreachable(&mut self, now: Instant, kind: NotStoredKind, reason: &str) {
+        let since = self.unreachable_since().unwrap_or(now);
+        self.unreachable = Some((NotStoredReason::new(kind, reason), since));
+    }
+
+    /// Since when the topic cannot be reached; `None` while it can.
+    pub(in crate::producer) fn unreachable_since(&self) -> Option<Instant> {
+        self.unreachable.as_ref().map(|(_, since)| *since)
+    }
+
     /// Refuses what waits although it came after it was `known` that the topic cannot be reached: not stored.
     /// What is older waits for as long as it may, and what is under way for its outcome.
     pub(in crate::producer) fn refuse_in_outage(
