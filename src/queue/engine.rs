@@ -249,6 +249,13 @@ impl<T> Engine<T> {
         }
     }
 
+    /// How many of the offsets below `position` were neither pushed nor are done.
+    pub fn not_done_below(&self, position: i64) -> i64 {
+        let within = |offset: i64| offset.clamp(self.position, position.max(self.position));
+        let done = self.restored.ranges().map(|(start, after)| within(after) - within(start));
+        within(position) - self.position - done.sum::<i64>()
+    }
+
     /// Hands out up to `max` messages that are ready, the lowest offsets first.
     pub fn receive(&mut self, max: usize, now: u64, out: &mut Vec<Lease>) {
         self.wake(now);

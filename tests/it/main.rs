@@ -45,6 +45,7 @@ mod pull_and_push;
 mod push;
 mod queue;
 mod queue_by_hand;
+mod removed;
 mod rest;
 mod rooms;
 mod secured;

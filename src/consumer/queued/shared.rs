@@ -473,10 +473,12 @@ impl RecordSink for Shared {
         position
     }
 
-    fn skip_to(&self, partition: &TopicPartition, span: u64, offset: i64) {
-        if let Some(engine) = self.queue().engine_in(partition, span) {
-            engine.skip_to(offset);
-        }
+    fn skip_to(&self, partition: &TopicPartition, span: u64, offset: i64) -> i64 {
+        let mut queue = self.queue();
+        let Some(engine) = queue.engine_in(partition, span) else { return 0 };
+        let gone = engine.not_done_below(offset);
+        engine.skip_to(offset);
+        gone
     }
 }
 

@@ -6,6 +6,7 @@ use super::state::{Activity, Phase, State};
 use super::{ClientKind, ENDED, Member};
 use crate::coordinator::{Commit, Membership};
 use net::sync::lock;
+use protocol::TopicPartition;
 use protocol::error_code::ErrorCode;
 
 /// How long a commit outlives an outage: what was handled need not come again then. Below the crate's fixed
@@ -51,6 +52,47 @@ impl Member {
     pub fn commit_as_member(&self, commits: &[Commit], deadline: Instant) -> Vec<ErrorCode> {
         let admits = |state: &State, commit: &Commit| !self.fetches() || state.admits(commit);
         self.commit_where(commits, deadline, &admits)
+    }
+
+    /// Commits behind the records that the log has lost, where all before them is committed: otherwise they
+    /// would count as lag until the next message is handled, and for ever where none comes. Clients that are
+    /// not ours decide that themselves, and a [reader](super::RecordSink) does. Returns whether all arrived.
+    pub(super) fn pass_gaps(&self, deadline: Instant) -> bool {
+        if !matches!(self.spec.kind, ClientKind::Cooperating(_)) || self.passable().1.is_empty() {
+            return true;
+        }
+        // No other commit comes between the look and this one.
+        let mut committer = lock(&self.committer);
+        let (membership, commits) = self.passable();
+        if commits.is_empty() {
+            return true;
+        }
+        let sent = committer.commit(&membership, &commits, self.cluster.deadline(deadline));
+        let codes = sent.inspect_err(|error| log::debug!("{}: committing: {error}", self.spec.name));
+        let codes = codes.unwrap_or_default();
+        let has_arrived =
+            |commit: &&Commit| codes.get(&commit.topic_partition()).is_some_and(|code| code.is_ok());
+        let mut state = self.state();
+        for commit in commits.iter().filter(has_arrived) {
+            if let Some(owned) = state.owned.get_mut(&commit.topic_partition()) {
+                owned.passed(commit.offset);
+            }
+        }
+        commits.iter().filter(has_arrived).count() == commits.len()
+    }
+
+    /// The ends of gaps that are to be committed, in the membership of now.
+    fn passable(&self) -> (Membership, Vec<Commit>) {
+        let state = self.state();
+        let is_stable = state.phase == Phase::Stable && !state.heartbeat_expired;
+        let ends = state.owned.iter().filter_map(|(key, owned)| Some((key, owned.passable()?)));
+        let commit = |(key, offset): (&TopicPartition, i64)| Commit {
+            topic: key.topic.clone(),
+            partition: key.partition,
+            offset,
+            metadata: String::new(),
+        };
+        (state.membership.clone(), ends.filter(|_| is_stable).map(commit).collect())
     }
 
     /// The same for what `admits` lets through.

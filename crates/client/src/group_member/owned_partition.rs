@@ -26,6 +26,15 @@ struct Open {
     served: usize,
 }
 
+/// Offsets whose records the log no longer has, and that were not fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Gap {
+    /// All that was fetched before lies below this offset.
+    begin: i64,
+    /// The first offset that the log has.
+    end: i64,
+}
+
 /// A partition that a member owns, without a break over rebalances in which the member kept the partition.
 #[derive(Debug)]
 pub struct OwnedPartition {
@@ -48,6 +57,10 @@ pub struct OwnedPartition {
     expected: Option<i64>,
     /// The offset that fetching goes on from.
     pub fetch_from: i64,
+    /// What the log has lost between what was fetched and what is fetched next.
+    gap: Option<Gap>,
+    /// Records below this offset are known to be gone.
+    gone_below: i64,
     /// Changes when the position is set anew; records fetched for an older one are dropped.
     pub version: u64,
     /// After an error of this partition alone: when to fetch again.
@@ -74,6 +87,8 @@ impl OwnedPartition {
             accepted: None,
             expected: None,
             fetch_from: from,
+            gap: None,
+            gone_below: 0,
             version: next_version(),
             rest_until: None,
             high_watermark: from,
@@ -99,6 +114,35 @@ impl OwnedPartition {
         self.version = next_version();
     }
 
+    /// Takes note that the log now begins at `earliest`, behind what is fetched next; gives how many offsets
+    /// are gone that were not known to be. What was fetched before is served all the same.
+    pub fn skip_to(&mut self, earliest: i64) -> i64 {
+        let gone = earliest.saturating_sub(self.fetch_from.max(self.gone_below)).max(0);
+        self.gone_below = self.gone_below.max(earliest);
+        let last = self.ahead.back().and_then(|open| open.chunk.messages.last());
+        self.gap = Some(Gap { begin: last.map_or(self.ceiling, |(offset, _)| offset + 1), end: earliest });
+        self.fetch_from = earliest;
+        self.version = next_version();
+        gone
+    }
+
+    /// The end of a gap, if all before it is committed: its client has no message that it could commit.
+    pub fn passable(&self) -> Option<i64> {
+        let is_due = |gap: &Gap, floor: i64| gap.begin <= floor && floor < gap.end && self.accepted.is_none();
+        let (gap, floor) = self.gap.zip(self.floor)?;
+        is_due(&gap, floor).then_some(gap.end)
+    }
+
+    /// Takes note that the end of a gap is committed.
+    pub fn passed(&mut self, end: i64) {
+        if self.passable() == Some(end) {
+            self.floor = Some(end);
+            self.ceiling = self.ceiling.max(end);
+            self.metadata.clear();
+            self.gap = None;
+        }
+    }
+
     /// Takes note that the log has become shorter than what was consumed: it now reaches from `earliest` to
     /// `latest`. A plain client goes on at the offset that it asks for; one past the end gets
     /// OFFSET_OUT_OF_RANGE.
@@ -119,6 +163,8 @@ impl OwnedPartition {
     /// Begins at `offset`.
     pub fn reset(&mut self, offset: i64) {
         self.floor = Some(offset);
+        self.gap = None;
+        self.gone_below = 0;
         self.metadata.clear();
         self.span = next_version();
         self.ceiling = offset;
@@ -278,169 +324,4 @@ fn next_version() -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn chunk(offsets: &[i64], next_offset: i64) -> Chunk {
-        let mut chunk = Chunk { next_offset, ..Chunk::default() };
-        for offset in offsets {
-            chunk.bytes.extend_from_slice(&offset.to_be_bytes());
-            chunk.messages.push((*offset, chunk.bytes.len()));
-        }
-        chunk
-    }
-
-    fn begun_at(offset: i64) -> OwnedPartition {
-        OwnedPartition::new(Some(Committed { offset, metadata: String::new() }), false)
-    }
-
-    fn offsets(bytes: &[u8]) -> Vec<i64> {
-        bytes.chunks(8).map(|b| i64::from_be_bytes(b.try_into().unwrap())).collect()
-    }
-
-    fn serve(owned: &mut OwnedPartition, limit: usize) -> Vec<i64> {
-        let mut out = Vec::new();
-        owned.serve(limit, &mut out);
-        offsets(&out)
-    }
-
-    #[test]
-    fn serving_keeps_to_the_limit_over_chunks_and_always_serves_one() {
-        let mut owned = begun_at(5);
-        owned.ask(5).unwrap();
-        owned.add(owned.version, 5, chunk(&[5, 6, 8], 9));
-        owned.add(owned.version, 9, chunk(&[9], 12));
-        assert_eq!(serve(&mut owned, 1), [5]);
-        assert_eq!(serve(&mut owned, 16), [6, 8]);
-        assert_eq!(serve(&mut owned, 100), [9]);
-        assert_eq!((owned.buffered, owned.fetch_from, owned.ceiling), (0, 12, 10));
-        assert!(serve(&mut owned, 100).is_empty());
-    }
-
-    #[test]
-    fn a_gap_does_not_look_like_a_seek() {
-        let mut owned = begun_at(0);
-        owned.ask(0).unwrap();
-        owned.add(owned.version, 0, chunk(&[0], 10));
-        assert_eq!(serve(&mut owned, 100), [0]);
-        owned.ask(1).unwrap();
-        assert_eq!(owned.fetch_from, 10);
-    }
-
-    #[test]
-    fn an_answer_that_was_lost_is_served_again() {
-        let mut owned = begun_at(0);
-        owned.ask(0).unwrap();
-        owned.add(owned.version, 0, chunk(&[0, 1], 2));
-        assert_eq!(serve(&mut owned, 100), [0, 1]);
-        let before = owned.version;
-        owned.ask(0).unwrap();
-        assert_eq!(owned.fetch_from, 0);
-        owned.add(before, 2, chunk(&[2], 3));
-        assert_eq!(owned.fetch_from, 0, "records fetched for the old position are dropped");
-    }
-
-    #[test]
-    fn a_client_that_remembers_more_than_is_committed_is_told() {
-        assert_eq!(begun_at(3).ask(7), Err(ErrorCode::OFFSET_OUT_OF_RANGE));
-        assert_eq!(begun_at(3).ask(2), Ok(()));
-    }
-
-    #[test]
-    fn without_a_committed_offset_the_client_says_where_it_starts() {
-        let mut owned = OwnedPartition::new(None, false);
-        owned.ask(42).unwrap();
-        assert_eq!((owned.floor, owned.fetch_from), (Some(42), 42));
-    }
-
-    #[test]
-    fn a_client_that_knows_no_offset_leaves_the_start_to_the_policy() {
-        let mut owned = OwnedPartition::new(None, false);
-        owned.ask(-1).unwrap();
-        assert_eq!((owned.floor, owned.by_policy), (None, true));
-        owned.reset(9);
-        owned.ask(-1).unwrap();
-        assert_eq!(owned.fetch_from, 9);
-    }
-
-    #[test]
-    fn a_log_that_became_shorter_is_begun_where_the_client_asks_or_the_client_is_told() {
-        let mut fallen = begun_at(5000);
-        fallen.ask(7).unwrap();
-        fallen.fall_back(0, 7);
-        assert_eq!((fallen.ask(7), fallen.fetch_from), (Ok(()), 7));
-        let mut remembering = begun_at(5000);
-        remembering.ask(5000).unwrap();
-        remembering.fall_back(0, 7);
-        assert_eq!(remembering.ask(5000), Err(ErrorCode::OFFSET_OUT_OF_RANGE));
-    }
-
-    #[test]
-    fn a_commit_lies_between_the_last_one_and_what_was_served() {
-        let mut owned = begun_at(10);
-        owned.ask(10).unwrap();
-        owned.add(owned.version, 10, chunk(&[10, 11, 12], 13));
-        serve(&mut owned, 16);
-        let admitted: Vec<i64> = (8..15).filter(|o| owned.admits(*o)).collect();
-        assert_eq!(admitted, [10, 11, 12]);
-        owned.committed(11, "");
-        assert!(owned.awaits_commit());
-        owned.committed(12, "");
-        assert!(!owned.admits(11), "a committed offset never moves backwards");
-        assert!(owned.admits(12) && !owned.awaits_commit());
-    }
-
-    #[test]
-    fn what_a_reader_is_done_with_may_be_committed_and_is_not_fetched() {
-        let mut owned = begun_at(10);
-        assert!(owned.hand_over_to(owned.version, 10, 12));
-        owned.handed_over(owned.version, 500);
-        assert_eq!((owned.fetch_from, owned.admits(500), owned.admits(501)), (500, true, false));
-        let before = owned.version;
-        owned.reset(0);
-        owned.handed_over(before, 700);
-        assert_eq!((owned.fetch_from, owned.admits(1)), (0, false), "it has begun anew");
-    }
-
-    #[test]
-    fn an_accepted_commit_counts_until_it_is_stored() {
-        let mut owned = begun_at(10);
-        owned.ask(10).unwrap();
-        owned.add(owned.version, 10, chunk(&[10, 11, 12], 13));
-        serve(&mut owned, 100);
-        owned.accept(11);
-        owned.accept(13);
-        assert_eq!((owned.floor, owned.ahead_by()), (Some(10), 3));
-        assert!(!owned.accepts(12) && owned.accepts(13) && !owned.accepts(14));
-        assert!(!owned.awaits_commit(), "the client has committed all that was served");
-        owned.committed(11, "");
-        assert_eq!((owned.accepted(), owned.ahead_by()), (Some(13), 2));
-        owned.committed(13, "");
-        assert_eq!((owned.accepted(), owned.ahead_by()), (None, 0));
-        owned.accept(13);
-        assert_eq!(owned.accepted(), None, "Kafka has it already");
-    }
-
-    #[test]
-    fn a_span_that_begins_anew_has_nothing_on_its_way() {
-        let mut owned = begun_at(0);
-        owned.ask(0).unwrap();
-        owned.add(owned.version, 0, chunk(&[0, 1, 2], 3));
-        serve(&mut owned, 100);
-        owned.accept(2);
-        owned.rewind(Some(1));
-        assert_eq!((owned.accepted(), owned.ahead_by()), (None, 0));
-    }
-
-    #[test]
-    fn a_client_that_begins_anew_gets_what_is_not_committed_again() {
-        let mut owned = begun_at(0);
-        owned.ask(0).unwrap();
-        owned.add(owned.version, 0, chunk(&[0, 1, 2], 3));
-        serve(&mut owned, 100);
-        owned.committed(1, "");
-        owned.rewind(Some(1));
-        owned.ask(1).unwrap();
-        assert_eq!((owned.fetch_from, owned.ceiling), (1, 1));
-    }
-}
+mod tests;

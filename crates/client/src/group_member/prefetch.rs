@@ -23,6 +23,8 @@ const FETCH_BYTES: usize = 1024 * 1024;
 const LEADER_CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// How long a partition with an error is left alone.
 const REST: Duration = Duration::from_secs(1);
+/// How long a commit behind lost records may take, and how long it is not tried again where it failed.
+const PASS_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a broker holds a fetch that finds nothing.
 const FETCH_WAIT: Duration = Duration::from_millis(500);
 
@@ -50,8 +52,10 @@ pub(super) fn missing(member: &Member) -> Vec<i32> {
     missing
 }
 
-/// Keeps the member's partitions led by a known node; runs until the member has ended.
+/// Keeps the member's partitions led by a known node, and commits what the log has lost before it; runs until
+/// the member has ended.
 pub(super) fn follow_leaders(member: &Member) {
+    let mut pass_at = Instant::now();
     while !member.ended() {
         let leaderless = {
             let state = member.state();
@@ -60,6 +64,9 @@ pub(super) fn follow_leaders(member: &Member) {
         if leaderless {
             refresh_leaders(member);
             member.heartbeat_soon();
+        }
+        if Instant::now() >= pass_at && !member.pass_gaps(Instant::now() + PASS_PATIENCE) {
+            pass_at = Instant::now() + PASS_PATIENCE;
         }
         member.pause(LEADER_CHECK_INTERVAL);
     }
@@ -263,14 +270,23 @@ fn out_of_range(member: &Member, position: &Position, version: u64) -> bool {
     let mut state = member.state();
     let fits = |owned: &&mut OwnedPartition| owned.version == version && owned.fetch_from == position.offset;
     let Some(owned) = state.owned.get_mut(&key).filter(fits) else { return true };
-    let name = &member.spec.name;
+    let (name, group) = (&member.spec.name, &member.spec.group);
     if position.offset < earliest {
-        log::warn!("{name}: {key} no longer has offset {}; going on at {earliest}", position.offset);
+        let mut gone = owned.skip_to(earliest);
         if let Records::Handed(sink) = &member.spec.records {
             owned.ceiling = owned.ceiling.max(earliest);
-            sink.skip_to(&key, owned.span, earliest);
+            // What its note says is done is no loss.
+            gone = gone.min(sink.skip_to(&key, owned.span, earliest));
         }
-        owned.seek(earliest);
+        if gone > 0 {
+            let messages = if gone == 1 { "message" } else { "messages" };
+            log::warn!(
+                "{name}: removed before group {group} handled them: {gone} {messages} of {key}, offsets {} \
+                 to {} (retention, or records that were deleted); going on at {earliest}",
+                position.offset,
+                earliest - 1
+            );
+        }
     } else if position.offset > latest {
         log::warn!("{name}: {key} ends at {latest}, before offset {}", position.offset);
         owned.fall_back(earliest, latest);

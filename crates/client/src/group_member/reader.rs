@@ -37,8 +37,9 @@ pub trait RecordSink: Send + Sync + fmt::Debug {
     /// done.
     fn take(&self, partition: &TopicPartition, span: u64, records: Vec<OwnedRecord>, next: i64) -> i64;
 
-    /// The log no longer has what lies below `offset`. As [`RecordSink::room`].
-    fn skip_to(&self, partition: &TopicPartition, span: u64, offset: i64);
+    /// The log no longer has what lies below `offset`; gives how many offsets there were not done. As
+    /// [`RecordSink::room`].
+    fn skip_to(&self, partition: &TopicPartition, span: u64, offset: i64) -> i64;
 }
 
 /// A record with its own bytes.
