@@ -16,7 +16,8 @@ use crate::config::{self, Settings};
 use crate::error::Result;
 use crate::logging;
 pub use dead_letters::{
-    AllDeadLetters, DeadLetterChoice, DeadLetterIds, DeadLetterProgram, DeadLetterTopics,
+    AllDeadLetters, DeadLetterChoice, DeadLetterIds, DeadLetterProgram, DeadLetterTopics, LetterTopic,
+    LetterTopics, check_names,
 };
 use net::stop::Stop;
 
@@ -265,7 +266,7 @@ mod tests {
 
     #[derive(Debug, Subcommand)]
     enum OuterCommand {
-        Inner(Inner),
+        Inner(Box<Inner>),
         Shown(Shown),
     }
 
@@ -327,7 +328,7 @@ mod tests {
         Outer,
         |outer| outer.subcommand.as_ref().map(|subcommand| -> (_, &dyn Program) {
             match subcommand {
-                OuterCommand::Inner(inner) => ("inner", inner),
+                OuterCommand::Inner(inner) => ("inner", &**inner),
                 OuterCommand::Shown(shown) => ("shown", shown),
             }
         }),
@@ -351,7 +352,7 @@ mod tests {
             panic!("{arguments:?}")
         };
         match outer.subcommand {
-            Some(OuterCommand::Inner(inner)) => inner,
+            Some(OuterCommand::Inner(inner)) => *inner,
             _ => panic!("{arguments:?}"),
         }
     }
@@ -451,17 +452,19 @@ mod tests {
         let own = config::Subscription::Topics(vec!["own".to_owned()]);
         let topics = |words: &str| -> Vec<String> {
             let topics = inner(&words.split(' ').collect::<Vec<_>>()).topics;
-            topics.or(&own, []).unwrap().into_iter().map(str::to_owned).collect()
+            let LetterTopics::Named(topics) = topics.or(&own).unwrap() else { panic!("{words}") };
+            topics.into_iter().map(|topic| topic.source).collect()
         };
         assert_eq!(topics("outer inner"), ["own"]);
         assert_eq!(topics("outer inner --topic a,b --topic c --topic a 0:3"), ["a", "b", "c"]);
         refused(&["outer", "inner", "--topic", "a/b"]);
         refused(&["outer", "inner", "--topic", "a,"]);
+        refused(&["outer", "inner", "--dlt", "a/b"]);
         let id = "0:3".parse().unwrap();
-        let (one, two) =
-            (inner(&["outer", "inner", "--topic", "a"]), inner(&["outer", "inner", "--topic", "a,b"]));
-        assert_eq!(one.topics.or(&own, [id]).unwrap(), ["a"]);
-        let error = two.topics.or(&own, [id]).unwrap_err();
+        let topics = ["a", "b"].map(LetterTopic::of);
+        assert!(check_names(&topics[..1], [id].into_iter()).is_ok());
+        assert!(check_names(&topics, std::iter::empty()).is_ok());
+        let error = check_names(&topics, [id].into_iter()).unwrap_err();
         assert!(error.is_about_settings() && error.to_string().starts_with("0:3 may be"), "{error}");
     }
 

@@ -227,15 +227,15 @@ impl Settings {
 
     /// The tool for the dead letters of the channel's topic.
     pub fn dead_letter_browser(&self) -> BrowserSettings {
-        self.dead_letter_browser_of(&self.kafka.topic)
+        self.dead_letter_browser_in(&self.kafka.topic, &dead_letter_topic(&self.kafka.topic))
     }
 
-    /// The tool for the dead letters of another topic.
-    pub fn dead_letter_browser_of(&self, topic: &str) -> BrowserSettings {
+    /// The tool for the dead letters in `topic`, which came from `source` where they do not say otherwise.
+    pub fn dead_letter_browser_in(&self, source: &str, topic: &str) -> BrowserSettings {
         BrowserSettings {
             cluster: self.cluster(),
-            source: topic.to_owned(),
-            topic: dead_letter_topic(topic),
+            source: source.to_owned(),
+            topic: topic.to_owned(),
             session_timeout: self.consumer.session_timeout(),
         }
     }

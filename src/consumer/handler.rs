@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::ConsumerRecord;
-pub use crate::dead_letters::FailureCause;
+pub use crate::dead_letters::{FailureCause, StderrTail};
 use crate::error::{Error, Result};
 
 /// Handles messages. Any function that takes a [`ConsumerRecord`] and may fail with something that can be
@@ -135,6 +135,21 @@ impl Failure {
             Failure::Interrupted => FailureCause::of(&"the consumer stops"),
             Failure::Broken(error) => FailureCause::of(&error),
         }
+    }
+
+    /// The same with what the handler program wrote on standard error; it stays with a failure that may end
+    /// in a dead letter.
+    #[must_use]
+    pub(super) fn with_stderr(mut self, stderr: Option<StderrTail>) -> Failure {
+        match &mut self {
+            Failure::Failed(cause)
+            | Failure::FailedFor { cause, .. }
+            | Failure::TryLater { cause, .. }
+            | Failure::Dead(cause)
+            | Failure::WorkerDied(cause) => cause.stderr = stderr,
+            Failure::NotStarted(_) | Failure::Interrupted | Failure::Broken(_) => {}
+        }
+        self
     }
 }
 

@@ -7,6 +7,7 @@
 //!   the dead letters beside it
 //! - [`queued`]: the consumer with a work queue, for handlers and for many messages at a time
 //! - [`consumer_handle`]: a consumer's thread
+//! - [`handler_stderr`]: what handler programs write on standard error
 //! - [`print_handler`], [`process_handler`], [`lines_handler`], [`push_handler`]: the handlers of the programs
 //! - [`Translator`]: a program that makes another value of a message
 
@@ -14,6 +15,7 @@ mod consumer_handle;
 mod consumer_loop;
 pub mod handler;
 mod handler_output;
+mod handler_stderr;
 mod in_hand;
 pub mod lines_handler;
 pub mod print_handler;

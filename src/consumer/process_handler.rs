@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::BUSY_GRACE;
 use super::handler::{Failure, FailureCause, Handler};
 use super::handler_output::{HandlerOutput, ProgramOutput, StopDeadline};
+use super::handler_stderr::{HandlerStderr, ProgramStderr};
 use super::print_handler;
 use super::program::{self, Program};
 use super::program_input::{self, ProgramInput};
@@ -28,6 +29,7 @@ pub struct ProcessHandler {
     stop: Stop,
     /// The output to which the consumer prints for the program; else the program inherits standard output.
     output: Option<Arc<HandlerOutput>>,
+    stderr: Arc<HandlerStderr>,
 }
 
 /// Why a program did not handle a message.
@@ -74,10 +76,12 @@ impl ProcessHandler {
     /// Runs what `consumer.handler` names. `stop` cuts a run short.
     ///
     /// # Errors
-    /// There is no such program: every message would become a dead letter.
+    /// There is no such program: every message would become a dead letter; or the system gives no pipe, or no
+    /// thread.
     pub fn new(settings: &ProcessSettings, stop: Stop) -> Result<ProcessHandler> {
         let program = Arc::new(Program::find(program::SETTING, &settings.command)?);
-        Ok(ProcessHandler { program, time_limit: settings.timeout, stop, output: None })
+        let stderr = Arc::new(HandlerStderr::start()?);
+        Ok(ProcessHandler { program, time_limit: settings.timeout, stop, output: None, stderr })
     }
 
     /// Lets the consumer print the program's output to `out`, in whole lines. A message counts as handled
@@ -96,15 +100,25 @@ impl ProcessHandler {
         if self.output.is_some() {
             command.stdout(Stdio::piped());
         }
+        command.stderr(self.stderr.stdio());
         program_input::set_environment(&mut command, message);
         command.spawn()
     }
 
-    fn run(&self, message: &ConsumerRecord<'_>) -> Result<ExitStatus, Failure> {
+    /// Runs the program, whose standard error is in `stderr` then, if it is read.
+    fn run(
+        &self,
+        message: &ConsumerRecord<'_>,
+        stderr: &mut Option<ProgramStderr>,
+    ) -> Result<ExitStatus, Failure> {
         let failed = |error: HandlerFailed| Failure::Failed(FailureCause::of(&error));
         let mut child = self.start(message).map_err(not_started)?;
         let mut output = None;
-        let outcome = self.watch(&mut child, &mut output, message.value.unwrap_or_default());
+        let attached = child.stderr.take().map(|pipe| self.stderr.attach(pipe)).transpose();
+        let outcome = attached.and_then(|attached| {
+            *stderr = attached;
+            self.watch(&mut child, &mut output, message.value.unwrap_or_default())
+        });
         if !matches!(outcome, Ok(RunOutcome::Ended(..))) {
             program::kill(&mut child);
         }
@@ -176,7 +190,19 @@ impl Handler for ProcessHandler {
     }
 
     fn handle(&mut self, message: &ConsumerRecord<'_>) -> Result<(), Failure> {
-        let status = self.run(message)?;
+        let mut stderr = None;
+        let handled = self.handle_once(message, &mut stderr);
+        handled.map_err(|failure| failure.with_stderr(stderr.and_then(|stderr| stderr.last(1))))
+    }
+}
+
+impl ProcessHandler {
+    fn handle_once(
+        &self,
+        message: &ConsumerRecord<'_>,
+        stderr: &mut Option<ProgramStderr>,
+    ) -> Result<(), Failure> {
+        let status = self.run(message, stderr)?;
         if status.success() {
             return Ok(());
         }
@@ -233,6 +259,20 @@ mod tests {
             headers,
             attempt: 1,
         }
+    }
+
+    #[test]
+    fn a_failure_has_the_last_of_what_the_program_wrote_on_standard_error() {
+        let outcome = |script| handler(script, 60_000).0.handle(&message(b"1"));
+        let Err(Failure::Failed(cause)) = outcome("echo no stock >&2; exit 1") else { panic!("1") };
+        let stderr = cause.stderr.unwrap();
+        assert_eq!((&stderr.bytes[..], stderr.messages), (&b"no stock\n"[..], 1));
+        let script = "head -c 5000 /dev/zero | tr '\\0' 'a' >&2; printf '\\nthe end' >&2; exit 65";
+        let Err(Failure::Dead(cause)) = outcome(script) else { panic!("65") };
+        let bytes = cause.stderr.unwrap().bytes;
+        assert!(bytes.len() == 4_096 && bytes.ends_with(b"a\nthe end"), "{bytes:?}");
+        let Err(Failure::Failed(cause)) = outcome("exit 1") else { panic!("1") };
+        assert_eq!(cause.stderr, None);
     }
 
     fn fails(script: &str, time_limit_ms: u64, value: &[u8]) -> String {

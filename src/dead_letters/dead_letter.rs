@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use super::headers::{
     ATTEMPTS, CONSUMER_GROUP, ERRORS, EXCEPTION_FQCN, EXCEPTION_MESSAGE, KILLS, ORIGINAL_OFFSET,
-    ORIGINAL_PARTITION, ORIGINAL_TIMESTAMP, ORIGINAL_TOPIC, PREFIX, REPLAYS,
+    ORIGINAL_PARTITION, ORIGINAL_TIMESTAMP, ORIGINAL_TOPIC, PREFIX, REPLAYS, STDERR, STDERR_MESSAGES, number,
 };
 use protocol::records::{OwnHeaders, Record};
 
@@ -91,7 +91,7 @@ impl DeadLetter {
     }
 
     fn number(&self, name: &str) -> Option<i64> {
-        self.header(name)?.try_into().map(i64::from_be_bytes).ok()
+        number(self.header(name)?)
     }
 
     /// The topic that it came from.
@@ -99,9 +99,9 @@ impl DeadLetter {
         self.text(ORIGINAL_TOPIC)
     }
 
-    /// The partition that it came from.
+    /// The partition that it came from, whether the letter says that in binary, as Spring does, or as text.
     pub fn partition(&self) -> Option<i32> {
-        self.header(ORIGINAL_PARTITION)?.try_into().map(i32::from_be_bytes).ok()
+        i32::try_from(self.number(ORIGINAL_PARTITION)?).ok()
     }
 
     /// The offset that it had there.
@@ -146,6 +146,22 @@ impl DeadLetter {
     pub fn errors(&self) -> Vec<String> {
         let errors = self.text(ERRORS).unwrap_or_default();
         errors.lines().map(str::to_owned).collect()
+    }
+
+    /// The last that the handler program wrote on standard error in the last attempt.
+    pub fn stderr(&self) -> Option<&[u8]> {
+        self.header(STDERR)
+    }
+
+    /// How many messages the program had at once meanwhile.
+    pub fn stderr_messages(&self) -> u32 {
+        self.text(STDERR_MESSAGES).and_then(|number| number.parse().ok()).unwrap_or(1)
+    }
+
+    /// The last line that the handler program wrote on standard error that is not blank.
+    pub fn last_stderr_line(&self) -> Option<&[u8]> {
+        let lines = self.stderr()?.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+        lines.rev().find(|line| !line.is_empty())
     }
 
     /// The number of earlier replays of the message.
@@ -221,12 +237,37 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn headers_of_a_wrong_length_say_nothing() {
+    fn headers_that_are_no_numbers_say_nothing() {
         let letter = letter(&[
-            (ORIGINAL_PARTITION, Some(b"12345")),
-            (ORIGINAL_OFFSET, Some(b"1")),
+            (ORIGINAL_PARTITION, Some(b"99999999999")),
+            (ORIGINAL_OFFSET, Some(b"no number")),
             (CONSUMER_GROUP, None),
         ]);
         assert_eq!((letter.partition(), letter.offset(), letter.group()), (None, None, None));
+    }
+
+    #[test]
+    fn a_place_may_be_said_as_text() {
+        let letter = letter(&[
+            (ORIGINAL_TOPIC, Some(b"t")),
+            (ORIGINAL_PARTITION, Some(b"12")),
+            (ORIGINAL_OFFSET, Some(b"1234")),
+            (ORIGINAL_TIMESTAMP, Some(b"1700000000000")),
+        ]);
+        assert_eq!((letter.partition(), letter.offset()), (Some(12), Some(1_234)));
+        assert_eq!(letter.original_timestamp(), Some(1_700_000_000_000));
+    }
+
+    #[test]
+    fn a_letter_tells_the_last_line_of_standard_error() {
+        let told = letter(&[(STDERR, Some(b"Traceback:\n  no stock \r\n\n")), (STDERR_MESSAGES, Some(b"3"))]);
+        assert_eq!(told.last_stderr_line(), Some(&b"no stock"[..]));
+        assert_eq!((told.stderr_messages(), told.stderr().map(<[u8]>::len)), (3, Some(25)));
+        let without = letter(&[]);
+        assert_eq!(
+            (without.stderr(), without.stderr_messages(), without.last_stderr_line()),
+            (None, 1, None)
+        );
+        assert_eq!(letter(&[(STDERR, Some(b" \n"))]).last_stderr_line(), None);
     }
 }

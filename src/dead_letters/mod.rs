@@ -13,12 +13,12 @@ pub mod replay;
 mod settings;
 pub mod store;
 
-pub use cause::{FailureCause, Verdict};
+pub use cause::{FailureCause, StderrTail, Verdict};
 pub use dead_letter::{DeadLetter, DeadLetterId};
 pub use filter::DeadLetterFilter;
 pub use replay::{
-    DeadLetterBrowser, DeadLetterIter, Missing, ReplayAction, ReplayEdit, ReplayOutcome, ReplayRequest,
-    ReplaySummary,
+    DeadLetterBrowser, DeadLetterIter, Missing, ReplayAction, ReplayEdit, ReplayOutcome,
+    ReplayRequest, ReplaySummary, ReplayTargets,
 };
-pub use settings::{BrowserSettings, StoreSettings, dead_letter_topic, source_topic};
+pub use settings::{BrowserSettings, StoreSettings, dead_letter_topic, source_of_any, source_topic};
 pub use store::DeadLetterStore;

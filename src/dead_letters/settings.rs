@@ -13,6 +13,16 @@ pub fn dead_letter_topic(source: &str) -> String {
     format!("{source}{SUFFIX}")
 }
 
+/// The same in the older versions of Spring Kafka, and in programs that follow them.
+const OLDER_SUFFIX: &str = ".DLT";
+
+/// The topic whose dead letters are in this one, by its name as this or another program gives it; `None` if
+/// it is no such name.
+pub fn source_of_any(topic: &str) -> Option<&str> {
+    let source = topic.strip_suffix(SUFFIX).or_else(|| topic.strip_suffix(OLDER_SUFFIX));
+    source.filter(|source| !source.is_empty())
+}
+
 /// The topic whose dead letters are in this one; `None` if its name is not that of such a topic.
 pub fn source_topic(topic: &str) -> Option<&str> {
     topic.strip_suffix(SUFFIX)

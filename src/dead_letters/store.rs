@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::headers::{
     ATTEMPTS, CONSUMER_GROUP, ERRORS, EXCEPTION_FQCN, EXCEPTION_MESSAGE, KILLS, ORIGINAL_OFFSET,
-    ORIGINAL_PARTITION, ORIGINAL_TIMESTAMP, ORIGINAL_TOPIC,
+    ORIGINAL_PARTITION, ORIGINAL_TIMESTAMP, ORIGINAL_TOPIC, STDERR, STDERR_MESSAGES,
 };
 use super::{StoreSettings, Verdict, dead_letter_topic};
 use crate::error::{Error, Result};
@@ -98,7 +98,14 @@ impl DeadLetterStore {
         verdict: &Verdict,
         deadline: Instant,
     ) -> Result<(), String> {
-        let reason = match self.attempt(message, verdict, deadline) {
+        let mut outcome = self.attempt(message, verdict, deadline);
+        let is_too_large =
+            matches!(outcome, Ok(DeliveryReport::NotStored { kind: NotStoredKind::TooLarge, .. }));
+        if is_too_large && verdict.cause.stderr.is_some() {
+            // What a handler wrote must not hold up a message that its topic takes without it.
+            outcome = self.attempt(message, &verdict.without_stderr(), deadline);
+        }
+        let reason = match outcome {
             Ok(DeliveryReport::Stored { topic, partition, offset }) => {
                 let cause = &verdict.cause;
                 log::error!(
@@ -226,6 +233,12 @@ impl DeadLetterStore {
         }
         if !errors.is_empty() {
             add(ERRORS, errors.join("\n").as_bytes());
+        }
+        if let Some(stderr) = &cause.stderr {
+            add(STDERR, &stderr.bytes);
+            if stderr.messages > 1 {
+                add(STDERR_MESSAGES, stderr.messages.to_string().as_bytes());
+            }
         }
         ProducerRecord {
             key: message.key.map(<[u8]>::to_vec),

@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::process::{Child, ChildStdin, ChildStdout, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::answer::{LONGEST_ANSWER, shown};
 use super::failed::Trouble;
 use super::stop_signal::Limits;
+use crate::consumer::handler_stderr::{HandlerStderr, ProgramStderr};
 use crate::consumer::program::{self, Program};
 
 /// The bytes of one read.
@@ -31,6 +33,8 @@ pub struct KeptProcess {
     child: Child,
     input: ChildStdin,
     output: ChildStdout,
+    /// Its standard error, if that is read.
+    stderr: Option<Arc<ProgramStderr>>,
     /// What it wrote and nobody took.
     written: Vec<u8>,
 }
@@ -43,21 +47,25 @@ enum Found {
 }
 
 impl KeptProcess {
-    /// Starts the program. It shares this program's standard error.
+    /// Starts the program, whose standard error goes to `errors`.
     ///
     /// # Errors
     /// The system's.
-    pub fn start(program: &Program) -> io::Result<KeptProcess> {
-        let mut child = program.command().stdout(Stdio::piped()).spawn()?;
+    pub fn start(program: &Program, errors: &HandlerStderr) -> io::Result<KeptProcess> {
+        let mut child = program.command().stdout(Stdio::piped()).stderr(errors.stdio()).spawn()?;
         let pipes = child.stdin.take().zip(child.stdout.take());
+        let stderr = child.stderr.take();
         let ready =
             pipes.ok_or_else(|| io::Error::from(ErrorKind::BrokenPipe)).and_then(|(input, output)| {
                 fcntl(&input, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
                 fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-                Ok((input, output))
+                let stderr = stderr.map(|pipe| errors.attach(pipe)).transpose()?;
+                Ok((input, output, stderr.map(Arc::new)))
             });
         match ready {
-            Ok((input, output)) => Ok(KeptProcess { child, input, output, written: Vec::new() }),
+            Ok((input, output, stderr)) => {
+                Ok(KeptProcess { child, input, output, stderr, written: Vec::new() })
+            }
             Err(error) => {
                 program::kill(&mut child);
                 Err(error)
@@ -68,6 +76,11 @@ impl KeptProcess {
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Its standard error, if that is read.
+    pub fn stderr(&self) -> Option<Arc<ProgramStderr>> {
+        self.stderr.clone()
     }
 
     /// Looks whether it waits for the next line: it has neither ended nor written what nobody asked for.
@@ -93,6 +106,7 @@ impl KeptProcess {
         limits: &mut Limits<'_>,
         mut take: impl FnMut(&[u8]) -> Result<bool, String>,
     ) -> Result<(), Trouble> {
+        self.stderr.iter().for_each(|stderr| stderr.begin());
         let (mut rest, mut is_answered) = (line, false);
         loop {
             self.write_available(&mut rest);
@@ -201,7 +215,8 @@ impl KeptProcess {
 
     /// Closes its input, which tells it to end, and kills it if it does not end in this time.
     pub fn finish(self, grace: Duration) {
-        let KeptProcess { mut child, input, mut output, .. } = self;
+        // Its standard error is read until it has ended.
+        let KeptProcess { mut child, input, mut output, stderr: _stderr, .. } = self;
         let deadline = Instant::now() + grace;
         drop(input);
         skip_output(&mut output, deadline);

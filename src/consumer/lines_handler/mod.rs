@@ -26,6 +26,7 @@ use net::sync::{Mutex, lock};
 
 use super::BUSY_GRACE;
 use super::handler::{Failure, FailureCause, Handler};
+use super::handler_stderr::HandlerStderr;
 use super::print_handler::{self, PrintHandler};
 use super::program::{self, Program};
 use super::{ConsumerRecord, ProcessSettings};
@@ -67,6 +68,7 @@ struct Shared {
     time_limit: Duration,
     batch: usize,
     signal: StopSignal,
+    stderr: HandlerStderr,
 }
 
 impl LinesHandler {
@@ -79,7 +81,8 @@ impl LinesHandler {
         let signal = StopSignal::of(stop);
         let signal = signal.map_err(|e| Error::new("the handler's stop has no pipe").caused_by(e))?;
         let (time_limit, batch) = (settings.timeout, settings.batch.max(1));
-        Ok(LinesHandler::of(Arc::new(Shared { program, time_limit, batch, signal }), None))
+        let stderr = HandlerStderr::start()?;
+        Ok(LinesHandler::of(Arc::new(Shared { program, time_limit, batch, signal, stderr }), None))
     }
 
     fn of(shared: Arc<Shared>, output: Option<Arc<Mutex<Output>>>) -> LinesHandler {
@@ -122,7 +125,8 @@ impl LinesHandler {
         let mut answers = Answers::to(first, messages.len());
         let mut limits = Limits::new(&self.shared.signal, self.shared.time_limit, BUSY_GRACE - LAST_MOMENT);
         let outcome = process.exchange(&self.line, &mut limits, |line| answers.take(line));
-        match outcome {
+        let stderr = process.stderr();
+        let outcomes = match outcome {
             Ok(()) => {
                 self.process = Some(process);
                 answers.complete(|| Failure::Interrupted)
@@ -131,7 +135,12 @@ impl LinesHandler {
                 let failure = self.give_up(process, trouble, message);
                 answers.complete(after(failure))
             }
-        }
+        };
+        // Which of several messages the program wrote about cannot be known.
+        let wrote = outcomes.iter().any(Result::is_err).then(|| stderr?.last(messages.len())).flatten();
+        let tell =
+            |outcome: Result<(), Failure>| outcome.map_err(|failure| failure.with_stderr(wrote.clone()));
+        outcomes.into_iter().map(tell).collect()
     }
 
     /// A process that waits for a line: the one that is kept, or a new one. What it did while it had no
@@ -145,7 +154,7 @@ impl LinesHandler {
                 Err(trouble) => log::warn!("{} ({id})", self.failed(process, trouble)),
             }
         }
-        let process = KeptProcess::start(&self.shared.program)?;
+        let process = KeptProcess::start(&self.shared.program, &self.shared.stderr)?;
         log::debug!("the kept handler {} is started", process.id());
         if std::mem::replace(&mut self.was_started, true) {
             self.metrics.queue().worker_restarted();

@@ -1,5 +1,7 @@
 //! Real programs, in sh and Python, that do what the value of a message says.
 
+mod stderr;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc;
@@ -29,6 +31,7 @@ def obey(record):
         elif step == "flood": say("x" * what)
         elif step == "close": os.close(1)
         elif step == "leave": subprocess.Popen(["sleep", str(what)])
+        elif step == "complain": print(what, file=sys.stderr, flush=True)
         elif step == "touch": open(what, "w").close()
         elif step == "until":
             while not os.path.exists(what): time.sleep(0.01)
@@ -374,7 +377,7 @@ fn one_that_does_not_answer_before_the_consumer_has_to_stop_is_interrupted() {
     let signal = StopSignal::of(&stop).unwrap();
     let program = Program::find(program::SETTING, &["sleep", "600"].map(str::to_owned)).unwrap();
     for asked_before in [false, true] {
-        let mut process = KeptProcess::start(&program).unwrap();
+        let mut process = KeptProcess::start(&program, &HandlerStderr::start().unwrap()).unwrap();
         let (tell, told) = mpsc::channel();
         thread::scope(|scope| {
             scope.spawn(|| {

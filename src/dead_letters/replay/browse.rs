@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::lock::LockSettings;
 use super::progress::ReplayProgress;
 use super::reader::{DeadLetterReader, PartitionRange};
+use super::resend::ReplayTargets;
 use crate::dead_letters::BrowserSettings;
 use crate::dead_letters::dead_letter::{DeadLetter, DeadLetterId};
 use crate::dead_letters::filter::DeadLetterFilter;
@@ -200,6 +201,11 @@ impl DeadLetterBrowser {
         deadline: Option<Instant>,
     ) -> DeadLetterReader {
         DeadLetterReader::new(cluster.clone(), &self.topic, CLIENT_ID, parts, &filter.ids, deadline)
+    }
+
+    /// Where a replay would send letters; it looks up topics until `deadline`.
+    pub fn targets(&self, deadline: Option<Instant>) -> ReplayTargets {
+        ReplayTargets::new(self.cluster(), &self.source, deadline)
     }
 
     pub(super) fn resender(&self, cluster: &Arc<Cluster>) -> super::resend::Resender {

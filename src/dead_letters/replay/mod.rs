@@ -16,5 +16,5 @@ pub mod run;
 
 pub use browse::{DeadLetterBrowser, DeadLetterIter};
 pub use edit::ReplayEdit;
-pub use resend::ReplayOutcome;
+pub use resend::{ReplayOutcome, ReplayTargets};
 pub use run::{Missing, ReplayAction, ReplayRequest, ReplaySummary};

@@ -1,5 +1,6 @@
 //! Sends dead letters back to the topics that they came from.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,6 +13,9 @@ use protocol::records::{Content, OwnHeaders};
 
 /// The longest wait for the metadata of a topic.
 const LOOK_UP: Duration = Duration::from_secs(10);
+
+/// The most topics that are looked up for a list: their names come from outside.
+const MOST_LOOK_UPS: usize = 100;
 
 /// The longest name that a topic can have.
 const LONGEST_TOPIC: usize = 249;
@@ -82,7 +86,9 @@ impl Resender {
         let mut topics: HashMap<String, Result<i32, ReplayOutcome>> = HashMap::new();
         for ((index, letter), outcome) in letters.iter().enumerate().zip(&mut outcomes) {
             let topic = letter.topic().map_or_else(|| self.source.clone(), |topic| topic.into_owned());
-            let partitions = topics.entry(topic.clone()).or_insert_with(|| self.partitions(&topic));
+            let deadline = Instant::now() + LOOK_UP;
+            let look_up = || partitions(&self.cluster, &topic, deadline);
+            let partitions = topics.entry(topic.clone()).or_insert_with(look_up);
             match partitions.clone().map(|count| (topic, partition(letter, count))) {
                 Ok(target) => targets.entry(target).or_default().push(index),
                 Err(failed) => *outcome = Some(failed),
@@ -126,20 +132,57 @@ impl Resender {
         let patience = self.cluster.settings().delivery_timeout;
         if batches.is_empty() { Vec::new() } else { self.producer.produce(&batches, patience) }
     }
+}
 
-    /// The number of partitions of a topic.
-    fn partitions(&self, topic: &str) -> Result<i32, ReplayOutcome> {
-        let failed = |reason, retry| ReplayOutcome::Failed { reason, retry };
-        let none = || failed(format!("there is no topic {topic}"), false);
-        // A header may hold a name that is too long for a request.
-        if topic.is_empty() || topic.len() > LONGEST_TOPIC {
-            return Err(none());
+/// The number of partitions of a topic.
+fn partitions(cluster: &Cluster, topic: &str, deadline: Instant) -> Result<i32, ReplayOutcome> {
+    let failed = |reason, retry| ReplayOutcome::Failed { reason, retry };
+    let none = || failed(format!("there is no topic {topic}"), false);
+    // A header may hold a name that is too long for a request.
+    if topic.is_empty() || topic.len() > LONGEST_TOPIC {
+        return Err(none());
+    }
+    let found = client::in_time(cluster, deadline, || cluster.topic(topic, deadline));
+    let found = found.map_err(|error| failed(error.to_string(), true))?;
+    let found = found.ok_or_else(none)?;
+    Ok(i32::try_from(found.leaders.len()).unwrap_or(i32::MAX))
+}
+
+/// Where a replay would send letters that do not say which partition they came from.
+pub struct ReplayTargets {
+    cluster: Arc<Cluster>,
+    source: String,
+    deadline: Option<Instant>,
+    /// The partitions of the topics that were looked up; `None` of one that is not there.
+    topics: HashMap<String, Option<i32>>,
+}
+
+impl ReplayTargets {
+    /// Letters that do not tell their original topic go to `source`. Topics are looked up until `deadline`.
+    pub(super) fn new(cluster: Arc<Cluster>, source: &str, deadline: Option<Instant>) -> ReplayTargets {
+        ReplayTargets { cluster, source: source.to_owned(), deadline, topics: HashMap::new() }
+    }
+
+    /// The topic that a replay would send the letter to.
+    pub fn topic<'a>(&'a self, letter: &'a DeadLetter) -> Cow<'a, str> {
+        letter.topic().unwrap_or(Cow::Borrowed(&self.source))
+    }
+
+    /// The partition that the letter came from; where it does not say that, the one that a replay would send
+    /// it to; `None` if that topic is not there, or cannot be looked up.
+    pub fn partition(&mut self, letter: &DeadLetter) -> Option<i32> {
+        if let Some(told) = letter.partition() {
+            return Some(told);
         }
-        let deadline = Instant::now() + LOOK_UP;
-        let found = client::in_time(&self.cluster, deadline, || self.cluster.topic(topic, deadline));
-        let found = found.map_err(|error| failed(error.to_string(), true))?;
-        let found = found.ok_or_else(none)?;
-        Ok(i32::try_from(found.leaders.len()).unwrap_or(i32::MAX))
+        let topic = self.topic(letter).into_owned();
+        if !self.topics.contains_key(&topic) && self.topics.len() >= MOST_LOOK_UPS {
+            return None;
+        }
+        let longest = Instant::now() + LOOK_UP;
+        let deadline = self.deadline.map_or(longest, |deadline| deadline.min(longest));
+        let look_up = |topic: &String| partitions(&self.cluster, topic, deadline).ok();
+        let count = *self.topics.entry(topic).or_insert_with_key(look_up);
+        count.map(|count| partition(letter, count))
     }
 }
 

@@ -1,8 +1,9 @@
 //! `list` and `show`.
 
-use super::{looking, print};
+use super::{Meant, looking, print};
 use crate::cli::{DeadLetterChoice, DeadLetterIds, DeadLetterTopics, Invocation};
-use crate::dead_letters::DeadLetter;
+use crate::dead_letters::headers::{STDERR, as_number};
+use crate::dead_letters::{DeadLetter, DeadLetterBrowser, ReplayTargets};
 use crate::error::{Error, Result};
 use crate::programs::table::{Table, none, time};
 use crate::text::{Key, escape, escape_beginning, escape_whole};
@@ -16,8 +17,8 @@ const SHOWN_BYTES: usize = 60;
 pub fn list(invocation: &Invocation, topics: &DeadLetterTopics, choice: &DeadLetterChoice) -> Result<()> {
     let filter = choice.filter();
     let consumed = invocation.settings.kafka.consumed();
-    let topics = topics.or(&consumed, filter.ids.iter().copied())?;
-    looking(&invocation.settings, &topics, |browsers| {
+    let meant = Meant::new(topics, &consumed, filter.ids.iter().copied())?;
+    looking(&invocation.settings, &meant, |browsers| {
         let most = choice.max.map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(usize::MAX));
         let mut table = Table::default();
         let mut rows = vec![
@@ -29,13 +30,18 @@ pub fn list(invocation: &Invocation, topics: &DeadLetterTopics, choice: &DeadLet
                 Ok(found) => (Some(found), None),
                 Err(error) => (None, Some(Err(error))),
             };
-            found.into_iter().flatten().chain(failed).map(move |letter| (browser.source(), letter))
+            found.into_iter().flatten().chain(failed).map(move |letter| (browser, letter))
         });
         // With several topics each letter names its own.
-        let own = (browsers.len() == 1).then_some(()).and(topics.first().copied());
-        for (source, letter) in letters.take(most) {
+        let own = browsers.first().filter(|_| meant.is_of_one()).map(DeadLetterBrowser::source);
+        let mut targets: Option<(&str, ReplayTargets)> = None;
+        for (browser, letter) in letters.take(most) {
+            let (_, targets) = match targets.take_if(|(topic, _)| *topic == browser.topic()) {
+                Some(same) => targets.insert(same),
+                None => targets.insert((browser.topic(), browser.targets(None))),
+            };
             match letter {
-                Ok(letter) => rows.push(row(&letter, source, own)),
+                Ok(letter) => rows.push(row(&letter, targets, own)),
                 Err(error) => {
                     if any {
                         print(&table.text(&rows));
@@ -57,16 +63,21 @@ pub fn list(invocation: &Invocation, topics: &DeadLetterTopics, choice: &DeadLet
     })
 }
 
-/// The row of a letter that came from `source`, unless it says otherwise. The topic `own` is not named.
-fn row(letter: &DeadLetter, source: &str, own: Option<&str>) -> Vec<String> {
+/// The row of a letter. The topic `own` is not named.
+fn row(letter: &DeadLetter, targets: &mut ReplayTargets, own: Option<&str>) -> Vec<String> {
     let text = |text: Option<&str>| {
         text.map_or_else(none, |text| escape_beginning(text.as_bytes(), SHOWN_BYTES).to_string())
     };
-    let place = letter.partition().zip(letter.offset());
-    let place = place.map_or_else(none, |(partition, offset)| format!("{partition}:{offset}"));
-    let topic = letter.topic().unwrap_or(source.into());
+    let number = |number: Option<i64>| number.map_or_else(none, |number| number.to_string());
+    // A partition that it does not say is the one that a replay would send it to.
+    let partition = targets.partition(letter).map(i64::from);
+    let place = match (partition, letter.offset()) {
+        (None, None) => none(),
+        (partition, offset) => format!("{}:{}", number(partition), number(offset)),
+    };
+    let topic = targets.topic(letter);
     let from = match own {
-        Some(own) if topic == own || place == none() => place,
+        Some(own) if topic == own => place,
         _ => format!("{}:{place}", escape(topic.as_bytes())),
     };
     let exception = letter.exception();
@@ -76,13 +87,15 @@ fn row(letter: &DeadLetter, source: &str, own: Option<&str>) -> Vec<String> {
         (Some(exception), Some(message)) => Some(format!("{exception}: {message}")),
         (exception, message) => exception.map(str::to_owned).or(message.map(|message| message.into_owned())),
     };
+    let stderr = letter.last_stderr_line();
+    let stderr = stderr.map(|line| format!("; stderr: {}", escape_beginning(line, SHOWN_BYTES)));
     vec![
         letter.id.to_string(),
         time(letter.timestamp),
         from,
         text(letter.group().as_deref()),
         letter.replays().to_string(),
-        text(error.as_deref()),
+        text(error.as_deref()) + &stderr.unwrap_or_default(),
         letter.value.as_ref().map_or_else(none, |value| escape_beginning(value, SHOWN_BYTES).to_string()),
     ]
 }
@@ -90,14 +103,19 @@ fn row(letter: &DeadLetter, source: &str, own: Option<&str>) -> Vec<String> {
 /// Prints all of the letters that are named.
 pub fn show(invocation: &Invocation, topics: &DeadLetterTopics, ids: &DeadLetterIds) -> Result<()> {
     let consumed = invocation.settings.kafka.consumed();
-    let topics = topics.or(&consumed, ids.letters.iter().copied())?;
-    looking(&invocation.settings, &topics, |browsers| {
+    let meant = Meant::new(topics, &consumed, ids.letters.iter().copied())?;
+    looking(&invocation.settings, &meant, |browsers| {
         let mut missing = Vec::new();
-        let Some(browser) = browsers.first() else { return Ok(()) };
         for name in &ids.letters {
+            // Names are those of letters of one topic.
+            let Some(browser) = browsers.first() else {
+                missing.push(name.to_string());
+                continue;
+            };
             match browser.find(*name, None)? {
                 Some((letter, settled)) => {
-                    print(&everything(&letter, settled, browser.topic()));
+                    let mut targets = browser.targets(None);
+                    print(&everything(&letter, settled, browser.topic(), &mut targets));
                 }
                 None => missing.push(name.to_string()),
             }
@@ -110,7 +128,7 @@ pub fn show(invocation: &Invocation, topics: &DeadLetterTopics, ids: &DeadLetter
 }
 
 /// All fields of a letter; its value comes last.
-fn everything(letter: &DeadLetter, settled: bool, topic: &str) -> String {
+fn everything(letter: &DeadLetter, settled: bool, topic: &str, targets: &mut ReplayTargets) -> String {
     let text = |text: Option<&str>| text.map_or_else(none, |text| escape_whole(text.as_bytes()).to_string());
     let number = |number: Option<i64>| number.map_or_else(none, |number| number.to_string());
     let from = format!(
@@ -125,21 +143,47 @@ fn everything(letter: &DeadLetter, settled: bool, topic: &str) -> String {
         ("time", time(letter.timestamp)),
         ("settled", if settled { "yes" } else { "no" }.to_owned()),
         ("from", from),
+    ];
+    if letter.topic().is_none() || letter.partition().is_none() {
+        let partition = number(targets.partition(letter).map(i64::from));
+        lines.push(("to", format!("topic={} partition={partition}", text(Some(&targets.topic(letter))))));
+    }
+    lines.extend([
         ("group", text(letter.group().as_deref())),
         ("replays", letter.replays().to_string()),
         ("exception", text(letter.exception().as_deref())),
         ("message", text(letter.message().as_deref())),
         ("attempts", number(letter.attempts().map(i64::from))),
         ("deaths", letter.kills().to_string()),
-    ];
+    ]);
     let errors = letter.errors();
     lines.extend(errors.iter().map(|error| ("error", escape_whole(error.as_bytes()).to_string())));
+    lines.extend(stderr(letter).into_iter().map(|line| ("stderr", line)));
     lines.push(("key", Key(letter.key.as_deref()).to_string()));
-    for (name, value) in letter.headers.borrowed().iter() {
-        let value = value.map_or_else(|| "null".to_owned(), |value| format!("\"{}\"", escape_whole(value)));
+    for (name, value) in letter.headers.borrowed().iter().filter(|(name, _)| name != STDERR) {
+        let value = match value {
+            None => "null".to_owned(),
+            Some(value) => match as_number(&name, value) {
+                Some(number) => number.into_owned(),
+                None => format!("\"{}\"", escape_whole(value)),
+            },
+        };
         lines.push(("header", format!("{}={value}", escape_whole(name.as_bytes()))));
     }
     let value = letter.value.as_deref();
     lines.push(("value", value.map_or_else(|| "null".to_owned(), |value| escape_whole(value).to_string())));
     lines.iter().map(|(name, text)| format!("{name:9}  {text}\n")).collect::<String>() + "\n"
+}
+
+/// What the handler wrote on standard error, line by line. Where it had several messages, the first line says
+/// so.
+fn stderr(letter: &DeadLetter) -> Vec<String> {
+    let Some(bytes) = letter.stderr() else { return Vec::new() };
+    let several = match letter.stderr_messages() {
+        0 | 1 => None,
+        messages => Some(format!("(written while the handler had {messages} messages at once)")),
+    };
+    let lines = bytes.strip_suffix(b"\n").unwrap_or(bytes).split(|byte| *byte == b'\n');
+    let lines = lines.map(|line| escape_whole(line.strip_suffix(b"\r").unwrap_or(line)).to_string());
+    several.into_iter().chain(lines).collect()
 }

@@ -5,19 +5,24 @@ mod settle;
 mod through;
 
 use std::io::{self, Write};
+use std::time::{Duration, Instant};
 
 use crate::cli::{
     AFTER_HELP, AllDeadLetters, DeadLetterChoice, DeadLetterIds, DeadLetterProgram, DeadLetterTopics,
-    Invocation, Program, SettingsOptions,
+    Invocation, LetterTopic, LetterTopics, Program, SettingsOptions, check_names,
 };
-use crate::config::Settings;
-use crate::dead_letters::{DeadLetterBrowser, ReplayAction};
+use crate::config::{Settings, Subscription};
+use crate::dead_letters::{DeadLetterBrowser, DeadLetterId, ReplayAction, source_topic};
 use crate::error::{Error, Result};
 use crate::logging;
 use crate::runtime;
 use broker::Broker;
 use clap::{Args, Subcommand};
+use client::Cluster;
 use settle::Order;
+
+/// The longest wait for a broker that knows all topics.
+const FIRST_ANSWER: Duration = Duration::from_secs(5);
 
 /// The command line.
 #[derive(Debug, Args)]
@@ -166,18 +171,71 @@ impl Program for Discard {
 /// Runs a reading command, whose output is complete without a log.
 fn looking(
     settings: &Settings,
-    topics: &[&str],
+    meant: &Meant<'_>,
     look: impl FnOnce(&[DeadLetterBrowser]) -> Result<()>,
 ) -> Result<()> {
     logging::start(&settings.log.of_a_look(), "dead-letters")?;
-    with_browsers(settings, topics, look)
+    with_browsers(settings, meant, look)
 }
 
-/// Runs `work` with a browser for each topic that letters came from. The embedded broker is started if no
-/// other broker is named and no process serves it.
+/// The topics whose letters are meant, and the letters, where these are named.
+struct Meant<'a> {
+    topics: LetterTopics<'a>,
+    ids: Vec<DeadLetterId>,
+}
+
+impl<'a> Meant<'a> {
+    /// # Errors
+    /// The options contradict each other.
+    fn new(
+        topics: &DeadLetterTopics,
+        consumed: &'a Subscription,
+        ids: impl IntoIterator<Item = DeadLetterId>,
+    ) -> Result<Meant<'a>> {
+        let meant = Meant { topics: topics.or(consumed)?, ids: ids.into_iter().collect() };
+        if let LetterTopics::Named(topics) = &meant.topics {
+            meant.check(topics)?;
+        }
+        Ok(meant)
+    }
+
+    fn check(&self, topics: &[LetterTopic]) -> Result<()> {
+        check_names(topics, self.ids.iter().copied())
+    }
+
+    /// Whether letters of one topic alone are meant.
+    fn is_of_one(&self) -> bool {
+        matches!(&self.topics, LetterTopics::Named(topics) if topics.len() == 1)
+    }
+
+    fn browsers(&self, settings: &Settings) -> Result<Vec<DeadLetterBrowser>> {
+        let topics = match &self.topics {
+            LetterTopics::Named(topics) => topics.clone(),
+            LetterTopics::Matching(consumed) => matching(settings, consumed)?,
+        };
+        self.check(&topics)?;
+        let browser = |LetterTopic { source, topic }: &LetterTopic| {
+            DeadLetterBrowser::new(&settings.dead_letter_browser_in(source, topic))
+        };
+        Ok(topics.iter().map(browser).collect())
+    }
+}
+
+/// The topics with dead letters of those that a pattern matches, by name.
+fn matching(settings: &Settings, consumed: &Subscription) -> Result<Vec<LetterTopic>> {
+    let cluster = Cluster::new(settings.cluster());
+    let deadline = Instant::now() + FIRST_ANSWER;
+    let found = client::in_time(&cluster, deadline, || cluster.describe(None, deadline));
+    let found = found.map_err(|error| Error::new("no answer about dead letters").caused_by(error))?;
+    let sources = found.topics.iter().filter_map(|topic| source_topic(&topic.name));
+    Ok(sources.filter(|source| consumed.has(source)).map(LetterTopic::of).collect())
+}
+
+/// Runs `work` with a browser for each topic with letters. The embedded broker is started if no other broker
+/// is named and no process serves it.
 fn with_browsers<T>(
     settings: &Settings,
-    topics: &[&str],
+    meant: &Meant<'_>,
     work: impl FnOnce(&[DeadLetterBrowser]) -> Result<T>,
 ) -> Result<T> {
     let mut broker = None;
@@ -185,9 +243,7 @@ fn with_browsers<T>(
         runtime::is_served(&embedded.address(), &embedded.data_dir)?;
         broker = settings.broker().map(runtime::start_broker).transpose()?;
     }
-    let browser = |topic: &&str| DeadLetterBrowser::new(&settings.dead_letter_browser_of(topic));
-    let browsers: Vec<DeadLetterBrowser> = topics.iter().map(browser).collect();
-    let outcome = work(&browsers);
+    let outcome = meant.browsers(settings).and_then(|browsers| work(&browsers));
     broker.into_iter().for_each(Broker::stop);
     outcome
 }

@@ -1,7 +1,7 @@
 //! `replay` and `discard`.
 
 use super::through::Editor;
-use super::{print, with_browsers};
+use super::{Meant, print, with_browsers};
 use crate::cli::{DeadLetterChoice, DeadLetterTopics, Invocation};
 use crate::dead_letters::{
     DeadLetter, DeadLetterBrowser, Missing, ReplayAction, ReplayOutcome, ReplayRequest, ReplaySummary,
@@ -27,7 +27,7 @@ pub fn run(invocation: &Invocation, order: &Order<'_>) -> Result<()> {
     let settings = &invocation.settings;
     let filter = order.choice.filter();
     let consumed = settings.kafka.consumed();
-    let topics = order.topics.or(&consumed, filter.ids.iter().copied())?;
+    let meant = Meant::new(order.topics, &consumed, filter.ids.iter().copied())?;
     let stop = invocation.begin()?;
     let editor = order.program.as_ref().map(|command| {
         let time_limit = settings.consumer.handler_timeout();
@@ -36,7 +36,7 @@ pub fn run(invocation: &Invocation, order: &Order<'_>) -> Result<()> {
     let editor = editor.transpose()?;
     let request = ReplayRequest { filter, max: order.choice.max, deadline: None };
     let mut total = ReplaySummary::default();
-    let ended = with_browsers(settings, &topics, |browsers| {
+    let ended = with_browsers(settings, &meant, |browsers| {
         for browser in browsers {
             let max = request.max.map(|max| max.saturating_sub(total.begun()));
             let request = ReplayRequest { max, ..request.clone() };

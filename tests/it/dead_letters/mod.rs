@@ -1,6 +1,8 @@
 //! `point-to-point dead-letters`: what could not be handled is listed, shown, replayed and discarded, and no
 //! letter is lost, whatever dies when.
 
+mod places;
+mod stderr;
 mod through;
 mod topics;
 

@@ -1,0 +1,111 @@
+//! Real programs whose standard error goes to a pipe of the test.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use super::*;
+
+fn collector() -> (HandlerStderr, BufReader<PipeReader>) {
+    let (reader, writer) = io::pipe().unwrap();
+    (HandlerStderr::passing_on_to(File::from(OwnedFd::from(writer))).unwrap(), BufReader::new(reader))
+}
+
+fn start(collector: &HandlerStderr, script: &str) -> (Child, ProgramStderr) {
+    let mut command = Command::new("sh");
+    let command = command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.stderr(collector.stdio()).spawn().unwrap();
+    let stderr = collector.attach(child.stderr.take().unwrap()).unwrap();
+    (child, stderr)
+}
+
+fn line(passed_on: &mut BufReader<PipeReader>) -> String {
+    let mut line = String::new();
+    passed_on.read_line(&mut line).unwrap();
+    line
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn whole_lines_go_on_and_the_last_is_kept() {
+    let (collector, mut passed_on) = collector();
+    let (mut child, stderr) = start(&collector, "printf 'a\\nb' >&2; printf c >&2");
+    assert!(child.wait().unwrap().success());
+    assert_eq!(stderr.last(2), Some(StderrTail { bytes: b"a\nbc".to_vec(), messages: 2 }));
+    drop(stderr);
+    assert_eq!([line(&mut passed_on), line(&mut passed_on)], ["a\n", "bc\n"]);
+    let (mut quiet, stderr) = start(&collector, "true");
+    quiet.wait().unwrap();
+    assert_eq!(stderr.last(1), None);
+    drop((stderr, collector));
+    assert_eq!(line(&mut passed_on), "", "the end");
+}
+
+#[test]
+fn what_was_written_before_a_message_is_not_about_it() {
+    let (collector, mut passed_on) = collector();
+    let script = "echo before >&2; echo; read -r go; echo at it >&2; echo; read -r go";
+    let (mut child, stderr) = start(&collector, script);
+    let mut said = BufReader::new(child.stdout.take().unwrap());
+    let mut wait = || said.read_line(&mut String::new()).unwrap();
+    wait();
+    stderr.begin();
+    child.stdin.as_ref().unwrap().write_all(b"go\n").unwrap();
+    wait();
+    assert_eq!(stderr.last(1).unwrap().bytes, b"at it\n");
+    assert_eq!([line(&mut passed_on), line(&mut passed_on)], ["before\n", "at it\n"]);
+    drop(child.stdin.take());
+    child.wait().unwrap();
+}
+
+#[test]
+fn programs_that_are_left_running_are_passed_on_and_those_beyond_the_limit_are_not() {
+    let (collector, mut passed_on) = collector();
+    let mut kept = Vec::new();
+    for number in 0..=MAX_LEFT_RUNNING {
+        let script = format!("read -r go; echo {number} >&2");
+        let (child, stderr) = start(&collector, &script);
+        drop(stderr);
+        kept.push(child);
+    }
+    wait_until("the first is read no more", || lock(&collector.shared.programs).len() <= MAX_LEFT_RUNNING);
+    for child in &mut kept {
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    }
+    let mut lines: Vec<usize> =
+        (1..=MAX_LEFT_RUNNING).map(|_| line(&mut passed_on).trim().parse().unwrap()).collect();
+    lines.sort_unstable();
+    assert_eq!(lines, (1..=MAX_LEFT_RUNNING).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_program_waits_while_nothing_more_is_taken_and_none_of_its_lines_is_lost() {
+    const LINES: usize = 40_000;
+    let (collector, passed_on) = collector();
+    let (mut child, stderr) = start(&collector, &format!("seq 1 {LINES} >&2; echo"));
+    // Both pipes are full: with nobody reading the program cannot end.
+    wait_until("it takes no more", || !takes_more(&collector.shared.out));
+    assert!(child.try_wait().unwrap().is_none());
+    assert!(stderr.last(1).unwrap().bytes.len() <= KEPT);
+    let lines = passed_on.lines().take(LINES).map(|line| line.unwrap().parse::<usize>().unwrap());
+    assert!(lines.eq(1..=LINES));
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_program_hears_that_nobody_reads_any_more() {
+    let (collector, passed_on) = collector();
+    let (mut child, _stderr) = start(&collector, "trap '' PIPE; while echo x >&2; do :; done; exit 7");
+    drop(passed_on);
+    // A process that another test starts just now has the reader until it is another program.
+    wait_until("nobody reads", || program::is_unread(&collector.shared.out));
+    assert_eq!(child.wait().unwrap().code(), Some(7));
+}
