@@ -49,7 +49,7 @@ use backend::{Backend, Router};
 use dashboard::Dashboard;
 pub use dashboard::{
     AttemptedState, DashboardSource, DeadLetterView, Excerpt, GroupState, LeaseState, LeasedQueueState,
-    MemberState, PartitionState, QueueState, Replayed,
+    MemberState, MessagePlace, PartitionState, QueueState, Replayed,
 };
 pub use queues::{
     Ask, Caller, ChangeRequest, FORWARDED, LeaseChange, OnChanged, QueueCounts, QueueName, QueueRefusal,

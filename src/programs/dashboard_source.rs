@@ -4,17 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use net::sync::{Mutex, lock};
+
 use super::lease_queues::LeaseQueues;
 use super::open_messages::{self, QueueFacts};
 use crate::config::Settings;
 use crate::dead_letters::{
-    DeadLetter, DeadLetterBrowser, DeadLetterFilter, DeadLetterId, Missing, ReplayAction, ReplayOutcome,
-    ReplayRequest,
+    BrowserSettings, DeadLetter, DeadLetterBrowser, DeadLetterFilter, DeadLetterFollower, DeadLetterId,
+    Missing, ReplayAction, ReplayOutcome, ReplayRequest, ReplayTargets, dead_letter_topic,
 };
 use crate::error::{Error, Result};
 use crate::http::{
-    AttemptedState, DeadLetterView, Excerpt, GroupState, LeasedQueueState, MemberState, PartitionState,
-    QueueState, Replayed,
+    AttemptedState, DeadLetterView, Excerpt, GroupState, LeasedQueueState, MemberState, MessagePlace,
+    PartitionState, QueueState, Replayed,
 };
 use crate::queue::note::Attempted;
 use crate::runtime::StoreFailure;
@@ -24,12 +26,17 @@ use client::offsets::{self, LATEST, Offsets};
 use net::stop::Stop;
 use protocol::TopicPartition;
 
+/// The bytes of a handler's standard error that the page shows with a dead letter.
+const MAX_STDERR: usize = 4 * 1024;
 /// The largest number of partitions that the page shows.
 const MAX_PARTITIONS: usize = 500;
 /// The largest number of attempted messages that the page lists of a partition, ...
 const MAX_ATTEMPTED: usize = 20;
 /// ... and of all of them, as they go to each viewer with every change.
 const MAX_ATTEMPTED_IN_ALL: usize = 500;
+
+/// The topics whose dead letters are followed at a time, but for those of the messages that are asked for.
+const MAX_FOLLOWED: usize = 50;
 
 /// A client of the cluster with connections of its own.
 pub struct DashboardSource {
@@ -38,6 +45,9 @@ pub struct DashboardSource {
     group: String,
     queues: Arc<LeaseQueues>,
     browser: DeadLetterBrowser,
+    browser_settings: BrowserSettings,
+    /// What the messages of each topic became, of those that were sent lately.
+    followers: Mutex<BTreeMap<Arc<str>, DeadLetterFollower>>,
     store: StoreFailure,
     stop: Stop,
 }
@@ -45,12 +55,15 @@ pub struct DashboardSource {
 impl DashboardSource {
     /// The source for the consumers' group and the topic, and for the endpoint's queues.
     pub fn new(cluster: &Cluster, settings: &Settings, queues: Arc<LeaseQueues>) -> DashboardSource {
+        let browser_settings = settings.dead_letter_browser();
         DashboardSource {
             queues,
             cluster: Arc::new(cluster.share(settings.cluster())),
             topic: settings.kafka.topic.clone(),
             group: settings.consumer.group().to_owned(),
-            browser: DeadLetterBrowser::new(&settings.dead_letter_browser()).on(cluster),
+            browser: DeadLetterBrowser::new(&browser_settings).on(cluster),
+            browser_settings,
+            followers: Mutex::default(),
             store: settings.store_failure(),
             stop: Stop::new(),
         }
@@ -62,6 +75,12 @@ impl DashboardSource {
         let topic = topic.map_err(|error| Error::new("no broker answers").caused_by(error))?;
         let leaders = topic.map(|topic| topic.leaders.len()).unwrap_or_default();
         Ok((0..).take(leaders).map(|partition| TopicPartition::new(&self.topic, partition)).collect())
+    }
+
+    fn follower(&self, topic: &str) -> DeadLetterFollower {
+        let (source, topic) = (topic.to_owned(), dead_letter_topic(topic));
+        let settings = BrowserSettings { source, topic, ..self.browser_settings.clone() };
+        DeadLetterFollower::new(&settings, &self.group, &self.cluster)
     }
 
     fn ends(&self, places: &BTreeSet<TopicPartition>, deadline: Instant) -> Offsets {
@@ -95,7 +114,33 @@ impl crate::http::DashboardSource for DashboardSource {
 
     fn dead_letters(&self, most: usize, deadline: Instant) -> Result<Vec<DeadLetterView>> {
         let letters = self.browser.newest(most, deadline)?;
-        Ok(letters.iter().rev().map(dead_letter).collect())
+        let mut targets = self.browser.targets(Some(deadline));
+        Ok(letters.iter().rev().map(|letter| dead_letter(letter, &mut targets)).collect())
+    }
+
+    fn letters_of(
+        &self,
+        messages: &BTreeSet<MessagePlace>,
+        since: i64,
+        deadline: Instant,
+    ) -> Result<BTreeMap<MessagePlace, DeadLetterId>> {
+        let mut places: BTreeMap<Arc<str>, BTreeSet<(i32, i64)>> = BTreeMap::new();
+        for MessagePlace { topic, partition, offset } in messages {
+            places.entry(topic.clone()).or_default().insert((*partition, *offset));
+        }
+        let mut followers = lock(&self.followers);
+        if followers.len() > MAX_FOLLOWED {
+            followers.retain(|topic, _| places.contains_key(topic));
+        }
+        let mut letters = BTreeMap::new();
+        for (topic, places) in places {
+            let follower = followers.entry(topic.clone()).or_insert_with(|| self.follower(&topic));
+            let found = follower.letters_of(&places, since, deadline)?;
+            letters.extend(found.into_iter().map(|((partition, offset), letter)| {
+                (MessagePlace { topic: topic.clone(), partition, offset }, letter)
+            }));
+        }
+        Ok(letters)
     }
 
     fn replay(&self, letters: &[DeadLetterId], deadline: Instant) -> Result<Vec<Replayed>> {
@@ -143,21 +188,32 @@ fn failure(outcome: &ReplayOutcome) -> Option<String> {
     }
 }
 
-fn dead_letter(letter: &DeadLetter) -> DeadLetterView {
+fn dead_letter(letter: &DeadLetter, targets: &mut ReplayTargets) -> DeadLetterView {
     let number = |number: Option<i64>| number.map_or_else(|| "?".to_owned(), |number| number.to_string());
-    let topic = letter.topic().unwrap_or("?".into());
-    let (partition, offset) = (number(letter.partition().map(i64::from)), number(letter.offset()));
+    let partition = number(targets.partition(letter).map(i64::from));
+    let (topic, offset) = (targets.topic(letter), number(letter.offset()));
     let error = letter.message().or_else(|| letter.exception()).unwrap_or_default();
     DeadLetterView {
         letter: letter.id,
         at: letter.timestamp,
         from: format!("{topic} {partition} · offset {offset}"),
         error: Excerpt::of(error.as_bytes()).text,
+        stderr: letter.stderr().map(shown_stderr),
+        stderr_messages: letter.stderr_messages(),
         replays: letter.replays(),
         attempts: letter.attempts(),
         key: letter.key.as_deref().map(Excerpt::of),
         value: letter.value.as_deref().map(Excerpt::of),
     }
+}
+
+/// The last 4 KiB of what a program wrote, as a header from outside may be longer. Control characters would
+/// each take six bytes in JSON.
+fn shown_stderr(bytes: &[u8]) -> String {
+    let last = bytes.get(bytes.len().saturating_sub(MAX_STDERR)..).unwrap_or(bytes);
+    let text = String::from_utf8_lossy(last);
+    let shown = |c: char| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c };
+    text.chars().filter(|c| *c != '\r').map(shown).collect()
 }
 
 fn shown(group: &Group, places: &BTreeSet<TopicPartition>, ends: &Offsets) -> GroupState {
@@ -235,6 +291,12 @@ mod tests {
         let places = group.committed.keys().cloned().collect();
         let ends = group.committed.keys().map(|place| (place.clone(), 1_000)).collect();
         shown(group, &places, &ends).partitions.into_iter().filter_map(|state| state.queue).collect()
+    }
+
+    #[test]
+    fn what_a_program_wrote_is_shown_without_what_could_bloat_it() {
+        assert_eq!(shown_stderr(b"a\tb\r\n\x1b[1mc\xff"), "a\tb\n\u{fffd}[1mc\u{fffd}");
+        assert_eq!(shown_stderr(&[b"x".repeat(9_000), b"end".to_vec()].concat()).len(), MAX_STDERR);
     }
 
     #[test]

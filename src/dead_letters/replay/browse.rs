@@ -23,7 +23,7 @@ use client::{Cluster, ClusterSettings, in_time};
 use protocol::TopicPartition;
 
 /// The name that Kafka's tools show.
-const CLIENT_ID: &str = "dead-letters";
+pub(super) const CLIENT_ID: &str = "dead-letters";
 /// The longest wait for a broker to be found.
 const FIRST_ANSWER: Duration = Duration::from_secs(5);
 /// The longest wait for the answers about progress and offsets.

@@ -1,6 +1,7 @@
 //! The administrator's tool for dead letters: list, show, replay, discard.
 //!
 //! - [`browse`]: [`DeadLetterBrowser`], which finds them; [`reader`]: the fetches below it, the oldest first
+//! - [`follow`]: which messages have become dead letters
 //! - [`run`]: a replay or a discard; [`edit`]: letters that are changed on their way back; [`resend`]: the
 //!   produce requests of a replay
 //! - [`progress`]: the offsets that are replayed or discarded, as they are committed
@@ -8,6 +9,7 @@
 
 pub mod browse;
 pub mod edit;
+pub mod follow;
 pub mod lock;
 pub mod progress;
 pub mod reader;
@@ -16,5 +18,6 @@ pub mod run;
 
 pub use browse::{DeadLetterBrowser, DeadLetterIter};
 pub use edit::ReplayEdit;
+pub use follow::DeadLetterFollower;
 pub use resend::{ReplayOutcome, ReplayTargets};
 pub use run::{Missing, ReplayAction, ReplayRequest, ReplaySummary};

@@ -112,7 +112,8 @@ impl Broadcaster {
         let reached = group.is_ok();
         let group_event = match group {
             Ok(group) => {
-                self.feed.update(|recent| recent.mark_committed(self.last.group.as_ref(), &group));
+                self.feed.update(|recent| recent.note_passed(self.last.group.as_ref(), &group));
+                self.decide_passed();
                 let group_event = event("group", &group);
                 self.last.group = Some(group);
                 group_event
@@ -131,6 +132,20 @@ impl Broadcaster {
                 Err(error) => log::debug!("the dead letters cannot be shown: {error}"),
             }
             self.letters_at = Instant::now() + LETTERS_INTERVAL;
+        }
+    }
+
+    /// Finds out which of the messages that the group is done with are dead letters. They were stored before
+    /// their offsets were committed.
+    fn decide_passed(&self) {
+        let (passed, since) = self.feed.undecided();
+        if passed.is_empty() {
+            return;
+        }
+        let since = i64::try_from(since).unwrap_or(i64::MAX);
+        match self.source.letters_of(&passed, since, Instant::now() + POLL_TIMEOUT) {
+            Ok(letters) => self.feed.update(|recent| recent.decide(&passed, &letters)),
+            Err(error) => log::debug!("which messages are dead letters is not known now: {error}"),
         }
     }
 

@@ -1,11 +1,13 @@
 //! The state that handlers, producers and the dashboard's thread share: new viewers, and the recent messages.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use net::sync::{Condvar, Mutex, lock, wait_timeout};
 
 use super::recent_messages::{RecentMessages, SentMessage};
+use super::source::MessagePlace;
 use crate::http::responder::{Responder, ResponseStream};
 
 /// The header lines of a stream of events (the HTML Standard, "Server-sent events").
@@ -121,6 +123,11 @@ impl Feed {
         if first {
             self.changed.notify_all();
         }
+    }
+
+    /// As [`RecentMessages::undecided`].
+    pub(super) fn undecided(&self) -> (BTreeSet<MessagePlace>, u64) {
+        lock(&self.state).recent.undecided()
     }
 
     fn refresh(&self) {

@@ -30,7 +30,7 @@ pub(crate) use feed::FeedHandle;
 use recording_sink::RecordingSink;
 pub use source::{
     AttemptedState, DashboardSource, DeadLetterView, Excerpt, GroupState, LeaseState, LeasedQueueState,
-    MemberState, PartitionState, QueueState, Replayed,
+    MemberState, MessagePlace, PartitionState, QueueState, Replayed,
 };
 
 /// The most viewers at a time.

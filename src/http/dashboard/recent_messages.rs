@@ -1,12 +1,14 @@
-//! The last messages that this process has stored, by any route, and the members that have committed them.
+//! The last messages that this process has stored, by any route, the members that have committed them, and
+//! the dead letters that they became.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Serialize, Serializer};
 
-use super::source::{EXCERPT_BYTES, Excerpt, GroupState, PartitionState};
+use super::source::{EXCERPT_BYTES, Excerpt, GroupState, MessagePlace, PartitionState};
+use crate::dead_letters::DeadLetterId;
 use crate::producer::{DeliveryReport, ProducerRecord};
 
 /// The number of messages that are kept.
@@ -23,10 +25,17 @@ pub(super) struct SentMessage {
     at: u64,
     key: Option<Prefix>,
     value: Option<Prefix>,
-    /// The group has committed an offset after it.
+    /// The group has committed an offset after it, and it is no dead letter.
     committed: bool,
     /// The client id of the member that committed it, if that is certain.
     by: Option<String>,
+    /// The name of the dead letter that it became.
+    #[serde(serialize_with = "name_as_text")]
+    letter: Option<DeadLetterId>,
+    /// The group has committed an offset after it, by that member. Whether it is a dead letter is not known
+    /// yet.
+    #[serde(skip)]
+    passed: Option<Option<String>>,
     /// The number of its last change.
     #[serde(skip)]
     changed: u64,
@@ -60,18 +69,41 @@ impl RecentMessages {
         self.messages.push_back(message);
     }
 
-    /// Marks the messages that the group has committed. The member is named where the partition was assigned
-    /// to it both `before` and `now`.
-    pub(super) fn mark_committed(&mut self, before: Option<&GroupState>, now: &GroupState) {
-        for message in self.messages.iter_mut().filter(|message| !message.committed) {
+    /// Takes note of the messages that the group is done with. The member is named where the partition was
+    /// assigned to it both `before` and `now`.
+    pub(super) fn note_passed(&mut self, before: Option<&GroupState>, now: &GroupState) {
+        for message in self.messages.iter_mut().filter(|message| message.is_open()) {
             let Some(partition) = message.partition_in(now) else { continue };
             if partition.committed.is_none_or(|committed| committed <= message.offset) {
                 continue;
             }
             let owner_before = before.and_then(|before| message.partition_in(before)?.owner.as_ref());
             let owner = partition.owner.as_ref().filter(|owner| owner_before == Some(owner));
-            message.by = owner.and_then(|owner| name_of(now, owner));
-            message.committed = true;
+            message.passed = Some(owner.and_then(|owner| name_of(now, owner)));
+        }
+    }
+
+    /// The messages that the group is done with, where it is not known how, and when the oldest of them was
+    /// stored.
+    pub(super) fn undecided(&self) -> (BTreeSet<MessagePlace>, u64) {
+        let undecided = || self.messages.iter().filter(|message| message.passed.is_some());
+        let since = undecided().map(|message| message.at).min();
+        (undecided().map(SentMessage::place).collect(), since.unwrap_or_default())
+    }
+
+    /// Marks messages that the group is done with: as dead letters those that are one, and the others as
+    /// committed.
+    pub(super) fn decide(
+        &mut self,
+        messages: &BTreeSet<MessagePlace>,
+        letters: &BTreeMap<MessagePlace, DeadLetterId>,
+    ) {
+        for message in &mut self.messages {
+            let place = message.place();
+            let Some(by) = message.passed.take_if(|_| messages.contains(&place)) else { continue };
+            message.letter = letters.get(&place).copied();
+            message.committed = message.letter.is_none();
+            message.by = by.filter(|_| message.committed);
             self.changes += 1;
             message.changed = self.changes;
         }
@@ -94,8 +126,19 @@ impl SentMessage {
             value,
             committed: false,
             by: None,
+            letter: None,
+            passed: None,
             changed: 0,
         })
+    }
+
+    fn place(&self) -> MessagePlace {
+        MessagePlace { topic: Arc::clone(&self.topic), partition: self.partition, offset: self.offset }
+    }
+
+    /// Whether the group is not known to be done with it.
+    fn is_open(&self) -> bool {
+        !self.committed && self.letter.is_none() && self.passed.is_none()
     }
 
     fn partition_in<'a>(&self, group: &'a GroupState) -> Option<&'a PartitionState> {
@@ -109,6 +152,10 @@ fn name_of(group: &GroupState, id: &str) -> Option<String> {
 
 fn as_text<S: Serializer>(topic: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(topic)
+}
+
+fn name_as_text<S: Serializer>(name: &Option<DeadLetterId>, serializer: S) -> Result<S::Ok, S::Error> {
+    name.map(|name| name.to_string()).serialize(serializer)
 }
 
 /// The beginning of a key or value, and the length of the whole. It becomes text only when a viewer gets it.
@@ -153,8 +200,16 @@ mod tests {
             value: None,
             committed: false,
             by: None,
+            letter: None,
+            passed: None,
             changed: 0,
         }
+    }
+
+    /// Decides what the group is done with, where these are dead letters.
+    fn decide(recent: &mut RecentMessages, letters: &[(MessagePlace, DeadLetterId)]) {
+        let (undecided, _) = recent.undecided();
+        recent.decide(&undecided, &letters.iter().cloned().collect());
     }
 
     fn group(owner: Option<&str>, committed: i64) -> GroupState {
@@ -187,7 +242,8 @@ mod tests {
         ] {
             let mut recent = RecentMessages::default();
             recent.add(sent(0, 3));
-            recent.mark_committed(before.as_ref(), &now);
+            recent.note_passed(before.as_ref(), &now);
+            decide(&mut recent, &[]);
             let message = recent.changed(1).pop().unwrap();
             assert_eq!((message.committed, message.by.as_deref()), (true, by));
         }
@@ -199,11 +255,30 @@ mod tests {
         recent.add(sent(0, 3));
         recent.add(sent(1, 0));
         let seen = recent.changes();
-        recent.mark_committed(None, &group(Some("a"), 3));
+        recent.note_passed(None, &group(Some("a"), 3));
+        decide(&mut recent, &[]);
         assert!(recent.changed(seen).is_empty());
-        recent.mark_committed(None, &group(Some("a"), 9));
+        recent.note_passed(None, &group(Some("a"), 9));
+        assert!(recent.changed(seen).is_empty(), "it may be a dead letter");
+        decide(&mut recent, &[]);
         assert_eq!(recent.changed(seen).len(), 1);
         assert!(recent.changed(recent.changes()).is_empty());
+    }
+
+    #[test]
+    fn a_dead_letter_is_never_called_committed() {
+        let mut recent = RecentMessages::default();
+        recent.add(sent(0, 3));
+        recent.add(sent(0, 4));
+        let id = DeadLetterId { partition: 1, offset: 7 };
+        recent.note_passed(Some(&group(Some("a"), 3)), &group(Some("a"), 5));
+        decide(&mut recent, &[(sent(0, 3).place(), id)]);
+        let told: Vec<_> = recent.changed(2).into_iter().map(|m| (m.committed, m.by, m.letter)).collect();
+        assert_eq!(told, [(false, None, Some(id)), (true, Some("a name".to_owned()), None)]);
+        let shown = serde_json::to_value(recent.changed(0)).unwrap();
+        assert_eq!((&shown[0]["letter"], &shown[1]["letter"]), (&"1:7".into(), &serde_json::Value::Null));
+        recent.note_passed(None, &group(Some("a"), 9));
+        assert!(recent.undecided().0.is_empty(), "it is decided once");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The interface to the cluster that the dashboard needs, and the values that it shows.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -22,6 +24,18 @@ pub trait DashboardSource: Send + Sync + 'static {
     /// The errors of [`DashboardSource::group`].
     fn dead_letters(&self, most: usize, deadline: Instant) -> Result<Vec<DeadLetterView>>;
 
+    /// Which of these messages, none of them older than `since` (ms since 1970), the group has put aside as
+    /// dead letters, whether these are settled by now or not.
+    ///
+    /// # Errors
+    /// That cannot be said before `deadline`.
+    fn letters_of(
+        &self,
+        messages: &BTreeSet<MessagePlace>,
+        since: i64,
+        deadline: Instant,
+    ) -> Result<BTreeMap<MessagePlace, DeadLetterId>>;
+
     /// Sends dead letters back to the topic that they came from. The results are in the order of `letters`.
     ///
     /// # Errors
@@ -33,6 +47,17 @@ pub trait DashboardSource: Send + Sync + 'static {
 
     /// Makes the calls under way end soon.
     fn stop(&self);
+}
+
+/// The place of a message.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MessagePlace {
+    /// Its topic.
+    pub topic: Arc<str>,
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
 }
 
 /// A consumer group with its members and its progress.
@@ -158,10 +183,15 @@ pub struct DeadLetterView {
     pub letter: DeadLetterId,
     /// When it was stored as a dead letter, ms since 1970, if known.
     pub at: Option<i64>,
-    /// The original place of its message: `topic partition offset`, as far as known.
+    /// The original place of its message: `topic partition offset`, as far as known; of topic and partition
+    /// that it does not say those to which a replay would send it.
     pub from: String,
     /// The error with which its handler failed.
     pub error: String,
+    /// The last that the handler program wrote on standard error.
+    pub stderr: Option<String>,
+    /// How many messages the program had at once meanwhile.
+    pub stderr_messages: u32,
     /// The number of its earlier replays.
     pub replays: u32,
     /// The number of attempts at its message, if it says so.
@@ -182,7 +212,7 @@ pub struct Replayed {
     pub error: Option<String>,
 }
 
-fn as_text<S: serde::Serializer>(name: &DeadLetterId, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_text<S: serde::Serializer>(name: &DeadLetterId, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(name)
 }
 

@@ -1,7 +1,7 @@
 //! A server in this process with a channel that keeps what it is given, and a client that speaks in raw
 //! bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -14,8 +14,8 @@ use point_to_point::dead_letters::DeadLetterId;
 use point_to_point::error::Result as Asked;
 use point_to_point::http::{
     Ask, ChangeRequest, DashboardSource, DeadLetterView, EndpointSettings, GroupState, HttpServer,
-    LeasedQueueState, Monitoring, OnChanged, PartitionOffsets, QueueCounts, QueueName, Queues, Readiness,
-    ReceiptOutcome, Replayed, Services, Submit, SubmitTo, Topic, TopicDirectory, WaitingWorker,
+    LeasedQueueState, MessagePlace, Monitoring, OnChanged, PartitionOffsets, QueueCounts, QueueName, Queues,
+    Readiness, ReceiptOutcome, Replayed, Services, Submit, SubmitTo, Topic, TopicDirectory, WaitingWorker,
 };
 use point_to_point::producer::{
     DeliveryCallback, DeliveryReport, NotStoredKind, ProducerRecord, SubmitError,
@@ -135,6 +135,15 @@ impl DashboardSource for Nothing {
     fn group(&self, _: Instant) -> Asked<GroupState> {
         let (group, state) = ("grupo".to_owned(), "Empty".to_owned());
         Ok(GroupState { group, state, members: Some(Vec::new()), partitions: Vec::new() })
+    }
+
+    fn letters_of(
+        &self,
+        _: &BTreeSet<MessagePlace>,
+        _: i64,
+        _: Instant,
+    ) -> Asked<BTreeMap<MessagePlace, DeadLetterId>> {
+        Ok(BTreeMap::new())
     }
 
     fn dead_letters(&self, _: usize, _: Instant) -> Asked<Vec<DeadLetterView>> {

@@ -1,5 +1,6 @@
 //! The page of the endpoint in a real browser, before the whole channel.
 
+mod letters;
 mod other_origins;
 mod queues;
 mod webdriver;
@@ -14,6 +15,7 @@ use crate::supervisor::channel::{CONSUMERS, Channel, Frozen, Place};
 use crate::support::program::{Program, Start, WAITING};
 use crate::support::watchdog::Folder;
 use crate::support::{EMBEDDED, NEWEST, PATIENCE, run_on};
+use letters::{what_became_a_dead_letter_is_never_called_committed, whoever_looks_later_sees_the_same};
 use other_origins::a_page_of_another_origin_sends_where_that_origin_is_allowed;
 use queues::{
     a_queue_that_nobody_receives_from_is_listed_no_more,
@@ -30,12 +32,15 @@ run_on! {
         a_message_sent_by_keyboard_alone_is_listed_and_committed_by_a_consumer as HEAVY,
         the_partitions_of_a_killed_consumer_move_before_the_eyes as HEAVY,
         a_dead_letter_appears_and_is_handled_when_it_is_replayed as HEAVY,
+        what_became_a_dead_letter_is_never_called_committed as HEAVY,
     }
     mod embedded on EMBEDDED {
         a_message_sent_by_keyboard_alone_is_listed_and_committed_by_a_consumer as HEAVY,
         the_partitions_of_a_killed_consumer_move_before_the_eyes as HEAVY,
         what_a_message_says_stays_text as HEAVY,
         a_dead_letter_appears_and_is_handled_when_it_is_replayed as HEAVY,
+        what_became_a_dead_letter_is_never_called_committed as HEAVY,
+        whoever_looks_later_sees_the_same as HEAVY,
         what_waits_in_a_work_queue_is_listed_with_its_failures_and_its_time as HEAVY,
         a_pause_of_a_work_queue_and_its_end_are_shown as HEAVY,
         a_message_that_is_tried_after_a_death_is_shown_as_that as HEAVY,

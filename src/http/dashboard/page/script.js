@@ -139,13 +139,16 @@ function showSent(messages) {
     const entry = kept(sent, nameOf(message), () => sentEntry(message, messages.length < MANY));
     showState(entry.querySelector('.state'), message);
     entry.dataset.committed = message.committed;
+    entry.dataset.letter = message.letter ?? '';
   }
   forget(sent, new Set([...sent.keys()].slice(-SHOWN)));
   arrange(at('sent'), [...sent.values()].reverse());
   at('sent').hidden = at('sent-summary').hidden = sent.size === 0;
   at('nothing-sent').hidden = sent.size > 0;
   const committed = [...sent.values()].filter((entry) => entry.dataset.committed === 'true').length;
-  setText(at('sent-summary'), `The last ${counted(sent.size, 'message')}, ${committed} committed.`);
+  const dead = [...sent.values()].filter((entry) => entry.dataset.letter !== '').length;
+  const beside = dead > 0 ? `, ${counted(dead, 'dead letter')}` : '';
+  setText(at('sent-summary'), `The last ${counted(sent.size, 'message')}, ${committed} committed${beside}.`);
 }
 
 function sentEntry(message, isNew) {
@@ -156,9 +159,12 @@ function sentEntry(message, isNew) {
 }
 
 function showState(state, message) {
+  const isDead = message.letter !== null;
   state.classList.toggle('committed', message.committed);
+  state.classList.toggle('dead', isDead);
   const committed = message.by ? `${message.by} · committed` : 'committed';
-  setText(state, message.committed ? committed : 'stored');
+  const open = isDead ? `dead letter ${message.letter}` : 'stored';
+  setText(state, message.committed ? committed : open);
 }
 
 // The group
@@ -301,9 +307,20 @@ function letterEntry(letter) {
   const attempts = letter.attempts > 0 ? ` · ${counted(letter.attempts, 'attempt')}` : '';
   const about = make('span', '', `${letter.from}${size(letter.value)} · ${time(letter.at)}${attempts}${replays}`);
   const line = make('div', 'line', '', make('p', 'about', '', ...chip(letter.key), about), button);
-  const entry = make('li', 'entry', '', excerpt(letter.value), foreign('p', 'error', letter.error), line);
+  const error = foreign('p', 'error', letter.error);
+  const entry = make('li', 'entry', '', excerpt(letter.value), error, ...stderrPart(letter), line);
   entry.dataset.letter = letter.letter;
   return entry;
+}
+
+/** What the handler wrote on standard error, folded but for its last line. */
+function stderrPart({ stderr, stderr_messages: messages }) {
+  const lines = (stderr ?? '').split('\n').filter((text) => text.trim() !== '');
+  if (lines.length === 0) return [];
+  const several = messages > 1 ? ` (while it had ${counted(messages, 'message')} at once)` : '';
+  const last = foreign('span', '', lines.at(-1));
+  const summary = make('summary', '', '', `standard error${several}: `, last);
+  return [make('details', 'stderr', '', summary, foreign('pre', '', stderr))];
 }
 
 async function replay(names) {
