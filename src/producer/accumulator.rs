@@ -5,6 +5,7 @@
 //! [`DeliveryCallback`] is handed out exactly once; a record counts against the limits until its bytes are
 //! freed.
 
+mod again;
 mod partition;
 mod refusal;
 
@@ -18,7 +19,7 @@ use super::batch::{
     give_up, unknown,
 };
 use super::limits::{BATCH_BYTES, CALL_BYTES, MAX_IN_FLIGHT};
-use super::{DeliveryCallback, Limits, NotStoredKind, PartitionChoice, ProducerRecord};
+use super::{DeliveryCallback, DeliveryReport, Limits, NotStoredKind, PartitionChoice, ProducerRecord};
 use partition::{Partition, PartitionBackoff};
 use protocol::partitioner::partition_for_key;
 
@@ -61,6 +62,8 @@ pub(super) struct Accumulator {
     next_deadline: Option<Instant>,
     /// The reason why no connection reaches the topic, and since when none does.
     unreachable: Option<(NotStoredReason, Instant)>,
+    /// Without a definite answer records are sent again (`again`).
+    at_least_once: bool,
 }
 
 impl Accumulator {
@@ -82,6 +85,7 @@ impl Accumulator {
             rotation: 0,
             next_deadline: None,
             unreachable: None,
+            at_least_once: false,
         }
     }
 
@@ -197,8 +201,8 @@ impl Accumulator {
         batches
     }
 
-    /// Ends the request of sender thread `sender` with `outcomes`, one for each batch. Records that were
-    /// never written wait again, in front. Batches whose outcome is final keep their records, for the log.
+    /// Ends the request of sender thread `sender` with `outcomes`, one for each batch. Records that are sent
+    /// again wait in front. Batches whose outcome is final keep their records, for the log.
     pub(super) fn complete(
         &mut self,
         now: Instant,
@@ -221,7 +225,7 @@ impl Accumulator {
                         now + self.definite_after,
                         batch,
                         open,
-                        &NotStoredReason::new(NotStoredKind::NoLeader, reason),
+                        &NotStoredReason::new(NotStoredKind::NoLeader, reason).not_stored(),
                         finished,
                     );
                 }
@@ -234,7 +238,7 @@ impl Accumulator {
                         now,
                         batch,
                         open,
-                        &NotStoredReason::new(NotStoredKind::QueueTimeout, BEHIND_OTHERS),
+                        &NotStoredReason::new(NotStoredKind::QueueTimeout, BEHIND_OTHERS).not_stored(),
                         finished,
                     );
                 }
@@ -246,10 +250,11 @@ impl Accumulator {
                         now,
                         batch,
                         open,
-                        &NotStoredReason::new(NotStoredKind::QueueTimeout, BEHIND_OTHERS),
+                        &NotStoredReason::new(NotStoredKind::QueueTimeout, BEHIND_OTHERS).not_stored(),
                         finished,
                     );
                 }
+                _ if self.goes_again(outcome) => self.send_again(now, batch, open, outcome, finished),
                 _ => self.conclude(batch, open, outcome, finished),
             }
         }
@@ -377,13 +382,13 @@ impl Accumulator {
     }
 
     /// Puts the records of a batch back in front of their queues, in order; those whose deadline is not after
-    /// `too_late` get their reports.
+    /// `too_late` get this report.
     fn requeue(
         &mut self,
         too_late: Instant,
         batch: &mut Batch,
         open: Vec<OpenDelivery>,
-        why: &NotStoredReason,
+        report: &DeliveryReport,
         finished: &mut Vec<Finished>,
     ) {
         for (record, open) in mem::take(&mut batch.records).into_iter().zip(open).rev() {
@@ -394,7 +399,7 @@ impl Accumulator {
                 }
                 expired => {
                     self.forget(&Released::of(&record));
-                    finished.extend(expired.map(|(_, done)| (done, why.not_stored())));
+                    finished.extend(expired.map(|(_, done)| (done, report.clone())));
                 }
             }
         }

@@ -36,6 +36,8 @@ pub(super) struct BatchRecord {
     pub(super) request: Option<RequestId>,
     /// Its delivery was reported as unknown before the outcome came.
     pub(super) reported_unknown: bool,
+    /// A try ended without an answer.
+    pub(super) in_doubt: bool,
     /// The most records that its batch may have: fewer and fewer after its batches were refused.
     pub(super) max_records: usize,
     /// When it came.
@@ -55,6 +57,7 @@ impl BatchRecord {
             partition,
             request,
             reported_unknown: false,
+            in_doubt: false,
             max_records: usize::MAX,
             since,
         }

@@ -268,8 +268,14 @@ fn log_outcome(shared: &Shared, batch: &Batch, outcome: &BatchOutcome) {
                 "a batch was refused, looking for the message that is to blame: topic={topic}: {reason}"
             )
         }
+        BatchOutcome::Refused { reason, .. } if count == 0 => {
+            log::warn!("refused for now, is sent again while there is time: topic={topic}: {reason}")
+        }
         BatchOutcome::Invalid { reason } | BatchOutcome::Refused { reason, .. } => {
             log::warn!("refused topic={topic} messages={count}: {reason}")
+        }
+        BatchOutcome::Unknown { reason } if count == 0 => {
+            log::warn!("no answer came, is sent again while there is time: topic={topic}: {reason}")
         }
         BatchOutcome::Unknown { reason } => {
             log::error!("fate unknown topic={topic} messages={count}: {reason}")

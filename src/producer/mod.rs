@@ -157,6 +157,22 @@ impl Producer {
         Producer::sharing(settings, topic, endpoint, name, &Limits::of(settings, metrics, store_check))
     }
 
+    /// Starts a producer as [`Producer::start`] does. What is refused for now, or got no answer, keeps its
+    /// place and is sent again until its deadline: it may then be stored twice.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn at_least_once(
+        settings: &ProducerSettings,
+        topic: &str,
+        endpoint: Endpoint,
+        name: &str,
+    ) -> Result<Producer> {
+        let producer = Producer::start(settings, topic, endpoint, name)?;
+        producer.shared.lock().accumulator.send_at_least_once();
+        Ok(producer)
+    }
+
     /// Starts a producer as [`Producer::start`] does, but with limits and metrics that it shares with others.
     ///
     /// # Errors

@@ -13,6 +13,10 @@ pub(super) const RETRY_BACKOFF: Duration = Duration::from_millis(100);
 /// A partition that backs off and that no key asks for is tried with one record after this time.
 pub(super) const PROBE_AFTER: Duration = Duration::from_secs(5);
 
+/// The longest pause before a batch without a definite answer is sent again. Its partition waits for that
+/// long, so that nothing passes it.
+pub(super) const PAUSE: Duration = Duration::from_millis(500);
+
 const NO_ANSWER: &str = "its partition did not acknowledge the messages before it";
 
 /// The records that wait for one partition, and its state.
@@ -40,5 +44,14 @@ impl PartitionBackoff {
             _ => return None,
         };
         Some(PartitionBackoff { why, retry_at: now + jittered(RETRY_BACKOFF), probe_at: now + PROBE_AFTER })
+    }
+
+    /// The state before a batch with this outcome is sent again: nothing of its partition passes it.
+    pub(super) fn before_another_try(outcome: &BatchOutcome, now: Instant) -> PartitionBackoff {
+        let why = match outcome {
+            BatchOutcome::Refused { reason, .. } => NotStoredReason::new(NotStoredKind::Refused, reason),
+            _ => NotStoredReason::new(NotStoredKind::NoAnswer, NO_ANSWER),
+        };
+        PartitionBackoff { why, retry_at: now + jittered(PAUSE), probe_at: now + PROBE_AFTER }
     }
 }

@@ -1,10 +1,11 @@
+mod again;
+
 use std::sync::mpsc::{self, Receiver, Sender};
 
 use super::partition::{PROBE_AFTER, RETRY_BACKOFF};
 use super::refusal::{COMES_BACK, OUTAGE_GRACE};
 use super::*;
 use crate::metrics::{Exposition, ProducerMetrics};
-use crate::producer::DeliveryReport;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -82,7 +82,7 @@ struct Job {
     rate: Option<u32>,
 }
 
-/// The interval of checks for due retries, progress reports and time limits.
+/// The interval of checks for room in the queue, progress reports and time limits.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// The number of events that are handled between two flushes of the reports.
 const BURST: usize = 1000;
@@ -99,8 +99,8 @@ enum Event {
     Message(u64, std::result::Result<Box<ProducerRecord>, String>),
     /// The input has ended, or cannot be read further.
     End(Option<io::Error>),
-    /// The delivery report of an attempt to send a message.
-    Attempted(u64, DeliveryReport),
+    /// The delivery report of a message.
+    Delivered(u64, DeliveryReport),
 }
 
 fn run(invocation: &Invocation, job: Job, progress: Option<&Progress>) -> Result<()> {
@@ -110,7 +110,7 @@ fn run(invocation: &Invocation, job: Job, progress: Option<&Progress>) -> Result
     }
     let intent = invocation.settings.intent(true, None);
     let adapter = AdapterAccess::find(invocation, &intent, &stop)?;
-    let sender = Producer::start(
+    let sender = Producer::at_least_once(
         &invocation.settings.producer_settings(),
         &invocation.settings.kafka.topic,
         adapter.endpoint(),
@@ -150,7 +150,7 @@ fn send(
         producer: RetryingProducer::new(
             sender,
             timeout,
-            Arc::new(move |number, report| _ = reports.send(Event::Attempted(number, report))),
+            Arc::new(move |number, report| _ = reports.send(Event::Delivered(number, report))),
         ),
         report: Report::new(above(beside, io::stdout()), &settings.kafka.topic, job.source.files()),
         read_ahead: read_ahead.clone(),
@@ -214,7 +214,7 @@ impl Sending {
                 events.try_iter().take(BURST).for_each(|event| self.take(event));
             }
             self.report.flush();
-            self.producer.send_again();
+            self.producer.send_waiting();
             self.log_progress();
             self.draw_progress();
             if self.report.is_broken() {
@@ -249,7 +249,7 @@ impl Sending {
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Attempted(number, delivery) => {
+            Event::Delivered(number, delivery) => {
                 if let Some(completed) = self.producer.complete(number, delivery) {
                     self.completed(number, &completed);
                 }
