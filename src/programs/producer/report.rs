@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
 use crate::producer::DeliveryReport;
-use crate::text::{Key, escape_whole};
+use crate::text::{escape_whole, quote_whole};
 
 /// The numbers of messages by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -55,7 +55,7 @@ struct Origin {
 impl Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.file {
-            Some(file) => write!(f, "file={}", Key(Some(file.as_os_str().as_encoded_bytes()))),
+            Some(file) => write!(f, "file={}", quote_whole(file.as_os_str().as_encoded_bytes())),
             None => write!(f, "line={}", self.number),
         }
     }
@@ -172,15 +172,20 @@ mod tests {
     }
 
     #[test]
-    fn files_are_named() {
+    fn files_are_named_whole() {
         let mut printed = Vec::new();
-        let mut report = Report::new(&mut printed, "t", vec!["a.json".into(), "b \"c\".json".into()]);
+        let long = "folder/".repeat(200) + "\u{1b}\n";
+        let files = vec!["a.json".into(), "b \"c\".json".into(), long.into()];
+        let mut report = Report::new(&mut printed, "t", files);
         report.delivery(2, &DeliveryReport::Stored { topic: "t".into(), partition: 0, offset: 1 });
         report.refused(1, "not JSON");
+        report.refused(3, "not JSON");
         report.flush();
         assert!(report.into_broken().is_none());
+        let shown = "folder/".repeat(200);
         let lines = "Mensaje enviado: file=\"b \\\"c\\\".json\" topic=t partition=0 offset=1\n\
                      error: file=\"a.json\" topic=t stored=no: not JSON\n";
+        let lines = format!("{lines}error: file=\"{shown}\\u{{1b}}\\n\" topic=t stored=no: not JSON\n");
         assert_eq!(String::from_utf8(printed).unwrap(), lines);
     }
 }
