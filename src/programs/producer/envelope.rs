@@ -4,15 +4,22 @@
 //! `headers`, `key`, `payload`, and with Avro `key_schema_id`, `value_schema_id`, `key_error` and
 //! `payload_error`.
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::Value;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::producer::ProducerRecord;
+use crate::text::beginning;
 
 /// A message's headers.
 pub type Headers = Vec<(String, Option<Vec<u8>>)>;
+
+/// The most headers of a message, as many as the REST endpoint takes.
+const MAX_HEADERS: usize = 10_000;
+/// The most that is said of what is wrong: it may quote the line.
+const REASON_BYTES: usize = 512;
 
 /// Fields that begin with `_` say where the message was, and are not sent.
 #[derive(Deserialize)]
@@ -22,7 +29,7 @@ struct Envelope<'a> {
     key: Option<&'a RawValue>,
     #[serde(borrow)]
     payload: &'a RawValue,
-    headers: Option<Value>,
+    headers: Option<HeaderList>,
     key_error: Option<String>,
     payload_error: Option<String>,
     #[serde(rename = "topic")]
@@ -59,12 +66,12 @@ pub fn read(line: &[u8]) -> Result<ProducerRecord, String> {
     let mut record = ProducerRecord::of(Vec::new());
     record.value = bytes(envelope.payload)?;
     record.key = envelope.key.map(bytes).transpose()?.flatten();
-    record.headers = envelope.headers.map(headers).transpose()?.unwrap_or_default();
+    record.headers = envelope.headers.map(|HeaderList(headers)| headers).unwrap_or_default();
     Ok(record)
 }
 
 fn wrong(why: &str) -> String {
-    format!("not a message as kcat -J prints it: {why}")
+    format!("not a message as kcat -J prints it: {}", beginning(why, REASON_BYTES))
 }
 
 /// A text stands for its bytes. What is neither text nor null was decoded by kcat (`-s avro`), and is JSON.
@@ -79,41 +86,123 @@ fn bytes(json: &RawValue) -> Result<Option<Vec<u8>>, String> {
     }
 }
 
-/// Names and values in turn, or an object, whose values may be lists.
-fn headers(json: Value) -> Result<Headers, String> {
-    let mut found = Vec::new();
-    match json {
-        Value::Null => {}
-        Value::Array(list) => {
-            let mut list = list.into_iter();
-            while let Some(name) = list.next() {
-                let Value::String(name) = name else { return Err(wrong("a header's name is no text")) };
-                let value = list.next().ok_or_else(|| wrong("the last header has no value"))?;
-                found.push((name, header_value(value)?));
-            }
+/// Names and values in turn, or an object, whose values may be lists. Nothing is read behind the first that is
+/// wrong.
+#[derive(Default)]
+struct HeaderList(Headers);
+
+impl HeaderList {
+    fn add<E: Error>(&mut self, name: String, value: Option<String>) -> Result<(), E> {
+        if self.0.len() == MAX_HEADERS {
+            return Err(E::custom(format_args!("it has more than {MAX_HEADERS} headers")));
         }
-        Value::Object(names) => {
-            for (name, value) in names {
-                match value {
-                    Value::Array(values) => {
-                        for value in values {
-                            found.push((name.clone(), header_value(value)?));
-                        }
-                    }
-                    value => found.push((name, header_value(value)?)),
-                }
-            }
-        }
-        _ => return Err(wrong("headers are no list")),
+        self.0.push((name, value.map(String::into_bytes)));
+        Ok(())
     }
-    Ok(found)
 }
 
-fn header_value(json: Value) -> Result<Option<Vec<u8>>, String> {
-    match json {
-        Value::Null => Ok(None),
-        Value::String(text) => Ok(Some(text.into_bytes())),
-        _ => Err(wrong("a header's value is neither text nor null")),
+impl<'de> Deserialize<'de> for HeaderList {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<HeaderList, D::Error> {
+        deserializer.deserialize_any(HeaderList::default())
+    }
+}
+
+impl<'de> Visitor<'de> for HeaderList {
+    type Value = HeaderList;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list or an object of headers")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<HeaderList, A::Error> {
+        while let Some(name) = list.next_element_seed(Part::Name)? {
+            let Some(value) = list.next_element_seed(Part::Value)? else {
+                return Err(A::Error::custom("the last header has no value"));
+            };
+            self.add(name.unwrap_or_default(), value)?;
+        }
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut object: A) -> Result<HeaderList, A::Error> {
+        while let Some(name) = object.next_key()? {
+            object.next_value_seed(Values { name, headers: &mut self })?;
+        }
+        Ok(self)
+    }
+}
+
+/// A header's name, or its value.
+#[derive(Clone, Copy)]
+enum Part {
+    Name,
+    Value,
+}
+
+impl<'de> DeserializeSeed<'de> for Part {
+    type Value = Option<String>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<String>, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Part {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Part::Name => "a header's name, a text",
+            Part::Value => "a header's value, a text or null",
+        })
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Option<String>, E> {
+        Ok(Some(text.to_owned()))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Option<String>, E> {
+        match self {
+            Part::Name => Err(E::invalid_type(Unexpected::Unit, &self)),
+            Part::Value => Ok(None),
+        }
+    }
+}
+
+/// What an object has under a header's name: a value, or a list of some.
+struct Values<'a> {
+    name: String,
+    headers: &'a mut HeaderList,
+}
+
+impl<'de> DeserializeSeed<'de> for Values<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Values<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a header's value, a text or null, or a list of them")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+        self.headers.add(self.name, Some(text.to_owned()))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        self.headers.add(self.name, None)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while let Some(value) = list.next_element_seed(Part::Value)? {
+            self.headers.add(self.name.clone(), value)?;
+        }
+        Ok(())
     }
 }
 
@@ -169,9 +258,12 @@ mod tests {
             (r#"[null,"1"]"#, "it is no object"),
             (r#"{"payload":"1"} 2"#, "trailing characters"),
             (r#"{"payload":"1","headers":["a"]}"#, "the last header has no value"),
-            (r#"{"payload":"1","headers":["a",1]}"#, "neither text nor null"),
-            (r#"{"payload":"1","headers":[1,"a"]}"#, "name is no text"),
-            (r#"{"payload":"1","headers":"a"}"#, "headers are no list"),
+            (r#"{"payload":"1","headers":["a",1]}"#, "expected a header's value, a text or null"),
+            (r#"{"payload":"1","headers":[1,"a"]}"#, "expected a header's name, a text"),
+            (r#"{"payload":"1","headers":[null,"a"]}"#, "expected a header's name, a text"),
+            (r#"{"payload":"1","headers":{"a":7}}"#, "expected a header's value, a text or null, or a list"),
+            (r#"{"payload":"1","headers":{"a":[[]]}}"#, "expected a header's value, a text or null"),
+            (r#"{"payload":"1","headers":"a"}"#, "expected a list or an object of headers"),
             (r#"{"payload":"\ud800"}"#, "not a message as kcat -J prints it"),
             (r#"{"payload":null,"payload_error":"no schema"}"#, "kcat could not read the message: no schema"),
         ] {
@@ -179,5 +271,23 @@ mod tests {
             assert!(error.contains(why), "{line}: {error}");
         }
         assert!(read(b"{\"payload\":\"\xff\"}").is_err(), "bytes that are no UTF-8 are no JSON");
+    }
+
+    #[test]
+    fn headers_are_counted_and_nothing_is_read_behind_the_first_that_is_wrong() {
+        let list =
+            |count| format!(r#"{{"payload":"1","headers":[{}"a",null]}}"#, "\"a\",\"\",".repeat(count - 1));
+        let object =
+            |count| format!(r#"{{"payload":"1","headers":{{"a":[{}""]}}}}"#, "null,".repeat(count - 1));
+        for lines in
+            [[list(MAX_HEADERS), list(MAX_HEADERS + 1)], [object(MAX_HEADERS), object(MAX_HEADERS + 1)]]
+        {
+            assert_eq!(parts(&lines[0]).unwrap().2.len(), MAX_HEADERS);
+            assert!(parts(&lines[1]).unwrap_err().contains("it has more than 10000 headers"));
+        }
+        let error = parts(r#"{"headers":["a",1 here the JSON ends"#).unwrap_err();
+        assert!(error.contains("expected a header's value"), "{error}");
+        let long = parts(&format!(r#"{{"headers":"{}"}}"#, "x".repeat(1_000_000))).unwrap_err();
+        assert!(long.len() < 600, "{} bytes", long.len());
     }
 }
