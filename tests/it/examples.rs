@@ -2,8 +2,9 @@
 //! of them.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use crate::support::ports::free_port;
@@ -60,6 +61,33 @@ fn what_one_example_produces_another_consumes() {
     consumer.wait_for_line(r#"attempt 1: {"id":1}"#, PATIENCE);
     consumer.signal("TERM");
     assert_eq!(consumer.wait(PATIENCE), Some(0), "{:?}", consumer.log());
+}
+
+#[test]
+fn the_handler_in_sh_finds_the_id_of_the_order_itself() {
+    let handler = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/handle-order");
+    let status_and_id = |order: &str| {
+        let mut command = Command::new(&handler);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("sh");
+        child.stdin.take().expect("its input").write_all(order.as_bytes()).expect("it reads");
+        let output = child.wait_with_output().expect("its end");
+        let printed = String::from_utf8(output.stdout).expect("UTF-8");
+        (output.status.code(), printed.split(' ').nth(1).map(str::to_owned))
+    };
+    for (order, id) in [
+        (r#"{"id":1}"#, "1"),
+        (r#"{"customer":{"id":9},"id": "a-2" ,"lines":[{"id":3}]}"#, "a-2"),
+        ("{\"kinds\":[\"id\"],\n  \"id\" : 7\n}\n", "7"),
+        (r#"{"note":"{ \"id\":5","id":6}"#, "6"),
+        (r#"{"id":4,"before":{"id":3}}"#, "4"),
+    ] {
+        assert_eq!(status_and_id(order), (Some(0), Some(id.to_owned())), "{order}");
+    }
+    for order in ["{}", r#"{"id":null,"lines":[{"id":3}]}"#, r#"{"id":""}"#, r#"{"note":"\"id\":5"}"#, "[1]"]
+    {
+        assert_eq!(status_and_id(order), (Some(65), None), "{order}");
+    }
 }
 
 #[test]
