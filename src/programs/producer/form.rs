@@ -12,10 +12,16 @@ use crate::producer::ProducerRecord;
 #[derive(Debug, Clone, Default, Args)]
 pub struct FormOptions {
     /// Each line is a key, this text, and the value: 'customer-7:{"id":1}' with ':'; '\t' is a tab
-    #[arg(long, value_name = "TEXT", value_parser = separator, conflicts_with_all = ["envelope", "count"])]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        value_parser = separator,
+        allow_hyphen_values = true,
+        conflicts_with_all = ["envelope", "count"]
+    )]
     key_separator: Option<Separator>,
     /// A header of each message (repeatable)
-    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = header)]
+    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = header, allow_hyphen_values = true)]
     headers: Vec<(String, String)>,
     /// Takes values for text (UTF-8) that need not be JSON
     #[arg(long, conflicts_with = "count")]
@@ -83,9 +89,9 @@ enum Shape {
 }
 
 impl FormOptions {
-    /// Whether they say what is in the input, so that there has to be one.
-    pub fn ask_for_input(&self) -> bool {
-        self.key_separator.is_some() || self.text || self.envelope
+    /// Whether any of them is.
+    pub fn is_given(&self) -> bool {
+        self.key_separator.is_some() || !self.headers.is_empty() || self.text || self.envelope
     }
 
     /// The form that they describe.
@@ -184,6 +190,8 @@ mod tests {
         assert_eq!(sent(&["--key-separator", r"\t"], b"k\t[1]"), both("k", "[1]"));
         assert_eq!(sent(&["--key-separator", r"\x7c\\"], br"k|\1"), both("k", "1"));
         assert_eq!(sent(&["--key-separator", ":"], b":1"), both("", "1"), "an empty key is a key");
+        assert_eq!(sent(&["--key-separator", "-"], b"k-1"), both("k", "1"), "no option");
+        assert_eq!(sent(&["--key-separator", "->", "--text"], b"k->v"), both("k", "v"));
         assert_eq!(sent(&["--key-separator", ":", "--text"], b"k:"), both("k", ""));
         assert!(sent(&["--key-separator", ":"], b"1").unwrap_err().starts_with("no key:"));
         assert!(sent(&["--key-separator", ":"], b"k:").unwrap_err().starts_with("not JSON:"));
@@ -200,11 +208,13 @@ mod tests {
 
     #[test]
     fn headers_come_on_each_message_behind_its_own() {
-        let form = options(&["--envelope", "--header", "b=2=3", "--header", "b="]).unwrap().form();
+        let words = ["--envelope", "--header", "b=2=3", "--header", "b=", "--header", "-b=-"];
+        let form = options(&words).unwrap().form();
         let record = form.record(br#"{"payload":"1","headers":["a",null]}"#.to_vec()).unwrap();
         let bytes = |text: &str| Some(text.as_bytes().to_vec());
-        let expected = [("a".to_owned(), None), ("b".to_owned(), bytes("2=3")), ("b".to_owned(), bytes(""))];
-        assert_eq!(record.headers, expected);
+        let header = |(name, value): (&str, _)| (name.to_owned(), value);
+        let expected = [("a", None), ("b", bytes("2=3")), ("b", bytes("")), ("-b", bytes("-"))];
+        assert_eq!(record.headers, expected.map(header));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::producer::{MAX_MESSAGE_BYTES, ProducerRecord, ProducerSettings, Submi
 use crate::text::escape;
 use net::stop::Stop;
 
-/// The number of generated messages where standard input is a terminal and nothing else is asked for.
+/// The number of generated messages where standard input is a terminal and nothing is asked for.
 const ON_A_TERMINAL: u64 = 10;
 const BUFFER: usize = 64 * 1024;
 /// How far sending may lag behind its rate and still make up for it.
@@ -37,7 +37,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// Opens the source that the command line names. `needs_input`: none are generated unasked.
+    /// Opens the source that the command line names. `needs_input`: no messages are generated unasked.
     ///
     /// # Errors
     /// The file cannot be opened.
@@ -218,9 +218,11 @@ pub struct ReadAhead {
 }
 
 impl ReadAhead {
-    /// A budget as large as the sender's queue.
-    pub fn new(settings: &ProducerSettings) -> Arc<ReadAhead> {
-        let (messages, bytes) = (settings.queue_messages, settings.queue_bytes);
+    /// A budget as large as the sender's queue, and at a rate no more messages than those of a second: what
+    /// waited through an outage goes at once.
+    pub fn new(settings: &ProducerSettings, rate: Option<u32>) -> Arc<ReadAhead> {
+        let second = rate.map_or(usize::MAX, |rate| usize::try_from(rate).unwrap_or(usize::MAX));
+        let (messages, bytes) = (settings.queue_messages.min(second), settings.queue_bytes);
         Arc::new(ReadAhead { messages, bytes, taken: Mutex::default(), freed: Condvar::new() })
     }
 
@@ -281,7 +283,7 @@ mod tests {
     fn read_ahead(messages: usize, bytes: usize) -> Arc<ReadAhead> {
         let mut settings = ProducerSettings::default();
         (settings.queue_messages, settings.queue_bytes) = (messages, bytes);
-        ReadAhead::new(&settings)
+        ReadAhead::new(&settings, None)
     }
 
     fn reader(read_ahead: &Arc<ReadAhead>, events: Sender<Event>) -> Reader {
@@ -321,6 +323,13 @@ mod tests {
             .filter_map(|e| if let Event::Message(n, record) = e { Some((n, record.is_ok())) } else { None })
             .collect();
         assert_eq!(read, [(2, true), (4, true), (5, false)]);
+    }
+
+    #[test]
+    fn at_a_rate_no_more_than_a_second_of_messages_is_read_ahead() {
+        let settings = ProducerSettings { queue_messages: 100, ..ProducerSettings::default() };
+        let messages = |rate| ReadAhead::new(&settings, rate).messages;
+        assert_eq!([messages(None), messages(Some(7)), messages(Some(1_000))], [100, 7, 100]);
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub struct Arguments {
     /// The file to send, one JSON a line [default: standard input]
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Sends N generated messages instead [default on a terminal: 10]
+    /// Sends N generated messages instead [default on a terminal without other arguments: 10]
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..), conflicts_with = "file")]
     count: Option<u64>,
     /// Sends each of these files as one message instead
@@ -51,7 +51,7 @@ pub struct Arguments {
     file_per_message: Vec<PathBuf>,
     #[command(flatten)]
     form: FormOptions,
-    /// Sends N messages a second at most
+    /// Sends N messages a second at most; what waits through an outage is no more than N
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     rate: Option<u32>,
 }
@@ -62,7 +62,7 @@ impl Program for Arguments {
     }
 
     fn run(&self, invocation: &Invocation) -> Result<()> {
-        let needs_input = self.form.ask_for_input();
+        let needs_input = self.form.is_given() || self.rate.is_some();
         let source = Source::find(self.file.as_deref(), &self.file_per_message, self.count, needs_input)?;
         // What is typed would stand in the line of progress.
         let progress = if source.is_typed() { None } else { Progress::on_terminal() };
@@ -108,6 +108,9 @@ fn run(invocation: &Invocation, job: Job, progress: Option<&Progress>) -> Result
     if takes_json(&invocation.settings) && job.form.is_text() {
         log::warn!("the channel's consumers take JSON alone (consumer.payload): other text is a dead letter");
     }
+    if job.source.is_typed() {
+        log::info!("type a message each line, and Ctrl-D at the end; --count N sends generated ones instead");
+    }
     let intent = invocation.settings.intent(true, None);
     let adapter = AdapterAccess::find(invocation, &intent, &stop)?;
     let sender = Producer::at_least_once(
@@ -142,7 +145,8 @@ fn send(
     progress: Option<&Progress>,
 ) -> Result<()> {
     let (events_sender, events) = mpsc::channel();
-    let (read_ahead, reports) = (ReadAhead::new(&settings.producer_settings()), events_sender.clone());
+    let read_ahead = ReadAhead::new(&settings.producer_settings(), job.rate);
+    let reports = events_sender.clone();
     let timeout = settings.kafka.delivery_timeout();
     let beside = progress.filter(|_| io::stdout().is_terminal());
     let mut sending = Sending {
@@ -216,7 +220,7 @@ impl Sending {
             self.report.flush();
             self.producer.send_waiting();
             self.log_progress();
-            self.draw_progress();
+            self.draw_progress(false);
             if self.report.is_broken() {
                 self.stop.ask();
             }
@@ -245,6 +249,7 @@ impl Sending {
             self.completed(number, &completed);
         }
         self.report.flush();
+        self.draw_progress(true);
     }
 
     fn take(&mut self, event: Event) {
@@ -308,16 +313,17 @@ impl Sending {
             );
         }
         let (said, reported) = self.last_progress;
-        if now - said >= REPORT_INTERVAL && reported < counts.reported() {
+        // Where the line of progress is, it says the same.
+        if self.progress.is_none() && now - said >= REPORT_INTERVAL && reported < counts.reported() {
             self.last_progress = (now, counts.reported());
             log::info!("{} messages read: {counts}, {open} on their way", self.read);
         }
     }
 
-    /// Draws the line of progress, where there is one.
-    fn draw_progress(&mut self) {
+    /// Draws the line of progress, where there is one, if it is time, or the `last` one.
+    fn draw_progress(&mut self, last: bool) {
         let Some(progress) = &self.progress else { return };
-        if self.last_drawn.is_some_and(|at| at.elapsed() < DRAW_INTERVAL) {
+        if !last && self.last_drawn.is_some_and(|at| at.elapsed() < DRAW_INTERVAL) {
             return;
         }
         self.last_drawn = Some(Instant::now());
