@@ -84,9 +84,8 @@ fn after_one_try_without_an_answer_a_later_refusal_is_no_definite_answer() {
         bench.pass(PAUSE);
     }
     let batches = bench.take(0);
-    bench.complete(0, batches, |_| BatchOutcome::TooLarge);
-    let reason = "no answer came when it was sent before; the last try: \
-                  the message is larger than the topic takes";
+    bench.complete(0, batches, |_| BatchOutcome::TooLarge { reason: "too large".to_owned() });
+    let reason = "no answer came when it was sent before; the last try: too large";
     assert_eq!(
         bench.reports(),
         [("in doubt".to_owned(), DeliveryReport::Unknown { reason: reason.to_owned() })]
