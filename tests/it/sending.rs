@@ -127,7 +127,7 @@ fn each_file_is_one_message_and_is_named_in_its_report(version: &'static str) {
     let [pretty, text, large, second] = [
         scene.file("pretty.json", "{\n  \"id\": 1\n}\n"),
         scene.file("a text.txt", "hola"),
-        scene.file("large.json", "1".repeat(1_100_000)),
+        scene.file("large.json", "1".repeat(2_000_000)),
         scene.file("second.json", "[2]"),
     ];
     let missing = scene.folder.path().join("missing.json").display().to_string();
@@ -141,9 +141,7 @@ fn each_file_is_one_message_and_is_named_in_its_report(version: &'static str) {
         lines.retain(|line| *line != report);
         assert_eq!(count - lines.len(), 1, "{report:?} in {lines:?}");
     }
-    for (file, why) in
-        [(&missing, "cannot be opened"), (&text, "not JSON"), (&large, "longer than a message")]
-    {
+    for (file, why) in [(&missing, "cannot be opened"), (&text, "not JSON"), (&large, "max.message.bytes")] {
         let begins = format!("error: file=\"{file}\" topic={topic} stored=no: ");
         assert!(lines.iter().any(|line| line.starts_with(&begins) && line.contains(why)), "{lines:?}");
     }

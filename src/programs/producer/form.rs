@@ -56,6 +56,9 @@ fn separator(text: &str) -> Result<Separator, String> {
     Ok(Separator(bytes))
 }
 
+/// The most bytes by which a line may be longer than its message, so that memory stays bounded.
+const MOST_ESCAPES: usize = 64 << 20;
+
 const ESCAPES: &str = "after a backslash comes t (a tab), xNN (a byte) or another backslash";
 
 fn hexadecimal(high: u8, low: u8) -> Result<u8, String> {
@@ -123,7 +126,7 @@ impl Form {
             Shape::Value => limit,
             Shape::Keyed(Separator(separator)) => limit.saturating_add(separator.len()),
             // A byte may be six in JSON (\u0000), and there is the place that it was read from.
-            Shape::Envelope => limit.saturating_mul(6).saturating_add(64 * 1024),
+            Shape::Envelope => limit.saturating_mul(6).min(limit.saturating_add(MOST_ESCAPES)),
         }
     }
 

@@ -33,7 +33,7 @@ const WORKERS: usize = 6;
 const LEASE_MS: u64 = 5_000;
 const SLOW_LEASE_MS: u64 = 1_000;
 /// Workers are slow in so many of 100 requests.
-const SLOW: usize = 5;
+const SLOW: usize = 12;
 /// How long one endpoint may be silent before a worker gives a request up.
 const SILENCE: Duration = Duration::from_secs(5);
 
@@ -383,7 +383,7 @@ fn run(scene: &Scene<'_>, seed: u64, count: usize, kills: usize) {
         drop(ends);
     });
     check(&book, count);
-    check_leases(&book, count / 50);
+    check_leases(&book, count / 100);
     scene.wait_for_commits();
     assert!(scene.has_no_dead_letters());
 }
