@@ -2,6 +2,7 @@
 //! threads.
 //!
 //! - [`connect`]: a connection to a host, until a deadline
+//! - [`descriptors`]: file descriptors that are used up
 //! - [`frame`]: frames on a blocking socket
 //! - [`listener`]: a listening socket with a thread for each connection
 //! - [`own_connections`]: the connections that this process has made itself
@@ -11,6 +12,7 @@
 
 pub mod backoff;
 pub mod connect;
+pub mod descriptors;
 pub mod frame;
 pub mod listener;
 pub mod own_connections;

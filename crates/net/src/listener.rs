@@ -5,8 +5,9 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::descriptors::{Reserve, are_used_up};
 use crate::stop::Stop;
 use crate::sync::{Mutex, Worker, lock};
 
@@ -25,6 +26,11 @@ pub fn connectable(mut address: SocketAddr) -> SocketAddr {
 const MAX_CONNECTIONS: usize = 1024;
 /// The wait after a failed accept, for example with no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// The shortest time between two warnings of failed accepts.
+const WARN_EVERY: Duration = Duration::from_secs(10);
+
+/// How long a listener that stops tries to wake its acceptor.
+const WAKE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A connection's socket and its thread.
 type Connection = (Arc<TcpStream>, Worker);
@@ -45,6 +51,8 @@ pub struct Listener {
     open: Arc<Open>,
     /// Not a [`Worker`]: it waits for a connection, not for its stop, and is left behind if none can be made.
     acceptor: JoinHandle<()>,
+    /// For the connection that wakes the acceptor.
+    reserve: Reserve,
 }
 
 impl Listener {
@@ -65,7 +73,7 @@ impl Listener {
             Acceptor { name, socket, stop: stop.clone(), open: open.clone(), serve: Arc::new(serve) };
         let acceptor =
             std::thread::Builder::new().name(format!("{name}-accept")).spawn(move || acceptor.run())?;
-        Ok(Listener { name, address, stop, open, acceptor })
+        Ok(Listener { name, address, stop, open, acceptor, reserve: Reserve::of(1) })
     }
 
     /// The address listened on, with its real port.
@@ -74,18 +82,9 @@ impl Listener {
     }
 
     /// Closes the socket and, for reading, all connections; their threads have ended when this returns.
-    pub fn stop(self) {
+    pub fn stop(mut self) {
         self.stop.ask();
-        // A connection of our own wakes the acceptor.
-        let mut wake = self.address;
-        if wake.ip().is_unspecified() {
-            wake.set_ip(match wake {
-                SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-                SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-            });
-        }
-        let woken = TcpStream::connect_timeout(&wake, Duration::from_secs(1));
-        let accepting = woken.is_err() || self.acceptor.join().is_err();
+        let accepting = self.wake().is_err() || self.acceptor.join().is_err();
         if accepting {
             log::error!("{}: the accept thread did not end well", self.name);
         }
@@ -94,6 +93,25 @@ impl Listener {
             let _ = stream.shutdown(Shutdown::Read);
         }
         connections.into_iter().for_each(|(_, (_, worker))| worker.join());
+    }
+
+    /// Wakes the acceptor by a connection of our own, also where no other descriptor is left.
+    fn wake(&mut self) -> io::Result<()> {
+        let address = connectable(self.address);
+        let deadline = Instant::now() + WAKE_TIMEOUT;
+        loop {
+            match TcpStream::connect_timeout(&address, WAKE_TIMEOUT) {
+                // One that failed to accept meanwhile needs no waking.
+                _ if self.acceptor.is_finished() => return Ok(()),
+                Ok(_) => return Ok(()),
+                Err(error) if Instant::now() >= deadline => return Err(error),
+                Err(error) => {
+                    if !(are_used_up(&error) && self.reserve.release()) {
+                        std::thread::sleep(ACCEPT_PAUSE);
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -109,6 +127,7 @@ struct Acceptor<Serve> {
 impl<Serve: Fn(u64, Arc<TcpStream>) + Send + Sync + 'static> Acceptor<Serve> {
     fn run(self) {
         let mut next_id = 0;
+        let mut failures = AcceptFailures::default();
         loop {
             let accepted = self.socket.accept();
             if self.stop.is_asked() {
@@ -117,13 +136,14 @@ impl<Serve: Fn(u64, Arc<TcpStream>) + Send + Sync + 'static> Acceptor<Serve> {
             reap(&self.open);
             match accepted {
                 Ok((stream, peer)) => {
+                    failures.end(self.name);
                     next_id += 1;
                     if let Err(error) = self.hand_over(stream, next_id) {
                         log::warn!("{}: connection from {peer}: {error}", self.name);
                     }
                 }
                 Err(error) => {
-                    log::warn!("{}: accepting: {error}", self.name);
+                    failures.note(self.name, &error, Instant::now());
                     self.stop.wait_for(ACCEPT_PAUSE);
                 }
             }
@@ -145,6 +165,38 @@ impl<Serve: Fn(u64, Arc<TcpStream>) + Send + Sync + 'static> Acceptor<Serve> {
         })?;
         connections.insert(id, (ours, worker));
         Ok(())
+    }
+}
+
+/// Failed accepts, of which one line in a while is logged: there are twenty a second as long as one waits.
+#[derive(Default)]
+struct AcceptFailures {
+    /// When the last one was logged.
+    warned: Option<Instant>,
+    /// Whether a logged one was the last thing that was told.
+    is_told: bool,
+}
+
+impl AcceptFailures {
+    /// Logs a failure, if that is due; returns whether it is.
+    fn note(&mut self, name: &str, error: &io::Error, now: Instant) -> bool {
+        let is_due = self.warned.is_none_or(|at| now.saturating_duration_since(at) >= WARN_EVERY);
+        if is_due {
+            let wait = match are_used_up(error) {
+                true => "; who connects waits until there is a descriptor (ulimit -n)",
+                false => "",
+            };
+            log::warn!("{name}: connections cannot be accepted: {error}{wait}");
+            (self.warned, self.is_told) = (Some(now), true);
+        }
+        is_due
+    }
+
+    /// A connection was accepted.
+    fn end(&mut self, name: &str) {
+        if std::mem::take(&mut self.is_told) {
+            log::info!("{name}: connections are accepted again");
+        }
     }
 }
 
@@ -175,6 +227,16 @@ mod tests {
     use super::*;
     use std::io::{Read, Write};
     use std::sync::Weak;
+
+    #[test]
+    fn failures_to_accept_are_logged_once_in_a_while() {
+        let (mut failures, start) = (AcceptFailures::default(), Instant::now());
+        let error = io::Error::from_raw_os_error(24);
+        assert!(failures.note("test", &error, start));
+        failures.end("test");
+        assert!(!failures.note("test", &error, start + WARN_EVERY / 2));
+        assert!(failures.note("test", &error, start + WARN_EVERY));
+    }
 
     #[test]
     fn a_connection_has_one_descriptor_which_goes_with_it() {
