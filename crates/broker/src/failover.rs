@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::error::Error;
 use super::failure_notice::FailureNotice;
+use super::holder_watch::HolderWatch;
 use super::server::BrokerServer;
 use super::settings::BrokerSettings;
 use super::storage::{OpenError, Retention, Store};
@@ -34,6 +35,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 const FIRST_RETRY_WAIT: Duration = Duration::from_millis(250);
 /// The longest wait: a store takes messages again within ten seconds of there being room on the disk.
 const LONGEST_RETRY_WAIT: Duration = Duration::from_secs(5);
+
+/// The longest wait before a notice that could not be written is tried again.
+const LONGEST_NOTICE_WAIT: Duration = Duration::from_secs(1);
 
 /// A store that was served for this long has recovered: waits begin anew after its next failure.
 const STABLE_AFTER: Duration = Duration::from_secs(30);
@@ -127,7 +131,11 @@ impl Failover {
                 Err(Error::Damaged { data_dir, reason })
             }
             Err(error @ OpenError::Io { .. }) => {
-                self.write_failure_notice(&error.to_string());
+                // What is wrong with this process alone is no failure of a store that another one may serve;
+                // and of a disk that takes no notice the others learn by themselves.
+                if !error.is_of_this_process() && self.notice.disk_failure().is_none() {
+                    self.write_failure_notice(&error.to_string());
+                }
                 let source = error.into();
                 Err(if has_failed {
                     Error::StoreFailed { data_dir, source }
@@ -171,9 +179,9 @@ impl Failover {
                 let since = Instant::now();
                 // A later call of `ask_to_stop` finds that this process serves, and asks `ended`, too.
                 if !self.stop.is_asked() {
-                    ended.wait();
+                    HolderWatch::start(&self.settings.data_dir).run(&ended);
                 }
-                if self.stop.is_asked() || !self.release_failed_store() {
+                if self.stop.is_asked() || !self.tell_failure() || !self.release_failed_store() {
                     return;
                 }
                 if since.elapsed() >= STABLE_AFTER {
@@ -215,20 +223,41 @@ impl Failover {
         }
     }
 
-    /// Stops serving a failed store, so that it can be reopened; false if it is kept. A damaged store is
-    /// kept: its undamaged parts can be read, and reopening does not help.
+    /// Tells the other processes why the store has failed, however long that takes: without the notice the
+    /// next one would open the database without its checks, so it is not released before. False if it is
+    /// kept, because it is damaged, or because a stop is asked.
+    fn tell_failure(&self) -> bool {
+        let reason = match &*lock(&self.state) {
+            FailoverState::Serving(serving) => match serving.failure() {
+                // Its undamaged parts can be read, and reopening does not help.
+                Some(failure) if failure.damaged => return false,
+                Some(failure) => failure.reason,
+                None => return false,
+            },
+            _ => return true,
+        };
+        let mut backoff = Backoff::new(FIRST_RETRY_WAIT, LONGEST_NOTICE_WAIT);
+        let mut is_said = false;
+        while let Err(error) = self.notice.set(&reason) {
+            if !std::mem::replace(&mut is_said, true) {
+                log::error!(
+                    "broker: {}: the failure notice for other processes cannot be written: {error}; the database is \
+                     kept until it can",
+                    self.settings.data_dir.display()
+                );
+            }
+            if self.stop.wait_for(backoff.next_wait()) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Stops serving a failed store, so that it can be reopened; false if this process does not serve.
     fn release_failed_store(&self) -> bool {
-        let mut state = lock(&self.state);
-        let FailoverState::Serving(serving) = &*state else { return true };
-        match serving.failure() {
-            Some(failure) if !failure.damaged => self.write_failure_notice(&failure.reason),
-            _ => return false,
-        }
-        let serving = std::mem::replace(&mut *state, FailoverState::StandingBy);
-        drop(state);
-        if let FailoverState::Serving(serving) = serving {
-            serving.stop();
-        }
+        let serving = std::mem::replace(&mut *lock(&self.state), FailoverState::StandingBy);
+        let FailoverState::Serving(serving) = serving else { return false };
+        serving.stop();
         log::warn!(
             "broker: the failed database and its port are released; this process stands by to reopen it"
         );

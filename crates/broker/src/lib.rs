@@ -1,7 +1,8 @@
 //! The embedded broker: a Kafka cluster of one node inside our own processes, stored in one file.
 //!
 //! - [`failover`]: the process that holds the database's lock serves, the others stand by;
-//!   [`failure_notice`]: tells the other processes why the store has failed
+//!   [`failure_notice`]: tells the other processes why the store has failed; [`holder_watch`]: what the
+//!   process that serves tells of itself
 //! - [`server`]: a serving node; [`connection`]: requests of one connection; [`dispatch`]: from bytes to a
 //!   handler
 //! - [`requests`]: one file for each request, with its API key, its versions and its handler;
@@ -17,6 +18,7 @@ mod error;
 mod failover;
 mod failure_notice;
 mod groups;
+mod holder_watch;
 mod node;
 pub mod request_context;
 mod requests;

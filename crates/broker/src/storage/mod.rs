@@ -127,6 +127,14 @@ impl OpenError {
     pub(super) fn io_at(context: impl Into<String>, cause: impl Into<Cause>) -> OpenError {
         OpenError::Io { context: context.into(), cause: cause.into() }
     }
+
+    /// Whether it says nothing of the disk: this process has no descriptors left, or no rights.
+    pub(super) fn is_of_this_process(&self) -> bool {
+        let OpenError::Io { cause, .. } = self else { return false };
+        cause.downcast_ref::<std::io::Error>().is_some_and(|error| {
+            net::descriptors::are_used_up(error) || error.kind() == std::io::ErrorKind::PermissionDenied
+        })
+    }
 }
 
 impl From<StorageError> for OpenError {
