@@ -15,10 +15,13 @@ use std::time::{Duration, Instant};
 
 use net::sync::{Mutex, lock};
 
+use super::failure;
 use crate::text::escape;
 
 /// How often it is looked whether the file was moved away, where nothing is written.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// A file that could not be written is tried again after so many looks, where nothing else is written.
+const TRY_AGAIN: u32 = 4;
 /// After a failure to open the file anew, it is tried again after this time, ...
 const OPEN_AGAIN: Duration = Duration::from_millis(500);
 /// ... and after one to set it aside, after this.
@@ -37,8 +40,10 @@ pub struct LogFile {
     mode: u32,
     /// The last write ended within a line.
     is_cut_off: bool,
-    /// Why lines could not be written, or the file not be opened or set aside, as it was told last.
+    /// Why the file could not be opened or set aside, as it was told last.
     trouble: Option<String>,
+    /// To be logged by whoever looks after the file: it can be written again.
+    news: Option<String>,
     open_after: Instant,
     set_aside_after: Instant,
 }
@@ -64,9 +69,19 @@ impl Write for SharedFile {
 pub fn look_after(file: &Arc<Mutex<LogFile>>) -> io::Result<()> {
     let file = Arc::downgrade(file);
     let look = move || {
+        let mut looks = 0_u32;
         while let Some(file) = file.upgrade() {
-            lock(&file).size();
+            let (news, path) = lock(&file).look();
             drop(file);
+            looks = looks.wrapping_add(1);
+            if let Some(news) = news {
+                log::warn!("{news}");
+            } else if failure::failure().is_some()
+                && looks.is_multiple_of(TRY_AGAIN)
+                && failure::disk_trouble(&path.to_string_lossy()).is_none()
+            {
+                log::warn!("the log file {} is tried again", escape(path.as_os_str().as_encoded_bytes()));
+            }
             thread::sleep(LOOK_INTERVAL);
         }
     };
@@ -91,9 +106,16 @@ impl LogFile {
             mode: found.mode(),
             is_cut_off: false,
             trouble: None,
+            news: None,
             open_after: now,
             set_aside_after: now,
         })
+    }
+
+    /// Makes the file anew if it is not at its path; gives what is to be logged of it, and its path.
+    fn look(&mut self) -> (Option<String>, PathBuf) {
+        self.size();
+        (self.news.take(), self.path.clone())
     }
 
     /// Appends whole lines; sets the file aside before the line that would make it too long.
@@ -231,12 +253,24 @@ impl LogFile {
                     (self.is_cut_off, rest) = (!done.ends_with(b"\n"), left);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Ok(_) => return self.tell("takes nothing more; lines are left out".to_owned()),
-                Err(error) => return self.tell(format!("cannot be written: {error}; lines are left out")),
+                Ok(_) => return self.not_written(&io::Error::from(ErrorKind::WriteZero), rest),
+                Err(error) => return self.not_written(&error, rest),
             }
+        }
+        if let Some(news) = failure::ends(&self.path) {
+            self.news = Some(news);
         }
         if Instant::now() >= self.open_after.max(self.set_aside_after) {
             self.trouble = None;
+        }
+    }
+
+    /// What could not be written is left out and counted; that is told of on standard error, once until the
+    /// file can be written again.
+    fn not_written(&self, error: &io::Error, rest: &[u8]) {
+        let lost = rest.iter().filter(|byte| **byte == b'\n').count();
+        if let Some(news) = failure::begins(&self.path, error, lost) {
+            let _ = writeln!(io::stderr(), "{news}");
         }
     }
 

@@ -2,8 +2,10 @@
 //!
 //! - [`logger`]: which lines go where, and what a line looks like; [`json`]: lines of JSON
 //! - [`message`]: the line of a single message
-//! - [`file`]: the file, its rotation, and its return after it was moved away
+//! - [`file`]: the file, its rotation, and its return after it was moved away; [`failure`]: why it cannot be
+//!   written
 
+mod failure;
 mod file;
 mod json;
 mod logger;
@@ -17,6 +19,7 @@ use simplelog::CombinedLogger;
 
 use crate::error::{Error, Result};
 use crate::text::escape;
+pub use failure::{disk_trouble, failure};
 use file::{LogFile, SharedFile};
 pub use json::JSON_START;
 use logger::{Logger, Places};
