@@ -135,6 +135,11 @@ impl Upstream {
         self.link.as_ref().is_some_and(|link| !link.verified && now >= link.since + VERIFY_TIMEOUT)
     }
 
+    /// Whether there is a connection, or one is being made.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.link.is_some()
+    }
+
     /// Whether there is a connection that has answered a request.
     pub(crate) fn is_verified(&self) -> bool {
         self.link.as_ref().is_some_and(|link| link.verified)

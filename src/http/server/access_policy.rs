@@ -265,6 +265,12 @@ fn token_in(file: &Path) -> Result<AccessToken> {
     })
 }
 
+/// Whether a request only looks, and is answered from what is known.
+pub(super) fn is_look(method: &[u8], target: &[u8]) -> bool {
+    let is_metrics = method == b"GET" && target == b"/metrics";
+    is_metrics || str::from_utf8(method).is_ok_and(|method| is_public(method, target))
+}
+
 fn is_public(method: &str, target: &[u8]) -> bool {
     let path = with_path(target).split(|&byte| byte == b'?').next().unwrap_or_default();
     matches!(method, "GET" | "HEAD") && PUBLIC_PATHS.contains(&path)
@@ -350,6 +356,18 @@ mod tests {
             ["/enviar", "/metrics", "//", "/healthz/", "/HEALTHZ", "/%68ealthz", "/page/", "/events", "*"]
         {
             assert!(!is_public("GET", target), "{target:?}");
+        }
+    }
+
+    #[test]
+    fn health_metrics_and_the_page_are_looks() {
+        for target in ["/readyz", "/healthz", "/metrics", "/"] {
+            assert!(is_look(b"GET", target.as_bytes()), "{target}");
+        }
+        for (method, target) in
+            [("POST", "/enviar"), ("GET", "/events"), ("GET", "/topics"), ("POST", "/readyz")]
+        {
+            assert!(!is_look(method.as_bytes(), target.as_bytes()), "{method} {target}");
         }
     }
 

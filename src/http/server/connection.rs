@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::access_log::{AccessLog, LogEntry};
-use super::access_policy::{Access, AccessPolicy};
+use super::access_policy::{Access, AccessPolicy, is_look};
 use super::chunks::ChunkedDecoder;
-use super::connection_step::{NextStep, Phase, StepContext};
+use super::connection_step::{NO_DESCRIPTORS, NextStep, Phase, StepContext};
 use super::head::{self, Head, HeadScan};
 use super::head_fields::BodyFraming;
 use super::limits::{DRAIN_BYTES, DRAIN_FOR, Limits, READS_IN_A_ROW, UNCOUNTED_BYTES};
@@ -42,6 +42,8 @@ pub(super) struct Connection {
     pub(super) phase: Phase,
     /// The deadline of its phase.
     pub(super) deadline: Instant,
+    /// The end of a connection that was accepted while no descriptor was left.
+    pub(super) guest_until: Option<Instant>,
     /// The framing of the response to the current request.
     pub(super) framing: ResponseFraming,
     /// Whether the current request may have an effect (`POST`).
@@ -85,6 +87,7 @@ impl Connection {
             transport,
             phase: Phase::Head,
             deadline,
+            guest_until: None,
             framing: ResponseFraming { head_only: false, close: false, chunked: false },
             has_effect: false,
             address: address.to_string(),
@@ -225,8 +228,11 @@ impl Connection {
         };
         let method = self.input.get(head.method.clone()).unwrap_or_default();
         self.has_effect = head::has_effect(method);
-        self.framing =
-            ResponseFraming { head_only: method == b"HEAD", close: head.close, chunked: !head.is_1_0 };
+        self.framing = ResponseFraming {
+            head_only: method == b"HEAD",
+            close: head.close || self.guest_until.is_some(),
+            chunked: !head.is_1_0,
+        };
         let target = self.input.get(head.target.clone()).unwrap_or_default();
         context.access_log.head_read(&mut self.log_entry, method, target);
         let id = head.request_id.take().unwrap_or_else(|| context.access_log.next_id());
@@ -235,7 +241,12 @@ impl Connection {
         self.chunks = ChunkedDecoder::new();
         self.writer.set_cross_origin(head.cross_origin.clone());
         let access = std::mem::replace(&mut head.access, Access::Known(None));
+        let asks_too_much = self.guest_until.is_some() && !is_look(method, target);
         self.request = Some(head);
+        if asks_too_much {
+            self.phase = Phase::Body;
+            return Err(NO_DESCRIPTORS);
+        }
         match access {
             Access::Known(user) => self.admit(user, context.policy, context.now, context.limits)?,
             Access::Unchecked(credentials) => {

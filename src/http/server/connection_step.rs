@@ -24,6 +24,13 @@ pub(super) const SLOW_CHECK: ErrorResponse = ErrorResponse::new(
     "The password could not be checked in time; the message was not stored.",
 );
 
+/// 503: the connection was accepted while no descriptor was left, and its request wants more than to look.
+pub(super) const NO_DESCRIPTORS: ErrorResponse = ErrorResponse::new(
+    503,
+    "no_descriptors",
+    "No file descriptors are left for more connections; the message was not stored.",
+);
+
 /// The phase of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {

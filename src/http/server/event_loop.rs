@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use net::descriptors::{Reserve, are_used_up};
 
 use super::access_log::AccessLog;
 use super::access_policy::AccessPolicy;
@@ -21,7 +22,9 @@ use super::connection::Connection;
 use super::connection_step::{NextStep, Phase, SLOW_BODY, SLOW_CHECK, SLOW_HEAD, StepContext};
 use super::connections::{Connections, ExchangeStage};
 use super::cors;
-use super::limits::{ACCEPT_PAUSE, ACCEPTS_IN_A_ROW, HANDSHAKES_IN_A_ROW, Limits, READ_BYTES, SWEEP_EVERY};
+use super::limits::{
+    ACCEPT_PAUSE, ACCEPTS_IN_A_ROW, GUESTS, HANDSHAKES_IN_A_ROW, Limits, READ_BYTES, SWEEP_EVERY,
+};
 use super::log_throttle::LogThrottle;
 use super::response_writer::DateHeader;
 use super::setup::{ServerParts, WAKER};
@@ -49,7 +52,7 @@ const MAX_EVENTS: usize = 1024;
 /// The state of the server, owned by its thread.
 pub(super) struct EventLoop {
     pub(super) poll: Poll,
-    listener: Option<mio::net::TcpListener>,
+    pub(super) listener: Option<mio::net::TcpListener>,
     pub(super) limits: Limits,
     pub(super) policy: AccessPolicy,
     /// The number of the last check of a password.
@@ -68,8 +71,12 @@ pub(super) struct EventLoop {
     again: Vec<usize>,
     /// Connections that wait for a permit for a step of their TLS handshake, in order.
     handshakes: VecDeque<usize>,
-    acceptable: bool,
+    pub(super) acceptable: bool,
     accept_after: Option<Instant>,
+    /// Since when no descriptor was left, at every try to accept.
+    pub(super) short_since: Option<Instant>,
+    /// The descriptors for guests.
+    pub(super) reserve: Reserve,
     next_sweep: Instant,
     stop_at: Option<Instant>,
 }
@@ -108,6 +115,8 @@ impl EventLoop {
             handshakes: VecDeque::new(),
             acceptable: false,
             accept_after: None,
+            short_since: None,
+            reserve: Reserve::of(GUESTS),
             next_sweep: now + SWEEP_EVERY,
             stop_at: None,
         })
@@ -302,6 +311,7 @@ impl EventLoop {
             self.connections.end_stream(index);
         }
         self.connections.free_if_empty(index);
+        self.reserve.refill();
         self.accept_after = None; // there is a descriptor again
     }
 
@@ -386,10 +396,13 @@ impl EventLoop {
             let Some(listener) = &self.listener else { return };
             match listener.accept() {
                 Ok((stream, address)) => {
-                    self.add_connection(stream, address);
+                    self.short_since = None;
+                    self.reserve.refill();
+                    self.add_connection(stream, address, None);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.acceptable = false,
                 Err(error) if concerns_one_connection(&error) => {}
+                Err(error) if are_used_up(&error) && self.accept_guest() => {}
                 Err(_) => {
                     self.problems.not_accepted += 1;
                     self.access_log.metrics().refused("not_accepted");
@@ -400,7 +413,13 @@ impl EventLoop {
         }
     }
 
-    fn add_connection(&mut self, socket: TcpStream, address: SocketAddr) {
+    /// Serves a connection; one of a guest until then at the latest.
+    pub(super) fn add_connection(
+        &mut self,
+        socket: TcpStream,
+        address: SocketAddr,
+        guest_until: Option<Instant>,
+    ) {
         let now = self.now;
         let (session, patience) = match self.tls.as_mut().map(|tls| tls.session(now)) {
             None => (None, self.limits.idle_timeout),
@@ -409,6 +428,7 @@ impl EventLoop {
         };
         let mut connection =
             Connection::new(Transport::new(socket, session), address, self.now, self.now + patience);
+        connection.guest_until = guest_until;
         let socket = &mut connection.transport.socket;
         let index = self.connections.next_index();
         let token = Token(index + FIRST_CONNECTION);
@@ -434,6 +454,9 @@ impl EventLoop {
         for index in self.connections.indices() {
             let Some(slot) = self.connections.slot(index) else { continue };
             match (&slot.connection, &slot.exchange) {
+                (Some(connection), _) if connection.guest_until.is_some_and(|until| until <= self.now) => {
+                    self.hang_up(index)
+                }
                 (Some(connection), _) if connection.deadline <= self.now => {
                     let (phase, idle) = (connection.phase, connection.is_idle());
                     self.expire(index, phase, idle);

@@ -18,6 +18,10 @@ impl EventLoop {
         if self.upstream.is_unresponsive(self.now) {
             self.lose_upstream("it does not answer");
         }
+        if !self.upstream.is_connected() {
+            // Without a descriptor for its end the handlers' listener would end for good.
+            while self.reserve.release() {}
+        }
         if let Err(error) = self.upstream.connect(self.poll.registry(), UPSTREAM, self.now) {
             log::debug!("the handlers cannot be reached: {error}");
             self.problems.upstream_lost += 1;

@@ -50,6 +50,15 @@ pub(super) const DRAIN_BYTES: usize = 16 * 1024 * 1024;
 /// The pause in accepting when there are no descriptors left.
 pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long connections wait for a descriptor before they are accepted as guests.
+pub(super) const GUESTS_AFTER: Duration = Duration::from_secs(1);
+
+/// The most guests at a time: descriptors that are kept for them.
+pub(super) const GUESTS: usize = 4;
+
+/// The time that a guest has from its connection to its answer.
+pub(super) const GUEST_TIME: Duration = Duration::from_millis(500);
+
 /// The time that the server waits for a response after the deadline of the request's message.
 pub const ANSWER_GRACE: Duration = Duration::from_secs(1);
 

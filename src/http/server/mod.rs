@@ -14,6 +14,8 @@
 //! A responder can also open a stream ([`streams`]). Where there are users, a request whose password is not
 //! known to be right waits ([`authentication`]) until a thread has checked it ([`user_access`]).
 //!
+//! Where no descriptor is left, new connections are [`guests`].
+//!
 //! [`event_loop`] waits for sockets and deadlines, [`exchanges`] moves requests and responses between the two
 //! sides, [`setup`] makes the parts of a server from its settings.
 
@@ -28,6 +30,7 @@ mod cors;
 mod event_loop;
 mod exchanges;
 mod fd_limit;
+mod guests;
 mod head;
 mod head_fields;
 mod limits;
