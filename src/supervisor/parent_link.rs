@@ -1,7 +1,7 @@
 //! The child's end of the socket to its supervisor, which is the child's standard input. The first line is
 //! the [`StartMessage`]. A later line `stop` asks the child to end in good order, `stop at once` to wait for
-//! nothing any more. The end of the socket means that the supervisor has died. The child sends its
-//! [`ChildMessage`]s over the same socket.
+//! nothing any more. The end of the socket means that the supervisor has died; on Linux a child that is frozen
+//! then is continued, so that it reads that. The child sends its [`ChildMessage`]s over the same socket.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
@@ -54,6 +54,7 @@ pub fn connect(stop: &Stop) -> Result<ParentLink> {
     thread::Builder::new()
         .name("supervisor".to_owned())
         .spawn(move || {
+            thaw_at_the_end_of_the_supervisor();
             let first_line = read_messages(BufReader::new(io::stdin()), &sender, &asked);
             flag.store(true, Ordering::Relaxed);
             end_process(&asked, first_line.as_deref());
@@ -134,6 +135,19 @@ fn read_messages(
         _ => {}
     });
     Some(first)
+}
+
+/// Has the system continue this process when its supervisor dies: one that is frozen (SIGSTOP) could not end
+/// itself, and would keep its port.
+fn thaw_at_the_end_of_the_supervisor() {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        use nix::sys::{prctl::set_pdeathsig, signal::Signal};
+        // The thread that asks has to live on; a process that runs is not disturbed by this signal.
+        if let Err(error) = set_pdeathsig(Signal::SIGCONT) {
+            log::debug!("the end of the supervisor will not be signalled: {error}");
+        }
+    }
 }
 
 /// Ends the process: it is asked to stop, and exits after [`LOST_GRACE`] at the latest.

@@ -39,6 +39,7 @@ run_on! {
         the_children_are_named_on_their_command_lines_and_what_is_secret_is_not,
         ctrl_c_and_sigterm_stop_all_of_it_cleanly,
         children_end_when_their_supervisor_is_killed,
+        a_frozen_endpoint_ends_with_its_supervisor,
         a_killed_child_is_started_again_and_gets_work,
         the_partitions_of_a_killed_consumer_move_within_a_second,
         pipelined_a_consumer_killed_again_and_again_repeats_the_message_in_hand_alone,
@@ -139,6 +140,17 @@ fn children_end_when_their_supervisor_is_killed(version: &'static str) {
     assert_eq!(ids.len(), 3);
     channel.program.signal("KILL");
     wait_until_gone(&ids);
+}
+
+fn a_frozen_endpoint_ends_with_its_supervisor(version: &'static str) {
+    let channel = Channel::start(version);
+    let ids = ids_of(&children(channel.program.id()));
+    let frozen = Frozen::new(channel.child("producer_api"));
+    channel.program.signal("KILL");
+    wait_until_gone(&ids);
+    // Nobody is left to be thawed.
+    std::mem::forget(frozen);
+    TcpListener::bind(channel.program.address()).expect("its port is free");
 }
 
 fn a_killed_child_is_started_again_and_gets_work(version: &'static str) {
