@@ -119,19 +119,36 @@ pub fn is_served(address: &str, data_dir: &Path) -> Result<bool> {
     Err(Error::new(format!("{what} {address}, and there is no folder {}", data_dir.display())))
 }
 
-/// Why the store of the embedded broker has failed, if it has and is the one to use.
+/// What is wrong with the embedded broker, if it is the one to use.
 #[derive(Debug, Clone)]
-pub struct StoreFailure(Option<FailureNotice>);
+pub struct StoreFailure(Option<Notices>);
+
+#[derive(Debug, Clone)]
+struct Notices {
+    failure: FailureNotice,
+    warning: FailureNotice,
+}
 
 impl StoreFailure {
     /// That of the database in `data_dir`; `None` where another broker is named.
     pub fn of(data_dir: Option<&Path>) -> StoreFailure {
-        StoreFailure(data_dir.map(FailureNotice::of))
+        let notices =
+            |folder| Notices { failure: FailureNotice::of(folder), warning: FailureNotice::warning(folder) };
+        StoreFailure(data_dir.map(notices))
     }
 
-    /// A sentence without its full stop; `None` while the store is served, or was when it was served last.
+    /// Why nothing can be stored, a sentence without its full stop; `None` while the store is served, or was
+    /// when it was served last, on a disk that takes writes.
     pub fn read(&self) -> Option<String> {
-        let reason = self.0.as_ref()?.read()?;
-        Some(format!("the store of the embedded broker has failed, and is not opened anew yet: {reason}"))
+        let failure = &self.0.as_ref()?.failure;
+        failure.disk_failure().or_else(|| {
+            let what = "the store of the embedded broker has failed, and is not opened anew yet";
+            Some(format!("{what}: {}", failure.read()?))
+        })
+    }
+
+    /// What is wrong with the process that serves, which stores all the same.
+    pub fn warning(&self) -> Option<String> {
+        self.0.as_ref()?.warning.read()
     }
 }

@@ -8,6 +8,7 @@ use net::sync::{Mutex, lock};
 
 use super::lease_queues::LeaseQueues;
 use super::open_messages::{self, QueueFacts};
+use super::warnings;
 use crate::config::Settings;
 use crate::dead_letters::{
     BrowserSettings, DeadLetter, DeadLetterBrowser, DeadLetterFilter, DeadLetterFollower, DeadLetterId,
@@ -168,6 +169,10 @@ impl crate::http::DashboardSource for DashboardSource {
 
     fn leased_queues(&self) -> Vec<LeasedQueueState> {
         self.queues.shown()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        warnings::current(&self.store)
     }
 
     fn stop(&self) {

@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::warnings;
 use crate::config::Settings;
 use crate::consumer::{Standing, Subscription};
 use crate::error::{Error, Result};
 use crate::http::{HttpServer, Monitoring, Readiness};
 use crate::metrics::{ConsumerMetrics, Lags};
+use crate::runtime::StoreFailure;
 use client::describe::groups;
 use client::group_member::OffsetReset;
 use client::offsets::{self, EARLIEST, LATEST, Offsets};
@@ -44,7 +46,9 @@ impl MetricsEndpoint {
         standing: Option<Standing>,
     ) -> Result<Option<MetricsEndpoint>> {
         let Some(listen) = &settings.consumer.metrics_listen else { return Ok(None) };
-        let readiness = standing.map(|standing| -> Box<dyn Readiness> { Box::new(Working(standing)) });
+        let readiness = standing.map(|standing| -> Box<dyn Readiness> {
+            Box::new(Working { standing, store: settings.store_failure() })
+        });
         let monitoring = Monitoring::new(&[metrics], readiness);
         let server = HttpServer::start_monitoring("consumer.metrics_listen", listen, monitoring)?;
         log::info!("metrics at http://{}/metrics", server.address());
@@ -57,11 +61,18 @@ impl MetricsEndpoint {
 }
 
 /// A consumer is ready while it handles what it gets.
-struct Working(Standing);
+struct Working {
+    standing: Standing,
+    store: StoreFailure,
+}
 
 impl Readiness for Working {
     fn check(&self) -> Result<(), String> {
-        self.0.obstacle().map_or(Ok(()), Err)
+        self.standing.obstacle().map_or(Ok(()), Err)
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        warnings::current(&self.store)
     }
 }
 

@@ -9,6 +9,8 @@
 //! - [`lease_queues`]: the messages that the endpoint hands out
 //! - [`readiness`]: whether messages can be stored now
 //! - [`lag_monitor`]: a consumer's metrics and their endpoint
+//! - [`warnings`]: what is wrong and keeps no message from being stored or handled
+//! - [`endpoint_word`]: what the endpoint says of itself, for `status`
 //! - [`supervise`]: the default program, which runs the others
 //! - [`status`]: tables of topics, groups and lag; [`open_messages`]: those of work queues
 //! - [`queue`]: lists the waiting messages, attempts them now, puts them aside
@@ -23,6 +25,7 @@ pub mod consumer_pull;
 pub mod consumer_push;
 pub mod dashboard_source;
 pub mod dead_letters;
+mod endpoint_word;
 mod lag_monitor;
 mod lease_queues;
 mod message_name;
@@ -37,3 +40,4 @@ pub mod supervise;
 pub mod table;
 pub mod topic_directory;
 pub mod users;
+mod warnings;

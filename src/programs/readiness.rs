@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::warnings;
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::http::Readiness;
@@ -13,6 +14,7 @@ use client::configs;
 use client::describe::{PartitionDescription, TopicDescription};
 use client::offsets::{self, LATEST};
 use client::{Cluster, ClusterSettings, TopicCreation};
+use net::descriptors::{self, ShortageWatch};
 use net::stop::Stop;
 use net::sync::{Mutex, Worker, lock};
 use protocol::TopicPartition;
@@ -40,6 +42,7 @@ pub struct CanStore {
     producer: Producer,
     stop: Stop,
     cluster: Arc<Cluster>,
+    store: StoreFailure,
     _worker: Worker,
 }
 
@@ -56,7 +59,8 @@ impl CanStore {
         let (own_cluster, shared) = (prober.cluster.clone(), last.clone());
         let worker = Worker::start("readiness", move |stop| prober.run(&shared, stop))
             .map_err(|error| Error::new("the thread readiness cannot be started").caused_by(error))?;
-        Ok(CanStore { last, producer, stop, cluster: own_cluster, _worker: worker })
+        let store = settings.store_failure();
+        Ok(CanStore { last, producer, stop, cluster: own_cluster, store, _worker: worker })
     }
 }
 
@@ -64,6 +68,10 @@ impl Readiness for CanStore {
     fn check(&self) -> Result<(), String> {
         if self.stop.is_asked() {
             return Err("The program is stopping.".to_owned());
+        }
+        // Clients that come now have to wait for others to go, or are refused.
+        if let Some(shortage) = descriptors::shortage() {
+            return Err(sentence(&shortage));
         }
         let (when, outcome) = lock(&self.last).clone();
         outcome?;
@@ -77,6 +85,10 @@ impl Readiness for CanStore {
             return Err("Too many messages are waiting to be stored.".to_owned());
         }
         Ok(())
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        warnings::current(&self.store)
     }
 }
 
@@ -98,6 +110,7 @@ struct Prober {
     needed: Option<(Instant, Option<usize>)>,
     /// `kafka.partitions`, where it is set, until it was compared with the topic's.
     wanted_partitions: Option<i32>,
+    descriptors: ShortageWatch,
 }
 
 impl Prober {
@@ -110,7 +123,15 @@ impl Prober {
         let cluster = Arc::new(cluster.quiet());
         let (creation, store) = (settings.topic_creation(), settings.store_failure());
         let wanted_partitions = kafka.partitions;
-        Prober { cluster, topic: kafka.topic.clone(), creation, store, needed: None, wanted_partitions }
+        Prober {
+            cluster,
+            topic: kafka.topic.clone(),
+            creation,
+            store,
+            needed: None,
+            wanted_partitions,
+            descriptors: ShortageWatch::default(),
+        }
     }
 
     fn run(&mut self, shared: &Mutex<Probe>, stop: &Stop) {
@@ -134,6 +155,9 @@ impl Prober {
     /// Whether at least one partition of the topic has a leader that answers, and as many replicas in sync as
     /// it needs: a message without a key goes there.
     fn probe(&mut self) -> Result<(), String> {
+        if let Some(shortage) = self.descriptors.look() {
+            return Err(sentence(&shortage));
+        }
         if let Some(failure) = self.store.read() {
             return Err(sentence(&failure));
         }

@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
+use super::endpoint_word;
 use super::open_messages::{self, OpenMessages, QueueFacts};
 use super::table::{Table, none, time};
+use super::warnings;
 use crate::cli::{Invocation, Program, SettingsOptions};
 use crate::config::Settings;
 use crate::error::{Error, Result};
@@ -57,10 +60,22 @@ fn run(invocation: &Invocation, with_open: bool) -> Result<()> {
     let settings = &invocation.settings;
     // On a terminal the log would stand between the tables.
     logging::start(&settings.log.of_a_look(), "status")?;
-    let text = describe(settings, with_open)?.text();
+    let described = thread::scope(|scope| {
+        let warn = thread::Builder::new().name("warnings".to_owned()).spawn_scoped(scope, || warn(settings));
+        warn.map_err(|error| Error::new("the thread warnings cannot be started").caused_by(error))?;
+        describe(settings, with_open)
+    });
+    let text = described?.text();
     // A reader such as `head` may close the pipe early.
     let _ = io::stdout().write_all(text.as_bytes());
     Ok(())
+}
+
+/// Tells on standard error what is wrong, as soon as it is known: it may be why other answers take long.
+fn warn(settings: &Settings) {
+    let tell = |what: String| drop(io::stderr().write_fmt(format_args!("warning: {what}\n")));
+    warnings::of_others(&settings.store_failure(), &settings.log.file).into_iter().for_each(tell);
+    endpoint_word::of(&settings.producer_api).into_iter().for_each(tell);
 }
 
 /// Describes the cluster. Tries again for a while where the process that serves the embedded broker may just

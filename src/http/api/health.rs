@@ -13,6 +13,11 @@ pub trait Readiness: Send {
     /// # Errors
     /// A sentence with the reason.
     fn check(&self) -> Result<(), String>;
+
+    /// What is wrong besides and does not keep the program from its work: sentences without full stops.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// The metrics and the readiness that a program exposes.
@@ -40,11 +45,17 @@ impl Monitoring {
         self.readiness.is_some()
     }
 
-    /// `/readyz`: 200 if messages can be stored now, else 503 with the reason.
+    /// `/readyz`: 200 if messages can be stored now, with warnings if there are any, else 503 with the
+    /// reason.
     pub(crate) fn ready(&self) -> Response {
-        match self.readiness.as_ref().map_or(Ok(()), |readiness| readiness.check()) {
-            Ok(()) => status("ready"),
-            Err(reason) => Response::error(503, "not_ready", &reason),
+        let Some(readiness) = &self.readiness else { return status("ready") };
+        match (readiness.check(), readiness.warnings()) {
+            (Ok(()), none) if none.is_empty() => status("ready"),
+            (Ok(()), warnings) => {
+                let body = serde_json::json!({"status": "ready", "warnings": warnings});
+                Response::json(200, body.to_string().into_bytes())
+            }
+            (Err(reason), _) => Response::error(503, "not_ready", &reason),
         }
     }
 

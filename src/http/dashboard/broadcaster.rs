@@ -42,6 +42,7 @@ struct LastEvents {
     group: Option<GroupState>,
     group_event: Option<Arc<[u8]>>,
     queues_event: Option<Arc<[u8]>>,
+    warnings_event: Option<Arc<[u8]>>,
     letters_event: Option<Arc<[u8]>>,
 }
 
@@ -97,7 +98,8 @@ impl Broadcaster {
         }
         let everything = event("sent", &self.feed.recent());
         for newcomer in update.newcomers {
-            let last = [&self.last.group_event, &self.last.queues_event, &self.last.letters_event];
+            let LastEvents { group_event, queues_event, warnings_event, letters_event, .. } = &self.last;
+            let last = [warnings_event, group_event, queues_event, letters_event];
             newcomer.push(Arc::clone(&everything));
             last.into_iter().flatten().for_each(|event| newcomer.push(Arc::clone(event)));
             self.viewers.push(newcomer);
@@ -106,6 +108,8 @@ impl Broadcaster {
 
     /// Describes the cluster, and sends the events that differ from the last ones.
     fn poll_cluster(&mut self) {
+        let warnings = event("warnings", &self.source.warnings());
+        self.send_if_changed(warnings, |last| &mut last.warnings_event);
         let queues = event("queues", &self.source.leased_queues());
         self.send_if_changed(queues, |last| &mut last.queues_event);
         let group = self.source.group(Instant::now() + POLL_TIMEOUT);

@@ -45,6 +45,10 @@ pub trait DashboardSource: Send + Sync + 'static {
     /// The queues that workers receive from over HTTP, in the order of topic and group. It waits for nobody.
     fn leased_queues(&self) -> Vec<LeasedQueueState>;
 
+    /// What is wrong and keeps no message from being stored: sentences without full stops. It waits for
+    /// nobody.
+    fn warnings(&self) -> Vec<String>;
+
     /// Makes the calls under way end soon.
     fn stop(&self);
 }

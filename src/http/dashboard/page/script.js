@@ -283,6 +283,11 @@ function showTrouble(reason) {
   at('members').classList.add('stale');
 }
 
+function showWarnings(sentences) {
+  at('warnings').replaceChildren(...sentences.map((sentence) => foreign('li', '', `${sentence}.`)));
+  at('warnings').hidden = sentences.length === 0;
+}
+
 // Dead letters
 
 const letters = new Map();
@@ -343,7 +348,8 @@ async function replay(names) {
 
 // Events
 
-const shows = { sent: showSent, group: showGroup, queues: showQueues, trouble: showTrouble, letters: showLetters };
+const shows = { sent: showSent, group: showGroup, queues: showQueues, trouble: showTrouble,
+  warnings: showWarnings, letters: showLetters };
 
 /** One event: lines `event: name` and `data: json`; a comment has neither. */
 function handle(block) {

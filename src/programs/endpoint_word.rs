@@ -1,0 +1,99 @@
+//! What the endpoint with the same settings says of itself at `/readyz`, for `status`.
+
+use std::io::Read;
+use std::time::Duration;
+
+use serde_json::Value;
+use ureq::Agent;
+use ureq::http::{Request, Response};
+
+use crate::config::ProducerApiSettings;
+use crate::http_client::{self, Connect, Lookup};
+
+/// The time limit for the answer: connections that find no descriptor wait for a second.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The longest answer, in bytes.
+const LONGEST_ANSWER: u64 = 64 * 1024;
+
+/// Why it is not ready, or its warnings: sentences without full stops. Nothing where no endpoint answers: there
+/// need not be one.
+pub(super) fn of(settings: &ProducerApiSettings) -> Vec<String> {
+    let Some(address) = address(settings) else { return Vec::new() };
+    match ask(settings, &address) {
+        Ok(answer) => {
+            sentences(&answer).into_iter().map(|said| format!("the endpoint {address}: {said}")).collect()
+        }
+        Err(why) => {
+            log::debug!("the endpoint {address} says nothing: {why}");
+            Vec::new()
+        }
+    }
+}
+
+/// Where a program on this machine reaches it.
+fn address(settings: &ProducerApiSettings) -> Option<String> {
+    use std::net::ToSocketAddrs;
+    let address = settings.listen.to_socket_addrs().ok()?.next()?;
+    (address.port() != 0).then(|| net::listener::connectable(address).to_string())
+}
+
+fn ask(settings: &ProducerApiSettings, address: &str) -> Result<Value, String> {
+    let tls = match &settings.tls_certificate {
+        Some(certificate) => {
+            let ca = Some(certificate.clone());
+            let names =
+                tls::SettingNames { ca: "producer_api.tls_certificate", ..tls::SettingNames::PRODUCER_API };
+            let wanted = tls::ConnectorSettings { ca, system_too: true, names, ..Default::default() };
+            Some(tls::Connector::new(wanted).map_err(|error| error.to_string())?)
+        }
+        None => None,
+    };
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let config = http_client::config().timeout_global(Some(PATIENCE)).build();
+    let agent = Agent::with_parts(config, Connect { tls }, Lookup::new(true));
+    let request = Request::get(format!("{scheme}://{address}/readyz")).body(());
+    let response = agent.run(request.map_err(|error| error.to_string())?);
+    read(response.map_err(|error| error.to_string())?)
+}
+
+fn read(response: Response<ureq::Body>) -> Result<Value, String> {
+    let mut body = Vec::new();
+    let reader = response.into_body().into_reader();
+    reader.take(LONGEST_ANSWER).read_to_end(&mut body).map_err(|error| error.to_string())?;
+    serde_json::from_slice(&body).map_err(|error| error.to_string())
+}
+
+/// What is wrong, in an answer of `/readyz`; nothing in any other's.
+fn sentences(answer: &Value) -> Vec<String> {
+    let text = |value: &Value| value.as_str().map(|text| text.trim_end_matches('.').to_owned());
+    if answer.pointer("/error/code").is_some_and(|code| code == "not_ready") {
+        let reason = answer.pointer("/error/message").and_then(text);
+        return reason.into_iter().map(|reason| format!("not ready: {reason}")).collect();
+    }
+    answer.get("warnings").and_then(Value::as_array).into_iter().flatten().filter_map(text).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_taken_from_the_answer_of_readyz() {
+        let none: [&str; 0] = [];
+        let refused = json!({"error": {"code": "not_ready", "message": "No room."}, "message": "No room."});
+        assert_eq!(sentences(&refused), ["not ready: No room"]);
+        assert_eq!(sentences(&json!({"status": "ready"})), none);
+        assert_eq!(sentences(&json!({"status": "ready", "warnings": ["a", "b"]})), ["a", "b"]);
+        assert_eq!(sentences(&json!({"error": "of another program"})), none);
+        assert_eq!(sentences(&json!([1])), none);
+    }
+
+    #[test]
+    fn where_no_endpoint_listens_nothing_is_said() {
+        let port = testing::free_port();
+        let listen = format!("127.0.0.1:{port}");
+        assert!(of(&ProducerApiSettings { listen, ..ProducerApiSettings::default() }).is_empty());
+    }
+}
