@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -24,14 +24,19 @@ fn says_why(sentence: &str) -> bool {
 }
 
 /// The embedded broker's database on a disk of its own, and its address.
-struct Place {
-    disk: SmallDisk,
+pub struct Place {
+    pub disk: SmallDisk,
     port: u16,
 }
 
 impl Place {
-    fn new() -> Place {
+    pub fn new() -> Place {
         Place { disk: SmallDisk::new(16), port: free_port() }
+    }
+
+    /// Where its broker listens.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
     fn settings(&self) -> Vec<String> {
@@ -43,13 +48,13 @@ impl Place {
         settings.into_iter().flat_map(|setting| ["--set".to_owned(), setting]).collect()
     }
 
-    fn program(&self, name: &str) -> Start {
+    pub fn program(&self, name: &str) -> Start {
         let settings = self.settings();
         Start::program(name).arguments(&settings.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     /// What `status` ends with, and prints on both outputs.
-    fn status(&self) -> (Option<i32>, String) {
+    pub fn status(&self) -> (Option<i32>, String) {
         let mut command = Command::new(binary("point-to-point"));
         command.arg("status").args(self.settings()).args(["--set", "log.file="]).stdin(Stdio::null());
         let output = command.output().expect("status runs");
@@ -60,10 +65,15 @@ impl Place {
 
 /// Waits until the page is told why the cluster cannot be seen.
 fn wait_for_trouble_on_the_page(api: &Program) {
+    wait_for_page(api, NO_ROOM);
+}
+
+/// Waits until the page is told this.
+pub fn wait_for_page(api: &Program, what: &str) {
     let mut stream = TcpStream::connect(api.address()).expect("it listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     stream.write_all(b"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").expect("it reads");
-    let text = RawClient::new(stream).read_until(NO_ROOM).expect("the reason");
+    let text = RawClient::new(stream).read_until(what).expect("the reason");
     assert!(text.lines().last().is_some_and(|line| line.starts_with("data: ")), "no event tells it: {text}");
 }
 
@@ -75,7 +85,7 @@ fn printed(programs: &[&Program]) -> Vec<u64> {
 
 /// Every stored message is printed, no refused one is, and at most `repeats` are printed again: those in
 /// hand, whose commits a failure may swallow.
-fn check(book: &Book, programs: &[&Program], repeats: usize) {
+pub fn check(book: &Book, programs: &[&Program], repeats: usize) {
     eventually("all that is stored is printed", PATIENCE, || {
         let printed: BTreeSet<u64> = printed(programs).into_iter().collect();
         book.stored.keys().all(|number| printed.contains(number)).then_some(())

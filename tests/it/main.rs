@@ -52,6 +52,7 @@ mod secured;
 mod sending;
 mod sizes;
 mod stopping;
+mod shortages;
 mod supervisor;
 mod support;
 mod tls;

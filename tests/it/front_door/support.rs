@@ -162,6 +162,10 @@ impl DashboardSource for Nothing {
         Vec::new()
     }
 
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     fn stop(&self) {}
 }
 

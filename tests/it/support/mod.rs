@@ -12,6 +12,7 @@ pub mod http;
 pub mod java;
 pub mod kafka;
 pub mod kraft;
+pub mod limits;
 pub mod load;
 pub mod log;
 pub mod machine;
