@@ -13,6 +13,7 @@ use point_to_point::users::{self, Entry, PasswordHash, Right};
 
 use crate::supervisor::channel::{CONSUMERS, Channel, Frozen, Place};
 use crate::support::program::{Program, Start, WAITING};
+use crate::support::small_disk::SmallDisk;
 use crate::support::watchdog::Folder;
 use crate::support::{EMBEDDED, NEWEST, PATIENCE, run_on};
 use letters::{what_became_a_dead_letter_is_never_called_committed, whoever_looks_later_sees_the_same};
@@ -52,6 +53,7 @@ run_on! {
         it_asks_no_other_host_for_anything as HEAVY,
         a_page_of_another_origin_sends_where_that_origin_is_allowed as HEAVY,
         without_consumers_it_says_how_to_start_one_and_what_the_endpoint_forgot_is_not_listed as HEAVY,
+        what_is_wrong_besides_is_shown_as_long_as_it_is_so as HEAVY,
         it_says_when_the_cluster_or_the_endpoint_is_gone_and_comes_back_with_it as HEAVY,
     }
 }
@@ -376,4 +378,24 @@ fn it_says_when_the_cluster_or_the_endpoint_is_gone_and_comes_back_with_it(_vers
     browser.wait_for("document.getElementById('connection').dataset.state === 'lost'");
     let _again = start().set("producer_api.listen", &address.to_string()).start();
     browser.wait_for("document.getElementById('connection').dataset.state === 'live'");
+}
+
+fn what_is_wrong_besides_is_shown_as_long_as_it_is_so(version: &'static str) {
+    let (place, disk) = (Place::new(version), SmallDisk::new(1));
+    let log_file = disk.path().join("some.log").display().to_string();
+    let start = Start::program("producer_api").set("log.file", &log_file).set("log.level", "debug");
+    let program = Program::producer_with(place.program(start));
+    let browser = Browser::at(&page(&program));
+    browser.wait_for("document.getElementById('connection').dataset.state === 'live'");
+    browser.wait_for("!document.getElementById('warnings').checkVisibility()");
+    disk.fill();
+    // As much as fits into what the file has already, and more.
+    (0..100).for_each(|id| assert_eq!(program.post("/enviar", &format!("{{\"id\":{id}}}")).status, 200));
+    browser.wait_for("document.getElementById('warnings').checkVisibility()");
+    browser.wait_for(
+        "document.getElementById('warnings').innerText.includes('cannot be written: No space left')",
+    );
+    disk.empty();
+    assert_eq!(program.post("/enviar", "{\"id\":100}").status, 200);
+    browser.wait_for("!document.getElementById('warnings').checkVisibility()");
 }

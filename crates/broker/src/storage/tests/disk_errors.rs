@@ -182,3 +182,15 @@ fn a_store_without_room_for_a_message_is_not_opened_anew() {
         assert_eq!(proven.is_ok(), opens, "{proven:?}");
     }
 }
+
+#[test]
+fn an_error_of_the_process_is_told_from_one_of_the_disk() {
+    const NO_DESCRIPTORS: i32 = 24;
+    const READ_ONLY: i32 = 30;
+    let of = |code| OpenError::io_at("the file", std::io::Error::from_raw_os_error(code));
+    assert!(of(NO_DESCRIPTORS).is_of_this_process());
+    assert!(OpenError::io(std::io::Error::from(std::io::ErrorKind::PermissionDenied)).is_of_this_process());
+    assert!(!of(READ_ONLY).is_of_this_process());
+    assert!(!OpenError::io(std::io::Error::from(std::io::ErrorKind::StorageFull)).is_of_this_process());
+    assert!(!OpenError::Locked.is_of_this_process());
+}
