@@ -7,7 +7,7 @@ use crate::cli::Invocation;
 use crate::error::{Error, Result};
 use crate::logging;
 use crate::runtime::Runtime;
-use crate::supervisor::parent_link::{self, ParentLink, StandardOutput};
+use crate::supervisor::parent_link::{self, ParentLink, ParentWarning, StandardOutput};
 use adapter::Endpoint;
 use client::Cluster;
 use client::rights::Intent;
@@ -25,6 +25,8 @@ pub enum AdapterAccess {
         output: StandardOutput,
         /// Whether the supervisor has died, and its adapter with it.
         is_lost: Arc<AtomicBool>,
+        /// What is wrong with the supervisor.
+        warning: ParentWarning,
         /// This process's own client of the cluster.
         cluster: Box<Cluster>,
     },
@@ -42,14 +44,14 @@ impl AdapterAccess {
             runtime.check_rights(intent)?;
             return Ok(AdapterAccess::Own(Box::new(runtime)));
         }
-        let ParentLink { parameters, output, on_terminal, is_lost } = parent_link::connect(stop)?;
+        let ParentLink { parameters, output, on_terminal, is_lost, warning } = parent_link::connect(stop)?;
         if on_terminal {
             logging::shown_on_a_terminal();
         }
         let endpoint = Endpoint::from_line(&parameters)
             .ok_or_else(|| Error::new("--supervised is for the supervisor alone").about_settings())?;
         let cluster = Box::new(Cluster::new(invocation.settings.cluster()));
-        Ok(AdapterAccess::Supervised { endpoint, output, is_lost, cluster })
+        Ok(AdapterAccess::Supervised { endpoint, output, is_lost, warning, cluster })
     }
 
     /// The standard output, if it is shared with other processes.
@@ -79,6 +81,14 @@ impl AdapterAccess {
     /// Whether the adapter is gone for good, so that nothing can be finished.
     pub fn is_lost(&self) -> bool {
         matches!(self, AdapterAccess::Supervised { is_lost, .. } if is_lost.load(Ordering::Relaxed))
+    }
+
+    /// What is wrong with the process of the adapter, if that is another one.
+    pub fn warning(&self) -> ParentWarning {
+        match self {
+            AdapterAccess::Own(_) => ParentWarning::default(),
+            AdapterAccess::Supervised { warning, .. } => warning.clone(),
+        }
     }
 
     /// Stops an adapter that runs in this process.

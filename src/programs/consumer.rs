@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use super::adapter_access::AdapterAccess;
 use super::lag_monitor::MetricsEndpoint;
+use super::warnings::Warnings;
 use crate::cli::{Invocation, Program, SettingsOptions};
 use crate::config::{self, ConsumerSection, Settings};
 use crate::consumer::ConsumerHandle;
@@ -177,7 +178,7 @@ pub(super) fn run_in_group(
     };
     let metrics = ConsumerMetrics::default();
     let standing = Standing::default();
-    let shown = settings.has_work_queue().then(|| standing.clone());
+    let shown = settings.has_work_queue().then(|| (standing.clone(), Warnings::new(&settings, &adapter)));
     let endpoint_of_metrics =
         MetricsEndpoint::start(adapter.cluster(), &settings, &invocation.name, &metrics, shown);
     let outcome = endpoint_of_metrics.and_then(|_endpoint| {

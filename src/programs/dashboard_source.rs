@@ -8,7 +8,7 @@ use net::sync::{Mutex, lock};
 
 use super::lease_queues::LeaseQueues;
 use super::open_messages::{self, QueueFacts};
-use super::warnings;
+use super::warnings::Warnings;
 use crate::config::Settings;
 use crate::dead_letters::{
     BrowserSettings, DeadLetter, DeadLetterBrowser, DeadLetterFilter, DeadLetterFollower, DeadLetterId,
@@ -50,15 +50,22 @@ pub struct DashboardSource {
     /// What the messages of each topic became, of those that were sent lately.
     followers: Mutex<BTreeMap<Arc<str>, DeadLetterFollower>>,
     store: StoreFailure,
+    warnings: Warnings,
     stop: Stop,
 }
 
 impl DashboardSource {
     /// The source for the consumers' group and the topic, and for the endpoint's queues.
-    pub fn new(cluster: &Cluster, settings: &Settings, queues: Arc<LeaseQueues>) -> DashboardSource {
+    pub fn new(
+        cluster: &Cluster,
+        settings: &Settings,
+        queues: Arc<LeaseQueues>,
+        warnings: Warnings,
+    ) -> DashboardSource {
         let browser_settings = settings.dead_letter_browser();
         DashboardSource {
             queues,
+            warnings,
             cluster: Arc::new(cluster.share(settings.cluster())),
             topic: settings.kafka.topic.clone(),
             group: settings.consumer.group().to_owned(),
@@ -172,7 +179,7 @@ impl crate::http::DashboardSource for DashboardSource {
     }
 
     fn warnings(&self) -> Vec<String> {
-        warnings::current(&self.store)
+        self.warnings.current()
     }
 
     fn stop(&self) {

@@ -5,13 +5,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::warnings;
+use super::warnings::Warnings;
 use crate::config::Settings;
 use crate::consumer::{Standing, Subscription};
 use crate::error::{Error, Result};
 use crate::http::{HttpServer, Monitoring, Readiness};
 use crate::metrics::{ConsumerMetrics, Lags};
-use crate::runtime::StoreFailure;
 use client::describe::groups;
 use client::group_member::OffsetReset;
 use client::offsets::{self, EARLIEST, LATEST, Offsets};
@@ -34,7 +33,7 @@ pub(super) struct MetricsEndpoint {
 
 impl MetricsEndpoint {
     /// Starts to serve the `metrics` of the consumer `name`, if the settings have an address for them; also
-    /// whether it works, where its `standing` is known.
+    /// whether it works, where its `standing` is known, and what is wrong besides.
     ///
     /// # Errors
     /// The address cannot be listened on, or the system has no descriptor or thread left.
@@ -43,12 +42,11 @@ impl MetricsEndpoint {
         settings: &Settings,
         name: &str,
         metrics: &ConsumerMetrics,
-        standing: Option<Standing>,
+        standing: Option<(Standing, Warnings)>,
     ) -> Result<Option<MetricsEndpoint>> {
         let Some(listen) = &settings.consumer.metrics_listen else { return Ok(None) };
-        let readiness = standing.map(|standing| -> Box<dyn Readiness> {
-            Box::new(Working { standing, store: settings.store_failure() })
-        });
+        let readiness = standing
+            .map(|(standing, warnings)| -> Box<dyn Readiness> { Box::new(Working { standing, warnings }) });
         let monitoring = Monitoring::new(&[metrics], readiness);
         let server = HttpServer::start_monitoring("consumer.metrics_listen", listen, monitoring)?;
         log::info!("metrics at http://{}/metrics", server.address());
@@ -63,7 +61,7 @@ impl MetricsEndpoint {
 /// A consumer is ready while it handles what it gets.
 struct Working {
     standing: Standing,
-    store: StoreFailure,
+    warnings: Warnings,
 }
 
 impl Readiness for Working {
@@ -72,7 +70,7 @@ impl Readiness for Working {
     }
 
     fn warnings(&self) -> Vec<String> {
-        warnings::current(&self.store)
+        self.warnings.current()
     }
 }
 

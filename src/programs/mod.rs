@@ -40,4 +40,4 @@ pub mod supervise;
 pub mod table;
 pub mod topic_directory;
 pub mod users;
-mod warnings;
+pub mod warnings;

@@ -9,6 +9,7 @@ use super::dashboard_source::DashboardSource;
 use super::lease_queues::LeaseQueues;
 use super::readiness::CanStore;
 use super::topic_directory::ClusterTopicDirectory;
+use super::warnings::Warnings;
 use crate::cli::{Invocation, Program, SettingsOptions};
 use crate::error::Result;
 use crate::http::{ANSWER_GRACE, HttpServer, Monitoring, Services};
@@ -60,14 +61,20 @@ fn run(invocation: &Invocation) -> Result<()> {
         let topics = Arc::new(Producers::new(sender.clone(), &limits, adapter.endpoint(), NAME));
         let queues = LeaseQueues::start(settings, adapter.cluster(), adapter.endpoint(), NAME)?;
         let queues = Arc::new(queues);
+        let warnings = Warnings::new(settings, &adapter);
         let services = Services {
             channel: Box::new(sender.clone()),
             topics: topics.clone(),
             directory: Box::new(ClusterTopicDirectory::new(adapter.cluster(), settings)),
-            dashboard: Arc::new(DashboardSource::new(adapter.cluster(), settings, queues.clone())),
+            dashboard: Arc::new(DashboardSource::new(
+                adapter.cluster(),
+                settings,
+                queues.clone(),
+                warnings.clone(),
+            )),
             queues: queues.clone(),
         };
-        let ready = CanStore::start(adapter.cluster(), settings, sender.clone(), stop.clone());
+        let ready = CanStore::start(adapter.cluster(), settings, sender.clone(), warnings, stop.clone());
         let server = ready.and_then(|ready| {
             let monitoring = Monitoring::new(&[&metrics, &queues.metrics()], Some(Box::new(ready)));
             HttpServer::start(&settings.endpoint(), services, monitoring)

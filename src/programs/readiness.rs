@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::warnings;
+use super::warnings::Warnings;
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::http::Readiness;
@@ -42,7 +42,7 @@ pub struct CanStore {
     producer: Producer,
     stop: Stop,
     cluster: Arc<Cluster>,
-    store: StoreFailure,
+    warnings: Warnings,
     _worker: Worker,
 }
 
@@ -52,15 +52,20 @@ impl CanStore {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start(cluster: &Cluster, settings: &Settings, producer: Producer, stop: Stop) -> Result<CanStore> {
+    pub fn start(
+        cluster: &Cluster,
+        settings: &Settings,
+        producer: Producer,
+        warnings: Warnings,
+        stop: Stop,
+    ) -> Result<CanStore> {
         let first = (Instant::now(), Err("No broker was asked yet.".to_owned()));
         let last = Arc::new(Mutex::new(first));
         let mut prober = Prober::new(cluster, settings);
         let (own_cluster, shared) = (prober.cluster.clone(), last.clone());
         let worker = Worker::start("readiness", move |stop| prober.run(&shared, stop))
             .map_err(|error| Error::new("the thread readiness cannot be started").caused_by(error))?;
-        let store = settings.store_failure();
-        Ok(CanStore { last, producer, stop, cluster: own_cluster, store, _worker: worker })
+        Ok(CanStore { last, producer, stop, cluster: own_cluster, warnings, _worker: worker })
     }
 }
 
@@ -88,7 +93,7 @@ impl Readiness for CanStore {
     }
 
     fn warnings(&self) -> Vec<String> {
-        warnings::current(&self.store)
+        self.warnings.current()
     }
 }
 

@@ -137,6 +137,8 @@ fn supervise(invocation: &Invocation, output: &Output, stop: &Stop) -> Result<()
                 output.print_line(&example(&settings.producer_api, address));
             }
         },
+        // The adapter is here, and perhaps the broker.
+        warning: &net::descriptors::shortage,
     };
     let outcome = supervisor::run(plan, output, stop, &callbacks);
     runtime.stop();

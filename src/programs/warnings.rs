@@ -1,13 +1,30 @@
 //! What is wrong and keeps no message from being stored or handled: `/readyz`, the page and `status` tell it.
 
+use super::adapter_access::AdapterAccess;
+use crate::config::Settings;
 use crate::logging;
 use crate::runtime::StoreFailure;
+use crate::supervisor::parent_link::ParentWarning;
 use net::descriptors;
 
-/// What is wrong with this process, and with the one that serves the embedded broker: sentences without full
-/// stops.
-pub(super) fn current(store: &StoreFailure) -> Vec<String> {
-    [descriptors::shortage(), logging::failure(), store.warning()].into_iter().flatten().collect()
+/// What is wrong with this process, with its supervisor, and with the one that serves the embedded broker.
+#[derive(Clone)]
+pub struct Warnings {
+    store: StoreFailure,
+    supervisor: ParentWarning,
+}
+
+impl Warnings {
+    /// Of a process with these settings.
+    pub(super) fn new(settings: &Settings, adapter: &AdapterAccess) -> Warnings {
+        Warnings { store: settings.store_failure(), supervisor: adapter.warning() }
+    }
+
+    /// As it is now: sentences without full stops.
+    pub(super) fn current(&self) -> Vec<String> {
+        let own = [descriptors::shortage(), logging::failure()];
+        own.into_iter().chain([self.store.warning(), self.supervisor.read()]).flatten().collect()
+    }
 }
 
 /// What keeps other programs with the same settings from their work, as far as the disks tell that they share.

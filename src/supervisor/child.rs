@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Event;
-use super::messages::{ChildMessage, STOP, STOP_AT_ONCE, StartMessage};
+use super::messages::{ChildMessage, STOP, STOP_AT_ONCE, StartMessage, WARNING};
 use super::output::{LogSource, Output};
 use crate::lines::{LineEnd, Lines, TooLong};
 
@@ -106,6 +106,11 @@ impl ChildProcess {
     pub fn ask_to_stop(&mut self, at_once: bool) {
         // The socket has room for this line. A child that has ended is noticed elsewhere.
         let _ = writeln!(self.socket, "{}", if at_once { STOP_AT_ONCE } else { STOP });
+    }
+
+    /// Tells the child what is wrong with this process; `None`: nothing more.
+    pub fn warn(&mut self, what: Option<&str>) {
+        let _ = writeln!(self.socket, "{WARNING}{}", what.unwrap_or_default());
     }
 
     /// The exit status, if the child has ended.

@@ -13,6 +13,9 @@ use base64::engine::general_purpose::STANDARD;
 pub const STOP: &str = "stop";
 /// The supervisor's message that asks a child to wait for nothing any more.
 pub const STOP_AT_ONCE: &str = "stop at once";
+/// What the supervisor's message begins with that says what is wrong with the supervisor; with nothing after
+/// it, nothing is.
+pub const WARNING: &str = "warning ";
 
 const TERMINAL: &str = "terminal";
 const NO_TERMINAL: &str = "file";

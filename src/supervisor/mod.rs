@@ -79,6 +79,8 @@ pub struct Callbacks<'a> {
     pub on_exit: &'a dyn Fn(&str, Option<&str>),
     /// Called when a server is ready at this address.
     pub on_ready: &'a dyn Fn(SocketAddr),
+    /// Called twice a second or more often: what is wrong with this process, for the children to tell.
+    pub warning: &'a dyn Fn() -> Option<String>,
 }
 
 /// Runs the children until `stop` is asked or a restart is useless. All children have ended when this
@@ -115,6 +117,8 @@ struct Child {
     was_ready: bool,
     /// The member of its group that the child is.
     member: Option<String>,
+    /// What the running child was told is wrong with this process.
+    warned: Option<String>,
 }
 
 enum ChildState {
@@ -130,6 +134,7 @@ impl Child {
             backoff: RestartBackoff::default(),
             was_ready: false,
             member: None,
+            warned: None,
         }
     }
 }
@@ -139,6 +144,7 @@ impl Supervisor<'_> {
     fn watch(&mut self, received: &mpsc::Receiver<Event>) -> Result<()> {
         loop {
             self.start_due();
+            self.tell_warning();
             match received.recv_timeout(self.next_due()) {
                 Ok(Event::StopAsked) => return Ok(()),
                 Ok(Event::Ready(index, address)) => {
@@ -192,6 +198,7 @@ impl Supervisor<'_> {
                 Ok(running) => {
                     log::debug!("started {}: process {}", role.name, running.id());
                     child.state = ChildState::Running(running);
+                    child.warned = None;
                 }
                 Err(error) => {
                     let wait = child.backoff.next_wait(Duration::ZERO);
@@ -202,6 +209,19 @@ impl Supervisor<'_> {
                     );
                     child.state = ChildState::Waiting(Instant::now() + wait);
                 }
+            }
+        }
+    }
+
+    /// Tells the children what is wrong with this process, if that has changed.
+    fn tell_warning(&mut self) {
+        let warning = (self.callbacks.warning)();
+        for child in &mut self.children {
+            if let ChildState::Running(running) = &mut child.state
+                && child.warned != warning
+            {
+                running.warn(warning.as_deref());
+                child.warned.clone_from(&warning);
             }
         }
     }

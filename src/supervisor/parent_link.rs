@@ -1,7 +1,8 @@
 //! The child's end of the socket to its supervisor, which is the child's standard input. The first line is
 //! the [`StartMessage`]. A later line `stop` asks the child to end in good order, `stop at once` to wait for
-//! nothing any more. The end of the socket means that the supervisor has died; on Linux a child that is frozen
-//! then is continued, so that it reads that. The child sends its [`ChildMessage`]s over the same socket.
+//! nothing any more, and `warning` says what is wrong with the supervisor. The end of the socket means that the
+//! supervisor has died; on Linux a child that is frozen then is continued, so that it reads that. The child sends
+//! its [`ChildMessage`]s over the same socket.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
@@ -13,11 +14,12 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use super::messages::{ChildMessage, STOP, STOP_AT_ONCE, StartMessage};
+use super::messages::{ChildMessage, STOP, STOP_AT_ONCE, StartMessage, WARNING};
 use super::shared_output::{self, SharedOutput};
 use crate::error::{Error, Result};
 use crate::lines::{Lines, TooLong};
 use net::stop::Stop;
+use net::sync::{Mutex, lock};
 
 /// The time limit for the start message. A supervisor sends it at once.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,6 +39,23 @@ pub struct ParentLink {
     pub on_terminal: bool,
     /// Whether the supervisor has died.
     pub is_lost: Arc<AtomicBool>,
+    /// What is wrong with the supervisor.
+    pub warning: ParentWarning,
+}
+
+/// What a supervisor says is wrong with itself. A clone says the same.
+#[derive(Clone, Default)]
+pub struct ParentWarning(Arc<Mutex<Option<String>>>);
+
+impl ParentWarning {
+    /// A sentence without its full stop; `None` while nothing is wrong.
+    pub fn read(&self) -> Option<String> {
+        lock(&self.0).clone()
+    }
+
+    fn set(&self, what: &str) {
+        *lock(&self.0) = (!what.is_empty()).then(|| format!("the supervisor: {what}"));
+    }
 }
 
 /// Waits for the supervisor's start message. From then on `stop` is asked when the supervisor sends `stop` or
@@ -50,29 +69,30 @@ pub fn connect(stop: &Stop) -> Result<ParentLink> {
     let (sender, first_line) = mpsc::channel();
     let stop_sender = sender.clone();
     let _hook = stop.on_ask(move || drop(stop_sender.send(None)));
-    let (asked, flag) = (stop.clone(), is_lost.clone());
+    let warning = ParentWarning::default();
+    let (asked, flag, told) = (stop.clone(), is_lost.clone(), warning.clone());
     thread::Builder::new()
         .name("supervisor".to_owned())
         .spawn(move || {
             thaw_at_the_end_of_the_supervisor();
-            let first_line = read_messages(BufReader::new(io::stdin()), &sender, &asked);
+            let first_line = read_messages(BufReader::new(io::stdin()), &sender, &asked, &told);
             flag.store(true, Ordering::Relaxed);
             end_process(&asked, first_line.as_deref());
         })
         .map_err(|e| Error::new("the thread supervisor cannot be started").caused_by(e))?;
     match first_line.recv_timeout(START_TIMEOUT) {
-        Ok(Some(line)) => open(&line, is_lost),
+        Ok(Some(line)) => open(&line, is_lost, warning),
         Ok(None) | Err(_) => Err(Error::new("standard input brings no start message of a supervisor")),
     }
 }
 
-fn open(line: &str, is_lost: Arc<AtomicBool>) -> Result<ParentLink> {
+fn open(line: &str, is_lost: Arc<AtomicBool>, warning: ParentWarning) -> Result<ParentLink> {
     let start = StartMessage::from_line(line)
         .ok_or_else(|| Error::new("--supervised is for the supervisor alone").about_settings())?;
     let output = SharedOutput::open(io::stdout(), &start.lock_file)
         .map_err(|e| Error::new("standard output cannot be shared with the supervisor").caused_by(e))?;
     let output = StandardOutput { shared: Arc::new(output), prefix: start.prefix.into_bytes() };
-    Ok(ParentLink { parameters: start.parameters, output, on_terminal: start.on_terminal, is_lost })
+    Ok(ParentLink { parameters: start.parameters, output, on_terminal: start.on_terminal, is_lost, warning })
 }
 
 /// The shared standard output, where each line of this process begins with its name. Each write takes one or
@@ -118,22 +138,26 @@ fn send(message: &ChildMessage) {
 }
 
 /// Reads the supervisor's messages until the socket ends: hands over the first line, which it also returns,
-/// and asks `stop` at a later `stop` or `stop at once`.
+/// asks `stop` at a later `stop` or `stop at once`, and keeps what is wrong with the supervisor in `warning`.
 fn read_messages(
     socket: impl BufRead,
     first_line: &mpsc::Sender<Option<String>>,
     stop: &Stop,
+    warning: &ParentWarning,
 ) -> Option<String> {
     let lines = Lines::new(socket, LONGEST_LINE, TooLong::Skip).map_while(Result::ok);
     let mut lines = lines.map_while(|line| line.text.and_then(|text| String::from_utf8(text).ok()));
     let first = lines.next()?;
     let _ = first_line.send(Some(first.clone()));
-    lines.for_each(|line| match line.as_str() {
-        STOP => stop.ask(),
-        // The supervisor kills whoever is still there a moment later.
-        STOP_AT_ONCE => stop.hurry(),
-        _ => {}
-    });
+    for line in lines {
+        match (line.as_str(), line.strip_prefix(WARNING)) {
+            (_, Some(what)) => warning.set(what),
+            (STOP, _) => stop.ask(),
+            // The supervisor kills whoever is still there a moment later.
+            (STOP_AT_ONCE, _) => stop.hurry(),
+            _ => {}
+        }
+    }
     Some(first)
 }
 
@@ -171,15 +195,26 @@ mod tests {
     #[test]
     fn the_first_line_is_handed_over_and_a_later_one_can_ask_to_stop() {
         let (sender, first_line) = mpsc::channel();
-        let stop = Stop::new();
-        let first = read_messages(&b"127.0.0.1:7 token\nwhat is this\n"[..], &sender, &stop);
+        let (stop, warning) = (Stop::new(), ParentWarning::default());
+        let first = read_messages(&b"127.0.0.1:7 token\nwhat is this\n"[..], &sender, &stop, &warning);
         assert_eq!(first_line.recv().unwrap().as_deref(), Some("127.0.0.1:7 token"));
         assert_eq!(first.as_deref(), Some("127.0.0.1:7 token"));
         assert!(!stop.is_asked());
-        read_messages(&b"stop\nstop\n"[..], &sender, &stop);
+        read_messages(&b"stop\nstop\n"[..], &sender, &stop, &warning);
         assert_eq!(first_line.recv().unwrap().as_deref(), Some("stop"));
         assert!(stop.is_asked() && !stop.is_hurried());
-        read_messages(&b"parameters\nstop at once\n"[..], &sender, &stop);
+        read_messages(&b"parameters\nstop at once\n"[..], &sender, &stop, &warning);
         assert!(stop.is_hurried());
+    }
+
+    #[test]
+    fn a_warning_of_the_supervisor_is_kept_until_it_is_over() {
+        let (sender, _first_line) = mpsc::channel();
+        let (stop, warning) = (Stop::new(), ParentWarning::default());
+        read_messages(&b"start\nwarning no room\n"[..], &sender, &stop, &warning);
+        assert_eq!(warning.read().as_deref(), Some("the supervisor: no room"));
+        read_messages(&b"start\nwarning \n"[..], &sender, &stop, &warning);
+        assert_eq!(warning.read(), None);
+        assert!(!stop.is_asked());
     }
 }

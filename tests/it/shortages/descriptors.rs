@@ -4,8 +4,8 @@ use super::{status, try_get, wait_for_readyz, wait_until_all_is_well, watch};
 use crate::full_disk::Place;
 use crate::support::http::{Connection, post};
 use crate::support::kafka::Kafka;
-use crate::support::limits::use_up_descriptors;
-use crate::support::program::{Program, WAITING};
+use crate::support::limits::{listening_at, use_up_descriptors};
+use crate::support::program::{Program, Start, WAITING};
 use crate::support::{EMBEDDED, PATIENCE, eventually, eventually_equal, my_turn, unique};
 
 /// What everybody says.
@@ -81,4 +81,27 @@ fn a_holder_of_the_broker_without_descriptors_goes_on_and_its_endpoint_and_statu
     });
     let warnings = holder.log().iter().filter(|line| line.contains("cannot be accepted")).count();
     assert!(warnings <= 3, "the log is not flooded: {warnings}");
+}
+
+#[test]
+fn a_supervisor_without_descriptors_goes_on_and_its_endpoint_tells_it() {
+    let _turn = my_turn();
+    let kafka = Kafka::shared(EMBEDDED);
+    let start = Start::program("point-to-point").on(kafka);
+    let start = start.set("kafka.topic", &unique("topic")).set("consumer.group", &unique("group"));
+    let program = Program::producer_with(start);
+    eventually_equal("a message is stored", &200, || program.post("/enviar", r#"{"id":1}"#).status);
+    let crowd = use_up_descriptors(program.id(), listening_at(program.id()), || {
+        try_get(program.address(), "/readyz").is_some_and(|answer| {
+            let said = answer.json()["warnings"].to_string();
+            answer.status == 200 && said.contains(&format!("the supervisor: {NONE_LEFT}"))
+        })
+    });
+    eventually("the log tells it", PATIENCE, || {
+        let lines = program.lines();
+        lines.iter().any(|line| line.contains("adapter: connections cannot be accepted")).then_some(())
+    });
+    assert_eq!(program.post("/enviar", r#"{"id":2}"#).status, 200, "who is connected is served");
+    drop(crowd);
+    wait_until_all_is_well(&program);
 }

@@ -25,6 +25,26 @@ fn descriptors(process: u32) -> Vec<u64> {
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
 }
 
+/// Where a process listens on loopback, at one port alone.
+pub fn listening_at(process: u32) -> SocketAddr {
+    let links = descriptors(process).into_iter();
+    let links = links.filter_map(|number| fs::read_link(format!("/proc/{process}/fd/{number}")).ok());
+    let sockets: Vec<String> = links.map(|link| link.display().to_string()).collect();
+    let table =
+        fs::read_to_string(format!("/proc/{process}/net/tcp")).expect("the connections of the system");
+    // Number, own address, other address, state; the tenth column is the inode (proc_net(5)).
+    let ports = table.lines().filter_map(|line| {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        let is_listening = *columns.get(3)? == "0A";
+        let is_own = sockets.contains(&format!("socket:[{}]", columns.get(9)?));
+        let port = u16::from_str_radix(columns.get(1)?.split_once(':')?.1, 16).ok()?;
+        (is_listening && is_own).then_some(port)
+    });
+    let ports: Vec<u16> = ports.collect();
+    let [port] = ports.as_slice() else { panic!("process {process} listens at {ports:?}") };
+    SocketAddr::from(([127, 0, 0, 1], *port))
+}
+
 /// Takes all descriptors of a server by connections to `address` that do nothing, until `is_told`; they are
 /// there as long as what this returns.
 pub fn use_up_descriptors(
