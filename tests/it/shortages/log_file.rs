@@ -45,6 +45,7 @@ fn a_log_file_without_room_is_told_once_costs_nothing_and_is_written_again_when_
         text.lines().any(|line| line.contains("can be written again") && line.contains(path)).then_some(())
     });
     wait_until_all_is_well(&api);
+    api.wait_for_log(&["can be written again"], PATIENCE);
     let times = |what: &str| api.log().iter().filter(|line| line.contains(what)).count();
     assert_eq!((times("goes on without it"), times("can be written again")), (1, 1));
 }
