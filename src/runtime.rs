@@ -1,7 +1,9 @@
 //! What a program or a library user stands on: the embedded broker, if no other is named, and an adapter.
 
+use std::io;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -9,6 +11,8 @@ use adapter::{Adapter, AdapterSettings};
 use broker::{Broker, BrokerSettings, FailureNotice};
 use client::rights::Intent;
 use client::{Cluster, ClusterSettings};
+use net::descriptors;
+use net::sync::{Mutex, lock};
 
 /// How long a connection to the embedded broker's address may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -123,32 +127,54 @@ pub fn is_served(address: &str, data_dir: &Path) -> Result<bool> {
 #[derive(Debug, Clone)]
 pub struct StoreFailure(Option<Notices>);
 
+/// What was read last of a failure.
+type LastRead = Arc<Mutex<Option<String>>>;
+
 #[derive(Debug, Clone)]
 struct Notices {
     failure: FailureNotice,
+    /// Holds good while this process has no descriptor to look again.
+    last_failure: LastRead,
     warning: FailureNotice,
 }
 
 impl StoreFailure {
     /// That of the database in `data_dir`; `None` where another broker is named.
     pub fn of(data_dir: Option<&Path>) -> StoreFailure {
-        let notices =
-            |folder| Notices { failure: FailureNotice::of(folder), warning: FailureNotice::warning(folder) };
+        let notices = |folder| Notices {
+            failure: FailureNotice::of(folder),
+            last_failure: LastRead::default(),
+            warning: FailureNotice::warning(folder),
+        };
         StoreFailure(data_dir.map(notices))
     }
 
     /// Why nothing can be stored, a sentence without its full stop; `None` while the store is served, or was
-    /// when it was served last, on a disk that takes writes.
+    /// when it was served last, on a disk that takes writes. Who may not look into the folder has to ask the
+    /// broker.
     pub fn read(&self) -> Option<String> {
-        let failure = &self.0.as_ref()?.failure;
-        failure.disk_failure().or_else(|| {
-            let what = "the store of the embedded broker has failed, and is not opened anew yet";
-            Some(format!("{what}: {}", failure.read()?))
-        })
+        let Notices { failure, last_failure, .. } = self.0.as_ref()?;
+        let read = match failure.disk_failure() {
+            Some(broken) => Some(broken),
+            None => match failure.read() {
+                Ok(reason) => reason.map(|reason| {
+                    format!(
+                        "the store of the embedded broker has failed, and is not opened anew yet: {reason}"
+                    )
+                }),
+                Err(error) if descriptors::are_used_up(&error) => return lock(last_failure).clone(),
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
+                Err(error) => Some(format!(
+                    "whether the store of the embedded broker has failed is unknown, its notice cannot be read: {error}"
+                )),
+            },
+        };
+        lock(last_failure).clone_from(&read);
+        read
     }
 
     /// What is wrong with the process that serves, which stores all the same.
     pub fn warning(&self) -> Option<String> {
-        self.0.as_ref()?.warning.read()
+        self.0.as_ref()?.warning.read_recent()
     }
 }

@@ -8,6 +8,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::error::Error;
@@ -15,7 +16,7 @@ use super::failure_notice::FailureNotice;
 use super::holder_watch::HolderWatch;
 use super::server::BrokerServer;
 use super::settings::BrokerSettings;
-use super::storage::{OpenError, Retention, Store};
+use super::storage::{Failure, OpenError, Retention, Store};
 use net::backoff::Backoff;
 use net::stop::Stop;
 
@@ -53,6 +54,9 @@ pub struct Failover {
     /// The address at which this process has served, and will serve again, also with port 0.
     served_at: OnceLock<SocketAddr>,
     notice: FailureNotice,
+    /// The store has failed, as far as this process has seen, since it was last opened with all checks,
+    /// whatever the notice says now.
+    has_failed: AtomicBool,
     stop: Stop,
     state: Mutex<FailoverState>,
 }
@@ -76,7 +80,8 @@ impl Failover {
         let addresses = settings.listen.to_socket_addrs().map_err(unknown)?.collect();
         let notice = FailureNotice::of(&settings.data_dir);
         let state = Mutex::new(FailoverState::StandingBy);
-        Ok(Failover { settings, addresses, served_at: OnceLock::new(), notice, stop: Stop::new(), state })
+        let (has_failed, stop) = (AtomicBool::new(false), Stop::new());
+        Ok(Failover { settings, addresses, served_at: OnceLock::new(), notice, has_failed, stop, state })
     }
 
     /// Tries for the lock, and serves if it is free; returns the address then. The port may be in use for
@@ -98,10 +103,11 @@ impl Failover {
         let address = serving.address();
         self.publish_address(address);
         if let Err(error) = self.notice.clear() {
-            serving.stop();
+            serving.stop(|failure| self.note_failure(&failure));
             let source = OpenError::io_at("the failure notice", error).into();
             return Err(Error::Io { data_dir: settings.data_dir.clone(), source });
         }
+        self.has_failed.store(false, Ordering::Relaxed);
         let _ = self.served_at.set(address);
         *lock(&self.state) = FailoverState::Serving(serving);
         Ok(Some(address))
@@ -112,8 +118,13 @@ impl Failover {
         let settings = &self.settings;
         let retention = Retention { age: settings.retention, bytes: settings.retention_bytes };
         let data_dir = settings.data_dir.clone();
-        let has_failed = self.notice.read().is_some();
-        let opened = match has_failed {
+        let notice = self.notice.read();
+        if matches!(notice, Ok(Some(_))) {
+            self.has_failed.store(true, Ordering::Relaxed);
+        }
+        let has_failed = self.has_failed.load(Ordering::Relaxed);
+        // A notice that cannot be read is no word that all is well.
+        let opened = match has_failed || notice.is_err() {
             false => Store::open(&settings.data_dir, retention),
             true => Store::open_checked(&settings.data_dir, retention),
         };
@@ -133,8 +144,11 @@ impl Failover {
             Err(error @ OpenError::Io { .. }) => {
                 // What is wrong with this process alone is no failure of a store that another one may serve;
                 // and of a disk that takes no notice the others learn by themselves.
-                if !error.is_of_this_process() && self.notice.disk_failure().is_none() {
-                    self.write_failure_notice(&error.to_string());
+                if !error.is_of_this_process() {
+                    self.has_failed.store(true, Ordering::Relaxed);
+                    if self.notice.disk_failure().is_none() {
+                        self.write_failure_notice(&error.to_string());
+                    }
                 }
                 let source = error.into();
                 Err(if has_failed {
@@ -151,6 +165,15 @@ impl Failover {
         if let Err(error) = self.notice.set(reason) {
             let folder = self.settings.data_dir.display();
             log::warn!("broker: {folder}: the failure notice for other processes cannot be written: {error}");
+        }
+    }
+
+    /// Keeps in mind, and tells the other processes, that the served store has failed. One that is damaged
+    /// finds that out by itself.
+    fn note_failure(&self, failure: &Failure) {
+        if !failure.damaged {
+            self.has_failed.store(true, Ordering::Relaxed);
+            self.write_failure_notice(&failure.reason);
         }
     }
 
@@ -225,7 +248,7 @@ impl Failover {
 
     /// Tells the other processes why the store has failed, however long that takes: without the notice the
     /// next one would open the database without its checks, so it is not released before. False if it is
-    /// kept, because it is damaged, or because a stop is asked.
+    /// kept, because it is damaged, or because a stop is asked, which tries once more.
     fn tell_failure(&self) -> bool {
         let reason = match &*lock(&self.state) {
             FailoverState::Serving(serving) => match serving.failure() {
@@ -236,6 +259,7 @@ impl Failover {
             },
             _ => return true,
         };
+        self.has_failed.store(true, Ordering::Relaxed);
         let mut backoff = Backoff::new(FIRST_RETRY_WAIT, LONGEST_NOTICE_WAIT);
         let mut is_said = false;
         while let Err(error) = self.notice.set(&reason) {
@@ -257,7 +281,7 @@ impl Failover {
     fn release_failed_store(&self) -> bool {
         let serving = std::mem::replace(&mut *lock(&self.state), FailoverState::StandingBy);
         let FailoverState::Serving(serving) = serving else { return false };
-        serving.stop();
+        serving.stop(|failure| self.note_failure(&failure));
         log::warn!(
             "broker: the failed database and its port are released; this process stands by to reopen it"
         );
@@ -286,8 +310,8 @@ impl Failover {
             if Instant::now() >= deadline {
                 let (data_dir, listen) = (data_dir.clone(), listen.clone());
                 return Err(match self.notice.read() {
-                    Some(reason) => Error::StoreFailed { data_dir, source: reason.into() },
-                    None => Error::HolderUnresponsive { data_dir, listen },
+                    Ok(Some(reason)) => Error::StoreFailed { data_dir, source: reason.into() },
+                    _ => Error::HolderUnresponsive { data_dir, listen },
                 });
             }
             self.stop.wait_for(LOCK_RETRY_INTERVAL);
@@ -330,7 +354,7 @@ impl Failover {
     pub fn stop_serving(&self) {
         let state = std::mem::replace(&mut *lock(&self.state), FailoverState::StandingBy);
         if let FailoverState::Serving(serving) = state {
-            serving.stop();
+            serving.stop(|failure| self.note_failure(&failure));
         }
     }
 
@@ -387,6 +411,39 @@ fn accepts_connections(address: &SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::{Folder, settings};
+
+    #[test]
+    fn a_process_that_has_seen_a_failure_opens_checked_until_a_clear_has_reached_the_disk() {
+        let folder = Folder::new();
+        let failover = Failover::new(settings(&folder, "127.0.0.1:0")).unwrap();
+        let has_failed = || failover.has_failed.load(Ordering::Relaxed);
+        failover.try_to_serve(Duration::ZERO).unwrap().expect("nobody else serves");
+        assert!(!has_failed());
+        failover.stop_serving();
+        let notice = folder.path().join("failure");
+        std::fs::remove_file(&notice).unwrap();
+        std::fs::create_dir(&notice).unwrap();
+        assert!(failover.try_to_serve(Duration::ZERO).is_err(), "the notice cannot be read");
+        assert!(has_failed());
+        std::fs::remove_dir(&notice).unwrap();
+        failover.try_to_serve(Duration::ZERO).unwrap().expect("nobody else serves");
+        assert!(!has_failed());
+        failover.stop_serving();
+    }
+
+    #[test]
+    fn a_failure_is_told_also_by_a_process_that_stops() {
+        let folder = Folder::new();
+        let failover = Failover::new(settings(&folder, "127.0.0.1:0")).unwrap();
+        std::fs::create_dir_all(folder.path()).unwrap();
+        let failure = |damaged| Failure { reason: "no room".to_owned(), damaged, in_doubt: false };
+        failover.note_failure(&failure(true));
+        assert_eq!(failover.notice.read().unwrap(), None);
+        failover.note_failure(&failure(false));
+        assert_eq!(failover.notice.read().unwrap().as_deref(), Some("no room"));
+        assert!(failover.has_failed.load(Ordering::Relaxed));
+    }
 
     #[test]
     fn an_address_that_is_taken_is_not_passed_over_and_one_that_is_not_ours_is() {

@@ -3,12 +3,12 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use net::descriptors::ShortageWatch;
 use net::stop::Stop;
 
-use super::failure_notice::{FailureNotice, write_text};
+use super::failure_notice::{FailureNotice, dated, write_text};
 
 /// The interval of looks.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -20,8 +20,8 @@ pub(super) struct HolderWatch {
     /// The warning for other processes, opened while there are descriptors.
     warning: Option<File>,
     descriptors: ShortageWatch,
-    /// What the warning says.
-    told: Option<String>,
+    /// Whether a warning may stand there.
+    is_told: bool,
     /// What was logged of the disk.
     disk: Option<String>,
 }
@@ -29,18 +29,17 @@ pub(super) struct HolderWatch {
 impl HolderWatch {
     /// Begins with no warning, whatever the process that served before has left.
     pub(super) fn start(folder: &Path) -> HolderWatch {
-        let opened = FailureNotice::warning(folder).open().and_then(|mut file| {
-            write_text(&mut file, "")?;
-            Ok(file)
-        });
+        let opened = FailureNotice::warning(folder).open();
         let warning = opened.inspect_err(|error| log::debug!("broker: no warning can be written: {error}"));
-        HolderWatch {
+        let mut watch = HolderWatch {
             failure: FailureNotice::of(folder),
             warning: warning.ok(),
             descriptors: ShortageWatch::default(),
-            told: None,
+            is_told: true, // by the process that served before
             disk: None,
-        }
+        };
+        watch.tell(None);
+        watch
     }
 
     /// Looks once a second until the store fails or a stop is asked.
@@ -50,7 +49,7 @@ impl HolderWatch {
             if shortage.is_none() {
                 self.look_at_the_disk();
             }
-            self.tell(shortage);
+            self.tell(shortage.as_deref());
         }
         self.tell(None);
     }
@@ -67,17 +66,18 @@ impl HolderWatch {
         }
     }
 
-    fn tell(&mut self, warning: Option<String>) {
-        if warning == self.told {
+    /// Writes a warning anew at each look, as others believe it only for a while; the want of one once.
+    fn tell(&mut self, warning: Option<&str>) {
+        if warning.is_none() && !self.is_told {
             return;
         }
-        let text =
-            warning.as_ref().map(|what| format!("the process that serves the embedded broker: {what}"));
-        if let Some(file) = &mut self.warning
-            && let Err(error) = write_text(file, text.as_deref().unwrap_or_default())
-        {
-            log::debug!("broker: no warning can be written: {error}");
+        let text = warning.map(|what| {
+            dated(&format!("the process that serves the embedded broker: {what}"), SystemTime::now())
+        });
+        let Some(file) = &mut self.warning else { return };
+        match write_text(file, text.as_deref().unwrap_or_default()) {
+            Ok(()) => self.is_told = warning.is_some(),
+            Err(error) => log::debug!("broker: no warning can be written: {error}"),
         }
-        self.told = warning;
     }
 }

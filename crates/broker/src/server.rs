@@ -67,11 +67,16 @@ impl BrokerServer {
     }
 
     /// Stops. When this returns, requests in hand are answered, connections and database are closed. The
-    /// group coordinator stops first, so that no member is removed because its connection ends here.
-    pub fn stop(self) {
+    /// group coordinator stops first, so that no member is removed because its connection ends here. If the
+    /// store has failed, `failed` hears of it while no other process can open it.
+    pub fn stop(self, failed: impl FnOnce(Failure)) {
         self.shared.stop();
         self.shared.node.groups.stop();
         self.listener.stop();
-        self.shared.node.store.close();
+        let store = &self.shared.node.store;
+        if let Some(failure) = store.failure() {
+            failed(failure);
+        }
+        store.close();
     }
 }

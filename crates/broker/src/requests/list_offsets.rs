@@ -56,6 +56,11 @@ fn look_up(
     asked: &ListOffsetsPartition,
 ) -> Result<(i64, i64), ErrorCode> {
     let partition = asked.partition_index;
+    // So whoever asks hears of a failure, also where no notice of it can be written. A damaged store goes on
+    // serving what can be read.
+    if node.store.has_failed() && node.store.failure().is_some_and(|failure| !failure.damaged) {
+        return Err(ErrorCode::KAFKA_STORAGE_ERROR);
+    }
     let bounds = node.store.bounds(topic, partition).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
     check_leader_epoch(asked.current_leader_epoch)?;
     match asked.timestamp {

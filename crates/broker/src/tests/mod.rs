@@ -42,7 +42,7 @@ impl Drop for Folder {
     }
 }
 
-fn settings(folder: &Folder, listen: &str) -> BrokerSettings {
+pub fn settings(folder: &Folder, listen: &str) -> BrokerSettings {
     BrokerSettings {
         listen: listen.to_owned(),
         advertised: None,
