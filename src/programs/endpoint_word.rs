@@ -1,6 +1,7 @@
 //! What the endpoint with the same settings says of itself at `/readyz`, for `status`.
 
 use std::io::Read;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -15,8 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The longest answer, in bytes.
 const LONGEST_ANSWER: u64 = 64 * 1024;
 
-/// Why it is not ready, or its warnings: sentences without full stops. Nothing where no endpoint answers: there
-/// need not be one.
+/// Why it is not ready, its warnings, or why it could not be asked: sentences without full stops. Nothing where
+/// nobody listens: there need not be an endpoint.
 pub(super) fn of(settings: &ProducerApiSettings) -> Vec<String> {
     let Some(address) = address(settings) else { return Vec::new() };
     match ask(settings, &address) {
@@ -25,9 +26,17 @@ pub(super) fn of(settings: &ProducerApiSettings) -> Vec<String> {
         }
         Err(why) => {
             log::debug!("the endpoint {address} says nothing: {why}");
-            Vec::new()
+            let is_there = accepts_connections(&address);
+            let said = is_there.then(|| format!("the endpoint at {address} could not be asked: {why}"));
+            said.into_iter().collect()
         }
     }
+}
+
+/// Whether somebody listens there.
+fn accepts_connections(address: &str) -> bool {
+    let address = address.parse().ok();
+    address.is_some_and(|address| TcpStream::connect_timeout(&address, PATIENCE).is_ok())
 }
 
 /// Where a program on this machine reaches it.
@@ -60,7 +69,8 @@ fn read(response: Response<ureq::Body>) -> Result<Value, String> {
     let mut body = Vec::new();
     let reader = response.into_body().into_reader();
     reader.take(LONGEST_ANSWER).read_to_end(&mut body).map_err(|error| error.to_string())?;
-    serde_json::from_slice(&body).map_err(|error| error.to_string())
+    // What is no JSON is another program's.
+    Ok(serde_json::from_slice(&body).unwrap_or_default())
 }
 
 /// What is wrong, in an answer of `/readyz`; nothing in any other's.
@@ -88,6 +98,17 @@ mod tests {
         assert_eq!(sentences(&json!({"status": "ready", "warnings": ["a", "b"]})), ["a", "b"]);
         assert_eq!(sentences(&json!({"error": "of another program"})), none);
         assert_eq!(sentences(&json!([1])), none);
+    }
+
+    #[test]
+    fn an_endpoint_that_listens_and_does_not_answer_is_told() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let hangs_up = std::thread::spawn(move || drop(listener.accept().map(|_| listener.accept())));
+        let told = of(&ProducerApiSettings { listen: address.to_string(), ..ProducerApiSettings::default() });
+        hangs_up.join().unwrap();
+        let [told] = told.as_slice() else { panic!("{told:?}") };
+        assert!(told.starts_with(&format!("the endpoint at {address} could not be asked: ")), "{told}");
     }
 
     #[test]

@@ -173,9 +173,11 @@ impl Prober {
         let wanted: Vec<_> = partitions
             .map(|partition| (TopicPartition::new(&self.topic, partition.number), LATEST))
             .collect();
-        let found = offsets::find(&self.cluster, NAME, &wanted, deadline);
+        let (found, error) = offsets::try_find(&self.cluster, NAME, &wanted, deadline);
         if found.is_empty() {
-            let why = self.cluster.trouble().map(|error| format!(": {error}")).unwrap_or_default();
+            let trouble = self.cluster.trouble().map(|error| error.to_string());
+            let why = trouble.or_else(|| Some(error?.to_string()));
+            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
             return Err(format!("No partition of topic {} has a leader that answers{why}.", self.topic));
         }
         let Some(needed) = self.needed(deadline) else { return Ok(()) };

@@ -66,12 +66,22 @@ pub fn find(
     wanted: &[(TopicPartition, i64)],
     deadline: Instant,
 ) -> Offsets {
-    let mut found = Offsets::new();
-    if let Err(error) = one_round(cluster, client_id, wanted, &mut found, deadline) {
-        log::debug!("offsets: {error}");
-    }
-    found.retain(|_, offset| *offset >= 0);
+    let (found, error) = try_find(cluster, client_id, wanted, deadline);
+    error.into_iter().for_each(|error| log::debug!("offsets: {error}"));
     found
+}
+
+/// As [`find`], beside an error of what could not be had.
+pub fn try_find(
+    cluster: &Cluster,
+    client_id: &str,
+    wanted: &[(TopicPartition, i64)],
+    deadline: Instant,
+) -> (Offsets, Option<Error>) {
+    let mut found = Offsets::new();
+    let error = one_round(cluster, client_id, wanted, &mut found, deadline).err();
+    found.retain(|_, offset| *offset >= 0);
+    (found, error)
 }
 
 fn one_round(
