@@ -16,6 +16,12 @@ pub fn are_used_up(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| NONE_LEFT.contains(&code))
 }
 
+/// Whether so many can be opened now.
+pub fn are_spare(count: usize) -> bool {
+    let opened: io::Result<Vec<File>> = (0..count).map(|_| File::open(ANY_FILE)).collect();
+    opened.is_ok()
+}
+
 /// A sentence without its full stop where this process cannot open anything now.
 pub fn shortage() -> Option<String> {
     let error = File::open(ANY_FILE).err().filter(are_used_up)?;
@@ -69,7 +75,12 @@ impl Reserve {
 
     /// Takes those that are missing, as far as there are any.
     pub fn refill(&mut self) {
-        while self.files.len() < self.size {
+        self.refill_except(0);
+    }
+
+    /// As [`Reserve::refill`], without so many that are in use.
+    pub fn refill_except(&mut self, in_use: usize) {
+        while self.files.len() + in_use < self.size {
             match File::open(ANY_FILE) {
                 Ok(file) => self.files.push(file),
                 Err(_) => return,
@@ -93,6 +104,7 @@ mod tests {
         assert!(!are_used_up(&io::Error::from_raw_os_error(2)));
         assert!(!are_used_up(&io::ErrorKind::StorageFull.into()));
         assert_eq!(shortage(), None);
+        assert!(are_spare(2));
     }
 
     #[test]
@@ -112,8 +124,8 @@ mod tests {
     fn what_was_released_is_taken_into_reserve_again() {
         let mut reserve = Reserve::of(2);
         assert!(reserve.release() && reserve.release() && !reserve.release());
-        reserve.refill();
-        assert!(reserve.release());
+        reserve.refill_except(1);
+        assert!(reserve.release() && !reserve.release());
         reserve.refill();
         assert!(reserve.release() && reserve.release() && !reserve.release());
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
+use net::descriptors;
 
 use super::private_socket::BackendAddress;
 use crate::http::decimal::decimal;
@@ -20,6 +21,9 @@ const MAX_OUT_BYTES: usize = 256 * 1024;
 
 /// The time in which a new connection must answer its first request.
 const VERIFY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The descriptors of a connection: both of its ends are in this process.
+const ENDS: usize = 2;
 
 /// The pause after a lost connection.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
@@ -108,10 +112,13 @@ impl Upstream {
     /// # Errors
     /// The handlers cannot be reached; the next try is after a pause.
     pub(crate) fn connect(&mut self, registry: &Registry, token: Token, now: Instant) -> io::Result<()> {
-        if self.link.is_some() || self.retry_at.is_some_and(|at| now < at) {
+        if !self.is_due(now) {
             return Ok(());
         }
         self.retry_at = Some(now + RECONNECT_PAUSE);
+        if !descriptors::are_spare(ENDS) {
+            return Err(io::Error::other("no file descriptors are left for it"));
+        }
         let mut stream = UnixStream::connect(&self.address.socket)?;
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
         let mut link = Link::new(stream, now);
@@ -119,6 +126,11 @@ impl Upstream {
         link.push(None, true, &self.address.secret, &first);
         self.link = Some(link);
         Ok(())
+    }
+
+    /// Whether there is no connection, and [`Upstream::connect`] will try to make one.
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        self.link.is_none() && self.retry_at.is_none_or(|at| now >= at)
     }
 
     /// The time of the next action on the connection itself.

@@ -44,6 +44,8 @@ pub(super) struct Connection {
     pub(super) deadline: Instant,
     /// The end of a connection that was accepted while no descriptor was left.
     pub(super) guest_until: Option<Instant>,
+    /// Something has come from the client.
+    pub(super) was_heard: bool,
     /// The framing of the response to the current request.
     pub(super) framing: ResponseFraming,
     /// Whether the current request may have an effect (`POST`).
@@ -88,6 +90,7 @@ impl Connection {
             phase: Phase::Head,
             deadline,
             guest_until: None,
+            was_heard: false,
             framing: ResponseFraming { head_only: false, close: false, chunked: false },
             has_effect: false,
             address: address.to_string(),
@@ -342,6 +345,7 @@ impl Connection {
         }
         let was_handshaking = self.transport.is_handshaking();
         let result = self.transport.read(context.scratch, context.permit);
+        self.was_heard |= matches!(result, ReadResult::Bytes(_) | ReadResult::Progress);
         match result {
             ReadResult::Bytes(count) => self.keep(context.scratch.get(..count).unwrap_or_default(), context),
             ReadResult::Eof => self.ended = true,

@@ -23,7 +23,8 @@ use super::connection_step::{NextStep, Phase, SLOW_BODY, SLOW_CHECK, SLOW_HEAD, 
 use super::connections::{Connections, ExchangeStage};
 use super::cors;
 use super::limits::{
-    ACCEPT_PAUSE, ACCEPTS_IN_A_ROW, GUESTS, HANDSHAKES_IN_A_ROW, Limits, READ_BYTES, SWEEP_EVERY,
+    ACCEPT_PAUSE, ACCEPTS_IN_A_ROW, GUEST_SILENCE, GUESTS, HANDSHAKES_IN_A_ROW, Limits, READ_BYTES,
+    SWEEP_EVERY,
 };
 use super::log_throttle::LogThrottle;
 use super::response_writer::DateHeader;
@@ -77,6 +78,10 @@ pub(super) struct EventLoop {
     pub(super) short_since: Option<Instant>,
     /// The descriptors for guests.
     pub(super) reserve: Reserve,
+    /// They are left to the connection to the handlers, which is being made.
+    pub(super) is_reserve_lent: bool,
+    /// The guests that are connected.
+    pub(super) guests: usize,
     next_sweep: Instant,
     stop_at: Option<Instant>,
 }
@@ -117,6 +122,8 @@ impl EventLoop {
             accept_after: None,
             short_since: None,
             reserve: Reserve::of(GUESTS),
+            is_reserve_lent: false,
+            guests: 0,
             next_sweep: now + SWEEP_EVERY,
             stop_at: None,
         })
@@ -296,7 +303,9 @@ impl EventLoop {
         let Some(slot) = self.connections.slot(index) else { return };
         let is_stream =
             slot.connection.as_ref().is_some_and(|connection| connection.phase == Phase::Streaming);
+        let mut was_guest = false;
         if let Some(mut connection) = slot.connection.take() {
+            was_guest = connection.guest_until.is_some();
             connection.release(&mut self.budget);
             self.access_log.metrics().disconnected();
             connection.transport.notify_close();
@@ -311,7 +320,10 @@ impl EventLoop {
             self.connections.end_stream(index);
         }
         self.connections.free_if_empty(index);
-        self.reserve.refill();
+        if was_guest {
+            self.guests -= 1;
+            self.refill_reserve();
+        }
         self.accept_after = None; // there is a descriptor again
     }
 
@@ -397,16 +409,19 @@ impl EventLoop {
             match listener.accept() {
                 Ok((stream, address)) => {
                     self.short_since = None;
-                    self.reserve.refill();
                     self.add_connection(stream, address, None);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.acceptable = false,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.acceptable = false;
+                    self.refill_reserve(); // nobody waits for these descriptors
+                }
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) if are_used_up(&error) && self.accept_guest() => {}
                 Err(_) => {
                     self.problems.not_accepted += 1;
                     self.access_log.metrics().refused("not_accepted");
-                    self.accept_after = Some(self.now + ACCEPT_PAUSE);
+                    let pause = if self.guests > 0 { GUEST_SILENCE } else { ACCEPT_PAUSE };
+                    self.accept_after = Some(self.now + pause);
                     return;
                 }
             }
@@ -439,6 +454,7 @@ impl EventLoop {
         match ready {
             Ok(()) => {
                 self.access_log.metrics().connected();
+                self.guests += usize::from(guest_until.is_some());
                 self.connections.insert(connection);
             }
             Err(error) => log::debug!("a connection was lost before it was served: {error}"),

@@ -18,9 +18,10 @@ impl EventLoop {
         if self.upstream.is_unresponsive(self.now) {
             self.lose_upstream("it does not answer");
         }
-        if !self.upstream.is_connected() {
-            // Without a descriptor for its end the handlers' listener would end for good.
+        if self.upstream.is_due(self.now) {
+            // Until the handlers have taken their end: without a descriptor their listener would end for good.
             while self.reserve.release() {}
+            self.is_reserve_lent = true;
         }
         if let Err(error) = self.upstream.connect(self.poll.registry(), UPSTREAM, self.now) {
             log::debug!("the handlers cannot be reached: {error}");
@@ -28,6 +29,10 @@ impl EventLoop {
             for token in self.upstream.take_waiting() {
                 self.fail(token, false);
             }
+        }
+        if self.is_reserve_lent && (self.upstream.is_verified() || !self.upstream.is_connected()) {
+            self.is_reserve_lent = false;
+            self.refill_reserve();
         }
     }
 

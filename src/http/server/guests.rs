@@ -4,15 +4,20 @@
 
 use std::io;
 
+use super::connection::Connection;
 use super::event_loop::EventLoop;
-use super::limits::{GUEST_TIME, GUESTS_AFTER};
+use super::limits::{GUEST_SILENCE, GUEST_TIME, GUESTS_AFTER};
 
 impl EventLoop {
     /// Accepts a connection on a descriptor of the reserve where none has been left for a while. Returns
     /// whether the cause of the failure to accept is dealt with: there was one, or none waits.
     pub(super) fn accept_guest(&mut self) -> bool {
         let since = *self.short_since.get_or_insert(self.now);
-        if self.now.duration_since(since) < GUESTS_AFTER || !self.reserve.release() {
+        if self.now.duration_since(since) < GUESTS_AFTER {
+            return false;
+        }
+        let is_free = self.reserve.release() || self.hang_up_a_silent_guest() && self.reserve.release();
+        if !is_free {
             return false;
         }
         let accepted = self.listener.as_ref().map(mio::net::TcpListener::accept);
@@ -25,13 +30,34 @@ impl EventLoop {
             // With no descriptor left the system says so before it looks whether anybody waits.
             Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.acceptable = false;
-                self.reserve.refill();
+                self.refill_reserve();
                 true
             }
             _ => {
-                self.reserve.refill();
+                self.refill_reserve();
                 false
             }
+        }
+    }
+
+    /// Hangs up the oldest guest that has sent nothing for a while: a crowd of such must not keep those out
+    /// who ask. False if there is none.
+    fn hang_up_a_silent_guest(&mut self) -> bool {
+        let silent_if_until = self.now + GUEST_TIME - GUEST_SILENCE;
+        let oldest = self.connections.indices().filter_map(|index| {
+            let guest: &Connection = self.connections.get(index)?;
+            let until = guest.guest_until.filter(|until| *until <= silent_if_until && !guest.was_heard)?;
+            Some((until, index))
+        });
+        let Some((_, index)) = oldest.min() else { return false };
+        self.hang_up(index);
+        true
+    }
+
+    /// Takes descriptors for further guests, unless they are left to the connection to the handlers.
+    pub(super) fn refill_reserve(&mut self) {
+        if !self.is_reserve_lent {
+            self.reserve.refill_except(self.guests);
         }
     }
 }

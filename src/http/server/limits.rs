@@ -59,6 +59,10 @@ pub(super) const GUESTS: usize = 4;
 /// The time that a guest has from its connection to its answer.
 pub(super) const GUEST_TIME: Duration = Duration::from_millis(500);
 
+/// How long a guest that has sent nothing keeps its descriptor from others that wait, and the pause in
+/// accepting while there are guests.
+pub(super) const GUEST_SILENCE: Duration = Duration::from_millis(50);
+
 /// The time that the server waits for a response after the deadline of the request's message.
 pub const ANSWER_GRACE: Duration = Duration::from_secs(1);
 
