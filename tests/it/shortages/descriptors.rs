@@ -1,5 +1,8 @@
 //! File descriptors that are used up: who is connected is served, and everybody else is told.
 
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
 use super::{status, try_get, wait_for_readyz, wait_until_all_is_well, watch};
 use crate::full_disk::Place;
 use crate::support::http::{Connection, post};
@@ -50,6 +53,27 @@ fn an_endpoint_without_descriptors_serves_who_is_connected_and_tells_everybody_e
     });
     wait_until_all_is_well(&api);
     api.wait_for_log(&["there are file descriptors again"], PATIENCE);
+}
+
+#[test]
+fn a_crowd_that_says_nothing_does_not_keep_a_probe_from_an_endpoint_without_descriptors() {
+    let _turn = my_turn();
+    let kafka = Kafka::shared(EMBEDDED);
+    let api = Program::producer(kafka, &unique("topic"));
+    let mut looker = Connection::open(api.address()).expect("it listens");
+    let mut crowd = use_up_descriptors(api.id(), api.address(), || {
+        looker.get("/readyz").is_ok_and(|answer| answer.json().to_string().contains(NONE_LEFT_SENTENCE))
+    });
+    let connect = || TcpStream::connect_timeout(&api.address(), PATIENCE).expect("it listens");
+    crowd.extend((0..160).map(|_| connect()));
+    let begin = Instant::now();
+    let answer = try_get(api.address(), "/readyz");
+    println!("answered after {:?}", begin.elapsed());
+    assert_eq!(answer.map(|answer| answer.status), Some(503));
+    // A hundred and sixty times half a second, four at a time, would be twenty.
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    drop(crowd);
+    wait_until_all_is_well(&api);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Disks that take nothing more, for another reason than want of room.
 
+use std::time::{Duration, Instant};
+
 use super::wait_for_readyz;
 use crate::full_disk::{Place, check, wait_for_page};
 use crate::support::limits::{FailingWrites, ReadOnly};
@@ -26,12 +28,14 @@ fn a_disk_that_becomes_read_only_is_told_by_everybody_and_messages_are_taken_aga
     let load = Load::start(program.address(), 8, u64::MAX);
     for _ in 0..2 {
         load.wait_for_progress(100);
+        let mark = program.lines().len();
         let read_only = ReadOnly::make(&folder, program.id());
         wait_for_readyz(&program, 503, READ_ONLY);
         eventually("the log tells it", PATIENCE, || {
             program
                 .lines()
                 .iter()
+                .skip(mark)
                 .any(|line| line.contains("ERROR") && line.contains(READ_ONLY))
                 .then_some(())
         });
@@ -89,4 +93,29 @@ fn where_all_writes_fail_the_database_is_kept_until_others_can_be_told_and_nothi
     failing.end();
     load.wait_for_progress(100);
     check(&load.finish(), &[&program], 4);
+}
+
+#[test]
+fn where_all_writes_fail_the_endpoint_stays_not_ready_though_nobody_posts() {
+    let _turn = my_turn();
+    let place = Place::new();
+    let program = start(&place);
+    eventually_equal("a message is stored", &200, || program.post("/enviar", r#"{"id":1}"#).status);
+    let failing = FailingWrites::of(program.id());
+    eventually("a message is refused", PATIENCE, || {
+        (program.post("/enviar", r#"{"id":2}"#).status != 200).then_some(())
+    });
+    wait_for_readyz(&program, 503, "");
+    // Longer than refused messages are remembered, and than what a probe has found.
+    let end = Instant::now() + Duration::from_secs(9);
+    let mut last = String::new();
+    while Instant::now() < end {
+        let answer = super::try_get(program.address(), "/readyz").expect("an answer");
+        assert_eq!(answer.status, 503, "{answer:?}");
+        last = answer.json().to_string();
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(last.contains("KAFKA_STORAGE_ERROR"), "{last}");
+    failing.end();
+    eventually_equal("a message is stored again", &200, || program.post("/enviar", r#"{"id":3}"#).status);
 }

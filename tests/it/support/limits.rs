@@ -56,8 +56,9 @@ pub fn use_up_descriptors(
     limit(process, "nofile", &(highest + 4).to_string());
     let mut crowd = Vec::new();
     eventually("it is told that no descriptor is left", PATIENCE, || {
-        if descriptors(process).len() as u64 <= highest + 4 {
-            crowd.push(TcpStream::connect(address).expect("who waits for a descriptor is connected"));
+        if (descriptors(process).len() as u64) < highest + 4 {
+            let connected = TcpStream::connect_timeout(&address, PATIENCE);
+            crowd.push(connected.expect("who waits for a descriptor is connected"));
         }
         is_told().then_some(())
     });
