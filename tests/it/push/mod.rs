@@ -5,7 +5,7 @@ mod target;
 use std::io::Write;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -176,8 +176,9 @@ fn verifies(secret: &str, request: &Request) -> bool {
 
 fn answers_decide_what_becomes_of_a_message(version: &'static str) {
     let scene = Scene::new(version);
+    let times = AtomicUsize::new(0);
     // The first answers to each value; then 200.
-    let target = Target::start(|request| {
+    let target = Target::start(move |request| {
         let answers: &[u16] = match request.body.as_slice() {
             b"0" => &[500, 302],
             b"1" => &[410],
@@ -189,8 +190,7 @@ fn answers_decide_what_becomes_of_a_message(version: &'static str) {
         let round = request.field("x-kafka-attempt").unwrap().parse::<usize>().unwrap() - 1;
         // 429 and 503 are no attempts: every second request is taken.
         if request.body == b"4" {
-            static TIMES: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
-            let time = TIMES.fetch_add(1, Ordering::SeqCst) % (answers.len() + 1);
+            let time = times.fetch_add(1, Ordering::SeqCst);
             return Reply::status(answers.get(time).copied().unwrap_or(200));
         }
         let fields = if request.body == b"5" { "Retry-After: 0\r\n" } else { "Location: /elsewhere\r\n" };
