@@ -64,6 +64,8 @@ pub(super) struct Accumulator {
     unreachable: Option<(NotStoredReason, Instant)>,
     /// Without a definite answer records are sent again (`again`).
     at_least_once: bool,
+    /// The reason why no broker can be reached, as the cluster tells.
+    no_broker: Option<NotStoredReason>,
 }
 
 impl Accumulator {
@@ -86,6 +88,7 @@ impl Accumulator {
             next_deadline: None,
             unreachable: None,
             at_least_once: false,
+            no_broker: None,
         }
     }
 
@@ -213,6 +216,10 @@ impl Accumulator {
     ) {
         let Some(request) = self.requests.get_mut(sender).and_then(Option::take) else { return };
         let mut open = request.open.into_iter();
+        if outcomes.iter().any(BatchOutcome::is_answered) {
+            // What another connection could not do is old news.
+            self.unreachable = None;
+        }
         for (batch, outcome) in batches.iter_mut().zip(outcomes) {
             let open: Vec<_> = open.by_ref().take(batch.records.len()).collect();
             if let Some(partition) = self.partition(batch.partition) {
@@ -220,12 +227,12 @@ impl Accumulator {
                 partition.backing_off = PartitionBackoff::after(outcome, now);
             }
             match outcome {
-                BatchOutcome::NeverWritten { reason } => {
+                BatchOutcome::NeverWritten { kind, reason } => {
                     self.requeue(
                         now + self.definite_after,
                         batch,
                         open,
-                        &NotStoredReason::new(NotStoredKind::NoLeader, reason).not_stored(),
+                        &NotStoredReason::new(*kind, reason).not_stored(),
                         finished,
                     );
                 }
@@ -465,8 +472,9 @@ impl Accumulator {
     /// The reason why a record for any partition still waits.
     fn why_waiting(&self) -> NotStoredReason {
         let first_backing_off = self.partitions.iter().find_map(|partition| partition.backing_off.as_ref());
-        match (&self.unreachable, first_backing_off) {
-            (Some((why, _)), _) => why.clone(),
+        let unreachable = self.unreachable.as_ref().map(|(why, _)| why).or(self.no_broker.as_ref());
+        match (unreachable, first_backing_off) {
+            (Some(why), _) => why.clone(),
             (None, Some(backing_off))
                 if self.partitions.iter().all(|p| p.backing_off.is_some() || p.in_flight) =>
             {

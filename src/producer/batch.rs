@@ -133,7 +133,7 @@ pub(super) enum BatchOutcome {
     /// Acknowledged; the first message has this offset, the others follow it.
     Stored { base: i64 },
     /// Certainly not written, for want of a leader or a broker: may be sent again.
-    NeverWritten { reason: String },
+    NeverWritten { kind: NotStoredKind, reason: String },
     /// Refused as too large.
     TooLarge { reason: String },
     /// Refused for what a message in it holds, which may be fine without that message.
@@ -145,13 +145,19 @@ pub(super) enum BatchOutcome {
 }
 
 impl BatchOutcome {
+    /// Whether a broker has certainly answered.
+    pub(super) fn is_answered(&self) -> bool {
+        matches!(
+            self,
+            BatchOutcome::Stored { .. } | BatchOutcome::Invalid { .. } | BatchOutcome::Refused { .. }
+        )
+    }
+
     /// The delivery report of the record at `offset`.
     pub(super) fn delivery(&self, topic: &Arc<str>, partition: i32, offset: i64) -> DeliveryReport {
         match self {
             BatchOutcome::Stored { .. } => DeliveryReport::Stored { topic: topic.clone(), partition, offset },
-            BatchOutcome::NeverWritten { reason } => {
-                NotStoredReason::new(NotStoredKind::NoLeader, reason).not_stored()
-            }
+            BatchOutcome::NeverWritten { kind, reason } => NotStoredReason::new(*kind, reason).not_stored(),
             BatchOutcome::TooLarge { reason } => DeliveryReport::NotStored {
                 kind: NotStoredKind::TooLarge,
                 reason: reason.clone(),
@@ -188,8 +194,13 @@ impl NotStoredReason {
         &self.reason
     }
 
+    pub(super) fn kind(&self) -> NotStoredKind {
+        self.kind
+    }
+
     pub(super) fn not_stored(&self) -> DeliveryReport {
-        DeliveryReport::NotStored { kind: self.kind, reason: self.reason.clone(), retry: true }
+        let retry = self.kind != NotStoredKind::Refused;
+        DeliveryReport::NotStored { kind: self.kind, reason: self.reason.clone(), retry }
     }
 }
 

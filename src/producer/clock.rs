@@ -30,9 +30,9 @@ impl Shared {
             if let Some(reason) = failure {
                 state.accumulator.refuse(now, &reason, &mut finished);
             }
-            state.outage = self.known_outage(&state, seen, now);
-            if let Some(known) = state.outage {
-                state.accumulator.refuse_in_outage(now, known, &mut finished);
+            self.note_outage(&mut state, seen, now);
+            if let Some(known) = state.outage.clone() {
+                state.accumulator.refuse_in_outage(now, &known, &mut finished);
             }
             state.accumulator.expire(now, &mut finished);
             let no_thread = if !state.blocked && state.accumulator.has_work(now) {

@@ -34,7 +34,7 @@ pub(super) fn run(shared: &Arc<Shared>, sender: usize) {
     let mut producer = None;
     while !shared.ended() {
         let Some(mut ready) = producer.take().or_else(|| connect(shared)) else {
-            if shared.end.wait_for(backoff.next_wait()) {
+            if shared.pause(backoff.next_wait()) {
                 return;
             }
             continue;
@@ -99,10 +99,10 @@ fn known(shared: &Shared, producer: KafkaProducer) -> Option<Ready> {
     if partitions == 0 {
         // The adapter says why beside the topic.
         match producer.client().topics().names().find_map(Remark::read) {
-            Some(Remark { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, text }) => {
-                shared.unreachable(NotStoredKind::NoTopic, &text);
+            Some(remark) => {
+                let kind = kind_of(remark.code).unwrap_or(NotStoredKind::NoBroker);
+                shared.unreachable(kind, &remark.text);
             }
-            Some(remark) => shared.unreachable(NotStoredKind::NoBroker, &remark.text),
             None => shared.unreachable(NotStoredKind::NoTopic, "the adapter does not tell of it"),
         }
         return None;
@@ -122,8 +122,8 @@ fn carry(shared: &Arc<Shared>, sender: usize, mut batches: Vec<Batch>, ready: &m
         }
         // The crate gives this error for a partition that it does not know, before it sends anything.
         Ok(Err(KafkaError::Kafka(code))) => {
-            let outcome =
-                BatchOutcome::NeverWritten { reason: format!("no partition to send to ({code:?})") };
+            let reason = format!("no partition to send to ({code:?})");
+            let outcome = BatchOutcome::NeverWritten { kind: NotStoredKind::NoLeader, reason };
             batches.iter().for_each(|_| shared.metrics.error(format!("{code:?}")));
             (vec![outcome; batches.len()], false)
         }
@@ -193,20 +193,33 @@ fn outcome_of(shared: &Shared, batch: &Batch, confirms: &[ProduceConfirm]) -> Ba
     }
 }
 
+/// The kind of failure that a code of the cluster stands for, where it is not simply that a broker or a leader
+/// is away.
+fn kind_of(code: ErrorCode) -> Option<NotStoredKind> {
+    match code {
+        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => Some(NotStoredKind::NoTopic),
+        ErrorCode::LEADER_NOT_AVAILABLE => Some(NotStoredKind::NoLeader),
+        code if code.is_authorization() => Some(NotStoredKind::Refused),
+        _ => None,
+    }
+}
+
 /// The outcome of a batch by the code in the adapter's answer, and by what the adapter says beside it: the
 /// crate knows few codes and no words.
 fn failed(partition: i32, code: KafkaCode, remark: Option<Remark>) -> BatchOutcome {
     use KafkaCode as Code;
+    let kind = remark.as_ref().and_then(|remark| kind_of(remark.code)).unwrap_or(NotStoredKind::NoLeader);
     let why = remark.map_or_else(|| format!("{code:?}"), |remark| remark.text);
     let refusal = format!("partition {partition} refused it: {why}");
     match code {
         Code::LeaderNotAvailable | Code::BrokerNotAvailable | Code::UnknownTopicOrPartition => {
-            BatchOutcome::NeverWritten { reason: format!("partition {partition} cannot be reached: {why}") }
+            let reason = format!("partition {partition} cannot be reached: {why}");
+            BatchOutcome::NeverWritten { kind, reason }
         }
         Code::NotEnoughReplicas => {
             let reason =
                 format!("partition {partition} has not as many replicas in sync as it needs ({code:?})");
-            BatchOutcome::NeverWritten { reason }
+            BatchOutcome::NeverWritten { kind: NotStoredKind::NoLeader, reason }
         }
         Code::RequestTimedOut
         | Code::NetworkException
@@ -256,7 +269,9 @@ fn log_outcome(shared: &Shared, batch: &Batch, outcome: &BatchOutcome) {
                 .log_in_a_burst();
             }
         }
-        BatchOutcome::NeverWritten { reason } => log::debug!("not written yet, will be sent again: {reason}"),
+        BatchOutcome::NeverWritten { reason, .. } => {
+            log::debug!("not written yet, will be sent again: {reason}")
+        }
         BatchOutcome::TooLarge { .. } if count == 0 => {
             log::warn!("a batch was larger than {topic} takes; sending smaller ones")
         }
@@ -312,7 +327,7 @@ mod tests {
     fn what_became_of_a_batch_is_told_in_the_words_of_the_cluster_where_there_are_any() {
         let remark = |text: &str| Some(Remark { code: ErrorCode(87), text: text.to_owned() });
         let reason = |code, remark| match failed(3, code, remark) {
-            BatchOutcome::NeverWritten { reason }
+            BatchOutcome::NeverWritten { reason, .. }
             | BatchOutcome::Invalid { reason }
             | BatchOutcome::TooLarge { reason }
             | BatchOutcome::Unknown { reason } => reason,
@@ -327,5 +342,12 @@ mod tests {
         assert_eq!(reason(KafkaCode::MessageSizeTooLarge, remark("5 bytes at most")), "5 bytes at most");
         let unknown = reason(KafkaCode::RequestTimedOut, remark("no answer in time"));
         assert_eq!(unknown, "partition 3 did not acknowledge it (no answer in time)");
+        let kind = |code| match failed(3, KafkaCode::LeaderNotAvailable, Some(Remark { code, text: String::new() })) {
+            BatchOutcome::NeverWritten { kind, .. } => kind.code(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(kind(ErrorCode::TOPIC_AUTHORIZATION_FAILED), "refused");
+        assert_eq!(kind(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION), "no_topic");
+        assert_eq!(kind(ErrorCode::LEADER_NOT_AVAILABLE), "no_leader");
     }
 }

@@ -34,6 +34,7 @@ use batch::{Batch, BatchOutcome, Finished};
 pub use delivery_report::{DeliveryCallback, DeliveryReport, NotStoredKind, SubmitError};
 pub(crate) use in_flight::kafka_code;
 use limits::Limits;
+use outage::KnownOutage;
 use net::stop::Stop;
 pub use producers::Producers;
 pub use record::{PartitionChoice, ProducerRecord};
@@ -121,8 +122,12 @@ struct ProducerState {
     unreachable: Vec<String>,
     /// Nothing could be stored at the last check: sender threads take no records.
     blocked: bool,
-    /// Since when it is known that the topic cannot be reached, as of the last check.
-    outage: Option<Instant>,
+    /// What is known of an outage, as of the last check.
+    outage: Option<KnownOutage>,
+    /// No broker could be reached at the last check, ...
+    no_broker: bool,
+    /// ... and how often one could again: then sender threads need not wait for their next try.
+    recoveries: u64,
 }
 
 impl Producer {
@@ -224,6 +229,8 @@ impl Producer {
             unreachable: Vec::new(),
             blocked: false,
             outage: None,
+            no_broker: false,
+            recoveries: 0,
         };
         let shared = Arc::new(Shared {
             name: name.to_owned(),
@@ -290,7 +297,7 @@ impl Producer {
             // The clock has not looked for a while; a record that goes into an outage is under way for long.
             let seen = shared.store_check.outage();
             let mut state = shared.lock();
-            state.outage = shared.known_outage(&state, seen, Instant::now());
+            shared.note_outage(&mut state, seen, Instant::now());
         }
         if wake {
             shared.work.notify_one();

@@ -1,11 +1,21 @@
 //! Whether the topic can be reached, and since when not: what the log and the records that wait are told.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::batch::NotStoredReason;
 use super::{NotStoredKind, ProducerState, Shared};
 
 /// The most reasons of one outage that the log tells.
 const MOST_REASONS: usize = 8;
+
+/// An outage that has lasted: what comes does not wait for its end.
+#[derive(Clone)]
+pub(super) struct KnownOutage {
+    /// What came since then is refused, ...
+    pub(super) since: Instant,
+    /// ... for this reason.
+    pub(super) why: NotStoredReason,
+}
 
 impl Shared {
     /// The topic is reached.
@@ -35,15 +45,38 @@ impl Shared {
         }
     }
 
-    /// Since when it is known that no broker can be reached, as the store check has `seen`, or that the topic
-    /// cannot; `None` where records wait for as long as they may.
-    pub(super) fn known_outage(
+    /// Takes note of what the store check has `seen` of the brokers. Once no broker can be reached for half of
+    /// the answer timeout, or the own failure has lasted so long, the outage is known. A failure for want of a
+    /// broker is the cluster's to tell: it hears first that one is back.
+    pub(super) fn note_outage(
         &self,
-        state: &ProducerState,
-        seen: Option<Option<Instant>>,
+        state: &mut ProducerState,
+        seen: Option<Option<(Instant, String)>>,
         now: Instant,
-    ) -> Option<Instant> {
-        let since = seen?.into_iter().chain(state.accumulator.unreachable_since()).min()?;
-        Some(since + self.outage_is_known).filter(|known| *known <= now)
+    ) {
+        let Some(seen) = seen else { return };
+        if std::mem::replace(&mut state.no_broker, seen.is_some()) && seen.is_none() {
+            state.recoveries += 1;
+            // What was seen until now may have been the outage.
+            state.accumulator.renew_unreachable(now);
+        }
+        let of_cluster = seen.map(|(since, why)| {
+            let sentence = format!("topic {} cannot be reached: {why}", self.topic);
+            (since, NotStoredReason::new(NotStoredKind::NoBroker, &sentence))
+        });
+        state.accumulator.set_no_broker(of_cluster.as_ref().map(|(_, why)| why.clone()));
+        let own = state.accumulator.lasting_failure();
+        let known = |(since, why)| KnownOutage { since: since + self.outage_is_known, why };
+        let is_known = |outage: &KnownOutage| outage.since <= now;
+        state.outage = of_cluster.map(known).filter(is_known).or_else(|| own.map(known).filter(is_known));
+    }
+
+    /// Waits for `time` before the next try to reach the topic, or until a broker is back; true at the end.
+    pub(super) fn pause(&self, time: Duration) -> bool {
+        let state = self.lock();
+        let before = state.recoveries;
+        let over = |state: &mut ProducerState| state.recoveries != before || self.ended();
+        drop(self.wait_until(Instant::now() + time, state, over));
+        self.ended()
     }
 }

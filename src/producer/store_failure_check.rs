@@ -12,7 +12,7 @@ type Finder<T> = Arc<dyn Fn() -> Option<T> + Send + Sync>;
 #[derive(Clone)]
 pub struct StoreFailureCheck {
     failure: Finder<String>,
-    outage: Option<Finder<Instant>>,
+    outage: Option<Finder<(Instant, String)>>,
 }
 
 impl StoreFailureCheck {
@@ -23,12 +23,12 @@ impl StoreFailureCheck {
     }
 
     /// The same, for records whose senders wait for an answer. `outage` says since when no broker can be
-    /// reached, and must be quick, too: once that, or an own failure to reach the topic, has lasted for half
-    /// of the answer timeout, records that come are refused after a moment instead of waiting for theirs.
+    /// reached, and why, and must be quick, too: once that, or that there is no topic, has lasted for half of
+    /// the answer timeout, records that come are refused after a moment instead of waiting for theirs.
     #[must_use]
     pub fn with_outages(
         self,
-        outage: impl Fn() -> Option<Instant> + Send + Sync + 'static,
+        outage: impl Fn() -> Option<(Instant, String)> + Send + Sync + 'static,
     ) -> StoreFailureCheck {
         StoreFailureCheck { outage: Some(Arc::new(outage)), ..self }
     }
@@ -38,9 +38,9 @@ impl StoreFailureCheck {
         (self.failure)()
     }
 
-    /// Since when no broker can be reached: `None` where records wait for as long as they may, `Some(None)`
+    /// Since when no broker can be reached, and why: `None` where records wait for as long as they may, `Some(None)`
     /// where that is not known to be so.
-    pub(super) fn outage(&self) -> Option<Option<Instant>> {
+    pub(super) fn outage(&self) -> Option<Option<(Instant, String)>> {
         self.outage.as_ref().map(|outage| outage())
     }
 }

@@ -55,7 +55,11 @@ fn run(invocation: &Invocation) -> Result<()> {
     let limits = settings.producer_settings();
     let store = settings.store_failure();
     let cluster = adapter.cluster().share(settings.cluster());
-    let obstacle = StoreFailureCheck::new(move || store.read()).with_outages(move || cluster.outage());
+    let outage = move || {
+        let since = cluster.outage()?;
+        cluster.trouble().map(|error| (since, error.to_string()))
+    };
+    let obstacle = StoreFailureCheck::new(move || store.read()).with_outages(outage);
     let sender = Producer::start_counted(&limits, topic, endpoint, NAME, metrics.clone(), obstacle);
     let outcome = sender.and_then(|sender| {
         let topics = Arc::new(Producers::new(sender.clone(), &limits, adapter.endpoint(), NAME));

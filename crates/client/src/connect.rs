@@ -88,16 +88,21 @@ impl Cluster {
             return Err(error);
         }
         let opened = diagnosis::open(address, client_id, &self.settings.security, timeout);
-        let mut reachability = lock(&self.shared.reachability);
         match &opened {
-            Ok(_) if reachability.reached(address, Instant::now()) => {
-                drop(reachability);
-                log::log!(self.outage_level.1, "broker {address} can be reached again");
+            Ok(_) => self.heard(address),
+            Err(error) => {
+                lock(&self.shared.reachability).failed(address, error, began, Instant::now());
             }
-            Ok(_) => {}
-            Err(error) => reachability.failed(address, error, began, Instant::now()),
         }
         opened
+    }
+
+    /// Takes note of an answer from this address, over a new connection or an old one.
+    pub(crate) fn heard(&self, address: &str) {
+        let was_told = lock(&self.shared.reachability).reached(address, Instant::now());
+        if was_told {
+            log::log!(self.outage_level.1, "broker {address} can be reached again");
+        }
     }
 
     /// All addresses known; those that failed longest ago, or never, come first.

@@ -374,6 +374,7 @@ impl MetadataInUse<'_> {
                 .and_then(|()| connection.receive::<MetadataRequest>(limit, &mut || !cluster.stopping()));
             match answer {
                 Ok(answer) => {
+                    cluster.heard(connection.address());
                     self.connection = Some(connection);
                     break answer;
                 }

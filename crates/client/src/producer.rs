@@ -236,9 +236,9 @@ impl Producer {
         let cluster = self.cluster.clone();
         for (leader, mut led, deadline) in sent {
             let answer = match self.connections.get_mut(&leader) {
-                Some(connection) => {
-                    connection.receive::<ProduceRequest>(deadline, &mut || !cluster.stopping())
-                }
+                Some(connection) => connection
+                    .receive::<ProduceRequest>(deadline, &mut || !cluster.stopping())
+                    .inspect(|_| cluster.heard(connection.address())),
                 None => continue,
             };
             match answer {

@@ -69,7 +69,10 @@ impl Reachability {
 
     /// The address was reached; whether its trouble was logged.
     pub(crate) fn reached(&mut self, address: &str, now: Instant) -> bool {
-        self.reached.insert(address.to_owned(), now);
+        match self.reached.get_mut(address) {
+            Some(at) => *at = now,
+            None => drop(self.reached.insert(address.to_owned(), now)),
+        }
         self.troubles.remove(address).is_some_and(|trouble| trouble.told)
     }
 

@@ -39,7 +39,7 @@ impl PartitionBackoff {
     /// The state after a request with this outcome; `None` if the partition answered.
     pub(super) fn after(outcome: &BatchOutcome, now: Instant) -> Option<PartitionBackoff> {
         let why = match outcome {
-            BatchOutcome::NeverWritten { reason } => NotStoredReason::new(NotStoredKind::NoLeader, reason),
+            BatchOutcome::NeverWritten { kind, reason } => NotStoredReason::new(*kind, reason),
             BatchOutcome::Unknown { .. } => NotStoredReason::new(NotStoredKind::NoAnswer, NO_ANSWER),
             _ => return None,
         };

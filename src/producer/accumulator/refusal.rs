@@ -3,6 +3,7 @@
 use std::mem;
 use std::time::{Duration, Instant};
 
+use super::super::outage::KnownOutage;
 use super::{
     Accumulator, Finished, InFlightRequest, NotStoredKind, NotStoredReason, Partition, Released, unknown,
 };
@@ -17,26 +18,39 @@ pub(super) const OUTAGE_GRACE: Duration = Duration::from_millis(500);
 impl Accumulator {
     /// Says why the topic cannot be reached at present.
     pub(in crate::producer) fn set_unreachable(&mut self, now: Instant, kind: NotStoredKind, reason: &str) {
-        let since = self.unreachable_since().unwrap_or(now);
+        let before = self.unreachable.as_ref().filter(|(why, _)| why.kind() == kind);
+        let since = before.map_or(now, |(_, since)| *since);
         self.unreachable = Some((NotStoredReason::new(kind, reason), since));
     }
 
-    /// Since when the topic cannot be reached; `None` while it can.
-    pub(in crate::producer) fn unreachable_since(&self) -> Option<Instant> {
-        self.unreachable.as_ref().map(|(_, since)| *since)
+    /// Lets the failure to reach the topic begin now, if there is one.
+    pub(in crate::producer) fn renew_unreachable(&mut self, now: Instant) {
+        self.unreachable.iter_mut().for_each(|(_, since)| *since = now);
     }
 
-    /// Refuses what waits although it came after it was `known` that the topic cannot be reached: not stored.
+    /// Says why no broker can be reached at present, or that one may be.
+    pub(in crate::producer) fn set_no_broker(&mut self, why: Option<NotStoredReason>) {
+        self.no_broker = why;
+    }
+
+    /// Why the topic cannot be reached, and since when, if that does not end by itself as the election of a
+    /// leader does.
+    pub(in crate::producer) fn lasting_failure(&self) -> Option<(Instant, NotStoredReason)> {
+        let lasts = |kind| matches!(kind, NotStoredKind::NoTopic | NotStoredKind::Refused);
+        let (why, since) = self.unreachable.as_ref().filter(|(why, _)| lasts(why.kind()))?;
+        Some((*since, why.clone()))
+    }
+
+    /// Refuses what waits although it came after an outage was known: not stored.
     /// What is older waits for as long as it may, and what is under way for its outcome.
     pub(in crate::producer) fn refuse_in_outage(
         &mut self,
         now: Instant,
-        known: Instant,
+        known: &KnownOutage,
         finished: &mut Vec<Finished>,
     ) {
-        let Some((why, _)) = self.unreachable.clone() else { return };
         let mut released = Released::default();
-        let late = |since: Instant| since >= known && now.saturating_duration_since(since) >= OUTAGE_GRACE;
+        let late = |since: Instant| since >= known.since && now.saturating_duration_since(since) >= OUTAGE_GRACE;
         let queues = self.partitions.iter_mut().map(|partition| &mut partition.waiting);
         for queue in queues.chain([&mut self.unplaced, &mut self.unkeyed]) {
             // The oldest are in front: mostly none is late, or all are.
@@ -46,7 +60,7 @@ impl Accumulator {
             for waiting in mem::take(queue) {
                 if late(waiting.record.since) {
                     released.add(&waiting.record);
-                    finished.push((waiting.done, why.not_stored()));
+                    finished.push((waiting.done, known.why.not_stored()));
                 } else {
                     queue.push_back(waiting);
                 }

@@ -6,6 +6,7 @@ use super::partition::{PROBE_AFTER, RETRY_BACKOFF};
 use super::refusal::{COMES_BACK, OUTAGE_GRACE};
 use super::*;
 use crate::metrics::{Exposition, ProducerMetrics};
+use crate::producer::outage::KnownOutage;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -100,7 +101,7 @@ fn stored(base: i64) -> BatchOutcome {
 }
 
 fn leaderless() -> BatchOutcome {
-    BatchOutcome::NeverWritten { reason: "no leader".to_owned() }
+    BatchOutcome::NeverWritten { kind: NotStoredKind::NoLeader, reason: "no leader".to_owned() }
 }
 
 fn too_large_for_topic() -> BatchOutcome {
@@ -301,7 +302,7 @@ fn what_the_queue_holds_is_counted_until_it_has_left() {
     }
     assert_eq!(held(&metrics), (3, 6, 0));
     let batches = bench.take(0);
-    bench.complete(0, batches, |_| BatchOutcome::NeverWritten { reason: "x".to_owned() });
+    bench.complete(0, batches, |_| BatchOutcome::NeverWritten { kind: NotStoredKind::NoLeader, reason: "x".to_owned() });
     assert_eq!(held(&metrics), (3, 6, 3), "all of it waits anew");
     bench.pass(11 * SECOND);
     assert_eq!(held(&metrics), (0, 0, 3));
@@ -514,7 +515,7 @@ fn a_partition_that_nobody_asks_for_by_key_is_probed_with_one_message() {
     let mut bench = Bench::new(2);
     bench.push(&key_for(0, 2), "a");
     let batches = bench.take(0);
-    bench.complete(0, batches, |_| BatchOutcome::NeverWritten { reason: "no leader".to_owned() });
+    bench.complete(0, batches, |_| BatchOutcome::NeverWritten { kind: NotStoredKind::NoLeader, reason: "no leader".to_owned() });
     let mut finished = Vec::new();
     bench.accumulator.expire(bench.now + 10 * SECOND, &mut finished);
     hand_out(finished);
@@ -704,7 +705,7 @@ fn what_waits_is_refused_when_nothing_can_be_stored_and_what_is_under_way_has_a_
 #[test]
 fn the_last_refusal_is_that_of_all_partitions_and_is_not_told_for_long() {
     let mut bench = Bench::new(2);
-    let never = |_| BatchOutcome::NeverWritten { reason: "too few replicas".to_owned() };
+    let never = |_| BatchOutcome::NeverWritten { kind: NotStoredKind::NoLeader, reason: "too few replicas".to_owned() };
     assert!(bench.push("", "a"));
     let batches = bench.take(0);
     bench.complete(0, batches, never);
@@ -719,29 +720,48 @@ fn the_last_refusal_is_that_of_all_partitions_and_is_not_told_for_long() {
 #[test]
 fn in_a_known_outage_what_comes_is_refused_after_a_moment_and_what_came_before_waits_for_its_end() {
     let mut bench = Bench::new(2);
-    let refuse = |bench: &mut Bench, known: Instant| {
+    let refuse = |bench: &mut Bench, since: Instant| {
+        let known = KnownOutage { since, why: NotStoredReason::new(NotStoredKind::NoBroker, "nobody answers") };
         let mut finished = Vec::new();
-        bench.accumulator.refuse_in_outage(bench.now, known, &mut finished);
+        bench.accumulator.refuse_in_outage(bench.now, &known, &mut finished);
         hand_out(finished);
         bench.reports().iter().map(|(name, report)| (name.clone(), code(report))).collect::<Vec<_>>()
     };
-    let start = bench.now;
-    bench.accumulator.set_unreachable(bench.now, NotStoredKind::NoBroker, "nobody answers");
     assert!(bench.push("", "before"));
     bench.pass(2 * SECOND);
-    bench.accumulator.set_unreachable(bench.now, NotStoredKind::NoTopic, "there is no topic");
-    assert_eq!(bench.accumulator.unreachable_since(), Some(start), "the reason may change");
     let known = bench.now;
     assert!(bench.push("", "after") && bench.push("k", "keyed"));
     assert_eq!(refuse(&mut bench, known), []);
     bench.pass(OUTAGE_GRACE);
     let mut refused = refuse(&mut bench, known);
     refused.sort();
-    assert_eq!(refused, ["after", "keyed"].map(|name| (name.to_owned(), ("no_topic", true))));
-    bench.accumulator.set_partitions(2);
-    assert_eq!(bench.accumulator.unreachable_since(), None);
+    assert_eq!(refused, ["after", "keyed"].map(|name| (name.to_owned(), ("no_broker", true))));
     assert_eq!(names(&bench.take(0)), [(0, vec!["before".into()])]);
-    assert!(bench.push("", "at once"));
-    bench.pass(OUTAGE_GRACE);
-    assert_eq!(refuse(&mut bench, known), [], "the topic can be reached");
+}
+
+#[test]
+fn a_failure_lasts_from_its_first_sight_until_a_broker_has_answered_and_an_election_never_does() {
+    let mut bench = Bench::new(2);
+    let start = bench.now;
+    let since = |bench: &Bench| bench.accumulator.lasting_failure().map(|(since, _)| since);
+    for kind in [NotStoredKind::NoLeader, NotStoredKind::NoBroker] {
+        bench.accumulator.set_unreachable(start, kind, "an election");
+        assert_eq!(since(&bench), None);
+    }
+    bench.pass(SECOND);
+    for text in ["there is no topic", "it cannot be created"] {
+        bench.accumulator.set_unreachable(bench.now, NotStoredKind::NoTopic, text);
+        assert_eq!(since(&bench), Some(start + SECOND), "the words may change");
+        bench.pass(SECOND);
+    }
+    bench.accumulator.renew_unreachable(bench.now);
+    assert_eq!(since(&bench), Some(bench.now), "it may have been an outage");
+    bench.push("", "a");
+    let batches = bench.take(0);
+    bench.complete(0, batches, |_| leaderless());
+    assert!(since(&bench).is_some());
+    bench.pass(RETRY_BACKOFF);
+    let batches = bench.take(0);
+    bench.complete(0, batches, |_| stored(0));
+    assert_eq!(since(&bench), None, "another connection has stored something");
 }
