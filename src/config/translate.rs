@@ -101,8 +101,15 @@ impl Settings {
             listen: self.adapter.listen.clone(),
             access: Access::Given(token.map(|token| token.expose().to_owned())),
             cluster: ClusterSettings { create: self.created_topics(), ..self.cluster() },
+            kept_from_creation: self.kept_from_creation(),
             group: self.group(),
         }
+    }
+
+    /// The channel's topic and that for its dead letters, where they may not be created.
+    fn kept_from_creation(&self) -> Vec<String> {
+        let topic = &self.kafka.topic;
+        if self.kafka.create_topic { Vec::new() } else { vec![topic.clone(), dead_letter_topic(topic)] }
     }
 
     /// The topics that are named and those for their dead letters, if they may be created.

@@ -193,8 +193,8 @@ fn outcome_of(shared: &Shared, batch: &Batch, confirms: &[ProduceConfirm]) -> Ba
     }
 }
 
-/// The kind of failure that a code of the cluster stands for, where it is not simply that a broker or a leader
-/// is away.
+/// The kind of failure that a code of the cluster stands for, where it is not simply that a broker or a
+/// leader is away.
 fn kind_of(code: ErrorCode) -> Option<NotStoredKind> {
     match code {
         ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => Some(NotStoredKind::NoTopic),
@@ -342,10 +342,12 @@ mod tests {
         assert_eq!(reason(KafkaCode::MessageSizeTooLarge, remark("5 bytes at most")), "5 bytes at most");
         let unknown = reason(KafkaCode::RequestTimedOut, remark("no answer in time"));
         assert_eq!(unknown, "partition 3 did not acknowledge it (no answer in time)");
-        let kind = |code| match failed(3, KafkaCode::LeaderNotAvailable, Some(Remark { code, text: String::new() })) {
-            BatchOutcome::NeverWritten { kind, .. } => kind.code(),
-            other => panic!("{other:?}"),
-        };
+        let kind =
+            |code| match failed(3, KafkaCode::LeaderNotAvailable, Some(Remark { code, text: String::new() }))
+            {
+                BatchOutcome::NeverWritten { kind, .. } => kind.code(),
+                other => panic!("{other:?}"),
+            };
         assert_eq!(kind(ErrorCode::TOPIC_AUTHORIZATION_FAILED), "refused");
         assert_eq!(kind(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION), "no_topic");
         assert_eq!(kind(ErrorCode::LEADER_NOT_AVAILABLE), "no_leader");

@@ -16,12 +16,18 @@ use protocol::topic_partition::TopicPartition;
 const NAME: &str = "point-to-point";
 /// How long a topic that was created may be unknown to a broker before it is asked for again.
 const CREATION_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long brokers have to create a topic that they create on demand: other look-ups wait meanwhile.
+const ON_DEMAND_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// The longest look-up of a topic in an outage that is known.
+const OUTAGE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Topic look-ups over connections of their own.
 pub struct ClusterTopicDirectory {
     cluster: Cluster,
     store: StoreFailure,
     on_demand: TopicsOnDemand,
+    /// An outage that has lasted for so long is known.
+    outage_is_known: Duration,
 }
 
 impl ClusterTopicDirectory {
@@ -32,7 +38,8 @@ impl ClusterTopicDirectory {
         ClusterTopicDirectory {
             cluster,
             store: settings.store_failure(),
-            on_demand: TopicsOnDemand::default(),
+            on_demand: TopicsOnDemand::waiting(ON_DEMAND_TIMEOUT),
+            outage_is_known: settings.producer_api.answer_timeout() / 2,
         }
     }
 
@@ -52,6 +59,12 @@ impl ClusterTopicDirectory {
         }
     }
 
+    /// When a look-up that may last until `limit` ends at the latest.
+    fn deadline(&self, limit: Instant) -> Instant {
+        let is_known = self.cluster.outage().is_some_and(|since| since.elapsed() >= self.outage_is_known);
+        if is_known { limit.min(Instant::now() + OUTAGE_TIMEOUT) } else { limit }
+    }
+
     /// Why the cluster has no answer.
     fn silent(&self, error: client::Error) -> Error {
         match self.store.read() {
@@ -68,6 +81,7 @@ impl TopicDirectory for ClusterTopicDirectory {
     }
 
     fn topic(&self, name: &str, deadline: Instant) -> Result<Option<Topic>> {
+        let deadline = self.deadline(deadline);
         let found = self.described(name, deadline)?;
         let create = self.cluster.settings().create.iter().find(|create| create.name == name);
         match create.filter(|_| found.is_none()) {
@@ -80,6 +94,7 @@ impl TopicDirectory for ClusterTopicDirectory {
     }
 
     fn topic_for_records(&self, name: &str, deadline: Instant) -> Result<Option<Topic>> {
+        let deadline = self.deadline(deadline);
         let found = self.topic(name, deadline)?;
         if found.is_some() {
             return Ok(found);

@@ -34,6 +34,7 @@ use client::{Cluster, ClusterSettings};
 use client_id::ClientId;
 use members::Members;
 use net::listener::Listener;
+use net::sync::Mutex;
 use offset_fetches::OffsetFetches;
 
 /// The node id under which the adapter presents itself, as the only broker.
@@ -84,6 +85,8 @@ pub struct AdapterSettings {
     pub access: Access,
     /// The cluster that stands behind it.
     pub cluster: ClusterSettings,
+    /// The topics that `kafka.create_topic = false` keeps from being created.
+    pub kept_from_creation: Vec<String>,
     /// How the consumers' members behave.
     pub group: GroupSettings,
 }
@@ -106,6 +109,9 @@ struct Shared {
     offset_fetches: OffsetFetches,
     /// What brokers create for programs of others.
     on_demand: TopicsOnDemand,
+    kept_from_creation: Vec<String>,
+    /// When a topic was last looked up in an outage without hurry.
+    patient_look_up: Mutex<Option<Instant>>,
 }
 
 /// A running adapter.
@@ -137,6 +143,8 @@ impl Adapter {
             members: Members::default(),
             offset_fetches: OffsetFetches::default(),
             on_demand: TopicsOnDemand::default(),
+            kept_from_creation: settings.kept_from_creation,
+            patient_look_up: Mutex::default(),
         });
         let listen = |source| Error::Listen { address: settings.listen.clone(), source };
         let socket = TcpListener::bind(&settings.listen).map_err(listen)?;

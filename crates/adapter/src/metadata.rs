@@ -8,6 +8,7 @@ use super::NODE_ID;
 use super::session::Session;
 use client::Cluster;
 use client::metadata::Topic;
+use net::sync::lock;
 use protocol::error_code::ErrorCode;
 use protocol::v0::remark::Remark;
 use protocol::v0::response::{self, Broker, PartitionMetadata, TopicMetadata};
@@ -15,8 +16,11 @@ use protocol::v0::response::{self, Broker, PartitionMetadata, TopicMetadata};
 /// The longest wait for the cluster's metadata.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// The longest wait for news of a topic where no broker could be reached lately.
-const OUTAGE_WAIT: Duration = Duration::from_secs(1);
+/// The longest wait for news of a topic where no broker could be reached lately: a program's message is
+/// refused half a second after it has come in an outage. A network may be slower than that, so every now and
+/// then the wait is as long as ever.
+const OUTAGE_WAIT: Duration = Duration::from_millis(250);
+const PATIENT_EVERY: Duration = Duration::from_secs(10);
 
 /// A topic, or why it cannot be told of.
 type Found = Result<Arc<Topic>, Remark>;
@@ -33,6 +37,10 @@ pub fn metadata(session: &Session, id: i32, names: &[String]) -> Vec<u8> {
     for (name, found) in &found {
         topics.push(match found {
             Ok(topic) => listed(name, topic),
+            // The code of what may be there soon; a broker answers, after all.
+            Err(Remark { code: ErrorCode::BROKER_NOT_AVAILABLE, .. }) => {
+                unlisted(name, ErrorCode::LEADER_NOT_AVAILABLE)
+            }
             Err(remark) => unlisted(name, remark.code),
         });
     }
@@ -57,33 +65,62 @@ fn each(session: &Session, names: &[String], deadline: Instant) -> Vec<(String, 
 /// the brokers do that for every client.
 fn find(session: &Session, name: &str, deadline: Instant) -> Found {
     let cluster = &session.shared.cluster;
+    let is_outage = cluster.outage().is_some();
+    let deadline = if is_outage { outage_deadline(session, deadline) } else { deadline };
     let creation = cluster.settings().create.iter().find(|creation| creation.name == name);
     let refused = creation.and_then(|creation| cluster.create_missing(creation, deadline).err());
     refused.iter().for_each(|error| cluster.tell_refusal(error));
-    let found = look_up(cluster, name, deadline).and_then(|found| match found {
+    if let Some(error) = refused.as_ref().filter(|error| is_outage && error.code().is_none()) {
+        return Err(told(error));
+    }
+    let found = look_up(cluster, name, is_outage, deadline).and_then(|found| match found {
         None if !session.client.is_ours() => on_demand(session, name, deadline),
         found => Ok(found),
     });
     let missing = |text: String| Remark { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, text };
     match (found, refused) {
         (Ok(Some(topic)), _) => Ok(topic),
-        (Ok(None), Some(error)) => Err(missing(format!("topic {name} cannot be created: {error}"))),
-        (Ok(None), None) if cluster.settings().create.is_empty() => Err(missing(format!(
-            "there is no topic {name}, and kafka.create_topic = false keeps it from being created"
-        ))),
+        (Ok(None), Some(error)) if error.is_lasting() => {
+            Err(missing(format!("topic {name} cannot be created: {error}")))
+        }
+        (Ok(None), Some(error)) => Err(told(&error)),
+        (Ok(None), None) if session.shared.kept_from_creation.iter().any(|kept| kept == name) => {
+            Err(missing(format!(
+                "there is no topic {name}, and kafka.create_topic = false keeps it from being created"
+            )))
+        }
         (Ok(None), None) => Err(missing(format!("there is no topic {name}"))),
         (Err(error), _) => {
             cluster.tell_refusal(&error);
-            let code = error.code().unwrap_or(ErrorCode::LEADER_NOT_AVAILABLE);
-            Err(Remark { code, text: error.to_string() })
+            Err(told(&error))
         }
     }
 }
 
+/// An error in its own words.
+fn told(error: &client::Error) -> Remark {
+    Remark { code: error.code().unwrap_or(ErrorCode::BROKER_NOT_AVAILABLE), text: error.to_string() }
+}
+
+fn outage_deadline(session: &Session, deadline: Instant) -> Instant {
+    let mut last = lock(&session.shared.patient_look_up);
+    let now = Instant::now();
+    if last.is_none_or(|last| now.saturating_duration_since(last) >= PATIENT_EVERY) {
+        *last = Some(now);
+        return deadline;
+    }
+    deadline.min(now + OUTAGE_WAIT)
+}
+
 /// The topic as the cluster has it. What is known is old news where no broker could be reached since.
-fn look_up(cluster: &Cluster, name: &str, deadline: Instant) -> client::Result<Option<Arc<Topic>>> {
-    if cluster.outage().is_some() {
-        cluster.refresh(&[name], cluster.deadline(deadline.min(Instant::now() + OUTAGE_WAIT)))?;
+fn look_up(
+    cluster: &Cluster,
+    name: &str,
+    is_outage: bool,
+    deadline: Instant,
+) -> client::Result<Option<Arc<Topic>>> {
+    if is_outage {
+        cluster.refresh(&[name], cluster.deadline(deadline))?;
     }
     cluster.topic(name, deadline)
 }

@@ -11,7 +11,11 @@ const NAME: &str = "point-to-point";
 /// The topic's configuration.
 const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
 /// How long its value is believed, and the longest wait for it.
-const AGE: Duration = Duration::from_secs(5);
+pub(crate) const AGE: Duration = Duration::from_secs(5);
+/// A value that keeps a message from being sent must not be older than this: it may have been raised.
+pub(crate) const RECENT: Duration = Duration::from_millis(100);
+/// How long it is believed that nobody tells it.
+const SILENCE_AGE: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// So many topics are remembered.
 const MOST: usize = 1_024;
@@ -22,10 +26,10 @@ pub(crate) const DEFAULT: usize = 1_048_588;
 
 impl Cluster {
     /// The most bytes that a record batch of a topic may have; `None` where that may not be read, or nobody
-    /// answers in time. It is looked up where it is not known of late.
-    pub(crate) fn batch_limit(&self, topic: &str, deadline: Instant) -> Option<usize> {
+    /// answers in time. It is looked up where it was not told within `age`.
+    pub(crate) fn batch_limit(&self, topic: &str, age: Duration, deadline: Instant) -> Option<usize> {
         if let Some((at, limit)) = lock(&self.shared.batch_limits).get(topic)
-            && at.elapsed() < AGE
+            && at.elapsed() < limit.map_or(SILENCE_AGE, |_| age)
         {
             return *limit;
         }

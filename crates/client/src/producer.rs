@@ -38,6 +38,9 @@ impl VersionedRequest for InitProducerIdRequest {
 /// Reaching a broker that was not reached yet may take this long even when a caller's patience is over.
 const MIN_REACH: Duration = Duration::from_secs(1);
 
+/// Looking up how large a batch may be takes this part of the time left at most.
+const LOOK_UP_SHARE: u32 = 4;
+
 /// How long after the first stored batch of a call a batch in doubt is given up, so that its partition does
 /// not hold up the messages of others.
 const MIXED: Duration = Duration::from_secs(3);
@@ -198,7 +201,7 @@ impl Producer {
                 }
             }
             self.settle_identity(&mut open);
-            open.iter_mut().for_each(|p| self.explain_size(p));
+            open.iter_mut().for_each(|p| self.explain_size(p, patience));
             open.retain(|p| p.outcome.is_none());
             if open.is_empty() {
                 break;
@@ -278,7 +281,12 @@ impl Producer {
     /// are left to the broker.
     fn too_large(&self, batch: &Batch<'_>, deadline: Instant) -> Option<Obstacle> {
         let bytes = self.bytes_of_one(batch).filter(|bytes| *bytes > batch_limit::DEFAULT)?;
-        let limit = self.cluster.batch_limit(batch.topic, deadline).filter(|limit| bytes > *limit)?;
+        // Most of the time is left for sending it.
+        let now = Instant::now();
+        let deadline = now + deadline.saturating_duration_since(now) / LOOK_UP_SHARE;
+        let told = |age| self.cluster.batch_limit(batch.topic, age, deadline).filter(|limit| bytes > *limit);
+        told(batch_limit::AGE)?;
+        let limit = told(batch_limit::RECENT)?;
         let why = batch_limit::sentence(batch.topic, Some(limit), Some(bytes));
         Some(Obstacle::new(ErrorCode::MESSAGE_TOO_LARGE, why))
     }
@@ -432,14 +440,14 @@ impl Producer {
         }
     }
 
-    /// Says of a batch that a broker found too large how large it may be.
-    fn explain_size(&self, p: &mut Pending<'_>) {
+    /// Says of a batch that a broker found too large how large it may be, if that can be told in time.
+    fn explain_size(&self, p: &mut Pending<'_>, deadline: Instant) {
         let topic = p.batch.topic;
         if let Some(Outcome::Refused(obstacle)) = &mut p.outcome
             && obstacle.code == ErrorCode::MESSAGE_TOO_LARGE
         {
             let bytes = self.bytes_of_one(p.batch);
-            let limit = self.cluster.batch_limit(topic, Instant::now() + MIN_REACH);
+            let limit = self.cluster.batch_limit(topic, batch_limit::AGE, deadline);
             // What was looked up is old where the message would fit.
             let limit = limit.filter(|limit| bytes.is_none_or(|bytes| bytes > *limit));
             obstacle.why = batch_limit::sentence(topic, limit, bytes);

@@ -15,6 +15,8 @@ const NAME: &str = "point-to-point";
 /// The brokers' configuration that lets every client create topics, and how long its value is believed.
 const AUTO_CREATE: &str = "auto.create.topics.enable";
 const CONFIG_AGE: Duration = Duration::from_secs(60);
+/// How long it is believed that nobody tells it now.
+const SILENCE_AGE: Duration = Duration::from_secs(1);
 /// The longest wait for that value.
 const CONFIG_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long brokers have to create a topic where they tell that they do so, and where they tell nothing.
@@ -28,15 +30,28 @@ const MOST_NOT_CREATED: usize = 1_024;
 
 /// Asks brokers for topics that are not there, and remembers what they do not create: waiting for each again
 /// would hold up the look-ups of others. Two locks, each alone, neither held over I/O.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct TopicsOnDemand {
-    /// Whether the brokers create topics for every client, if they tell, and since when that is known.
+    /// How long brokers have to create a topic where they tell that they do so.
+    wait: Duration,
+    /// Whether the brokers create topics for every client, if they tell, and until when that is believed.
     creates: Mutex<Option<(Option<bool>, Instant)>>,
     /// The topics that the brokers were asked for and did not create, and when.
     not_created: Mutex<HashMap<String, Instant>>,
 }
 
+impl Default for TopicsOnDemand {
+    fn default() -> TopicsOnDemand {
+        TopicsOnDemand::waiting(CREATION_TIMEOUT)
+    }
+}
+
 impl TopicsOnDemand {
+    /// Brokers that tell that they create topics have so long for each.
+    pub fn waiting(wait: Duration) -> TopicsOnDemand {
+        TopicsOnDemand { wait, creates: Mutex::default(), not_created: Mutex::default() }
+    }
+
     /// A topic that the cluster was just found not to have, if the brokers create it now.
     ///
     /// # Errors
@@ -47,7 +62,7 @@ impl TopicsOnDemand {
             return Ok(None);
         }
         let wait = match self.brokers_create(cluster, deadline) {
-            Some(true) => CREATION_TIMEOUT,
+            Some(true) => self.wait,
             Some(false) => return Ok(None),
             None => TRIAL,
         };
@@ -65,8 +80,8 @@ impl TopicsOnDemand {
     /// Whether the brokers create topics for every client; `None` where it may not be read: then asking them
     /// for a topic shows it.
     fn brokers_create(&self, cluster: &Cluster, deadline: Instant) -> Option<bool> {
-        if let Some((creates, since)) = *lock(&self.creates)
-            && since.elapsed() < CONFIG_AGE
+        if let Some((creates, until)) = *lock(&self.creates)
+            && Instant::now() < until
         {
             return creates;
         }
@@ -74,8 +89,11 @@ impl TopicsOnDemand {
         let node =
             cluster.describe(Some(&[]), deadline).ok().and_then(|found| found.brokers.first().copied());
         let told = node.map(|node| configs::of_broker(cluster, NAME, node, AUTO_CREATE, deadline));
+        let is_answer =
+            told.as_ref().is_some_and(|told| told.as_ref().map_or_else(Error::is_lasting, |_| true));
+        let age = if is_answer { CONFIG_AGE } else { SILENCE_AGE };
         let creates = told.and_then(Result::ok).flatten().map(|told| told != "false");
-        *lock(&self.creates) = Some((creates, Instant::now()));
+        *lock(&self.creates) = Some((creates, Instant::now() + age));
         creates
     }
 }

@@ -50,7 +50,8 @@ impl Accumulator {
         finished: &mut Vec<Finished>,
     ) {
         let mut released = Released::default();
-        let late = |since: Instant| since >= known.since && now.saturating_duration_since(since) >= OUTAGE_GRACE;
+        let late =
+            |since: Instant| since >= known.since && now.saturating_duration_since(since) >= OUTAGE_GRACE;
         let queues = self.partitions.iter_mut().map(|partition| &mut partition.waiting);
         for queue in queues.chain([&mut self.unplaced, &mut self.unkeyed]) {
             // The oldest are in front: mostly none is late, or all are.

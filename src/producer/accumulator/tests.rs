@@ -302,7 +302,10 @@ fn what_the_queue_holds_is_counted_until_it_has_left() {
     }
     assert_eq!(held(&metrics), (3, 6, 0));
     let batches = bench.take(0);
-    bench.complete(0, batches, |_| BatchOutcome::NeverWritten { kind: NotStoredKind::NoLeader, reason: "x".to_owned() });
+    bench.complete(0, batches, |_| BatchOutcome::NeverWritten {
+        kind: NotStoredKind::NoLeader,
+        reason: "x".to_owned(),
+    });
     assert_eq!(held(&metrics), (3, 6, 3), "all of it waits anew");
     bench.pass(11 * SECOND);
     assert_eq!(held(&metrics), (0, 0, 3));
@@ -515,7 +518,10 @@ fn a_partition_that_nobody_asks_for_by_key_is_probed_with_one_message() {
     let mut bench = Bench::new(2);
     bench.push(&key_for(0, 2), "a");
     let batches = bench.take(0);
-    bench.complete(0, batches, |_| BatchOutcome::NeverWritten { kind: NotStoredKind::NoLeader, reason: "no leader".to_owned() });
+    bench.complete(0, batches, |_| BatchOutcome::NeverWritten {
+        kind: NotStoredKind::NoLeader,
+        reason: "no leader".to_owned(),
+    });
     let mut finished = Vec::new();
     bench.accumulator.expire(bench.now + 10 * SECOND, &mut finished);
     hand_out(finished);
@@ -705,7 +711,10 @@ fn what_waits_is_refused_when_nothing_can_be_stored_and_what_is_under_way_has_a_
 #[test]
 fn the_last_refusal_is_that_of_all_partitions_and_is_not_told_for_long() {
     let mut bench = Bench::new(2);
-    let never = |_| BatchOutcome::NeverWritten { kind: NotStoredKind::NoLeader, reason: "too few replicas".to_owned() };
+    let never = |_| BatchOutcome::NeverWritten {
+        kind: NotStoredKind::NoLeader,
+        reason: "too few replicas".to_owned(),
+    };
     assert!(bench.push("", "a"));
     let batches = bench.take(0);
     bench.complete(0, batches, never);
@@ -721,7 +730,8 @@ fn the_last_refusal_is_that_of_all_partitions_and_is_not_told_for_long() {
 fn in_a_known_outage_what_comes_is_refused_after_a_moment_and_what_came_before_waits_for_its_end() {
     let mut bench = Bench::new(2);
     let refuse = |bench: &mut Bench, since: Instant| {
-        let known = KnownOutage { since, why: NotStoredReason::new(NotStoredKind::NoBroker, "nobody answers") };
+        let known =
+            KnownOutage { since, why: NotStoredReason::new(NotStoredKind::NoBroker, "nobody answers") };
         let mut finished = Vec::new();
         bench.accumulator.refuse_in_outage(bench.now, &known, &mut finished);
         hand_out(finished);
