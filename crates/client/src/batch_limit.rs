@@ -29,7 +29,7 @@ impl Cluster {
     /// answers in time. It is looked up where it was not told within `age`.
     pub(crate) fn batch_limit(&self, topic: &str, age: Duration, deadline: Instant) -> Option<usize> {
         if let Some((at, limit)) = lock(&self.shared.batch_limits).get(topic)
-            && at.elapsed() < limit.map_or(SILENCE_AGE, |_| age)
+            && at.elapsed() < limit.map_or(age.min(SILENCE_AGE), |_| age)
         {
             return *limit;
         }
@@ -38,6 +38,10 @@ impl Cluster {
         let told = told.inspect_err(|error| log::debug!("{MAX_MESSAGE_BYTES} of {topic}: {error}"));
         let limit = told.ok().and_then(|[value]| value?.parse().ok());
         let mut limits = lock(&self.shared.batch_limits);
+        if limit.is_none() && limits.get(topic).is_some_and(|(_, known)| known.is_some()) {
+            // What was told once is better than nothing, for naming it.
+            return None;
+        }
         if limits.len() >= MOST {
             limits.clear();
         }

@@ -39,6 +39,9 @@ const MAX_AGE: Duration = Duration::from_secs(30);
 const RENEWAL: Duration = Duration::from_secs(1);
 /// How long a thread waits for another one that asks for metadata before it asks by itself.
 const METADATA_TURN: Duration = Duration::from_millis(500);
+/// How long a topic that was created may be unknown to a broker, and how often it is asked meanwhile.
+const CREATION_SPREADS: Duration = Duration::from_millis(500);
+const CREATION_PAUSE: Duration = Duration::from_millis(25);
 /// A refresh that ended this recently serves the next caller too.
 const FRESH: Duration = Duration::from_millis(50);
 
@@ -269,7 +272,14 @@ impl Cluster {
                 }
             }
         }
-        self.refresh(&[&create.name], deadline)
+        // Not every broker knows it at once.
+        let limit = deadline.min(Instant::now() + CREATION_SPREADS);
+        loop {
+            self.refresh(&[&create.name], deadline)?;
+            if self.cached(&create.name).is_some() || Instant::now() >= limit || self.pause(CREATION_PAUSE) {
+                return Ok(());
+            }
+        }
     }
 
     /// When a call that starts now must have ended: after the request timeout, or at `limit` if that is

@@ -38,8 +38,8 @@ impl VersionedRequest for InitProducerIdRequest {
 /// Reaching a broker that was not reached yet may take this long even when a caller's patience is over.
 const MIN_REACH: Duration = Duration::from_secs(1);
 
-/// Looking up how large a batch may be takes this part of the time left at most.
-const LOOK_UP_SHARE: u32 = 4;
+/// Looking up how large a batch may be takes the time left divided by this at most.
+const LOOK_UP_SHARE: u32 = 2;
 
 /// How long after the first stored batch of a call a batch in doubt is given up, so that its partition does
 /// not hold up the messages of others.
@@ -201,7 +201,7 @@ impl Producer {
                 }
             }
             self.settle_identity(&mut open);
-            open.iter_mut().for_each(|p| self.explain_size(p, patience));
+            open.iter_mut().for_each(|p| self.explain_size(p, patience + MIN_REACH));
             open.retain(|p| p.outcome.is_none());
             if open.is_empty() {
                 break;
@@ -447,7 +447,8 @@ impl Producer {
             && obstacle.code == ErrorCode::MESSAGE_TOO_LARGE
         {
             let bytes = self.bytes_of_one(p.batch);
-            let limit = self.cluster.batch_limit(topic, batch_limit::AGE, deadline);
+            let told = |age| self.cluster.batch_limit(topic, age, deadline);
+            let limit = told(batch_limit::AGE).or_else(|| told(Duration::ZERO));
             // What was looked up is old where the message would fit.
             let limit = limit.filter(|limit| bytes.is_none_or(|bytes| bytes > *limit));
             obstacle.why = batch_limit::sentence(topic, limit, bytes);
