@@ -1,7 +1,7 @@
 //! What is known of a log file that cannot be written, as its disk is full or broken: why, and how many lines
 //! are not in it. It costs the program nothing else.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use net::sync::{Mutex, lock};
@@ -12,8 +12,9 @@ use crate::text::escape;
 /// The failure of the log file of this process; the log is the process's, too.
 static FAILURE: LazyLock<Mutex<Option<Failure>>> = LazyLock::new(Mutex::default);
 
-/// Lines that could not be written, and why.
+/// Lines that could not be written to a file, and why.
 struct Failure {
+    path: PathBuf,
     what: String,
     lost: usize,
 }
@@ -42,19 +43,19 @@ fn cannot_be_written(path: &Path, why: &dyn std::fmt::Display) -> String {
 /// So many lines could not be written to the file at `path`; gives what is to be told of it, the first time.
 pub(super) fn begins(path: &Path, why: &dyn std::fmt::Display, lost: usize) -> Option<String> {
     let mut failure = lock(&FAILURE);
-    if let Some(known) = failure.as_mut() {
+    if let Some(known) = failure.as_mut().filter(|known| known.path == path) {
         known.lost += lost;
         return None;
     }
     let what = cannot_be_written(path, why);
     let news = format!("{what}; the program goes on without it");
-    *failure = Some(Failure { what, lost });
+    *failure = Some(Failure { path: path.to_owned(), what, lost });
     Some(news)
 }
 
 /// The file at `path` was written; gives what is to be told of it, if it could not be before.
 pub(super) fn ends(path: &Path) -> Option<String> {
-    let Failure { lost, .. } = lock(&FAILURE).take()?;
+    let Failure { lost, .. } = lock(&FAILURE).take_if(|known| known.path == path)?;
     let path = escape(path.as_os_str().as_encoded_bytes());
     Some(format!("the log file {path} can be written again; {lost} lines are not in it"))
 }

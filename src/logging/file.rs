@@ -425,16 +425,19 @@ mod tests {
     }
 
     #[test]
-    fn a_trouble_is_told_once_until_it_has_ended() {
+    fn what_cannot_be_written_is_counted_and_told_until_it_can_be() {
         let folder = Folder::new();
-        let mut log = LogFile::open(Path::new("/dev/full"), 0, 1).unwrap();
+        std::os::unix::fs::symlink("/dev/full", folder.path()).unwrap();
+        let mut log = LogFile::open(&folder.path(), 0, 1).unwrap();
         log.append(b"lost\n");
-        let told = log.trouble.clone().unwrap();
-        assert!(told.starts_with("cannot be written: No space left on device"), "{told}");
-        log.append(b"lost, too\n");
-        assert_eq!(log.trouble, Some(told));
-        log.path = folder.path();
+        let told = failure::failure().unwrap();
+        assert!(told.contains("a.log cannot be written: No space left on device"), "{told}");
+        log.append(b"lost, too\nand this\n");
+        assert_eq!((failure::failure(), log.news.take()), (Some(told), None));
+        fs::remove_file(folder.path()).unwrap();
         log.append(b"kept\n");
-        assert_eq!((log.trouble.clone(), folder.text("a.log").as_str()), (None, "kept\n"));
+        assert_eq!((failure::failure(), folder.text("a.log").as_str()), (None, "kept\n"));
+        let news = log.news.unwrap();
+        assert!(news.ends_with("a.log can be written again; 3 lines are not in it"), "{news}");
     }
 }
