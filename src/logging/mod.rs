@@ -2,8 +2,8 @@
 //!
 //! - [`logger`]: which lines go where, and what a line looks like; [`json`]: lines of JSON
 //! - [`message`]: the line of a single message
-//! - [`file`]: the file, its rotation, and its return after it was moved away; [`failure`]: why it cannot be
-//!   written
+//! - [`file`]: the file, its rotation, and its return after it was moved away
+//! - [`mod@failure`]: why the file cannot be written
 
 mod failure;
 mod file;
