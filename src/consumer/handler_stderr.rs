@@ -1,18 +1,19 @@
 //! Standard error of handler programs: it goes on to this program's, in whole lines, and the last of it is
 //! kept for the dead letter of the message that a program was at.
 //!
-//! One thread reads the pipes of all programs, so that none stands still that logs between two messages.
-//! Whoever has to know what a program wrote so far reads its pipe, too. A pipe is read only while this
-//! program's standard error takes more, so that a program waits as it would if it wrote there itself, and
-//! nothing piles up.
+//! One thread reads the pipes of all programs, so that none stands still that logs between two messages, and
+//! alone passes on. It reads a pipe only while this program's standard error takes more, so that a program waits
+//! as it would if it wrote there itself, and nothing piles up. Whoever has to know what a program wrote so far
+//! reads its pipe, too, as far as there is room in memory, and waits for nobody.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{ChildStderr, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -31,8 +32,11 @@ const PIECE: usize = 4 * 1024;
 const MAX_READS: usize = 32;
 /// The longest line that is held in memory, in bytes. A longer line is split.
 const LONGEST_LINE: usize = 64 * 1024;
-/// The number of pipes that programs left running may keep open.
-const MAX_LEFT_RUNNING: usize = 64;
+/// The bytes of a program that are to be passed on, from which on no more of it is read.
+const MOST_PENDING: usize = 128 * 1024;
+/// The number of pipes that programs left running may keep open, and that of programs that have ended and whose
+/// pipes are not read to their end.
+const MAX_LEFT: usize = 64;
 
 /// Where handler programs write their standard error. The thread has ended when this is dropped, with what
 /// was there to read passed on.
@@ -42,9 +46,19 @@ pub struct HandlerStderr {
 }
 
 struct Shared {
-    out: File,
+    out: Out,
     programs: Mutex<Vec<Arc<Pipe>>>,
+    /// How many programs have ended of which something is left out.
+    left_out: AtomicUsize,
     wake: PipeWriter,
+}
+
+/// Where lines are passed on to.
+struct Out {
+    file: File,
+    /// The pipe of which a part of a line was passed on last: nothing may stand within the line. It is known by
+    /// its address; 0: none.
+    within_line_of: AtomicUsize,
 }
 
 /// The pipe of one program.
@@ -87,7 +101,9 @@ impl HandlerStderr {
         for end in [woken.as_fd(), wake.as_fd()] {
             fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         }
-        let shared = Arc::new(Shared { out, programs: Mutex::default(), wake });
+        let out = Out { file: out, within_line_of: AtomicUsize::new(0) };
+        let shared =
+            Arc::new(Shared { out, programs: Mutex::default(), left_out: AtomicUsize::new(0), wake });
         let body = {
             let shared = shared.clone();
             move |stop: &Stop| shared.read_all(&woken, stop)
@@ -98,7 +114,7 @@ impl HandlerStderr {
     /// What a program gets as its standard error: a pipe, or, once nobody reads this program's, that itself,
     /// so that it hears of it.
     pub fn stdio(&self) -> Stdio {
-        if program::is_unread(&self.shared.out) { Stdio::inherit() } else { Stdio::piped() }
+        if program::is_unread(&self.shared.out.file) { Stdio::inherit() } else { Stdio::piped() }
     }
 
     /// Reads the pipe of a program that was started.
@@ -125,15 +141,26 @@ pub struct ProgramStderr {
 impl ProgramStderr {
     /// What the program wrote so far is about none of the messages that it gets now.
     pub fn begin(&self) {
-        self.pipe.read_available(&self.shared.out);
+        self.read();
         lock(&self.pipe.state).tail = Vec::new();
     }
 
     /// The last that the program wrote since then, while it had so many messages; `None` if that is nothing.
     pub fn last(&self, messages: usize) -> Option<StderrTail> {
-        self.pipe.read_available(&self.shared.out);
+        self.read();
         let bytes = lock(&self.pipe.state).tail.clone();
         (!bytes.is_empty()).then_some(StderrTail { bytes, messages })
+    }
+
+    /// Reads what is there, as far as there is room for it; the thread passes it on.
+    fn read(&self) {
+        let mut state = lock(&self.pipe.state);
+        while state.pending.len() < MOST_PENDING && state.read() {}
+        let has_pending = !state.pending.is_empty();
+        drop(state);
+        if has_pending {
+            self.shared.wake();
+        }
     }
 }
 
@@ -158,13 +185,14 @@ impl Shared {
             let programs = self.programs();
             let pending = || programs.iter().filter(|pipe| pipe.has_pending());
             pending().for_each(|pipe| pipe.read_available(&self.out));
+            self.tell_what_is_left_out();
             let open: Vec<_> = programs.iter().filter_map(|pipe| Some((pipe, pipe.open()?))).collect();
             let mut polled = vec![PollFd::new(woken.as_fd(), PollFlags::POLLIN)];
-            let takes_more = takes_more(&self.out);
+            let takes_more = self.out.takes_more();
             if takes_more {
                 polled.extend(open.iter().map(|(_, file)| PollFd::new(file.as_fd(), PollFlags::POLLIN)));
             } else {
-                polled.push(PollFd::new(self.out.as_fd(), PollFlags::POLLOUT));
+                polled.push(PollFd::new(self.out.file.as_fd(), PollFlags::POLLOUT));
             }
             let goes_on = takes_more && pending().next().is_some();
             let longest = if goes_on { PollTimeout::ZERO } else { PollTimeout::NONE };
@@ -184,19 +212,36 @@ impl Shared {
 
     /// The programs of which there is more to pass on. Of those that nobody asks for any more there is a limit.
     fn programs(&self) -> Vec<Arc<Pipe>> {
-        let mut programs = lock(&self.programs);
-        let is_left = |pipe: &&Arc<Pipe>| pipe.is_left.load(Ordering::Relaxed) && pipe.open().is_some();
-        let left = programs.iter().filter(is_left);
-        let left: Vec<_> = left.cloned().collect();
-        for pipe in left.iter().rev().skip(MAX_LEFT_RUNNING) {
+        let mut programs = lock(&self.programs).clone();
+        let is_left = |pipe: &&Arc<Pipe>| pipe.is_left.load(Ordering::Relaxed);
+        programs.iter().filter(is_left).for_each(|pipe| pipe.read_available(&self.out));
+        let left = programs.iter().filter(is_left).filter(|pipe| pipe.open().is_some());
+        let (ended, running): (Vec<_>, Vec<_>) = left.partition(|pipe| pipe.has_ended());
+        for pipe in running.iter().rev().skip(MAX_LEFT) {
             log::warn!(
-                "handlers have left more than {MAX_LEFT_RUNNING} programs running: standard error of the one \
-                 that runs for longest is read no more"
+                "handlers have left more than {MAX_LEFT} programs running: standard error of the one that runs \
+                 for longest is read no more"
             );
             lock(&pipe.state).end();
         }
-        programs.retain(|pipe| pipe.open().is_some() || pipe.has_pending());
-        programs.clone()
+        // Standard error takes nothing, or they would have been read to their end.
+        let within = self.out.within_line_of.load(Ordering::Relaxed);
+        for pipe in ended.iter().rev().skip(MAX_LEFT).filter(|pipe| pipe.address() != within) {
+            self.left_out.fetch_add(1, Ordering::Relaxed);
+            lock(&pipe.state).leave_out();
+        }
+        let has_more = |pipe: &Arc<Pipe>| pipe.open().is_some() || pipe.has_pending();
+        lock(&self.programs).retain(has_more);
+        programs.retain(has_more);
+        programs
+    }
+
+    /// Logs how much was left out, once standard error takes more.
+    fn tell_what_is_left_out(&self) {
+        if self.left_out.load(Ordering::Relaxed) > 0 && self.out.takes_more() {
+            let count = self.left_out.swap(0, Ordering::Relaxed);
+            log::warn!("standard error took no more: what {count} handlers wrote there is left out");
+        }
     }
 }
 
@@ -209,23 +254,68 @@ impl Pipe {
         !lock(&self.state).pending.is_empty()
     }
 
-    /// Passes on what is there, as far as `out` takes it.
-    fn read_available(&self, out: &File) {
-        let mut state = lock(&self.state);
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// Whether no process has its other end any more.
+    fn has_ended(&self) -> bool {
+        self.open().is_some_and(|file| {
+            let mut polled = [PollFd::new(file.as_fd(), PollFlags::empty())];
+            let found = poll(&mut polled, PollTimeout::ZERO);
+            found.is_ok() && polled[0].revents().is_some_and(|found| found.contains(PollFlags::POLLHUP))
+        })
+    }
+
+    /// Passes on what is there, as far as `out` takes it. The thread alone calls this.
+    fn read_available(&self, out: &Out) {
         for _ in 0..MAX_READS {
-            if !state.write(out) || !takes_more(out) || !state.read() {
+            if !self.pass_on(out) || !out.takes_more() || !lock(&self.state).read() {
                 break;
             }
         }
-        state.write(out);
+        self.pass_on(out);
     }
 
     /// Passes on what is there and reads no more.
-    fn close(&self, out: &File) {
+    fn close(&self, out: &Out) {
         self.read_available(out);
-        let mut state = lock(&self.state);
-        state.end();
-        state.write(out);
+        lock(&self.state).end();
+        self.pass_on(out);
+    }
+
+    /// Passes on what is pending, as far as `out` takes it without a wait; returns whether that is all. Nobody
+    /// waits for the program's lock while a write takes longer, as another process has taken the room.
+    fn pass_on(&self, out: &Out) -> bool {
+        loop {
+            let piece = lock(&self.state).next_piece();
+            if piece.is_empty() {
+                return true;
+            }
+            let within = out.within_line_of.load(Ordering::Relaxed);
+            if !out.takes_more() || (within != 0 && within != self.address()) {
+                return false;
+            }
+            let written = (&out.file).write(&piece);
+            let mut state = lock(&self.state);
+            let mut is_within = false;
+            match written {
+                Ok(written @ 1..) => {
+                    is_within = !piece.get(..written).is_some_and(|done| done.ends_with(b"\n"));
+                    state.pending.drain(..written);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+                // The program hears it as it would from this program's standard error. Other errors, as of a
+                // full disk, may pass.
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                    state.pending.clear();
+                    state.pipe = None;
+                }
+                Ok(0) | Err(_) => state.pending.clear(),
+            }
+            out.within_line_of.store(if is_within { self.address() } else { 0 }, Ordering::Relaxed);
+        }
     }
 }
 
@@ -257,26 +347,17 @@ impl State {
         self.lines.end_line(|line| self.pending.extend_from_slice(line));
     }
 
-    /// Passes on what is pending, as far as `out` takes it without a wait; returns whether that is all.
-    fn write(&mut self, mut out: &File) -> bool {
-        while !self.pending.is_empty() {
-            if !takes_more(out) {
-                return false;
-            }
-            match out.write(self.pending.get(..PIECE).unwrap_or(&self.pending)) {
-                Ok(written @ 1..) => drop(self.pending.drain(..written)),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
-                // The program hears it as it would from this program's standard error. Other errors, as of a
-                // full disk, may pass.
-                Err(error) if error.kind() == ErrorKind::BrokenPipe => {
-                    self.pending.clear();
-                    self.pipe = None;
-                }
-                Ok(0) | Err(_) => self.pending.clear(),
-            }
-        }
-        true
+    /// Reads no more, and passes nothing on.
+    fn leave_out(&mut self) {
+        self.end();
+        self.pending.clear();
+    }
+
+    /// Whole lines of what is pending, or a part of one that is longer than a piece.
+    fn next_piece(&self) -> Vec<u8> {
+        let piece = self.pending.get(..PIECE).unwrap_or(&self.pending);
+        let end = piece.iter().rposition(|byte| *byte == b'\n').map_or(piece.len(), |end| end + 1);
+        piece.get(..end).unwrap_or_default().to_vec()
     }
 
     fn keep(&mut self, bytes: &[u8]) {
@@ -286,10 +367,17 @@ impl State {
     }
 }
 
-/// Whether a write to `out` does not have to wait. Where it fails it does not.
-fn takes_more(out: &File) -> bool {
-    let mut polled = [PollFd::new(out.as_fd(), PollFlags::POLLOUT)];
-    poll(&mut polled, PollTimeout::ZERO) != Ok(0)
+impl Out {
+    /// Whether a write does not have to wait. Where it fails it does not.
+    fn takes_more(&self) -> bool {
+        let mut polled = [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT)];
+        loop {
+            match poll(&mut polled, PollTimeout::ZERO) {
+                Err(Errno::EINTR) => {}
+                found => return found != Ok(0),
+            }
+        }
+    }
 }
 
 #[cfg(test)]

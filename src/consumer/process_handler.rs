@@ -122,6 +122,9 @@ impl ProcessHandler {
         if !matches!(outcome, Ok(RunOutcome::Ended(..))) {
             program::kill(&mut child);
         }
+        if matches!(outcome, Ok(RunOutcome::Interrupted)) {
+            log::warn!("the handler did not end and was killed, as the consumer stops");
+        }
         output.into_iter().for_each(ProgramOutput::detach);
         match outcome {
             Ok(RunOutcome::Ended(status, Ok(true))) => Ok(status),
@@ -166,7 +169,6 @@ impl ProcessHandler {
                 return Ok(RunOutcome::TooLong);
             }
             if stop_deadline.has_passed() {
-                log::warn!("the handler does not end and is killed, as the consumer stops");
                 return Ok(RunOutcome::Interrupted);
             }
             let interval = program_input::look_interval(now - last_event).min(deadline - now);

@@ -166,8 +166,8 @@ impl LinesHandler {
     fn give_up(&self, process: KeptProcess, trouble: Trouble, message: &ConsumerRecord<'_>) -> Failure {
         let id = process.id();
         if matches!(trouble, Trouble::Interrupted) {
-            log::warn!("the kept handler {id} does not answer and is killed, as the consumer stops");
             process.kill();
+            log::warn!("the kept handler {id} did not answer and was killed, as the consumer stops");
             return Failure::Interrupted;
         }
         let failed = self.failed(process, trouble);
