@@ -1,11 +1,13 @@
 //! Signals that ask a program to stop.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use net::stop::Stop;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use crate::error::{Error, Result};
@@ -33,37 +35,63 @@ pub(crate) fn is_hurried() -> bool {
 /// # Errors
 /// When the handler cannot be installed, as there can be only one.
 pub fn stop() -> Result<Stop> {
+    let failed = |error| Error::new("signals cannot be handled").caused_by(error);
     let stop = Stop::new();
     let asked = stop.clone();
+    let helpers = Helpers::start().map_err(failed)?;
     let mut first = None;
     ctrlc::set_handler(move || match first {
         None => {
-            first = Some(Instant::now());
             if !asked.is_asked() {
                 asked.ask();
-                log::info!("stopping; a second Ctrl-C or signal ends this at once");
+                helpers.log(log::Level::Info, "stopping; a second Ctrl-C or signal ends this at once");
             }
+            first = Some(Instant::now());
         }
         Some(at) if at.elapsed() < ONE_WISH => {}
-        Some(_) => end_at_once(&asked),
+        Some(_) => helpers.end_at_once(&asked),
     })
     .map_err(|e| Error::new("signals cannot be handled").caused_by(e))?;
     Ok(stop)
 }
 
-/// Ends the process, whatever its threads do.
-fn end_at_once(stop: &Stop) -> ! {
-    IS_HURRIED.store(true, Ordering::Relaxed);
-    // Neither the log nor the exit may hold this up; both can, where an output stands still.
-    let killer = || {
-        thread::sleep(KILL_AFTER);
-        let _ = kill(Pid::this(), Signal::SIGKILL);
-    };
-    let _ = thread::Builder::new().name("kill".to_owned()).spawn(killer);
-    stop.hurry();
-    let before_the_log = Instant::now();
-    log::warn!("ending at once: what is not stored, answered or committed yet stays so");
-    thread::sleep(LAST_MOMENT.saturating_sub(before_the_log.elapsed()));
-    log::logger().flush();
-    std::process::exit(1)
+/// Threads that wait for signals, so that the thread which hears them waits for nothing: neither the log nor
+/// the exit, which both stand still where an output does.
+struct Helpers {
+    log: Sender<(log::Level, &'static str)>,
+    kill: Sender<()>,
+}
+
+impl Helpers {
+    /// # Errors
+    /// The system gives no thread.
+    fn start() -> io::Result<Helpers> {
+        let (log, lines) = mpsc::channel::<(log::Level, &str)>();
+        let thread = thread::Builder::new().name("signals".to_owned());
+        thread.spawn(move || lines.iter().for_each(|(level, line)| log::log!(level, "{line}")))?;
+        let (kill, wishes) = mpsc::channel();
+        thread::Builder::new().name("kill".to_owned()).spawn(move || {
+            if wishes.recv().is_ok() {
+                thread::sleep(KILL_AFTER);
+                let _ = nix::sys::signal::kill(Pid::this(), Signal::SIGKILL);
+            }
+        })?;
+        Ok(Helpers { log, kill })
+    }
+
+    fn log(&self, level: log::Level, line: &'static str) {
+        // The thread is there as long as the process.
+        let _ = self.log.send((level, line));
+    }
+
+    /// Ends the process, whatever its threads do.
+    fn end_at_once(&self, stop: &Stop) -> ! {
+        let _ = self.kill.send(());
+        IS_HURRIED.store(true, Ordering::Relaxed);
+        stop.hurry();
+        self.log(log::Level::Warn, "ending at once: what is not stored, answered or committed yet stays so");
+        thread::sleep(LAST_MOMENT);
+        log::logger().flush();
+        std::process::exit(1)
+    }
 }

@@ -25,6 +25,8 @@ use net::sync::{Mutex, lock};
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// The time that a child without a supervisor may take to end by itself.
 const LOST_GRACE: Duration = Duration::from_secs(1);
+/// The end of that time, in which handlers are ended.
+const LAST_MOMENT: Duration = Duration::from_millis(200);
 /// The longest line that a supervisor writes, in bytes: a path has up to 4 KiB, and grows by a third in
 /// base64.
 const LONGEST_LINE: usize = 8 * 1024;
@@ -183,7 +185,10 @@ fn end_process(stop: &Stop, first_line: Option<&str>) -> ! {
     // Processes that have opened the file can go on.
     let start = first_line.and_then(StartMessage::from_line);
     start.iter().for_each(|start| shared_output::remove(&start.lock_file));
-    thread::sleep(LOST_GRACE);
+    thread::sleep(LOST_GRACE.saturating_sub(LAST_MOMENT));
+    // Handlers are no longer waited for: they would outlive this process.
+    stop.hurry();
+    thread::sleep(LAST_MOMENT);
     log::logger().flush();
     std::process::exit(1);
 }
