@@ -20,8 +20,9 @@ use crate::text::escape;
 
 /// How often it is looked whether the file was moved away, where nothing is written.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-/// A file that could not be written is tried again after so many looks, where nothing else is written.
-const TRY_AGAIN: u32 = 4;
+/// A file that could not be written is tried again after so many looks, where nothing else is written and its
+/// disk tells nothing.
+const TRY_AGAIN: u32 = 120;
 /// After a failure to open the file anew, it is tried again after this time, ...
 const OPEN_AGAIN: Duration = Duration::from_millis(500);
 /// ... and after one to set it aside, after this.
@@ -69,19 +70,20 @@ impl Write for SharedFile {
 pub fn look_after(file: &Arc<Mutex<LogFile>>) -> io::Result<()> {
     let file = Arc::downgrade(file);
     let look = move || {
-        let mut looks = 0_u32;
+        // The looks since the file was tried, and whether its disk told why it could not be written.
+        let (mut looks, mut was_told) = (0, false);
         while let Some(file) = file.upgrade() {
             let (news, path) = lock(&file).look();
             drop(file);
-            looks = looks.wrapping_add(1);
+            let is_told = failure::disk_trouble(&path.to_string_lossy()).is_some();
+            looks += 1;
             if let Some(news) = news {
                 log::warn!("{news}");
-            } else if failure::failure().is_some()
-                && looks.is_multiple_of(TRY_AGAIN)
-                && failure::disk_trouble(&path.to_string_lossy()).is_none()
-            {
+            } else if failure::failure().is_some() && !is_told && (was_told || looks >= TRY_AGAIN) {
+                looks = 0;
                 log::warn!("the log file {} is tried again", escape(path.as_os_str().as_encoded_bytes()));
             }
+            was_told = is_told;
             thread::sleep(LOOK_INTERVAL);
         }
     };

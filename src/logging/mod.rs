@@ -99,11 +99,7 @@ impl LogSettings {
 /// # Errors
 /// When the file cannot be opened for writing, or a logger is installed already.
 pub fn start(settings: &LogSettings, name: &str) -> Result<()> {
-    if io::stderr().is_terminal() {
-        shown_on_a_terminal();
-    }
-    // Where there is no file, and no terminal, this is the place for lines about messages.
-    begin(settings, name, || Box::new(io::stderr()), settings.file.is_empty())
+    start_on(settings, name, || Box::new(io::stderr()))
 }
 
 /// From now on standard error has no lines about single messages: whoever reads it shows them on a terminal.
@@ -116,15 +112,11 @@ pub fn shown_on_a_terminal() {
 /// # Errors
 /// As [`start`].
 pub fn start_on(settings: &LogSettings, name: &str, shown: impl Fn() -> Box<dyn Write + Send>) -> Result<()> {
-    begin(settings, name, shown, false)
-}
-
-fn begin(
-    settings: &LogSettings,
-    name: &str,
-    shown: impl Fn() -> Box<dyn Write + Send>,
-    with_messages: bool,
-) -> Result<()> {
+    if io::stderr().is_terminal() {
+        shown_on_a_terminal();
+    }
+    // Where there is no file, and no terminal, this is the place for lines about messages.
+    let with_messages = settings.file.is_empty();
     IS_JSON.store(settings.format == LogFormat::Json, Ordering::Relaxed);
     SHOWS_VALUES.store(settings.values, Ordering::Relaxed);
     let file = (!settings.file.is_empty()).then(|| open(settings)).transpose()?;
