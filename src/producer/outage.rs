@@ -41,7 +41,10 @@ impl Shared {
         }
         drop(state);
         if is_news && !self.ended() {
-            log::warn!("{sentence}; trying until it works");
+            // That no broker answers is said by what looks for one.
+            let is_said = matches!(kind, NotStoredKind::NoBroker);
+            let level = if is_said { log::Level::Debug } else { log::Level::Warn };
+            log::log!(level, "{sentence}; trying until it works");
         }
     }
 

@@ -83,12 +83,14 @@ impl RecentMessages {
         }
     }
 
-    /// The messages that the group is done with, where it is not known how, and when the oldest of them was
-    /// stored.
+    /// The messages that the group is done with, where it is not known how, and when the oldest of those was
+    /// stored of which that will be asked, now or later.
     pub(super) fn undecided(&self) -> (BTreeSet<MessagePlace>, u64) {
-        let undecided = || self.messages.iter().filter(|message| message.passed.is_some());
-        let since = undecided().map(|message| message.at).min();
-        (undecided().map(SentMessage::place).collect(), since.unwrap_or_default())
+        let undecided = self.messages.iter().filter(|message| message.passed.is_some());
+        let to_be_asked =
+            self.messages.iter().filter(|message| message.passed.is_some() || message.is_open());
+        let since = to_be_asked.map(|message| message.at).min();
+        (undecided.map(SentMessage::place).collect(), since.unwrap_or_default())
     }
 
     /// Marks messages that the group is done with: as dead letters those that are one, and the others as
@@ -263,6 +265,15 @@ mod tests {
         decide(&mut recent, &[]);
         assert_eq!(recent.changed(seen).len(), 1);
         assert!(recent.changed(recent.changes()).is_empty());
+    }
+
+    #[test]
+    fn letters_are_looked_for_since_the_oldest_message_that_will_be_asked_for() {
+        let mut recent = RecentMessages::default();
+        recent.add(SentMessage { at: 5, ..sent(1, 0) });
+        recent.add(SentMessage { at: 70, ..sent(0, 3) });
+        recent.note_passed(None, &group(Some("a"), 4));
+        assert_eq!(recent.undecided(), ([sent(0, 3).place()].into(), 5), "the letter of one may be older");
     }
 
     #[test]

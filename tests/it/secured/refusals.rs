@@ -191,7 +191,7 @@ pub fn a_password_changed_under_running_programs_is_said_once_and_healed(version
         let reason = String::from_utf8_lossy(&answer.body).into_owned();
         (answer.status == 503 && reason.contains("SCRAM-SHA-256") && !reason.contains(PASSWORD)).then_some(())
     });
-    endpoint.wait_for_log(&["no_leader", "SCRAM-SHA-256"], PATIENCE);
+    endpoint.wait_for_log(&["no_broker", "SCRAM-SHA-256"], PATIENCE);
     eventually("it is not ready, and says why", PATIENCE, || {
         let (status, reason) = readiness(&endpoint);
         (status == 503 && reason.contains("SCRAM-SHA-256")).then_some(())
