@@ -31,13 +31,8 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     let mut line = String::with_capacity(text.len() + 16);
-    for character in text.chars() {
-        match character {
-            plain if is_plain(plain) => line.push(plain),
-            other if other.is_ascii() => line.extend(other.escape_default()),
-            other => line.extend(other.escape_unicode()),
-        }
-    }
+    // Writing to a text does not fail.
+    let _ = write_escaped(&mut line, text, is_plain, write_escape);
     Cow::Owned(line)
 }
 
@@ -102,36 +97,56 @@ pub struct Escaped<'a> {
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = self.bytes.get(..self.limit).unwrap_or(self.bytes);
-        let shortened = shown.len() < self.bytes.len();
-        let mut chunks = shown.utf8_chunks().peekable();
-        while let Some(chunk) = chunks.next() {
-            escape_text(chunk.valid(), self.quoted, f)?;
-            // The cut may have split a character: that is no malformed byte.
-            if shortened && chunks.peek().is_none() {
-                break;
-            }
-            chunk.invalid().iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))?;
-        }
-        if shortened { write!(f, "… ({} bytes)", self.bytes.len()) } else { Ok(()) }
+        let is_plain = |character| is_safe(character) && !(self.quoted && character == '"');
+        write_beginning(f, self.bytes, self.limit, |f, text| write_escaped(f, text, is_plain, write_escape))
     }
 }
 
-fn escape_text(text: &str, quoted: bool, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// Writes no more than the first `limit` of some bytes: what is UTF-8 by `write_text`, other bytes as `\xff`,
+/// and how many they are where these are not all.
+pub fn write_beginning(
+    f: &mut fmt::Formatter<'_>,
+    bytes: &[u8],
+    limit: usize,
+    write_text: impl Fn(&mut fmt::Formatter<'_>, &str) -> fmt::Result,
+) -> fmt::Result {
+    let shown = bytes.get(..limit).unwrap_or(bytes);
+    let shortened = shown.len() < bytes.len();
+    let mut chunks = shown.utf8_chunks().peekable();
+    while let Some(chunk) = chunks.next() {
+        write_text(f, chunk.valid())?;
+        // The cut may have split a character: that is no malformed byte.
+        if shortened && chunks.peek().is_none() {
+            break;
+        }
+        chunk.invalid().iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))?;
+    }
+    if shortened { write!(f, "… ({} bytes)", bytes.len()) } else { Ok(()) }
+}
+
+/// Writes a text, and by `write_escape` each of its characters that is not plain.
+pub fn write_escaped<W: fmt::Write>(
+    out: &mut W,
+    text: &str,
+    is_plain: impl Fn(char) -> bool,
+    write_escape: impl Fn(&mut W, char) -> fmt::Result,
+) -> fmt::Result {
     let mut plain = 0;
-    for (at, character) in text.char_indices() {
-        if is_safe(character) && !(quoted && character == '"') {
-            continue;
-        }
-        f.write_str(text.get(plain..at).unwrap_or_default())?;
-        if character.is_ascii() {
-            write!(f, "{}", character.escape_default())?;
-        } else {
-            write!(f, "{}", character.escape_unicode())?;
-        }
+    for (at, character) in text.char_indices().filter(|(_, character)| !is_plain(*character)) {
+        out.write_str(text.get(plain..at).unwrap_or_default())?;
+        write_escape(out, character)?;
         plain = at + character.len_utf8();
     }
-    f.write_str(text.get(plain..).unwrap_or_default())
+    out.write_str(text.get(plain..).unwrap_or_default())
+}
+
+/// Writes a character as in a Rust string.
+fn write_escape<W: fmt::Write>(out: &mut W, character: char) -> fmt::Result {
+    if character.is_ascii() {
+        write!(out, "{}", character.escape_default())
+    } else {
+        write!(out, "{}", character.escape_unicode())
+    }
 }
 
 /// Whether a character shows as itself: no control character (C0, DEL, C1), no line or paragraph separator,

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
-use crate::text::is_safe;
+use crate::text::{is_safe, write_escaped};
 
 /// What each line begins with.
 pub const JSON_START: &str = "{\"time\":\"";
@@ -53,23 +53,12 @@ struct Escaping<'a, 'b>(&'a mut fmt::Formatter<'b>);
 
 impl Write for Escaping<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let mut plain = 0;
-        for (at, character) in text.char_indices() {
-            if is_safe(character) && character != '"' {
-                continue;
-            }
-            self.0.write_str(text.get(plain..at).unwrap_or_default())?;
-            match character {
-                '"' => self.0.write_str("\\\"")?,
-                '\\' => self.0.write_str("\\\\")?,
-                '\n' => self.0.write_str("\\n")?,
-                other => {
-                    let units = other.encode_utf16(&mut [0; 2]).to_vec();
-                    units.iter().try_for_each(|unit| write!(self.0, "\\u{unit:04x}"))?;
-                }
-            }
-            plain = at + character.len_utf8();
-        }
-        self.0.write_str(text.get(plain..).unwrap_or_default())
+        let is_plain = |character| is_safe(character) && character != '"';
+        write_escaped(self.0, text, is_plain, |out, character| match character {
+            '"' => out.write_str("\\\""),
+            '\\' => out.write_str("\\\\"),
+            '\n' => out.write_str("\\n"),
+            other => other.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(out, "\\u{unit:04x}")),
+        })
     }
 }

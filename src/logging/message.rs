@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 
 use super::json::JsonText;
 use super::{MESSAGE, MESSAGE_BURST, is_json, shows_values};
-use crate::text::{Key, SHOWN_BYTES, Value};
+use crate::text::{Key, SHOWN_BYTES, Value, write_beginning};
 
 /// A message that was sent or received.
 pub struct MessageLine<'a> {
@@ -99,17 +99,7 @@ struct Beginning<'a>(&'a [u8]);
 
 impl Display for Beginning<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = self.0.get(..SHOWN_BYTES).unwrap_or(self.0);
-        let is_cut = shown.len() < self.0.len();
-        let mut chunks = shown.utf8_chunks().peekable();
-        while let Some(chunk) = chunks.next() {
-            f.write_str(chunk.valid())?;
-            // The cut may have split a character.
-            if !is_cut || chunks.peek().is_some() {
-                chunk.invalid().iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))?;
-            }
-        }
-        if is_cut { write!(f, "… ({} bytes)", self.0.len()) } else { Ok(()) }
+        write_beginning(f, self.0, SHOWN_BYTES, |f, text| f.write_str(text))
     }
 }
 
