@@ -68,22 +68,25 @@ impl Write for SharedFile {
 /// # Errors
 /// The system gives no thread.
 pub fn look_after(file: &Arc<Mutex<LogFile>>) -> io::Result<()> {
+    let path = lock(file).path.clone();
     let file = Arc::downgrade(file);
     let look = move || {
         // The looks since the file was tried, and whether its disk told why it could not be written.
         let (mut looks, mut was_told) = (0, false);
         while let Some(file) = file.upgrade() {
-            let (news, path) = lock(&file).look();
+            let news = lock(&file).look();
             drop(file);
-            let is_told = failure::disk_trouble(&path.to_string_lossy()).is_some();
             looks += 1;
             if let Some(news) = news {
                 log::warn!("{news}");
-            } else if failure::failure().is_some() && !is_told && (was_told || looks >= TRY_AGAIN) {
-                looks = 0;
-                log::warn!("the log file {} is tried again", escape(path.as_os_str().as_encoded_bytes()));
+            } else if failure::failure().is_some() {
+                let is_told = failure::disk_trouble(&path.to_string_lossy()).is_some();
+                if !is_told && (was_told || looks >= TRY_AGAIN) {
+                    looks = 0;
+                    log::warn!("the log file {} is tried again", escape(path.as_os_str().as_encoded_bytes()));
+                }
+                was_told = is_told;
             }
-            was_told = is_told;
             thread::sleep(LOOK_INTERVAL);
         }
     };
@@ -114,10 +117,10 @@ impl LogFile {
         })
     }
 
-    /// Makes the file anew if it is not at its path; gives what is to be logged of it, and its path.
-    fn look(&mut self) -> (Option<String>, PathBuf) {
+    /// Makes the file anew if it is not at its path; gives what is to be logged of it.
+    fn look(&mut self) -> Option<String> {
         self.size();
-        (self.news.take(), self.path.clone())
+        self.news.take()
     }
 
     /// Appends whole lines; sets the file aside before the line that would make it too long.
