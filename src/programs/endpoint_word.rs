@@ -8,16 +8,17 @@ use serde_json::Value;
 use ureq::Agent;
 use ureq::http::{Request, Response};
 
+use super::endpoint_client;
 use crate::config::ProducerApiSettings;
-use crate::http_client::{self, Connect, Lookup};
+use crate::http_client::{self, Lookup};
 
 /// The time limit for the answer: connections that find no descriptor wait for a second.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The longest answer, in bytes.
 const LONGEST_ANSWER: u64 = 64 * 1024;
 
-/// Why it is not ready, its warnings, or why it could not be asked: sentences without full stops. Nothing where
-/// nobody listens: there need not be an endpoint.
+/// Why it is not ready, its warnings, or why it could not be asked: sentences without full stops. Nothing
+/// where nobody listens: there need not be an endpoint.
 pub(super) fn of(settings: &ProducerApiSettings) -> Vec<String> {
     let Some(address) = address(settings) else { return Vec::new() };
     match ask(settings, &address) {
@@ -47,19 +48,10 @@ fn address(settings: &ProducerApiSettings) -> Option<String> {
 }
 
 fn ask(settings: &ProducerApiSettings, address: &str) -> Result<Value, String> {
-    let tls = match &settings.tls_certificate {
-        Some(certificate) => {
-            let ca = Some(certificate.clone());
-            let names =
-                tls::SettingNames { ca: "producer_api.tls_certificate", ..tls::SettingNames::PRODUCER_API };
-            let wanted = tls::ConnectorSettings { ca, system_too: true, names, ..Default::default() };
-            Some(tls::Connector::new(wanted).map_err(|error| error.to_string())?)
-        }
-        None => None,
-    };
-    let scheme = if tls.is_some() { "https" } else { "http" };
+    let certificate = settings.tls_certificate.as_deref();
+    let (scheme, connect) = (endpoint_client::scheme(certificate), endpoint_client::connect(certificate)?);
     let config = http_client::config().timeout_global(Some(PATIENCE)).build();
-    let agent = Agent::with_parts(config, Connect { tls }, Lookup::new(true));
+    let agent = Agent::with_parts(config, connect, Lookup::new(true));
     let request = Request::get(format!("{scheme}://{address}/readyz")).body(());
     let response = agent.run(request.map_err(|error| error.to_string())?);
     read(response.map_err(|error| error.to_string())?)

@@ -11,6 +11,7 @@
 //! - [`lag_monitor`]: a consumer's metrics and their endpoint
 //! - [`warnings`]: what is wrong and keeps no message from being stored or handled
 //! - [`endpoint_word`]: what the endpoint says of itself, for `status`
+//! - [`endpoint_client`]: how the endpoint, and others like it, are reached
 //! - [`supervise`]: the default program, which runs the others
 //! - [`status`]: tables of topics, groups and lag; [`open_messages`]: those of work queues
 //! - [`queue`]: lists the waiting messages, attempts them now, puts them aside
@@ -25,6 +26,7 @@ pub mod consumer_pull;
 pub mod consumer_push;
 pub mod dashboard_source;
 pub mod dead_letters;
+mod endpoint_client;
 mod endpoint_word;
 mod lag_monitor;
 mod lease_queues;

@@ -12,7 +12,8 @@ use ureq::http::Request;
 
 use crate::config::ProducerApiSettings;
 use crate::http::{ChangeRequest, FORWARDED, LeaseChange, ReceiptOutcome};
-use crate::http_client::{self, Connect, Lookup, percent_encoded};
+use crate::http_client::{self, Lookup, percent_encoded};
+use crate::programs::endpoint_client;
 use crate::text::beginning;
 
 /// The most idle connections to all endpoints, and to one.
@@ -50,7 +51,7 @@ impl Forward {
     pub fn new(settings: &ProducerApiSettings) -> Forward {
         let certificate = settings.tls_certificate.clone();
         Forward {
-            scheme: if certificate.is_some() { "https" } else { "http" },
+            scheme: endpoint_client::scheme(certificate.as_deref()),
             certificate,
             // The other endpoint must not be the first to close it.
             idle: LONGEST_IDLE.min(settings.idle_timeout() / 2),
@@ -116,27 +117,14 @@ impl Forward {
         if let Some(agent) = agent.as_ref() {
             return Ok(agent.clone());
         }
-        let tls = match &self.certificate {
-            Some(certificate) => {
-                let names = tls::SettingNames {
-                    ca: "producer_api.tls_certificate",
-                    ..tls::SettingNames::PRODUCER_API
-                };
-                // Whoever issued this endpoint's certificate may have issued the other's, and they may have
-                // one.
-                let ca = Some(certificate.clone());
-                let wanted = tls::ConnectorSettings { ca, system_too: true, names, ..Default::default() };
-                Some(tls::Connector::new(wanted).map_err(|error| error.to_string())?)
-            }
-            None => None,
-        };
+        let connect = endpoint_client::connect(self.certificate.as_deref())?;
         let config = http_client::config()
             .accept("application/json")
             .max_idle_connections(IDLE_CONNECTIONS)
             .max_idle_connections_per_host(IDLE_OF_ONE)
             .max_idle_age(self.idle)
             .build();
-        Ok(agent.insert(Agent::with_parts(config, Connect { tls }, Lookup::new(true))).clone())
+        Ok(agent.insert(Agent::with_parts(config, connect, Lookup::new(true))).clone())
     }
 }
 
