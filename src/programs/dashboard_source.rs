@@ -21,9 +21,9 @@ use crate::http::{
 };
 use crate::queue::note::Attempted;
 use crate::runtime::StoreFailure;
-use client::Cluster;
 use client::describe::groups::{self, Group, Progress};
 use client::offsets::{self, LATEST, Offsets};
+use client::{Cluster, LOOK_UPS};
 use net::stop::Stop;
 use protocol::TopicPartition;
 
@@ -93,7 +93,7 @@ impl DashboardSource {
 
     fn ends(&self, places: &BTreeSet<TopicPartition>, deadline: Instant) -> Offsets {
         let wanted: Vec<_> = places.iter().map(|place| (place.clone(), LATEST)).collect();
-        let ends = offsets::find(&self.cluster, "point-to-point", &wanted, deadline);
+        let ends = offsets::find(&self.cluster, LOOK_UPS, &wanted, deadline);
         if ends.len() < wanted.len() {
             // A leader may have changed: the next call asks the new one.
             let topics: BTreeSet<&str> = places.iter().map(|place| place.topic.as_str()).collect();

@@ -14,7 +14,7 @@ use client::coordinator::Committed;
 use client::describe::groups::{Group, Progress};
 use client::fetch::{self, Fetched, Position};
 use client::offsets::Offsets;
-use client::{Cluster, in_time};
+use client::{Cluster, LOOK_UPS, in_time};
 use protocol::TopicPartition;
 use protocol::error_code::ErrorCode;
 use protocol::records::{Batches, MAX_UNPACKED_BYTES, RecordsError};
@@ -25,8 +25,6 @@ const MOST: usize = 100;
 const SHOWN_BYTES: usize = 60;
 /// The bytes that are fetched at a time; a larger batch comes whole.
 const FETCH_BYTES: i32 = 64 * 1024;
-/// The name under which they are fetched.
-const CLIENT_ID: &str = "point-to-point";
 
 /// The open messages of a group, as many as are shown.
 #[derive(Debug, Default)]
@@ -270,7 +268,7 @@ fn look_up(
             max_bytes: FETCH_BYTES,
         };
         let fetched = in_time(cluster, deadline, || {
-            fetch::from_leader(cluster, CLIENT_ID, connection, &position, cluster.deadline(deadline))
+            fetch::from_leader(cluster, LOOK_UPS, connection, &position, cluster.deadline(deadline))
         });
         let fetched = fetched.map_err(|error| error.to_string())?;
         let after = take(&fetched, messages).map_err(|error| format!("{place}: {error}"))?;

@@ -21,7 +21,7 @@ use clap::{Args, Subcommand};
 use client::assignor;
 use client::coordinator::{Commit, Committed, Coordinator, Membership};
 use client::describe::groups::{self, Group};
-use client::{Cluster, RequestContext};
+use client::{Cluster, LOOK_UPS, RequestContext};
 use protocol::TopicPartition;
 
 /// The command line.
@@ -138,8 +138,6 @@ enum Action {
     PutAside,
 }
 
-/// The name under which the brokers are asked.
-const CLIENT_ID: &str = "point-to-point";
 /// The time limit for what is asked before and beside the wish.
 const ANSWERS: Duration = Duration::from_secs(10);
 /// How long it is waited for the owner.
@@ -224,8 +222,8 @@ impl<'a> Asked<'a> {
         Asked {
             cluster,
             action,
-            group: Coordinator::looking_on(cluster.clone(), name, CLIENT_ID),
-            wishes: Coordinator::new(cluster.clone(), &wishes::group_of(name), CLIENT_ID),
+            group: Coordinator::looking_on(cluster.clone(), name, LOOK_UPS),
+            wishes: Coordinator::new(cluster.clone(), &wishes::group_of(name), LOOK_UPS),
             wishes_name: wishes::group_of(name),
         }
     }

@@ -18,9 +18,9 @@ use crate::queue::wishes::is_of_wishes;
 use crate::runtime;
 use broker::Broker;
 use clap::Args;
-use client::Cluster;
 use client::describe::groups::{self, Group, Progress};
 use client::offsets::{self, LATEST, Offsets};
+use client::{Cluster, LOOK_UPS};
 use net::backoff::Backoff;
 use protocol::TopicPartition;
 
@@ -118,7 +118,7 @@ fn try_describe(cluster: &Arc<Cluster>, settings: &Settings, with_open: bool) ->
             .extend((0..).zip(&topic.leaders).map(|(partition, _)| TopicPartition::new(name, partition)));
     }
     let wanted: Vec<_> = partitions.iter().map(|place| (place.clone(), LATEST)).collect();
-    let ends = offsets::find(cluster, "point-to-point", &wanted, deadline);
+    let ends = offsets::find(cluster, LOOK_UPS, &wanted, deadline);
     let mut open = Vec::new();
     for group in groups.iter().filter(|_| with_open) {
         let mut messages = OpenMessages::of(group, &ends);

@@ -9,11 +9,9 @@ use crate::http::{Partition, PartitionOffsets, Topic, TopicDirectory};
 use crate::runtime::StoreFailure;
 use client::describe::{PartitionDescription, TopicDescription};
 use client::topics_on_demand::TopicsOnDemand;
-use client::{Cluster, ClusterSettings, configs, offsets};
+use client::{Cluster, ClusterSettings, LOOK_UPS, configs, offsets};
 use protocol::topic_partition::TopicPartition;
 
-/// The client id of look-ups.
-const NAME: &str = "point-to-point";
 /// How long a topic that was created may be unknown to a broker before it is asked for again.
 const CREATION_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long brokers have to create a topic that they create on demand: other look-ups wait meanwhile.
@@ -104,7 +102,7 @@ impl TopicDirectory for ClusterTopicDirectory {
     }
 
     fn configs(&self, topic: &str, deadline: Instant) -> Result<BTreeMap<String, String>> {
-        match configs::all_of_topic(&self.cluster, NAME, topic, deadline) {
+        match configs::all_of_topic(&self.cluster, LOOK_UPS, topic, deadline) {
             Ok(found) => Ok(found),
             Err(error) if error.code().is_some() => {
                 log::debug!("the configurations of {topic} cannot be read: {error}");
@@ -117,7 +115,7 @@ impl TopicDirectory for ClusterTopicDirectory {
     fn offsets(&self, topic: &str, partition: i32, deadline: Instant) -> Result<PartitionOffsets> {
         let place = TopicPartition::new(topic, partition);
         let offset = |time| {
-            let (found, error) = offsets::list(&self.cluster, NAME, &[(place.clone(), time)], deadline);
+            let (found, error) = offsets::list(&self.cluster, LOOK_UPS, &[(place.clone(), time)], deadline);
             let failed = || match error {
                 Some(error) => self.silent(error),
                 None => Error::new(format!("partition {partition} of {topic} has no leader")),

@@ -2,12 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use super::LOOK_UPS;
 use super::configs;
 use super::metadata::Cluster;
 use net::sync::lock;
 
-/// The client id of look-ups.
-const NAME: &str = "point-to-point";
 /// The topic's configuration.
 const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
 /// How long its value is believed, and the longest wait for it.
@@ -34,7 +33,7 @@ impl Cluster {
             return *limit;
         }
         let deadline = deadline.min(Instant::now() + TIMEOUT);
-        let told = configs::of_topic(self, NAME, topic, [MAX_MESSAGE_BYTES], deadline);
+        let told = configs::of_topic(self, LOOK_UPS, topic, [MAX_MESSAGE_BYTES], deadline);
         let told = told.inspect_err(|error| log::debug!("{MAX_MESSAGE_BYTES} of {topic}: {error}"));
         let limit = told.ok().and_then(|[value]| value?.parse().ok());
         let mut limits = lock(&self.shared.batch_limits);

@@ -2,8 +2,8 @@
 //!
 //! A listener with TLS closes the connection of a client without, a listener without closes that of a client
 //! with it, and a listener with SASL answers ApiVersions alone. All of them look like a broker that is just
-//! stopping; so the port is asked once more in the other way, and only its answer counts. An HTTP server tells
-//! itself by how its answer begins.
+//! stopping; so the port is asked once more in the other way, and only its answer counts. An HTTP server
+//! tells itself by how its answer begins.
 
 use std::io::ErrorKind;
 use std::time::Duration;

@@ -6,13 +6,11 @@ use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::MetadataResponse;
 
+use super::LOOK_UPS;
 use super::diagnosis::{self, closes_at_requests};
 use super::error::{Error, Result};
 use super::metadata::{Cluster, metadata_request};
 use super::security::Security;
-
-/// The client id of the first contact.
-const NAME: &str = "point-to-point";
 
 /// The wait before a broker is asked again that closed the connection at the first request: it may have been
 /// stopping.
@@ -67,7 +65,7 @@ fn contact(server: &str, security: &Security, patience: Duration) -> Result<Meta
     let deadline = Instant::now() + patience;
     let ask = || {
         let left = deadline.saturating_duration_since(Instant::now());
-        let mut connection = diagnosis::open(server, NAME, security, left)?;
+        let mut connection = diagnosis::open(server, LOOK_UPS, security, left)?;
         connection.call(&metadata_request(Some(&[])), deadline)
     };
     match ask() {

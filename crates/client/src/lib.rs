@@ -55,6 +55,9 @@ use std::time::{Duration, Instant};
 
 use net::backoff::Backoff;
 
+/// The client id of look-ups, which no member and no producer of a program makes.
+pub const LOOK_UPS: &str = "point-to-point";
+
 /// How much longer an answer is awaited than the broker was told to take for it.
 const READ_MARGIN: Duration = Duration::from_secs(2);
 

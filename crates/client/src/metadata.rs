@@ -11,6 +11,7 @@ use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
 use kafka_protocol::messages::{ApiKey, CreateTopicsRequest, MetadataRequest, MetadataResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
+use super::LOOK_UPS;
 use super::connection::Connection;
 use super::describe::Description;
 use super::diagnosis::{closes_at_requests, wants_sasl};
@@ -259,7 +260,7 @@ impl Cluster {
             .with_replication_factor(create.replication_factor);
         let timeout = self.settings.request_timeout.as_millis().min(i32::MAX as u128) as i32;
         let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(timeout);
-        let answer = self.connect(node, "point-to-point", deadline)?.call(&request, deadline)?;
+        let answer = self.connect(node, LOOK_UPS, deadline)?.call(&request, deadline)?;
         for result in &answer.topics {
             match ErrorCode(result.error_code) {
                 ErrorCode::NONE => {
@@ -376,7 +377,7 @@ impl MetadataInUse<'_> {
             tries += 1;
             let mut connection = match self.connection.take().and_then(Connection::if_open) {
                 Some(connection) => connection,
-                None => cluster.connect_any("point-to-point", deadline)?,
+                None => cluster.connect_any(LOOK_UPS, deadline)?,
             };
             let limit = cluster.deadline(deadline);
             let answer = connection

@@ -6,15 +6,13 @@ use std::time::{Duration, Instant};
 use kafka_protocol::messages::FindCoordinatorRequest;
 use kafka_protocol::protocol::StrBytes;
 
+use super::LOOK_UPS;
 use super::authorization::MissingRight;
 use super::error::Error;
 use super::fetch::{self, Fetched, Position};
 use super::metadata::{Cluster, metadata_request};
 use super::producer::new_identity;
 use protocol::error_code::ErrorCode;
-
-/// The client id of the question.
-const NAME: &str = "point-to-point";
 
 /// The most refusals that are kept in mind, so that each is logged once.
 const MOST_TOLD: usize = 100;
@@ -38,7 +36,7 @@ impl Cluster {
             return None;
         }
         let deadline = Instant::now() + patience;
-        let mut connection = self.connect_any(NAME, deadline).ok()?;
+        let mut connection = self.connect_any(LOOK_UPS, deadline).ok()?;
         let topics: Vec<&str> = intent.sends_to.iter().chain(&intent.consumes).map(String::as_str).collect();
         let answer = connection.call(&metadata_request(Some(&topics)), deadline).ok()?;
         let hidden = |topic: &&str| {

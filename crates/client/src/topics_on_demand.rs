@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use super::LOOK_UPS;
 use super::configs;
 use super::describe::{Description, TopicDescription};
 use super::error::{Error, Result};
@@ -10,8 +11,6 @@ use super::metadata::{Cluster, metadata_request};
 use net::sync::{Mutex, lock};
 use protocol::topic_name;
 
-/// The client id of look-ups.
-const NAME: &str = "point-to-point";
 /// The brokers' configuration that lets every client create topics, and how long its value is believed.
 const AUTO_CREATE: &str = "auto.create.topics.enable";
 const CONFIG_AGE: Duration = Duration::from_secs(60);
@@ -88,7 +87,7 @@ impl TopicsOnDemand {
         let deadline = deadline.min(Instant::now() + CONFIG_TIMEOUT);
         let node =
             cluster.describe(Some(&[]), deadline).ok().and_then(|found| found.brokers.first().copied());
-        let told = node.map(|node| configs::of_broker(cluster, NAME, node, AUTO_CREATE, deadline));
+        let told = node.map(|node| configs::of_broker(cluster, LOOK_UPS, node, AUTO_CREATE, deadline));
         let is_answer =
             told.as_ref().is_some_and(|told| told.as_ref().map_or_else(Error::is_lasting, |_| true));
         let age = if is_answer { CONFIG_AGE } else { SILENCE_AGE };

@@ -7,6 +7,7 @@ use std::time::Instant;
 use kafka_protocol::messages::describe_groups_response::DescribedGroupMember;
 use kafka_protocol::messages::{ApiKey, DescribeGroupsRequest, ListGroupsRequest, OffsetFetchRequest};
 
+use crate::LOOK_UPS;
 use crate::coordinator::{Committed, Coordinator};
 use crate::error::{Error, Result};
 use crate::metadata::Cluster;
@@ -26,9 +27,6 @@ impl VersionedRequest for ListGroupsRequest {
     const API: ApiKey = ApiKey::ListGroups;
     const VERSION: i16 = 4;
 }
-
-/// The client id of an observer.
-const ONLOOKER: &str = "point-to-point";
 
 /// The state that a coordinator gives to a group that it cannot describe: one that is not there, or whose
 /// members use the protocol of KIP-848.
@@ -137,7 +135,7 @@ pub fn one(cluster: &Arc<Cluster>, name: &str, deadline: Instant) -> Result<Grou
 /// # Errors
 /// As [`all`].
 pub fn members_of(cluster: &Arc<Cluster>, name: &str, deadline: Instant) -> Result<Group> {
-    let mut coordinator = Coordinator::looking_on(cluster.clone(), name, ONLOOKER);
+    let mut coordinator = Coordinator::looking_on(cluster.clone(), name, LOOK_UPS);
     described(cluster, &mut coordinator, name, || listed(cluster, name, deadline), deadline)
 }
 
@@ -159,7 +157,7 @@ fn seen(
     listed: impl FnOnce() -> Result<Option<String>>,
     deadline: Instant,
 ) -> Result<Group> {
-    let mut coordinator = Coordinator::looking_on(cluster.clone(), name, ONLOOKER);
+    let mut coordinator = Coordinator::looking_on(cluster.clone(), name, LOOK_UPS);
     let mut group = described(cluster, &mut coordinator, name, listed, deadline)?;
     group.committed = in_time(cluster, deadline, || coordinator.all_committed(deadline))?;
     Ok(group)
@@ -185,7 +183,7 @@ fn described(
 /// The groups that a node coordinates, with their states.
 fn listed_by(cluster: &Cluster, node: i32, deadline: Instant) -> Result<Vec<(String, String)>> {
     let limit = cluster.deadline(deadline);
-    let mut connection = cluster.connect(node, ONLOOKER, limit)?;
+    let mut connection = cluster.connect(node, LOOK_UPS, limit)?;
     connection.check_lists_groups()?;
     let answer = connection.call(&ListGroupsRequest::default(), limit + READ_MARGIN)?;
     let refused = |code| Error::refused(connection.context::<ListGroupsRequest>(), code);

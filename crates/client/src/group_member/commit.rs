@@ -95,7 +95,7 @@ impl Member {
         (state.membership.clone(), ends.filter(|_| is_stable).map(commit).collect())
     }
 
-    /// The same for what `admits` lets through.
+    /// As [`Member::commit_as_member`], for what `admits` lets through.
     pub(super) fn commit_where(
         &self,
         commits: &[Commit],
