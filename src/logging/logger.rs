@@ -193,25 +193,10 @@ impl Write for Sink {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use log::Level;
+    use testing::Kept;
 
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Kept {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            lock(&self.0).extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
 
     /// What is written of these lines (level, target, text), with those about messages where they are wanted.
     fn written(format: LogFormat, with_messages: bool, lines: &[(Level, &str, &str)]) -> Vec<String> {
@@ -225,8 +210,7 @@ mod tests {
             logger.log(&line.args(format_args!("{text}")).build());
         }
         logger.flush();
-        let text = String::from_utf8(std::mem::take(&mut *lock(&kept.0))).unwrap();
-        text.lines().map(str::to_owned).collect()
+        kept.take_text().lines().map(str::to_owned).collect()
     }
 
     #[test]

@@ -48,11 +48,10 @@ fn whole_lines_go_on_and_the_last_is_kept() {
     assert_eq!(line(&mut passed_on), "", "the end");
 }
 
-#[test]
-fn what_was_written_before_a_message_is_not_about_it() {
-    let (collector, mut passed_on) = collector();
+/// A program writes before it has a message, and when it has it.
+fn only_what_is_written_at_a_message_is_about_it(collector: &HandlerStderr) {
     let script = "echo before >&2; echo; read -r go; echo at it >&2; echo; read -r go";
-    let (mut child, stderr) = start(&collector, script);
+    let (mut child, stderr) = start(collector, script);
     let mut said = BufReader::new(child.stdout.take().unwrap());
     let mut wait = || said.read_line(&mut String::new()).unwrap();
     wait();
@@ -60,9 +59,15 @@ fn what_was_written_before_a_message_is_not_about_it() {
     child.stdin.as_ref().unwrap().write_all(b"go\n").unwrap();
     wait();
     assert_eq!(stderr.last(1).unwrap().bytes, b"at it\n");
-    assert_eq!([line(&mut passed_on), line(&mut passed_on)], ["before\n", "at it\n"]);
     drop(child.stdin.take());
     child.wait().unwrap();
+}
+
+#[test]
+fn what_was_written_before_a_message_is_not_about_it() {
+    let (collector, mut passed_on) = collector();
+    only_what_is_written_at_a_message_is_about_it(&collector);
+    assert_eq!([line(&mut passed_on), line(&mut passed_on)], ["before\n", "at it\n"]);
 }
 
 #[test]
@@ -143,17 +148,7 @@ fn what_was_written_before_a_message_is_not_about_it_while_nothing_more_is_taken
     let fill = "head -c 200000 /dev/zero | tr '\\0' x >&2";
     let (mut filler, _filling) = start(&collector, fill);
     wait_until("it takes no more", || !collector.shared.out.takes_more());
-    let script = "echo before >&2; echo; read -r go; echo at it >&2; echo; read -r go";
-    let (mut child, stderr) = start(&collector, script);
-    let mut said = BufReader::new(child.stdout.take().unwrap());
-    let mut wait = || said.read_line(&mut String::new()).unwrap();
-    wait();
-    stderr.begin();
-    child.stdin.as_ref().unwrap().write_all(b"go\n").unwrap();
-    wait();
-    assert_eq!(stderr.last(1).unwrap().bytes, b"at it\n");
-    drop(child.stdin.take());
-    child.wait().unwrap();
+    only_what_is_written_at_a_message_is_about_it(&collector);
     filler.kill().unwrap();
     filler.wait().unwrap();
 }

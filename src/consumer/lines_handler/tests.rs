@@ -425,22 +425,11 @@ fn clones_on_many_threads_have_a_process_each() {
 
 #[test]
 fn a_handler_prints_nothing_but_that_its_consumer_waits() {
-    #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
-    impl Write for Kept {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            lock(&self.0).extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let kept = Kept::default();
+    let kept = testing::Kept::default();
     let mut handler = sh(r#"read -r line; echo '{"id":"1","ok":true}'"#).printing_to(kept.clone());
     handler.joined().unwrap();
     handler.handle(&message("1")).unwrap();
-    assert_eq!(lock(&kept.0).as_slice(), print_handler::WAITING);
+    assert_eq!(kept.take(), print_handler::WAITING);
 }
 
 /// `cargo test --release --lib lines_handler -- --ignored --nocapture`

@@ -149,46 +149,27 @@ fn per_second(messages: u64, time: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use testing::Kept;
+
     use super::*;
-
-    /// A terminal that remembers what it was sent.
-    #[derive(Clone, Default)]
-    struct Screen(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Screen {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            lock(&self.0).extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl Screen {
-        fn take(&self) -> String {
-            String::from_utf8(std::mem::take(&mut *lock(&self.0))).unwrap()
-        }
-    }
 
     #[test]
     fn other_lines_stand_above_the_line_of_progress() {
-        let screen = Screen::default();
+        let screen = Kept::default();
         let progress = Progress::on(Box::new(screen.clone()));
         let mut above = progress.above(screen.clone());
         writeln!(above, "first").unwrap();
-        assert_eq!(screen.take(), "first\n", "nothing is shown yet");
+        assert_eq!(screen.take_text(), "first\n", "nothing is shown yet");
         progress.show("1 sent".to_owned());
-        assert_eq!(screen.take(), "\r\x1b[K1 sent");
+        assert_eq!(screen.take_text(), "\r\x1b[K1 sent");
         above.write_all(b"second\n").unwrap();
-        assert_eq!(screen.take(), "\r\x1b[Ksecond\n\r\x1b[K1 sent");
+        assert_eq!(screen.take_text(), "\r\x1b[Ksecond\n\r\x1b[K1 sent");
         above.write_all(b"the beg").unwrap();
-        assert_eq!(screen.take(), "\r\x1b[Kthe beg", "and not in the middle of a line");
+        assert_eq!(screen.take_text(), "\r\x1b[Kthe beg", "and not in the middle of a line");
         progress.end();
-        screen.take();
+        screen.take_text();
         above.write_all(b"last\n").unwrap();
-        assert_eq!(screen.take(), "last\n");
+        assert_eq!(screen.take_text(), "last\n");
     }
 
     #[test]
