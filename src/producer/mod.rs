@@ -124,9 +124,7 @@ struct ProducerState {
     blocked: bool,
     /// What is known of an outage, as of the last check.
     outage: Option<KnownOutage>,
-    /// No broker could be reached at the last check, ...
-    no_broker: bool,
-    /// ... and how often one could again: then sender threads need not wait for their next try.
+    /// How often a broker could be reached again: then sender threads need not wait for their next try.
     recoveries: u64,
 }
 
@@ -229,7 +227,6 @@ impl Producer {
             unreachable: Vec::new(),
             blocked: false,
             outage: None,
-            no_broker: false,
             recoveries: 0,
         };
         let shared = Arc::new(Shared {

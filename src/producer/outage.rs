@@ -48,9 +48,9 @@ impl Shared {
         }
     }
 
-    /// Takes note of what the store check has `seen` of the brokers. Once no broker can be reached for half of
-    /// the answer timeout, or the own failure has lasted so long, the outage is known. A failure for want of a
-    /// broker is the cluster's to tell: it hears first that one is back.
+    /// Takes note of what the store check has `seen` of the brokers. Once no broker can be reached for half
+    /// of the answer timeout, or the own failure has lasted so long, the outage is known. A failure for want
+    /// of a broker is the cluster's to tell: it hears first that one is back.
     pub(super) fn note_outage(
         &self,
         state: &mut ProducerState,
@@ -58,16 +58,15 @@ impl Shared {
         now: Instant,
     ) {
         let Some(seen) = seen else { return };
-        if std::mem::replace(&mut state.no_broker, seen.is_some()) && seen.is_none() {
-            state.recoveries += 1;
-            // What was seen until now may have been the outage.
-            state.accumulator.renew_unreachable(now);
-        }
         let of_cluster = seen.map(|(since, why)| {
             let sentence = format!("topic {} cannot be reached: {why}", self.topic);
             (since, NotStoredReason::new(NotStoredKind::NoBroker, &sentence))
         });
-        state.accumulator.set_no_broker(of_cluster.as_ref().map(|(_, why)| why.clone()));
+        if state.accumulator.set_no_broker(of_cluster.as_ref().map(|(_, why)| why.clone())) {
+            state.recoveries += 1;
+            // What was seen until now may have been the outage.
+            state.accumulator.renew_unreachable(now);
+        }
         let own = state.accumulator.lasting_failure();
         let known = |(since, why)| KnownOutage { since: since + self.outage_is_known, why };
         let is_known = |outage: &KnownOutage| outage.since <= now;

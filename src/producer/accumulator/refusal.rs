@@ -28,9 +28,10 @@ impl Accumulator {
         self.unreachable.iter_mut().for_each(|(_, since)| *since = now);
     }
 
-    /// Says why no broker can be reached at present, or that one may be.
-    pub(in crate::producer) fn set_no_broker(&mut self, why: Option<NotStoredReason>) {
-        self.no_broker = why;
+    /// Says why no broker can be reached at present, or that one may be; returns whether one may be again.
+    pub(in crate::producer) fn set_no_broker(&mut self, why: Option<NotStoredReason>) -> bool {
+        let is_known = why.is_some();
+        mem::replace(&mut self.no_broker, why).is_some() && !is_known
     }
 
     /// Why the topic cannot be reached, and since when, if that does not end by itself as the election of a
