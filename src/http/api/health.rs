@@ -49,14 +49,15 @@ impl Monitoring {
     /// reason.
     pub(crate) fn ready(&self) -> Response {
         let Some(readiness) = &self.readiness else { return status("ready") };
-        match (readiness.check(), readiness.warnings()) {
-            (Ok(()), none) if none.is_empty() => status("ready"),
-            (Ok(()), warnings) => {
-                let body = serde_json::json!({"status": "ready", "warnings": warnings});
-                Response::json(200, body.to_string().into_bytes())
-            }
-            (Err(reason), _) => Response::error(503, "not_ready", &reason),
+        if let Err(reason) = readiness.check() {
+            return Response::error(503, "not_ready", &reason);
         }
+        let warnings = readiness.warnings();
+        if warnings.is_empty() {
+            return status("ready");
+        }
+        let body = serde_json::json!({"status": "ready", "warnings": warnings});
+        Response::json(200, body.to_string().into_bytes())
     }
 
     /// `/ready`, for probes made for Strimzi's bridge: 204 if messages can be stored now, else as `/readyz`.
