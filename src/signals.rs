@@ -35,10 +35,9 @@ pub(crate) fn is_hurried() -> bool {
 /// # Errors
 /// When the handler cannot be installed, as there can be only one.
 pub fn stop() -> Result<Stop> {
-    let failed = |error| Error::new("signals cannot be handled").caused_by(error);
     let stop = Stop::new();
     let asked = stop.clone();
-    let helpers = Helpers::start().map_err(failed)?;
+    let helpers = Helpers::start().map_err(not_handled)?;
     let mut first = None;
     ctrlc::set_handler(move || match first {
         None => {
@@ -51,8 +50,12 @@ pub fn stop() -> Result<Stop> {
         Some(at) if at.elapsed() < ONE_WISH => {}
         Some(_) => helpers.end_at_once(&asked),
     })
-    .map_err(|e| Error::new("signals cannot be handled").caused_by(e))?;
+    .map_err(not_handled)?;
     Ok(stop)
+}
+
+fn not_handled(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new("signals cannot be handled").caused_by(error)
 }
 
 /// Threads that wait for signals, so that the thread which hears them waits for nothing: neither the log nor
