@@ -165,7 +165,8 @@ impl StoreFailure {
                 Err(error) if descriptors::are_used_up(&error) => return lock(last_failure).clone(),
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
                 Err(error) => Some(format!(
-                    "whether the store of the embedded broker has failed is unknown, its notice cannot be read: {error}"
+                    "whether the store of the embedded broker has failed is unknown, its notice cannot be \
+                     read: {error}"
                 )),
             },
         };

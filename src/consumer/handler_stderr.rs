@@ -2,9 +2,9 @@
 //! kept for the dead letter of the message that a program was at.
 //!
 //! One thread reads the pipes of all programs, so that none stands still that logs between two messages, and
-//! alone passes on. It reads a pipe only while this program's standard error takes more, so that a program waits
-//! as it would if it wrote there itself, and nothing piles up. Whoever has to know what a program wrote so far
-//! reads its pipe, too, as far as there is room in memory, and waits for nobody.
+//! alone passes on. It reads a pipe only while this program's standard error takes more, so that a program
+//! waits as it would if it wrote there itself, and nothing piles up. Whoever has to know what a program wrote
+//! so far reads its pipe, too, as far as there is room in memory, and waits for nobody.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
@@ -34,8 +34,8 @@ const MAX_READS: usize = 32;
 const LONGEST_LINE: usize = 64 * 1024;
 /// The bytes of a program that are to be passed on, from which on no more of it is read.
 const MOST_PENDING: usize = 128 * 1024;
-/// The number of pipes that programs left running may keep open, and that of programs that have ended and whose
-/// pipes are not read to their end.
+/// The number of pipes that programs left running may keep open, and that of programs that have ended and
+/// whose pipes are not read to their end.
 const MAX_LEFT: usize = 64;
 
 /// Where handler programs write their standard error. The thread has ended when this is dropped, with what
@@ -56,8 +56,8 @@ struct Shared {
 /// Where lines are passed on to.
 struct Out {
     file: File,
-    /// The pipe of which a part of a line was passed on last: nothing may stand within the line. It is known by
-    /// its address; 0: none.
+    /// The pipe of which a part of a line was passed on last: nothing may stand within the line. It is known
+    /// by its address; 0: none.
     within_line_of: AtomicUsize,
 }
 
@@ -210,7 +210,8 @@ impl Shared {
         self.programs().iter().for_each(|pipe| pipe.close(&self.out));
     }
 
-    /// The programs of which there is more to pass on. Of those that nobody asks for any more there is a limit.
+    /// The programs of which there is more to pass on. Of those that nobody asks for any more there is a
+    /// limit.
     fn programs(&self) -> Vec<Arc<Pipe>> {
         let mut programs = lock(&self.programs).clone();
         let is_left = |pipe: &&Arc<Pipe>| pipe.is_left.load(Ordering::Relaxed);
@@ -219,8 +220,8 @@ impl Shared {
         let (ended, running): (Vec<_>, Vec<_>) = left.partition(|pipe| pipe.has_ended());
         for pipe in running.iter().rev().skip(MAX_LEFT) {
             log::warn!(
-                "handlers have left more than {MAX_LEFT} programs running: standard error of the one that runs \
-                 for longest is read no more"
+                "handlers have left more than {MAX_LEFT} programs running: standard error of the one that \
+                 runs for longest is read no more"
             );
             lock(&pipe.state).end();
         }
@@ -284,8 +285,8 @@ impl Pipe {
         self.pass_on(out);
     }
 
-    /// Passes on what is pending, as far as `out` takes it without a wait; returns whether that is all. Nobody
-    /// waits for the program's lock while a write takes longer, as another process has taken the room.
+    /// Passes on what is pending, as far as `out` takes it without a wait; returns whether that is all.
+    /// Nobody waits for the program's lock while a write takes longer, as another process has taken the room.
     fn pass_on(&self, out: &Out) -> bool {
         loop {
             let piece = lock(&self.state).next_piece();

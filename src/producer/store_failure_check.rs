@@ -38,8 +38,8 @@ impl StoreFailureCheck {
         (self.failure)()
     }
 
-    /// Since when no broker can be reached, and why: `None` where records wait for as long as they may, `Some(None)`
-    /// where that is not known to be so.
+    /// Since when no broker can be reached, and why: `None` where records wait for as long as they may,
+    /// `Some(None)` where that is not known to be so.
     pub(super) fn outage(&self) -> Option<Option<(Instant, String)>> {
         self.outage.as_ref().map(|outage| outage())
     }

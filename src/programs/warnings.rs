@@ -27,7 +27,8 @@ impl Warnings {
     }
 }
 
-/// What keeps other programs with the same settings from their work, as far as the disks tell that they share.
+/// What keeps other programs with the same settings from their work, as far as the disks tell that they
+/// share.
 pub(super) fn of_others(store: &StoreFailure, log_file: &str) -> Vec<String> {
     [store.read(), store.warning(), logging::disk_trouble(log_file)].into_iter().flatten().collect()
 }

@@ -1,8 +1,8 @@
 //! The child's end of the socket to its supervisor, which is the child's standard input. The first line is
 //! the [`StartMessage`]. A later line `stop` asks the child to end in good order, `stop at once` to wait for
-//! nothing any more, and `warning` says what is wrong with the supervisor. The end of the socket means that the
-//! supervisor has died; on Linux a child that is frozen then is continued, so that it reads that. The child sends
-//! its [`ChildMessage`]s over the same socket.
+//! nothing any more, and `warning` says what is wrong with the supervisor. The end of the socket means that
+//! the supervisor has died; on Linux a child that is frozen then is continued, so that it reads that. The
+//! child sends its [`ChildMessage`]s over the same socket.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};

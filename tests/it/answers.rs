@@ -128,8 +128,8 @@ fn an_answer_cut_short_is_never_taken_for_success(version: &'static str) {
     }
 }
 
-/// The leader gives its place up after it has stored a batch, and the next one knows nothing of it: whether it
-/// is stored is unknown.
+/// The leader gives its place up after it has stored a batch, and the next one knows nothing of it: whether
+/// it is stored is unknown.
 fn what_got_no_answer_is_sent_again_before_the_next_of_its_key(version: &'static str) {
     let (kafka, topic, answered) = (Kafka::shared(version), unique("mi-topico"), AtomicUsize::new(0));
     let broker = Scripted::before(&kafka.bootstrap(), move |request| {

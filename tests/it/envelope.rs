@@ -52,7 +52,8 @@ run_on! {
 
 const TIME: i64 = 1_700_000_000_123;
 
-/// The bytes of a message that fits a topic's `max.message.bytes` as Kafka sets it, with what is stored beside.
+/// The bytes of a message that fits a topic's `max.message.bytes` as Kafka sets it, with what is stored
+/// beside.
 const FITS: usize = 1_040_000;
 
 type Headers = Vec<(String, Option<Vec<u8>>)>;

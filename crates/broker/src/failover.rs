@@ -265,8 +265,8 @@ impl Failover {
         while let Err(error) = self.notice.set(&reason) {
             if !std::mem::replace(&mut is_said, true) {
                 log::error!(
-                    "broker: {}: the failure notice for other processes cannot be written: {error}; the database is \
-                     kept until it can",
+                    "broker: {}: the failure notice for other processes cannot be written: {error}; the \
+                     database is kept until it can",
                     self.settings.data_dir.display()
                 );
             }

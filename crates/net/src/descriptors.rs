@@ -31,7 +31,8 @@ pub fn shortage() -> Option<String> {
     ))
 }
 
-/// Looks whether descriptors are left, and says in the log when there are none, and when there are some again.
+/// Looks whether descriptors are left, and says in the log when there are none, and when there are some
+/// again.
 #[derive(Debug, Default)]
 pub struct ShortageWatch {
     told: Option<Instant>,

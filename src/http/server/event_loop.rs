@@ -364,7 +364,8 @@ impl EventLoop {
             let (count, oldest) = (ages.len(), oldest.as_secs_f32());
             let requests = if count == 1 { "request" } else { "requests" };
             log::info!(
-                "waiting up to {patience:.1} s for {count} {requests} in hand; the oldest came {oldest:.1} s ago"
+                "waiting up to {patience:.1} s for {count} {requests} in hand; \
+                 the oldest came {oldest:.1} s ago"
             );
         }
     }

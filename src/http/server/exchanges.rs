@@ -19,7 +19,8 @@ impl EventLoop {
             self.lose_upstream("it does not answer");
         }
         if self.upstream.is_due(self.now) {
-            // Until the handlers have taken their end: without a descriptor their listener would end for good.
+            // Until the handlers have taken their end: without a descriptor their listener would end for
+            // good.
             while self.reserve.release() {}
             self.is_reserve_lent = true;
         }

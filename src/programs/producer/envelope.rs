@@ -86,8 +86,8 @@ fn bytes(json: &RawValue) -> Result<Option<Vec<u8>>, String> {
     }
 }
 
-/// Names and values in turn, or an object, whose values may be lists. Nothing is read behind the first that is
-/// wrong.
+/// Names and values in turn, or an object, whose values may be lists. Nothing is read behind the first that
+/// is wrong.
 #[derive(Default)]
 struct HeaderList(Headers);
 

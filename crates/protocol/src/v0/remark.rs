@@ -1,4 +1,5 @@
-//! What the `kafka` crate has no field for: the cause of a failure, beside one of the few codes that it knows.
+//! What the `kafka` crate has no field for: the cause of a failure, beside one of the few codes that it
+//! knows.
 //!
 //! An answer to one of our own clients has a topic more for each cause. Its name holds code and text, and
 //! begins with a character that no topic's name may have; the crate hands it on as it does every topic.

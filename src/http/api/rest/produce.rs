@@ -71,7 +71,8 @@ fn submit(
     for (index, record) in records.into_iter().enumerate() {
         match record.partition {
             PartitionChoice::Only(number) if !topic.has_partition(number) => {
-                log::info!(target: NOT_STORED, "not stored request={request}: the topic has no partition {number}");
+                let why = format!("the topic has no partition {number}");
+                log::info!(target: NOT_STORED, "not stored request={request}: {why}");
                 pending.complete(index, Err(no_partition(number)))
             }
             _ => {
