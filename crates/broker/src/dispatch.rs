@@ -6,7 +6,7 @@ use kafka_protocol::messages::ApiKey;
 use super::node::Node;
 use super::request_context::RequestContext;
 use super::requests::call::{Call, CloseReason, Handled, encode_response};
-use super::requests::{self, api_versions};
+use super::requests::{api_versions, table};
 use protocol::precheck::{self, RequestHeader};
 
 /// Handles the request in `frame`, whose header is `header`. May block for as long as the request says, but
@@ -25,7 +25,7 @@ pub fn dispatch<'n>(
     let Ok(key) = ApiKey::try_from(header.api_key) else {
         return Err(format!("API key {} is not known", header.api_key));
     };
-    let Some(api) = requests::api(key).filter(|api| api.versions.contains(&version)) else {
+    let Some(api) = table::api(key).filter(|api| api.versions.contains(&version)) else {
         if key == ApiKey::ApiVersions && version > 0 {
             let response = encode_response(&api_versions::unsupported_version(), correlation_id, 0)?;
             return Ok(Handled::Answered(Some((response, None))));

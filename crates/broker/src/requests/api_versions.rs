@@ -1,16 +1,12 @@
 //! ApiVersions (KIP-35, KIP-511): the served requests and their versions.
 
 use kafka_protocol::messages::api_versions_response::ApiVersion;
-use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse};
+use kafka_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 
-use super::APIS;
-use super::call::Api;
+use super::table::APIS;
 use crate::node::Node;
 use crate::request_context::RequestContext;
 use protocol::error_code::ErrorCode;
-
-/// Versions 0–4. The name of the client's software came with v3 (KIP-511).
-pub const API: Api = Api::new(ApiKey::ApiVersions, 0..=4, |call| call.with_node(handle));
 
 /// The table of versions.
 pub fn handle(

@@ -4,9 +4,8 @@ use std::collections::HashMap;
 
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
-use kafka_protocol::messages::{ApiKey, BrokerId, CreateTopicsRequest, CreateTopicsResponse};
+use kafka_protocol::messages::{BrokerId, CreateTopicsRequest, CreateTopicsResponse};
 
-use super::call::Api;
 use super::{message, text};
 use crate::node::{NODE_ID, Node};
 use crate::request_context::RequestContext;
@@ -14,10 +13,6 @@ use crate::storage::{Pending, Topic};
 use crate::topic_config::{self, Entry};
 use protocol::error_code::ErrorCode;
 use protocol::topic_name;
-
-/// Versions 2–7. The broker's defaults (-1) came with v4 (KIP-464), configurations in the response and the
-/// flexible encoding with v5 (KIP-525, KIP-482), topic ids in the response with v7 (KIP-516).
-pub const API: Api = Api::new(ApiKey::CreateTopics, 2..=7, |call| call.with_node(handle));
 
 /// Why a topic is not created.
 type Refusal = (ErrorCode, String);

@@ -1,15 +1,11 @@
 //! DeleteGroups: deletes groups without members, with their committed offsets.
 
 use kafka_protocol::messages::delete_groups_response::DeletableGroupResult;
-use kafka_protocol::messages::{ApiKey, DeleteGroupsRequest, DeleteGroupsResponse, GroupId};
+use kafka_protocol::messages::{DeleteGroupsRequest, DeleteGroupsResponse, GroupId};
 
-use super::call::Api;
 use crate::groups::GroupCoordinator;
 use crate::request_context::RequestContext;
 use protocol::error_code::ErrorCode;
-
-/// Versions 0–2 (KIP-229). The flexible encoding came with v2 (KIP-482).
-pub const API: Api = Api::new(ApiKey::DeleteGroups, 0..=2, |call| call.with_groups(handle));
 
 /// Deletes groups.
 pub fn handle(

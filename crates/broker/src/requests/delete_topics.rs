@@ -1,15 +1,10 @@
 //! DeleteTopics: deletes topics with their records and committed offsets.
 
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
-use kafka_protocol::messages::{ApiKey, DeleteTopicsRequest, DeleteTopicsResponse};
+use kafka_protocol::messages::{DeleteTopicsRequest, DeleteTopicsResponse};
 
-use super::call::Api;
 use crate::node::Node;
 use crate::request_context::RequestContext;
-
-/// Versions 1–5. The flexible encoding came with v4 (KIP-482), error messages with v5 (KIP-599). v6 asks by
-/// topic id (KIP-516).
-pub const API: Api = Api::new(ApiKey::DeleteTopics, 1..=5, |call| call.with_node(handle));
 
 /// Deletes topics; the deletion of a topic without an error is durable.
 pub fn handle(

@@ -1,16 +1,12 @@
 //! DescribeCluster (KIP-700): the cluster id and the one node.
 
 use kafka_protocol::messages::describe_cluster_response::DescribeClusterBroker;
-use kafka_protocol::messages::{ApiKey, BrokerId, DescribeClusterRequest, DescribeClusterResponse};
+use kafka_protocol::messages::{BrokerId, DescribeClusterRequest, DescribeClusterResponse};
 
-use super::call::Api;
 use super::{NO_OPERATIONS, text};
 use crate::node::{NODE_ID, Node};
 use crate::request_context::RequestContext;
 use protocol::error_code::ErrorCode;
-
-/// Versions 0–1 (KIP-700). The endpoint type came with v1 (KIP-919).
-pub const API: Api = Api::new(ApiKey::DescribeCluster, 0..=1, |call| call.with_node(handle));
 
 /// The endpoint type of brokers (KIP-919); the other one is that of controllers.
 const BROKERS: i8 = 1;

@@ -4,20 +4,15 @@ use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
 };
-use kafka_protocol::messages::{ApiKey, DescribeConfigsRequest, DescribeConfigsResponse};
+use kafka_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use kafka_protocol::protocol::StrBytes;
 
-use super::call::Api;
 use super::{message, once, text};
 use crate::node::{NODE_ID, Node};
 use crate::request_context::RequestContext;
 use crate::topic_config::{self, Entry};
 use protocol::error_code::ErrorCode;
 use protocol::topic_name;
-
-/// Versions 1–4. Sources and synonyms came with v1 (KIP-226), types and documentation with v3 (KIP-569), the
-/// flexible encoding with v4 (KIP-482).
-pub const API: Api = Api::new(ApiKey::DescribeConfigs, 1..=4, |call| call.with_node(handle));
 
 /// Resource types.
 const TOPIC: i8 = 2;

@@ -1,17 +1,12 @@
 //! DescribeGroups: the state and the members of groups.
 
 use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
-use kafka_protocol::messages::{ApiKey, DescribeGroupsRequest, DescribeGroupsResponse, GroupId};
+use kafka_protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse, GroupId};
 
-use super::call::Api;
 use super::{NO_OPERATIONS, once, text};
 use crate::groups::GroupCoordinator;
 use crate::groups::describe::{GroupDescription, MemberDescription};
 use crate::request_context::RequestContext;
-
-/// Versions 0–5. Authorized operations came with v3 (KIP-430), static members with v4 (KIP-345), the flexible
-/// encoding with v5 (KIP-482).
-pub const API: Api = Api::new(ApiKey::DescribeGroups, 0..=5, |call| call.with_groups(handle));
 
 /// The first version that may ask for authorized operations.
 const OPERATIONS: i16 = 3;

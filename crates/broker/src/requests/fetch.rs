@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
-use kafka_protocol::messages::{ApiKey, FetchRequest, FetchResponse};
+use kafka_protocol::messages::{FetchRequest, FetchResponse};
 
-use super::call::{Api, Call, CloseReason, Handled};
+use super::call::{Call, CloseReason, Handled};
 use super::check_leader_epoch;
 use crate::node::Node;
 use crate::request_context::RequestContext;
@@ -16,11 +16,6 @@ use crate::settings::MAX_BATCH_BYTES;
 use crate::storage::{FetchWaiter, LogBounds};
 use net::sync::Reserved;
 use protocol::error_code::ErrorCode;
-
-/// Versions 4–12. Record batches of format 2 came with v4 (KIP-98), the log start offset with v5 (KIP-107),
-/// fetch sessions with v7 (KIP-227; none is ever opened), leader epochs with v9 (KIP-320), the flexible
-/// encoding with v12 (KIP-482). From v13 on topics have ids instead of names (KIP-516).
-pub const API: Api = Api::new(ApiKey::Fetch, 4..=12, handle);
 
 /// The largest number of bytes of records in one response: the broker's `fetch.max.bytes` in Kafka, 55 MiB.
 const MAX_BYTES: usize = 55 * 1024 * 1024;
@@ -31,7 +26,8 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 /// How often a long poll checks whether its client is still connected.
 const SLICE: Duration = Duration::from_millis(100);
 
-fn handle<'n>(call: Call<'n, '_>) -> Result<Handled<'n>, CloseReason> {
+/// Reads record batches; waits for them as long as the request says.
+pub fn handle<'n>(call: Call<'n, '_>) -> Result<Handled<'n>, CloseReason> {
     let (response, reserved) = fetch(call.node, call.context, call.decode()?);
     Ok(Handled::Answered(Some((call.encode(&response)?, reserved))))
 }

@@ -1,17 +1,12 @@
 //! FindCoordinator: this node, which coordinates every group.
 
-use kafka_protocol::messages::{ApiKey, BrokerId, FindCoordinatorRequest, FindCoordinatorResponse};
+use kafka_protocol::messages::{BrokerId, FindCoordinatorRequest, FindCoordinatorResponse};
 
-use super::call::Api;
 use super::text;
 use crate::groups::GroupCoordinator;
 use crate::node::NODE_ID;
 use crate::request_context::RequestContext;
 use protocol::error_code::ErrorCode;
-
-/// Versions 0–3. The key type came with v1 (KIP-98), the flexible encoding with v3 (KIP-482). v4 asks for
-/// several keys (KIP-699).
-pub const API: Api = Api::new(ApiKey::FindCoordinator, 0..=3, |call| call.with_groups(handle));
 
 /// The kind of key that is a group's id.
 const GROUP: i8 = 0;

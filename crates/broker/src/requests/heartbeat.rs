@@ -1,15 +1,11 @@
 //! Heartbeat: renews the session of a member, and tells it of a rebalance.
 
-use kafka_protocol::messages::{ApiKey, HeartbeatRequest, HeartbeatResponse};
+use kafka_protocol::messages::{HeartbeatRequest, HeartbeatResponse};
 
-use super::call::Api;
 use crate::groups::GroupCoordinator;
 use crate::groups::liveness::MemberIdentity;
 use crate::request_context::RequestContext;
 use protocol::error_code::ErrorCode;
-
-/// Versions 0–4. Static members came with v3 (KIP-345), the flexible encoding with v4 (KIP-482).
-pub const API: Api = Api::new(ApiKey::Heartbeat, 0..=4, |call| call.with_groups(handle));
 
 /// Renews the session of the member.
 pub fn handle(

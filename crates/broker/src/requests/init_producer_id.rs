@@ -1,16 +1,11 @@
 //! InitProducerId: the producer id of an idempotent producer (KIP-98). Transactions are not served.
 
-use kafka_protocol::messages::{ApiKey, InitProducerIdRequest, InitProducerIdResponse, ProducerId};
+use kafka_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse, ProducerId};
 
 use super::brief;
-use super::call::Api;
 use crate::node::Node;
 use crate::request_context::RequestContext;
 use protocol::error_code::ErrorCode;
-
-/// Versions 0–4. The flexible encoding came with v2 (KIP-482), the producer's last id and epoch with v3
-/// (KIP-360), PRODUCER_FENCED with v4 (KIP-588).
-pub const API: Api = Api::new(ApiKey::InitProducerId, 0..=4, |call| call.with_node(handle));
 
 /// A new producer id, also for a producer that gives up an old one (KIP-360).
 pub fn handle(

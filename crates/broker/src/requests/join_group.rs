@@ -6,9 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
-use kafka_protocol::messages::{ApiKey, JoinGroupRequest, JoinGroupResponse};
+use kafka_protocol::messages::{JoinGroupRequest, JoinGroupResponse};
 
-use super::call::Api;
 use super::text;
 use crate::groups::GroupCoordinator;
 use crate::groups::group::{JoinAnswer, JoinedMember};
@@ -18,11 +17,6 @@ use crate::groups::member::Protocol;
 use crate::request_context::RequestContext;
 use net::own_connections;
 use protocol::error_code::ErrorCode;
-
-/// Versions 0–7. The rebalance timeout came with v1 (KIP-62), the member id before the first join with v4
-/// (KIP-394), static members with v5 (KIP-345), the flexible encoding with v6 (KIP-482), the protocol type
-/// with v7 (KIP-559).
-pub const API: Api = Api::new(ApiKey::JoinGroup, 0..=7, |call| call.with_groups(handle));
 
 /// The first version in which a dynamic member has to come again with the id it gets (KIP-394).
 const ID_FIRST: i16 = 4;

@@ -1,17 +1,12 @@
 //! LeaveGroup: members leave, so that their partitions are assigned to others at once.
 
 use kafka_protocol::messages::leave_group_response::MemberResponse;
-use kafka_protocol::messages::{ApiKey, LeaveGroupRequest, LeaveGroupResponse};
+use kafka_protocol::messages::{LeaveGroupRequest, LeaveGroupResponse};
 
-use super::call::Api;
 use crate::groups::GroupCoordinator;
 use crate::groups::liveness::MemberIdentity;
 use crate::request_context::RequestContext;
 use protocol::error_code::ErrorCode;
-
-/// Versions 0–4. Several members in one request came with v3 (KIP-345), the flexible encoding with v4
-/// (KIP-482).
-pub const API: Api = Api::new(ApiKey::LeaveGroup, 0..=4, |call| call.with_groups(handle));
 
 /// The first version with several members, and a result for each.
 const SEVERAL: i16 = 3;

@@ -1,16 +1,12 @@
 //! ListGroups: all groups, or the groups in certain states.
 
 use kafka_protocol::messages::list_groups_response::ListedGroup;
-use kafka_protocol::messages::{ApiKey, GroupId, ListGroupsRequest, ListGroupsResponse};
+use kafka_protocol::messages::{GroupId, ListGroupsRequest, ListGroupsResponse};
 
-use super::call::Api;
 use super::text;
 use crate::groups::GroupCoordinator;
 use crate::groups::describe::GroupListing;
 use crate::request_context::RequestContext;
-
-/// Versions 0–4. The flexible encoding came with v3 (KIP-482), the filter by states with v4 (KIP-518).
-pub const API: Api = Api::new(ApiKey::ListGroups, 0..=4, |call| call.with_groups(handle));
 
 /// The first version with the states of groups.
 const STATES: i16 = 4;

@@ -4,17 +4,12 @@ use kafka_protocol::messages::list_offsets_request::ListOffsetsPartition;
 use kafka_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
 };
-use kafka_protocol::messages::{ApiKey, ListOffsetsRequest, ListOffsetsResponse};
+use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
 
-use super::call::Api;
 use super::check_leader_epoch;
 use crate::node::{LEADER_EPOCH, Node};
 use crate::request_context::RequestContext;
 use protocol::error_code::ErrorCode;
-
-/// Versions 1–7. Leader epochs came with v4 (KIP-320), the flexible encoding with v6 (KIP-482), the offset of
-/// the largest timestamp with v7 (KIP-734).
-pub const API: Api = Api::new(ApiKey::ListOffsets, 1..=7, |call| call.with_node(handle));
 
 /// Asks for the end of the log.
 const LATEST: i64 = -1;

@@ -3,20 +3,14 @@
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
-use kafka_protocol::messages::{ApiKey, BrokerId, MetadataRequest, MetadataResponse, TopicName};
+use kafka_protocol::messages::{BrokerId, MetadataRequest, MetadataResponse, TopicName};
 
-use super::call::Api;
 use super::{once, text};
 use crate::node::{LEADER_EPOCH, NODE_ID, Node};
 use crate::request_context::RequestContext;
 use crate::storage::{Pending, Topic};
 use protocol::error_code::ErrorCode;
 use protocol::topic_name;
-
-/// Versions 0–9. The choice to create no topics came with v4, leader epochs with v7 (KIP-320), authorized
-/// operations with v8 (KIP-430), the flexible encoding with v9 (KIP-482). From v10 on topics have ids
-/// (KIP-516).
-pub const API: Api = Api::new(ApiKey::Metadata, 0..=9, |call| call.with_node(handle));
 
 /// Describes the topics that are asked for, each once, or all of them. A topic that is created here is
 /// durable, with a leader for every partition, when this returns.

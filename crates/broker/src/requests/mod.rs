@@ -1,5 +1,5 @@
-//! The requests, a file for each: API key, versions, and the handler from a typed request to a typed
-//! response.
+//! The requests, a file for each: the handler from a typed request to a typed response. `table` has the
+//! versions of all.
 
 pub mod api_versions;
 pub mod call;
@@ -23,52 +23,21 @@ pub mod offset_delete;
 pub mod offset_fetch;
 pub mod produce;
 pub mod sync_group;
+pub mod table;
 
 use std::collections::HashSet;
 use std::hash::Hash;
 
-use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::StrBytes;
 
-use self::call::Api;
 use super::node::LEADER_EPOCH;
 use protocol::error_code::ErrorCode;
-
-/// Every request that is served, in the order of the API keys.
-pub static APIS: [Api; 21] = [
-    produce::API,
-    fetch::API,
-    list_offsets::API,
-    metadata::API,
-    offset_commit::API,
-    offset_fetch::API,
-    find_coordinator::API,
-    join_group::API,
-    heartbeat::API,
-    leave_group::API,
-    sync_group::API,
-    describe_groups::API,
-    list_groups::API,
-    api_versions::API,
-    create_topics::API,
-    delete_topics::API,
-    init_producer_id::API,
-    describe_configs::API,
-    delete_groups::API,
-    offset_delete::API,
-    describe_cluster::API,
-];
 
 /// The authorized operations of a response to a request that does not ask for them.
 const NO_OPERATIONS: i32 = i32::MIN;
 
 /// The longest error message to a client, and the longest text of a client in a log line, in characters.
 const BRIEF: usize = 500;
-
-/// The registration of a request; `None` if it is not served.
-pub fn api(key: ApiKey) -> Option<&'static Api> {
-    APIS.iter().find(|api| api.key == key)
-}
 
 /// Removes duplicates from a request, so that the size of a response is bounded by what exists.
 fn once<T, K: Eq + Hash>(asked: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {

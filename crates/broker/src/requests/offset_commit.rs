@@ -5,18 +5,13 @@ use std::sync::Arc;
 use kafka_protocol::messages::offset_commit_response::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
-use kafka_protocol::messages::{ApiKey, OffsetCommitRequest, OffsetCommitResponse};
+use kafka_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
 
-use super::call::Api;
 use crate::groups::GroupCoordinator;
 use crate::groups::liveness::MemberIdentity;
 use crate::request_context::RequestContext;
 use crate::storage::CommittedOffset;
 use protocol::error_code::ErrorCode;
-
-/// Versions 2–8. The retention time went with v5 (KIP-211), leader epochs came with v6 (KIP-320), static
-/// members with v7 (KIP-345), the flexible encoding with v8 (KIP-482).
-pub const API: Api = Api::new(ApiKey::OffsetCommit, 2..=8, |call| call.with_groups(handle));
 
 /// The first version that has leader epochs.
 const LEADER_EPOCH: i16 = 6;

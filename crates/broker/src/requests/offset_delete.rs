@@ -5,16 +5,12 @@ use std::sync::Arc;
 use kafka_protocol::messages::offset_delete_response::{
     OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
 };
-use kafka_protocol::messages::{ApiKey, OffsetDeleteRequest, OffsetDeleteResponse};
+use kafka_protocol::messages::{OffsetDeleteRequest, OffsetDeleteResponse};
 
-use super::call::Api;
 use crate::groups::GroupCoordinator;
 use crate::groups::offsets::OffsetKey;
 use crate::request_context::RequestContext;
 use protocol::error_code::ErrorCode;
-
-/// Version 0 (KIP-496).
-pub const API: Api = Api::new(ApiKey::OffsetDelete, 0..=0, |call| call.with_groups(handle));
 
 /// Deletes offsets of a group.
 pub fn handle(

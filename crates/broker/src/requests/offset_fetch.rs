@@ -6,19 +6,13 @@ use std::sync::Arc;
 use kafka_protocol::messages::offset_fetch_response::{
     OffsetFetchResponsePartition, OffsetFetchResponseTopic,
 };
-use kafka_protocol::messages::{ApiKey, OffsetFetchRequest, OffsetFetchResponse, TopicName};
+use kafka_protocol::messages::{OffsetFetchRequest, OffsetFetchResponse, TopicName};
 
-use super::call::Api;
 use super::text;
 use crate::groups::GroupCoordinator;
 use crate::request_context::RequestContext;
 use crate::storage::CommittedOffset;
 use protocol::error_code::ErrorCode;
-
-/// Versions 1–7. The null list for all topics and the error of the whole request came with v2 (KIP-88),
-/// leader epochs with v5 (KIP-320), the flexible encoding with v6 (KIP-482), stable offsets with v7
-/// (KIP-447). v8 asks for several groups (KIP-709).
-pub const API: Api = Api::new(ApiKey::OffsetFetch, 1..=7, |call| call.with_groups(handle));
 
 /// The first version with an error of the whole request.
 const TOP_LEVEL_ERROR: i16 = 2;

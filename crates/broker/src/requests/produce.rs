@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kafka_protocol::messages::produce_request::PartitionProduceData;
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
-use kafka_protocol::messages::{ApiKey, ProduceRequest, ProduceResponse, TopicName};
+use kafka_protocol::messages::{ProduceRequest, ProduceResponse, TopicName};
 
-use super::call::{Api, Call, CloseReason, Handled};
+use super::call::{Call, CloseReason, Handled};
 use super::{brief, message};
 use crate::node::Node;
 use crate::request_context::RequestContext;
@@ -16,11 +16,6 @@ use crate::storage::{Append, Appended, Pending};
 use net::sync::Reserved;
 use protocol::error_code::ErrorCode;
 use protocol::records::{self, Refused};
-
-/// Versions 3–9. Record batches of format 2 came with v3 (KIP-98), zstd with v7 (KIP-110), error messages
-/// with v8 (KIP-467), the flexible encoding with v9 (KIP-482). ApiVersions advertises v0 and later, as
-/// librdkafka compresses only where it sees v0; Kafka 4 does the same (KIP-896).
-pub const API: Api = Api::new(ApiKey::Produce, 3..=9, handle).advertised_from(0);
 
 /// The codec zstd in the attributes of a batch.
 const ZSTD: u8 = 4;
@@ -42,7 +37,8 @@ struct PendingProduce {
     appended: Vec<Pending<Appended>>,
 }
 
-fn handle<'n>(call: Call<'n, '_>) -> Result<Handled<'n>, CloseReason> {
+/// Checks the records, hands them to the store, and answers once they are durable.
+pub fn handle<'n>(call: Call<'n, '_>) -> Result<Handled<'n>, CloseReason> {
     let request: ProduceRequest = call.decode()?;
     let wants_response = request.acks != 0;
     let pending = begin(call.node, call.context, request);

@@ -3,17 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kafka_protocol::messages::{ApiKey, SyncGroupRequest, SyncGroupResponse};
+use kafka_protocol::messages::{SyncGroupRequest, SyncGroupResponse};
 
-use super::call::Api;
 use super::text;
 use crate::groups::GroupCoordinator;
 use crate::groups::sync::SyncRequest;
 use crate::request_context::RequestContext;
-
-/// Versions 0–5. Static members came with v3 (KIP-345), the flexible encoding with v4 (KIP-482), protocol and
-/// protocol type with v5 (KIP-559).
-pub const API: Api = Api::new(ApiKey::SyncGroup, 0..=5, |call| call.with_groups(handle));
 
 /// The first version that names the protocol and its type.
 const PROTOCOL: i16 = 5;

@@ -24,7 +24,7 @@ use kafka_protocol::protocol::{Decodable, Request};
 use super::Fixture;
 use super::client::{Client, batch, fetch, frame, produce, text, topic_name};
 use super::produce::new_producer;
-use crate::requests::APIS;
+use crate::requests::table::APIS;
 use protocol::error_code::ErrorCode;
 use protocol::precheck;
 
