@@ -82,11 +82,16 @@ fn begin(node: &Node, topic: &CreatableTopic, validate_only: bool) -> Result<Cre
     let partitions = partitions(node, topic)?;
     check_configs(node, topic)?;
     if !validate_only {
-        return Ok(Creation::Begun(node.store.create_topic(name, partitions)));
+        return Ok(Creation::Begun(node.store.create_topic(name, partitions, Default::default())));
     }
     match node.store.topic(name) {
         Some(_) => Err(refused_by_store(name, ErrorCode::TOPIC_ALREADY_EXISTS)),
-        None => Ok(Creation::Possible(Topic { name: name.into(), id: 0, partitions })),
+        None => Ok(Creation::Possible(Topic {
+            name: name.into(),
+            id: 0,
+            partitions,
+            configs: Default::default(),
+        })),
     }
 }
 

@@ -71,7 +71,7 @@ fn find(node: &Node, name: &str, create: bool) -> Found {
                 "creating topic {name} with {} partitions, as a client asks for it",
                 node.settings.partitions
             );
-            Found::Creating(node.store.create_topic(name, node.settings.partitions))
+            Found::Creating(node.store.create_topic(name, node.settings.partitions, Default::default()))
         }
         None => Found::No(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
     }

@@ -1,9 +1,8 @@
-//! Errors of the database.
+//! Errors of the store.
 
-use std::any::Any;
 use std::error::Error;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::io;
 
 use protocol::error_code::ErrorCode;
 use protocol::wire::Malformed;
@@ -11,21 +10,28 @@ use protocol::wire::Malformed;
 /// The cause of an error.
 pub type Cause = Box<dyn Error + Send + Sync>;
 
-/// An error of the database.
+/// An error of the store.
 #[derive(Debug)]
 pub(super) enum StorageError {
     /// Stored bytes are not those that were written; other places may be in order.
     Damaged(String),
-    /// An error of the operating system, after which redb refuses every further operation.
+    /// An error of the operating system.
     Failed(Cause),
+    /// This process has no file descriptors left, which says nothing of the disk.
+    NoDescriptors(Cause),
 }
 
 impl StorageError {
+    /// Whether the disk has failed, and with it the store.
+    pub(super) fn is_failure(&self) -> bool {
+        matches!(self, StorageError::Failed(_))
+    }
+
     /// The error code in the response to a read.
     pub(super) fn code(&self) -> ErrorCode {
         match self {
             StorageError::Damaged(_) => ErrorCode::CORRUPT_MESSAGE,
-            StorageError::Failed(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+            StorageError::Failed(_) | StorageError::NoDescriptors(_) => ErrorCode::KAFKA_STORAGE_ERROR,
         }
     }
 }
@@ -34,7 +40,7 @@ impl fmt::Display for StorageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StorageError::Damaged(what) => f.write_str(what),
-            StorageError::Failed(cause) => write!(f, "{cause}"),
+            StorageError::Failed(cause) | StorageError::NoDescriptors(cause) => write!(f, "{cause}"),
         }
     }
 }
@@ -43,48 +49,24 @@ impl Error for StorageError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             StorageError::Damaged(_) => None,
-            StorageError::Failed(cause) => Some(&**cause),
+            StorageError::Failed(cause) | StorageError::NoDescriptors(cause) => Some(&**cause),
         }
     }
 }
 
-impl From<redb::Error> for StorageError {
-    fn from(error: redb::Error) -> StorageError {
-        match error {
-            redb::Error::Io(_) | redb::Error::PreviousIo | redb::Error::DatabaseClosed => {
-                StorageError::Failed(error.into())
-            }
-            _ => StorageError::Damaged(error.to_string()),
+impl From<io::Error> for StorageError {
+    fn from(error: io::Error) -> StorageError {
+        match error.kind() {
+            // A file is shorter than what was written to it.
+            io::ErrorKind::UnexpectedEof => StorageError::Damaged("the file ends too early".to_owned()),
+            _ if net::descriptors::are_used_up(&error) => StorageError::NoDescriptors(error.into()),
+            _ => StorageError::Failed(error.into()),
         }
     }
 }
-
-macro_rules! from_redb {
-    ($($error:ident),*) => {
-        $(impl From<redb::$error> for StorageError {
-            fn from(error: redb::$error) -> StorageError {
-                redb::Error::from(error).into()
-            }
-        })*
-    };
-}
-
-from_redb!(StorageError, TableError, TransactionError, CommitError, SetDurabilityError);
 
 impl From<Malformed> for StorageError {
     fn from(error: Malformed) -> StorageError {
         StorageError::Damaged(error.to_string())
     }
-}
-
-/// Runs `work`. A panic counts as damage, since redb trusts the bytes that it reads.
-pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, StorageError>) -> Result<T, StorageError> {
-    catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|panic| Err(StorageError::Damaged(panic_text(&*panic))))
-}
-
-/// The message of a panic.
-pub(super) fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
-    format!("the database panicked: {}", text.unwrap_or("no message"))
 }

@@ -1,126 +1,128 @@
-//! Reads of one partition's log, on the thread of the caller, in one read transaction.
+//! Reads of one partition's log, on the thread of the caller.
 //!
-//! A log has no gaps: each batch begins where the batch before it ends. A gap means that stored data is
-//! missing, and is an error.
+//! Where batches are is looked up under the lock of the readers' state, or in the index of a complete segment;
+//! the batches themselves are read without a lock.
+
+use std::io;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use redb::{Database, ReadOnlyTable, ReadableDatabase};
+use net::sync::RwLockReadGuard;
 
 use super::LogBounds;
 use super::error::StorageError;
-use super::schema::{
-    BATCHES, BatchKey, INDEX, IndexEntry, IndexValue, PartitionRow, STATE, base_offset, batch_key,
-    partition_key,
-};
+use super::partition_log::{Entries, PartitionLog};
+use super::read_state::State;
+use super::segment::{Segment, SegmentFiles};
+use super::segment_index::{BatchEntry, StoredEntries};
+use super::store_state::StoreState;
 use protocol::error_code::ErrorCode;
 use protocol::wire::{Malformed, Reader};
 
 /// The largest number of batches of one read.
 const MAX_BATCHES: usize = 16_384;
+/// Entries that are looked up at once.
+const LOOKED_UP: usize = 4096;
 /// The largest buffer that is allocated before the first batch is read.
 const FIRST_ROOM: usize = 1 << 20;
+/// Bytes between two batches that are read with them rather than passed over.
+const GAP_BYTES: u64 = 4096;
+/// Bytes that are read at once, unless one batch is larger.
+const RUN_BYTES: u64 = 1 << 20;
 /// Bytes of a batch that its size field does not count.
 const SIZE_END: usize = 12;
+/// How often a look-up begins anew because the segment was rewritten meanwhile.
+const LOOK_UPS: usize = 5;
 
-/// A reader of one partition's log, in one read transaction.
-pub(super) struct LogReader {
-    index: ReadOnlyTable<&'static BatchKey, &'static IndexValue>,
-    batches: ReadOnlyTable<&'static BatchKey, &'static [u8]>,
+/// A reader of one partition's log.
+pub(super) struct LogReader<'s> {
+    shared: &'s StoreState,
+    topic: &'s str,
     number: u32,
     partition: i32,
     bounds: LogBounds,
 }
 
-/// A row of the index.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct BatchEntry {
-    pub base: i64,
-    /// The offset after its last.
+/// Batches of one log in one segment, without the ones before an offset.
+pub(super) struct Located {
+    pub segment: Arc<Segment>,
+    pub entries: Vec<BatchEntry>,
+    /// Where to look for those that follow.
     pub next: i64,
-    pub row: IndexEntry,
 }
 
-impl LogReader {
-    /// Opens the log up to `end`, the log end offset of the caller; more may be stored already. `None` if the
-    /// log has been deleted.
-    pub(super) fn open(
-        database: &Database,
-        number: u32,
-        partition: i32,
-        end: i64,
-    ) -> Result<Option<LogReader>, StorageError> {
-        let transaction = database.begin_read()?;
-        let state = transaction.open_table(STATE)?;
-        let Some(row) = state.get(partition_key(number, partition).as_slice())? else { return Ok(None) };
-        let row = PartitionRow::read(row.value())?;
-        if row.log_end_offset < end {
-            return Err(StorageError::Damaged(format!(
-                "the log ends at {}, not at {end}",
-                row.log_end_offset
-            )));
-        }
-        let (index, batches) = (transaction.open_table(INDEX)?, transaction.open_table(BATCHES)?);
-        let bounds = LogBounds { log_start_offset: row.log_start_offset.min(end), log_end_offset: end };
-        Ok(Some(LogReader { index, batches, number, partition, bounds }))
+impl<'s> LogReader<'s> {
+    /// Opens the log; `None` if there is none.
+    pub(super) fn open(shared: &'s StoreState, topic: &'s str, partition: i32) -> Option<LogReader<'s>> {
+        let state = shared.state();
+        let (number, bounds) = state.partition(topic, partition).map(|(number, log)| (number, log.bounds))?;
+        Some(LogReader { shared, topic, number, partition, bounds })
+    }
+
+    pub(super) fn number(&self) -> u32 {
+        self.number
     }
 
     pub(super) fn bounds(&self) -> LogBounds {
         self.bounds
     }
 
-    fn key(&self, offset: i64) -> BatchKey {
-        batch_key(self.number, self.partition, offset)
+    /// The readers' state, for [`LogReader::log_in`].
+    pub(super) fn log_state(&self) -> RwLockReadGuard<'_, State> {
+        self.shared.state()
     }
 
-    fn entry(&self, key: &BatchKey, value: &IndexValue) -> Result<Option<BatchEntry>, StorageError> {
-        let Some(base) = base_offset(key, self.number, self.partition) else { return Ok(None) };
-        let row = IndexEntry::read(value)?;
-        let next = base.checked_add(i64::from(row.last_delta) + 1);
-        Ok(next.map(|next| BatchEntry { base, next, row }))
+    /// The log; `None` if it has been deleted.
+    pub(super) fn log_in<'t>(&self, state: &'t State) -> Option<&'t PartitionLog> {
+        let (number, log) = state.partition(self.topic, self.partition)?;
+        (number == self.number).then_some(log)
     }
 
-    /// The index row of the batch that holds an offset within the bounds.
-    pub(super) fn entry_at(&self, offset: i64) -> Result<BatchEntry, StorageError> {
-        let mut rows = self.index.range::<&BatchKey>(..=&self.key(offset))?;
-        let entry = match rows.next_back() {
-            Some(row) => {
-                let (key, value) = row?;
-                self.entry(key.value(), value.value())?
+    /// The batches from the first that ends after `offset` on, of one segment, at most [`LOOKED_UP`] or a
+    /// block more. `None` at the end of the log, or if the log has been deleted.
+    pub(super) fn locate(&self, offset: i64) -> Result<Option<Located>, StorageError> {
+        let mut result = Ok(None);
+        for _ in 0..LOOK_UPS {
+            result = self.look_up(offset);
+            // The segment was rewritten, and its former files removed: the state knows the new one.
+            match &result {
+                Err(StorageError::Failed(cause)) if is_missing(&**cause) => continue,
+                _ => return result,
             }
-            None => None,
-        };
-        entry
-            .filter(|entry| entry.base <= offset && offset < entry.next)
-            .ok_or_else(|| StorageError::Damaged(format!("no batch holds offset {offset}")))
+        }
+        result
     }
 
-    /// The index rows from the batch at `base` on, in order and without gaps.
-    pub(super) fn entries(
-        &self,
-        base: i64,
-    ) -> Result<impl Iterator<Item = Result<BatchEntry, StorageError>> + '_, StorageError> {
-        let (first, end) = (self.key(base), self.key(self.bounds.log_end_offset));
-        let mut rows = self.index.range::<&BatchKey>(&first..&end)?;
-        let mut expected = base;
-        Ok(std::iter::from_fn(move || {
-            if expected >= self.bounds.log_end_offset {
-                return None;
-            }
-            let entry = match rows.next() {
-                Some(Ok((key, value))) => self.entry(key.value(), value.value()),
-                Some(Err(error)) => return Some(Err(error.into())),
-                None => Ok(None),
+    fn look_up(&self, offset: i64) -> Result<Option<Located>, StorageError> {
+        let mut at = offset;
+        while at < self.bounds.log_end_offset {
+            let state = self.shared.state();
+            let Some(extent) = self.log_in(&state).and_then(|log| log.extent_at(at)) else { return Ok(None) };
+            let (segment, next) = (extent.segment.clone(), extent.end);
+            let entries = match &extent.entries {
+                Entries::Memory(entries) => {
+                    let first = entries.partition_point(|entry| entry.next() <= at);
+                    entries.iter().skip(first).take(LOOKED_UP).copied().collect()
+                }
+                &Entries::Stored(position) => {
+                    let count = extent.count as usize;
+                    drop(state);
+                    let file = self.shared.files.get(&segment.id.index())?;
+                    StoredEntries { file, position, count }.from(at, LOOKED_UP)?
+                }
             };
-            let entry = entry.and_then(|entry| {
-                let fits =
-                    |entry: &BatchEntry| entry.base == expected && entry.next <= self.bounds.log_end_offset;
-                entry
-                    .filter(fits)
-                    .ok_or_else(|| StorageError::Damaged(format!("no batch begins at {expected}")))
-            });
-            expected = entry.as_ref().map_or(i64::MAX, |entry| entry.next);
-            Some(entry)
-        }))
+            if !entries.is_empty() {
+                let next = if entries.len() < LOOKED_UP {
+                    next
+                } else {
+                    entries.last().map_or(next, BatchEntry::next)
+                };
+                return Ok(Some(Located { segment, entries, next }));
+            }
+            // Compaction has removed what was there.
+            at = next;
+        }
+        Ok(None)
     }
 
     /// Whole batches from the one that holds `offset` on. See [`super::Store::read`].
@@ -133,83 +135,94 @@ impl LogReader {
         if offset < self.bounds.log_start_offset || offset > self.bounds.log_end_offset {
             return Ok(Err(ErrorCode::OFFSET_OUT_OF_RANGE));
         }
-        if offset == self.bounds.log_end_offset {
-            return Ok(Ok(Bytes::new()));
-        }
-        let first = self.entry_at(offset)?;
-        let (mut chosen, mut size) = (Vec::new(), 0);
-        for entry in self.entries(first.base)? {
+        let mut out = BytesMut::with_capacity(max_bytes.min(FIRST_ROOM));
+        let (mut at, mut count) = (offset, 0);
+        loop {
             // Damage further on is reported by a read at that offset; the batches before it are in order.
-            let Ok(entry) = entry else { break };
-            let bytes = entry.row.size as usize;
-            let fits = size + bytes <= max_bytes && chosen.len() < MAX_BATCHES;
-            let is_due = at_least_one && chosen.is_empty();
-            if !fits && !is_due {
+            let located = match self.locate(at) {
+                Err(error) if out.is_empty() || error.is_failure() => return Err(error),
+                Err(_) | Ok(None) => break,
+                Ok(Some(located)) => located,
+            };
+            let mut size = out.len();
+            let chosen = located.entries.iter().take_while(|entry| {
+                let is_due = at_least_one && size == 0;
+                size += entry.size as usize;
+                count += 1;
+                entry.base < self.bounds.log_end_offset
+                    && (size <= max_bytes || is_due)
+                    && count <= MAX_BATCHES
+            });
+            let chosen = chosen.count();
+            let entries = located.entries.get(..chosen).unwrap_or_default();
+            let is_whole = match read_batches(&self.shared.files, &located.segment, entries, &mut out) {
+                Err(error) if out.is_empty() || error.is_failure() => return Err(error),
+                read => read.is_ok(),
+            };
+            if !is_whole || chosen < located.entries.len() {
                 break;
             }
-            size += bytes;
-            chosen.push(entry);
+            at = located.next;
         }
-        self.read_batches(&chosen, size).map(Ok)
+        Ok(Ok(out.freeze()))
     }
 
-    /// The bytes of these batches up to the first damaged one; an error if the first of all is damaged.
-    fn read_batches(&self, chosen: &[BatchEntry], size: usize) -> Result<Bytes, StorageError> {
-        let [first, .., last] = chosen else {
-            return match chosen {
-                [only] => self.one_batch(only),
-                _ => Ok(Bytes::new()),
-            };
-        };
-        let mut out = BytesMut::with_capacity(size.min(FIRST_ROOM));
-        let mut rows = self.batches.range::<&BatchKey>(&self.key(first.base)..=&self.key(last.base))?;
-        for entry in chosen {
-            let copied = match rows.next() {
-                Some(Ok((key, value))) => self.copy_batch(entry, key.value(), value.value(), &mut out),
-                Some(Err(error)) => Err(error.into()),
-                None => Err(missing(entry)),
-            };
-            match copied {
-                Ok(()) => {}
-                Err(_) if !out.is_empty() => break,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(out.freeze())
-    }
-
-    /// The batch of one index row.
-    pub(super) fn one_batch(&self, entry: &BatchEntry) -> Result<Bytes, StorageError> {
-        let key = self.key(entry.base);
-        let value = self.batches.get(&key)?.ok_or_else(|| missing(entry))?;
+    /// One batch.
+    pub(super) fn one_batch(&self, segment: &Segment, entry: &BatchEntry) -> Result<Bytes, StorageError> {
         let mut out = BytesMut::new();
-        self.copy_batch(entry, &key, value.value(), &mut out)?;
+        read_batches(&self.shared.files, segment, std::slice::from_ref(entry), &mut out)?;
         Ok(out.freeze())
-    }
-
-    /// Appends a batch to `out`, if it is undamaged and matches its index row.
-    fn copy_batch(
-        &self,
-        entry: &BatchEntry,
-        key: &BatchKey,
-        batch: &[u8],
-        out: &mut BytesMut,
-    ) -> Result<(), StorageError> {
-        if *key != self.key(entry.base) || batch.len() != entry.row.size as usize {
-            return Err(missing(entry));
-        }
-        if !is_stored(entry, batch).unwrap_or(false) {
-            return Err(StorageError::Damaged(format!(
-                "the batch at offset {} is not what was stored",
-                entry.base
-            )));
-        }
-        out.extend_from_slice(batch);
-        Ok(())
     }
 }
 
-/// Whether a batch matches its index row and its own checksum.
+fn is_missing(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+/// Appends batches of a segment to `out`, up to the first damaged one.
+///
+/// # Errors
+/// A batch is damaged: those before it are in `out`.
+pub(super) fn read_batches(
+    files: &SegmentFiles,
+    segment: &Segment,
+    entries: &[BatchEntry],
+    out: &mut BytesMut,
+) -> Result<(), StorageError> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let file = files.get(&segment.id.log())?;
+    let mut buffer = Vec::new();
+    let mut rest = entries;
+    while let Some(first) = rest.first() {
+        let start = u64::from(first.position);
+        let mut end = start;
+        let run = rest.iter().take_while(|entry| {
+            let (from, to) = (u64::from(entry.position), u64::from(entry.position) + u64::from(entry.size));
+            let follows = end == start || (from >= end && from - end <= GAP_BYTES && to - start <= RUN_BYTES);
+            end = if follows { to } else { end };
+            follows
+        });
+        let (run, others) = rest.split_at_checked(run.count()).unwrap_or((rest, &[]));
+        buffer.resize(usize::try_from(end - start).unwrap_or(usize::MAX), 0);
+        file.read_at(start, &mut buffer)?;
+        for entry in run {
+            let from = (entry.position - first.position) as usize;
+            let batch =
+                buffer.get(from..).and_then(|rest| rest.get(..entry.size as usize)).unwrap_or_default();
+            if !is_stored(entry, batch).unwrap_or(false) {
+                let what = format!("the batch at offset {} is not what was stored", entry.base);
+                return Err(StorageError::Damaged(what));
+            }
+            out.extend_from_slice(batch);
+        }
+        rest = others;
+    }
+    Ok(())
+}
+
+/// Whether a batch matches its entry and its own checksum.
 fn is_stored(entry: &BatchEntry, batch: &[u8]) -> Result<bool, Malformed> {
     let mut reader = Reader::new(batch);
     let (base_offset, size, leader_epoch) = (reader.i64()?, reader.i32()?, reader.i32()?);
@@ -218,10 +231,6 @@ fn is_stored(entry: &BatchEntry, batch: &[u8]) -> Result<bool, Malformed> {
     let summed = crc32c::crc32c(reader.rest());
     reader.i16()?;
     let last_delta = reader.i32()?;
-    let in_place = base_offset == entry.base && last_delta == entry.row.last_delta && leader_epoch == 0;
+    let in_place = base_offset == entry.base && last_delta == entry.last_delta && leader_epoch == 0;
     Ok(in_place && whole && magic == 2 && crc == summed)
-}
-
-fn missing(entry: &BatchEntry) -> StorageError {
-    StorageError::Damaged(format!("the batch at offset {} is missing", entry.base))
 }

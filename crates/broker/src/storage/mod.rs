@@ -1,33 +1,45 @@
-//! The store of the embedded broker: one database, in which every acknowledged change survives a crash.
+//! The store of the embedded broker: a log in which every acknowledged change survives a crash.
 //!
-//! - `open`, `load`: folder and lock, data that is kept in memory; `recovery`: reopening after a failure
-//! - `checked_file`: checksums below the database
-//! - `schema`: tables, keys and values; `error`: errors of the database
+//! - `files`, `disk_folder`, `names`: the folder, its lock and its files
+//! - `frame`, `record`, `rows`: what a transaction adds to the log
+//! - `segment`, `segment_index`: the files of the log, and where the batches are in them
+//! - `snapshot`, `replay`, `open`: the state is read from a snapshot and the log that follows it; `recovery`:
+//!   reopening after a failure
 //! - `write_queue`, `pending_write`, `writer`, `transaction`: changes are applied in order by one thread; all
 //!   that wait share a transaction and its sync
 //! - `write_state`: the writer's view of logs and producers; `producer_state`: sequence checks of idempotent
 //!   producers
-//! - `read_state`: the readers' view, as of the last durable transaction; `store_state`: shared by readers
-//!   and writer
+//! - `read_state`, `partition_log`: the readers' view, as of the last durable transaction; `store_state`:
+//!   shared by readers and writer
 //! - `log_reader`, `time_index`: record batches by offset and by timestamp
 //! - `fetch_waiters`: long polling
-//! - `retention`: removal of old batches, deleted topics and expired producers
+//! - `retention`: removal of old batches and producers; `housekeeping`, `reclaim`: indexes, snapshots, and files
+//!   that hold nothing that is kept
 //!
-//! The lock of the database file is the only lock between processes: its holder serves. A crash needs no
-//! repair, as each transaction leaves the data that the next opening needs (redb's quick repair).
+//! The lock of the folder is the only lock between processes: its holder serves.
 
-mod checked_file;
+mod disk_folder;
 mod error;
 mod fetch_waiters;
-mod load;
+mod files;
+mod frame;
+mod housekeeping;
 mod log_reader;
+mod names;
 mod open;
+mod partition_log;
 mod pending_write;
 mod producer_state;
 mod read_state;
+mod reclaim;
+mod record;
 mod recovery;
+mod replay;
 mod retention;
-mod schema;
+mod rows;
+mod segment;
+mod segment_index;
+mod snapshot;
 mod store_state;
 #[cfg(test)]
 mod tests;
@@ -38,6 +50,7 @@ mod write_state;
 mod writer;
 
 use net::sync::{Mutex, Worker, lock};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -47,9 +60,12 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 
+use self::disk_folder::FolderLock;
 pub use self::error::Cause;
-use self::error::{StorageError, guarded};
+use self::error::StorageError;
 pub use self::fetch_waiters::FetchWaiter;
+use self::files::store_file;
+use self::housekeeping::Housekeeper;
 use self::log_reader::LogReader;
 use self::open::{Check, Opened};
 pub use self::pending_write::Pending;
@@ -58,7 +74,8 @@ use self::producer_state::BatchSequence;
 pub use self::store_state::Failure;
 use self::store_state::StoreState;
 use self::write_queue::{Batch, Change};
-use self::writer::Writer;
+use self::write_state::Limits;
+use self::writer::{Progress, Writer};
 use net::stop::Stop;
 use protocol::error_code::ErrorCode;
 use protocol::records::Batches;
@@ -78,6 +95,32 @@ pub struct Retention {
     pub age: Option<Duration>,
     /// A partition with more bytes loses its oldest batches.
     pub bytes: Option<u64>,
+}
+
+impl Retention {
+    /// That of a topic with these configurations; `None` if its batches are kept for ever.
+    fn of_topic(&self, configs: &BTreeMap<String, String>) -> Option<Retention> {
+        let deletes = |policy: &String| policy.split(',').any(|policy| policy.trim() == "delete");
+        if !configs.get("cleanup.policy").is_none_or(deletes) {
+            return None;
+        }
+        let set = |name| configs.get(name).and_then(|value| value.parse::<i64>().ok());
+        let age = match set("retention.ms") {
+            Some(ms) => u64::try_from(ms).ok().map(Duration::from_millis),
+            None => self.age,
+        };
+        let bytes = match set("retention.bytes") {
+            Some(bytes) => u64::try_from(bytes).ok(),
+            None => self.bytes,
+        };
+        (age.is_some() || bytes.is_some()).then_some(Retention { age, bytes })
+    }
+
+    /// The timestamp (ms) of the oldest batch that is kept; `None` if age does not matter.
+    fn oldest_kept(&self, now: i64) -> Option<i64> {
+        let age = i64::try_from(self.age?.as_millis()).unwrap_or(i64::MAX);
+        Some(now.saturating_sub(age))
+    }
 }
 
 /// Errors of opening a store.
@@ -128,6 +171,15 @@ impl OpenError {
         OpenError::Io { context: context.into(), cause: cause.into() }
     }
 
+    /// The same, which names the store.
+    pub(super) fn at(self, store: &str) -> OpenError {
+        match self {
+            OpenError::Damaged(what) => OpenError::Damaged(format!("{store}: {what}")),
+            OpenError::Io { context, cause } if context.is_empty() => OpenError::io_at(store, cause),
+            other => other,
+        }
+    }
+
     /// Whether it says nothing of the disk: this process has no descriptors left, or no rights.
     pub(super) fn is_of_this_process(&self) -> bool {
         let OpenError::Io { cause, .. } = self else { return false };
@@ -141,7 +193,7 @@ impl From<StorageError> for OpenError {
     fn from(error: StorageError) -> OpenError {
         match error {
             StorageError::Damaged(what) => OpenError::Damaged(what),
-            StorageError::Failed(cause) => OpenError::io(cause),
+            StorageError::Failed(cause) | StorageError::NoDescriptors(cause) => OpenError::io(cause),
         }
     }
 }
@@ -155,6 +207,21 @@ pub struct Topic {
     pub id: u128,
     /// The number of partitions.
     pub partitions: i32,
+    /// The configurations that are set for this topic alone, by Kafka's names.
+    pub configs: Arc<BTreeMap<String, String>>,
+}
+
+/// A producer that a log remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActiveProducer {
+    /// Its id.
+    pub id: i64,
+    /// Its epoch.
+    pub epoch: i16,
+    /// The sequence of its last record.
+    pub last_sequence: i32,
+    /// When its last batch came, ms since 1970.
+    pub last_timestamp: i64,
 }
 
 /// The record batch of one partition, to be appended.
@@ -200,44 +267,63 @@ pub struct CommittedOffset {
 /// The store. All methods may be called from any thread.
 pub struct Store {
     shared: Arc<StoreState>,
-    writer: Mutex<Option<Worker>>,
+    running: Mutex<Option<Running>>,
+}
+
+/// The threads of an open store, and its lock.
+struct Running {
+    writer: Worker,
+    housekeeping: Option<Worker>,
+    lock: Option<FolderLock>,
 }
 
 impl Store {
-    /// Opens, or creates, the database in `folder`, which is created too, for its owner alone.
+    /// Opens, or creates, the store in `folder`, which is created too, for its owner alone.
     ///
     /// # Errors
     /// See [`OpenError`].
     pub fn open(folder: &Path, retention: Retention) -> Result<Store, OpenError> {
-        let (opened, file) = open::open_folder(folder, Check::Used)?;
-        Store::start(opened, file, retention, Arc::new(now), Some(RETENTION_CHECK_INTERVAL))
+        let (opened, name) = open::open_folder(folder, Check::Used, Limits::default())?;
+        Store::start(opened, name, retention, Arc::new(now), Some(RETENTION_CHECK_INTERVAL))
     }
 
-    /// As [`Store::open`], after the store has failed: drops the page cache, checks the whole database, and
-    /// proves that a message can be stored.
+    /// As [`Store::open`], after the store has failed: drops the page cache, checks every frame, and proves
+    /// that a message can be stored.
     ///
     /// # Errors
     /// See [`OpenError`].
     pub fn open_checked(folder: &Path, retention: Retention) -> Result<Store, OpenError> {
-        let (opened, file) = recovery::open_folder(folder, &retention, now())?;
-        Store::start(opened, file, retention, Arc::new(now), Some(RETENTION_CHECK_INTERVAL))
+        let (opened, name) = recovery::open_folder(folder, &retention, now())?;
+        Store::start(opened, name, retention, Arc::new(now), Some(RETENTION_CHECK_INTERVAL))
     }
 
+    /// Without an interval nothing is removed, and housekeeping is done between transactions.
     fn start(
         opened: Opened,
-        file: Arc<str>,
+        name: Arc<str>,
         retention: Retention,
         clock: Clock,
         retention_check_interval: Option<Duration>,
     ) -> Result<Store, OpenError> {
-        let Opened { database, write_state, state, syncs } = opened;
+        let progress = Progress::of(&opened);
+        let Opened { files, write_state, state, active, snapshot, unindexed, lock } = opened;
         let cluster_id = URL_SAFE_NO_PAD.encode(write_state.meta.cluster_id).into();
-        let shared = Arc::new(StoreState::new(file, cluster_id, database, state));
-        let writer =
-            Writer { shared: shared.clone(), write_state, syncs, retention, clock, retention_check_interval };
+        let shared = Arc::new(StoreState::new(name, cluster_id, files, state, snapshot));
+        let on_thread = retention_check_interval.is_some();
+        let (housekeeper, housekeeping) = Housekeeper::start(shared.clone(), unindexed, on_thread)?;
+        let writer = Writer {
+            shared: shared.clone(),
+            write_state,
+            active,
+            housekeeper,
+            retention,
+            clock,
+            retention_check_interval,
+            progress,
+        };
         let writer = Worker::start("broker-writer", move |_| writer.run())
-            .map_err(|error| OpenError::io_at("cannot start a thread for the database", error))?;
-        Ok(Store { shared, writer: Mutex::new(Some(writer)) })
+            .map_err(|error| OpenError::io_at("cannot start a thread for the store", error))?;
+        Ok(Store { shared, running: Mutex::new(Some(Running { writer, housekeeping, lock })) })
     }
 
     /// The cluster id: 16 random bytes in URL-safe base64, as old as the database.
@@ -255,15 +341,60 @@ impl Store {
         self.shared.state().topics.get(name).map(|topic| topic.topic.clone())
     }
 
+    /// The topic with this id.
+    pub fn topic_by_id(&self, id: u128) -> Option<Topic> {
+        let state = self.shared.state();
+        state.topics.get(state.ids.get(&id)?).map(|topic| topic.topic.clone())
+    }
+
     /// Creates a topic. TOPIC_ALREADY_EXISTS, INVALID_PARTITIONS and POLICY_VIOLATION (more than
-    /// [`MAX_PARTITIONS`] in all) are its errors; the name has been checked by the caller.
-    pub fn create_topic(&self, name: &str, partitions: i32) -> Pending<Topic> {
-        self.change(|reply| Change::CreateTopic { name: name.into(), partitions, reply })
+    /// [`MAX_PARTITIONS`] in all) are its errors; the name and the configurations have been checked by the
+    /// caller.
+    pub fn create_topic(
+        &self,
+        name: &str,
+        partitions: i32,
+        configs: BTreeMap<String, String>,
+    ) -> Pending<Topic> {
+        self.change(|reply| Change::CreateTopic { name: name.into(), partitions, configs, reply })
+    }
+
+    /// Sets configurations of a topic, or with `None` removes them; with `replace`, all others are removed
+    /// too. The caller has checked them. UNKNOWN_TOPIC_OR_PARTITION is its error.
+    pub fn alter_topic(
+        &self,
+        name: &str,
+        configs: Vec<(String, Option<String>)>,
+        replace: bool,
+    ) -> Pending<Topic> {
+        self.change(|reply| Change::AlterTopic { name: name.into(), configs, replace, reply })
+    }
+
+    /// Gives a topic more partitions, `count` in all. UNKNOWN_TOPIC_OR_PARTITION, INVALID_PARTITIONS (not more
+    /// than it has) and POLICY_VIOLATION (more than [`MAX_PARTITIONS`] in all) are its errors.
+    pub fn create_partitions(&self, name: &str, count: i32) -> Pending<Topic> {
+        self.change(|reply| Change::CreatePartitions { name: name.into(), count, reply })
     }
 
     /// Deletes a topic with its batches and committed offsets. UNKNOWN_TOPIC_OR_PARTITION is its error.
     pub fn delete_topic(&self, name: &str) -> Pending<()> {
         self.change(|reply| Change::DeleteTopic { name: name.into(), reply })
+    }
+
+    /// Removes the records of a partition before an offset (-1: all of them); the answer is the log start
+    /// offset. UNKNOWN_TOPIC_OR_PARTITION and OFFSET_OUT_OF_RANGE (beyond the end) are its errors.
+    pub fn delete_records(&self, topic: &str, partition: i32, before: i64) -> Pending<i64> {
+        self.change(|reply| Change::DeleteRecords { topic: topic.into(), partition, before, reply })
+    }
+
+    /// The producers that a partition remembers, by id. UNKNOWN_TOPIC_OR_PARTITION is its error.
+    pub fn producers(&self, topic: &str, partition: i32) -> Pending<Vec<ActiveProducer>> {
+        self.change(|reply| Change::Producers { topic: topic.into(), partition, reply })
+    }
+
+    /// Bytes of the batches of a partition.
+    pub fn partition_bytes(&self, topic: &str, partition: i32) -> Option<u64> {
+        self.shared.state().partition(topic, partition).map(|(_, log)| log.bytes)
     }
 
     /// Appends batches, those of one request in one transaction; one result for each, in order. The caller
@@ -292,7 +423,7 @@ impl Store {
 
     /// The log start offset and the log end offset of a partition.
     pub fn bounds(&self, topic: &str, partition: i32) -> Option<LogBounds> {
-        self.shared.state().partition(topic, partition).map(|(_, bounds)| bounds)
+        self.shared.state().partition(topic, partition).map(|(_, log)| log.bounds)
     }
 
     /// Whole batches from the one that holds `offset` on, at most `max_bytes`; the first comes whatever its
@@ -308,14 +439,9 @@ impl Store {
         max_bytes: usize,
         at_least_one: bool,
     ) -> Result<(Bytes, LogBounds), ErrorCode> {
-        let bounds = self.bounds(topic, partition).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
-        if offset == bounds.log_end_offset {
-            return Ok((Bytes::new(), bounds));
-        }
-        let read = |log: &LogReader| {
+        self.with_log(topic, partition, offset, |log| {
             Ok(log.read(offset, max_bytes, at_least_one)?.map(|bytes| (bytes, log.bounds())))
-        };
-        self.with_log(topic, partition, offset, read)?
+        })?
     }
 
     /// The first record at or after `timestamp` (ms): its offset and timestamp; `None` if there is none.
@@ -340,7 +466,7 @@ impl Store {
         topic: &str,
         partition: i32,
     ) -> Result<Option<(i64, i64)>, ErrorCode> {
-        self.with_log(topic, partition, -1, LogReader::offset_of_max_timestamp)
+        self.with_log(topic, partition, -1, |log| log.offset_of_max_timestamp())
     }
 
     /// Registers a waiter for changes of logs; see [`FetchWaiter::wait`].
@@ -420,21 +546,32 @@ impl Store {
         self.shared.failure_stop.clone()
     }
 
-    /// Stops. When this returns, submitted changes are answered, waits have ended, the database is closed and
-    /// its lock is free.
+    /// Stops. When this returns, submitted changes are answered, waits have ended, and the lock of the folder
+    /// is free.
     pub fn close(&self) {
         self.shared.queue.close();
         self.shared.fetch_waiters.wake_all();
-        if let Some(writer) = lock(&self.writer).take() {
-            writer.join();
+        let Some(Running { writer, housekeeping, lock }) = lock(&self.running).take() else { return };
+        writer.join();
+        if let Some(housekeeping) = housekeeping {
+            housekeeping.join();
         }
-        let Some(database) = self.shared.take_database() else { return };
-        let closed = guarded(|| database.close().map_err(|error| StorageError::Failed(error.into())));
-        if let Err(error) = closed
-            && !self.has_failed()
+        self.shared.close();
+        if !self.has_failed()
+            && let Err(error) = self.note_end()
         {
-            log::warn!("{}: not closed properly, which the next start repairs: {error}", self.shared.file);
+            log::warn!("{}: its end is not noted: {error}", self.shared.folder);
         }
+        drop(lock);
+    }
+
+    /// Notes where the log ends, so that the next opening misses nothing.
+    fn note_end(&self) -> std::io::Result<()> {
+        let state = self.shared.state();
+        let last = state.segments.values().next_back().cloned();
+        drop(state);
+        let Some(last) = last else { return Ok(()) };
+        store_file(&*self.shared.files.files, names::CLOSED, &open::closed(last.id, last.length()))
     }
 
     /// Runs a slice of retention; true if there is more to remove.
@@ -449,37 +586,29 @@ impl Store {
         answer
     }
 
-    /// Reads a log in a read transaction of its own. `offset` is for the report of damage.
+    /// Reads a log. `offset` is for the report of damage.
     fn with_log<T>(
         &self,
         topic: &str,
         partition: i32,
         offset: i64,
-        read: impl FnOnce(&LogReader) -> Result<T, StorageError>,
+        read: impl FnOnce(&LogReader<'_>) -> Result<T, StorageError>,
     ) -> Result<T, ErrorCode> {
-        let state = self.shared.state();
-        let known = state.partition(topic, partition);
-        drop(state);
-        let (number, bounds) = known.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
-        let looked = self.shared.with_database(|database| {
-            guarded(|| {
-                let log = LogReader::open(database, number, partition, bounds.log_end_offset)?;
-                log.map(|log| read(&log)).transpose()
-            })
-        });
-        match looked {
-            Ok(Some(found)) => Ok(found),
-            Ok(None) => Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
-            Err(error) => {
-                match &error {
-                    StorageError::Damaged(what) => {
-                        self.shared.report_damage(number, topic, partition, offset, what)
-                    }
-                    StorageError::Failed(_) => self.shared.fail(&error, false),
-                }
-                Err(error.code())
-            }
+        if self.shared.is_closed() {
+            return Err(ErrorCode::KAFKA_STORAGE_ERROR);
         }
+        let log = LogReader::open(&self.shared, topic, partition);
+        let log = log.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+        read(&log).map_err(|error| {
+            match &error {
+                StorageError::Damaged(what) => {
+                    self.shared.report_damage(log.number(), topic, partition, offset, what)
+                }
+                StorageError::NoDescriptors(cause) => log::debug!("{}: {cause}", self.shared.folder),
+                StorageError::Failed(_) => self.shared.fail(&error, false),
+            }
+            error.code()
+        })
     }
 }
 

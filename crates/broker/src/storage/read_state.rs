@@ -1,19 +1,25 @@
-//! The part of the database that is held in memory for readers, as of the last durable transaction.
+//! What readers see: topics, logs and groups, as of the last durable transaction.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::partition_log::PartitionLog;
+use super::segment::Segment;
+use super::segment_index::BatchEntry;
 use super::{CommittedOffset, LogBounds, Topic};
 
-/// A topic and the ends of its logs.
+/// Memory of a row beside its own bytes.
+const ROW_BYTES: usize = 128;
+
+/// A topic and its logs.
 #[derive(Debug, Clone)]
 pub(super) struct TopicState {
     pub topic: Topic,
     pub number: u32,
-    /// The bounds of each partition, in order.
-    pub bounds: Vec<LogBounds>,
+    /// In the order of the partitions.
+    pub logs: Vec<PartitionLog>,
 }
 
 /// A group's state and offsets.
@@ -24,101 +30,162 @@ pub(super) struct GroupState {
     pub offsets: BTreeMap<(u32, i32), CommittedOffset>,
 }
 
-/// Topics, log ends, committed offsets and group snapshots, for readers.
+/// Topics, logs, committed offsets and group snapshots, for readers.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub topics: BTreeMap<Arc<str>, TopicState>,
     /// The names of the topics.
     pub names: HashMap<u32, Arc<str>>,
+    /// The names of the topics by their ids.
+    pub ids: HashMap<u128, Arc<str>>,
     pub groups: BTreeMap<Arc<str>, GroupState>,
+    /// Approximate memory of offsets and groups.
+    pub bytes: usize,
+    /// The segments, by number.
+    pub segments: BTreeMap<u64, Arc<Segment>>,
 }
 
 /// A change to the state by a transaction that is durable.
 #[derive(Debug)]
 pub(super) enum StateUpdate {
-    TopicCreated(TopicState),
-    TopicDeleted(Arc<str>),
-    LogBounds(Arc<str>, i32, LogBounds),
+    /// A topic that is new, or has other configurations, or more partitions.
+    Topic(u32, Topic),
+    TopicDeleted(u32),
+    /// Batches at the end of a log, in the last segment.
+    Appended(Arc<str>, i32, Vec<BatchEntry>),
+    /// The log has lost batches at its start; with the bytes that it has left.
+    LogBounds(Arc<str>, i32, LogBounds, u64),
     OffsetCommitted(Arc<str>, u32, i32, CommittedOffset),
     OffsetDeleted(Arc<str>, u32, i32),
     Group(Arc<str>, Bytes),
     GroupDeleted(Arc<str>),
 }
 
-impl StateUpdate {
-    /// The logs that it changes: that of a partition, or with `None` all those of a topic.
-    pub(super) fn changed_logs(&self) -> Option<(Arc<str>, Option<i32>)> {
-        match self {
-            StateUpdate::LogBounds(topic, partition, _) => Some((topic.clone(), Some(*partition))),
-            StateUpdate::TopicDeleted(topic) => Some((topic.clone(), None)),
-            _ => None,
+impl State {
+    /// The topic's number and a partition's log.
+    pub(super) fn partition(&self, topic: &str, partition: i32) -> Option<(u32, &PartitionLog)> {
+        let topic = self.topics.get(topic)?;
+        Some((topic.number, topic.logs.get(usize::try_from(partition).ok()?)?))
+    }
+
+    /// The log of a partition, by the number of its topic.
+    pub(super) fn log_mut(&mut self, number: u32, partition: i32) -> Option<&mut PartitionLog> {
+        let topic = self.topics.get_mut(self.names.get(&number)?)?;
+        topic.logs.get_mut(usize::try_from(partition).ok()?)
+    }
+
+    /// All logs, with the numbers of their topics and their partitions.
+    pub(super) fn logs(&self) -> impl Iterator<Item = (u32, i32, &PartitionLog)> {
+        self.topics
+            .values()
+            .flat_map(|topic| (0..).zip(&topic.logs).map(|(partition, log)| (topic.number, partition, log)))
+    }
+
+    /// Bytes of the batches of a segment that are kept: an estimate, unless it is all or nothing.
+    pub(super) fn kept_bytes(&self, segment: &Arc<Segment>) -> u64 {
+        let in_segment = |log: &PartitionLog| {
+            let of_segment = log.extents.iter().filter(|extent| Arc::ptr_eq(&extent.segment, segment));
+            of_segment.map(|extent| extent.bytes_from(log.bounds.log_start_offset)).sum::<u64>()
+        };
+        self.logs().map(|(_, _, log)| in_segment(log)).sum()
+    }
+
+    /// Makes a change visible; what was appended is in `segment`. Returns the logs that waiters may wait for.
+    pub(super) fn apply(
+        &mut self,
+        update: StateUpdate,
+        segment: &Arc<Segment>,
+    ) -> Option<(Arc<str>, Option<i32>)> {
+        match update {
+            StateUpdate::Topic(number, topic) => self.put_topic(number, topic),
+            StateUpdate::TopicDeleted(number) => {
+                let name = self.names.remove(&number)?;
+                let topic = self.topics.remove(&name)?;
+                self.ids.remove(&topic.topic.id);
+                self.forget_offsets(number);
+                return Some((name, None));
+            }
+            StateUpdate::Appended(name, partition, entries) => {
+                let topic = self.topics.get_mut(&name)?;
+                topic.logs.get_mut(usize::try_from(partition).ok()?)?.append(segment, &entries);
+                return Some((name, Some(partition)));
+            }
+            StateUpdate::LogBounds(name, partition, bounds, bytes) => {
+                let topic = self.topics.get_mut(&name)?;
+                topic.logs.get_mut(usize::try_from(partition).ok()?)?.set_bounds(bounds, bytes);
+                return Some((name, Some(partition)));
+            }
+            StateUpdate::OffsetCommitted(name, number, partition, committed) => {
+                self.bytes += offset_bytes(&name, &committed);
+                let group = self.groups.entry(name.clone()).or_default();
+                if let Some(before) = group.offsets.insert((number, partition), committed) {
+                    self.bytes = self.bytes.saturating_sub(offset_bytes(&name, &before));
+                }
+            }
+            StateUpdate::OffsetDeleted(name, number, partition) => {
+                let group = self.groups.get_mut(&name)?;
+                let before = group.offsets.remove(&(number, partition))?;
+                self.bytes = self.bytes.saturating_sub(offset_bytes(&name, &before));
+                if group.state.is_none() && group.offsets.is_empty() {
+                    self.groups.remove(&name);
+                }
+            }
+            StateUpdate::Group(name, state) => {
+                self.bytes += group_bytes(&name, &state);
+                let group = self.groups.entry(name.clone()).or_default();
+                if let Some(before) = group.state.replace(state) {
+                    self.bytes = self.bytes.saturating_sub(group_bytes(&name, &before));
+                }
+            }
+            StateUpdate::GroupDeleted(name) => {
+                let group = self.groups.remove(&name)?;
+                self.bytes = self.bytes.saturating_sub(bytes_of(&name, &group));
+            }
         }
+        None
+    }
+
+    fn put_topic(&mut self, number: u32, topic: Topic) {
+        self.names.insert(number, topic.name.clone());
+        self.ids.insert(topic.id, topic.name.clone());
+        let count = usize::try_from(topic.partitions).unwrap_or_default();
+        match self.topics.get_mut(&topic.name) {
+            Some(known) => {
+                known.logs.resize(count, PartitionLog::EMPTY);
+                known.topic = topic;
+            }
+            None => {
+                let logs = vec![PartitionLog::EMPTY; count];
+                self.topics.insert(topic.name.clone(), TopicState { topic, number, logs });
+            }
+        }
+    }
+
+    fn forget_offsets(&mut self, number: u32) {
+        let mut freed = 0;
+        self.groups.retain(|name, group| {
+            group.offsets.retain(|(topic, _), committed| {
+                let stays = *topic != number;
+                freed += if stays { 0 } else { offset_bytes(name, committed) };
+                stays
+            });
+            group.state.is_some() || !group.offsets.is_empty()
+        });
+        self.bytes = self.bytes.saturating_sub(freed);
     }
 }
 
-impl State {
-    /// The topic's number and the ends of a partition's log.
-    pub(super) fn partition(&self, topic: &str, partition: i32) -> Option<(u32, LogBounds)> {
-        let topic = self.topics.get(topic)?;
-        let bounds = topic.bounds.get(usize::try_from(partition).ok()?)?;
-        Some((topic.number, *bounds))
-    }
+/// Approximate memory of a committed offset.
+pub(super) fn offset_bytes(group: &str, committed: &CommittedOffset) -> usize {
+    ROW_BYTES + 25 + group.len() + committed.metadata.len()
+}
 
-    /// Changes a group, which is created if it does not exist.
-    pub(super) fn change_group(&mut self, name: &str, change: impl FnOnce(&mut GroupState)) {
-        match self.groups.get_mut(name) {
-            Some(group) => change(group),
-            None => change(self.groups.entry(name.into()).or_default()),
-        }
-    }
+/// Approximate memory of a group's state.
+pub(super) fn group_bytes(group: &str, state: &Bytes) -> usize {
+    ROW_BYTES + 1 + group.len() + state.len()
+}
 
-    /// Makes a change visible.
-    pub(super) fn apply(&mut self, update: StateUpdate) {
-        match update {
-            StateUpdate::TopicCreated(topic) => {
-                self.names.insert(topic.number, topic.topic.name.clone());
-                self.topics.insert(topic.topic.name.clone(), topic);
-            }
-            StateUpdate::TopicDeleted(name) => {
-                if let Some(topic) = self.topics.remove(&name) {
-                    self.forget_topic(topic.number);
-                }
-            }
-            StateUpdate::LogBounds(name, partition, bounds) => {
-                let topic = self.topics.get_mut(&name);
-                let partition = usize::try_from(partition).unwrap_or(usize::MAX);
-                if let Some(known) = topic.and_then(|topic| topic.bounds.get_mut(partition)) {
-                    *known = bounds;
-                }
-            }
-            StateUpdate::OffsetCommitted(group, number, partition, committed) => {
-                let group = self.groups.entry(group).or_default();
-                group.offsets.insert((number, partition), committed);
-            }
-            StateUpdate::OffsetDeleted(name, number, partition) => {
-                if let Some(group) = self.groups.get_mut(&name) {
-                    group.offsets.remove(&(number, partition));
-                }
-                self.forget_if_empty(&name);
-            }
-            StateUpdate::Group(name, state) => self.groups.entry(name).or_default().state = Some(state),
-            StateUpdate::GroupDeleted(name) => {
-                self.groups.remove(&name);
-            }
-        }
-    }
-
-    fn forget_topic(&mut self, number: u32) {
-        self.names.remove(&number);
-        for group in self.groups.values_mut() {
-            group.offsets.retain(|(topic, _), _| *topic != number);
-        }
-        self.groups.retain(|_, group| group.state.is_some() || !group.offsets.is_empty());
-    }
-
-    fn forget_if_empty(&mut self, name: &str) {
-        if self.groups.get(name).is_some_and(|group| group.state.is_none() && group.offsets.is_empty()) {
-            self.groups.remove(name);
-        }
-    }
+fn bytes_of(name: &str, group: &GroupState) -> usize {
+    let state = group.state.as_ref().map_or(0, |state| group_bytes(name, state));
+    state + group.offsets.values().map(|committed| offset_bytes(name, committed)).sum::<usize>()
 }

@@ -1,84 +1,67 @@
-//! Recovery: opens the database after it has failed.
+//! Recovery: opens the store after it has failed.
 //!
-//! After a failed sync the page cache may hold pages as written that are not on the disk. Only the failed
-//! transaction can have written them. If it never became the current transaction, its pages are free, and are
-//! written anew before they are used. If its last sync failed, that of the header, the next transaction
-//! writes the header anew. So one durable transaction before the first answer removes every such page. As a
-//! second line the page cache of the file is dropped and every page is read and checked.
+//! After a failed sync the page cache may hold bytes as written that are not on the disk. Only the failed
+//! transaction can have written them, at the end of the log; each opening writes the last frame anew and syncs
+//! it before it is believed. As a second line the page cache of the files is dropped, and every frame is
+//! checked.
 
-use std::fs::File;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use redb::{Database, TableDefinition};
-
-use super::error::{StorageError, guarded};
+use super::disk_folder::DiskFolder;
+use super::error::StorageError;
+use super::frame::FrameBuffer;
 use super::open::{self, Check, Opened};
-use super::retention::RetentionTask;
-use super::transaction::begin;
+use super::record::put_probe;
+use super::retention;
+use super::store_state::StoreState;
+use super::write_state::Limits;
 use super::{OpenError, Retention};
 
-/// A table that exists during the probe only.
-const PROBE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("room");
 /// The size of the probe: as much as a large message.
 const PROBE_BYTES: usize = 1_000_000;
 /// How long retention may run before the probe.
 const RETENTION_TIME: Duration = Duration::from_secs(2);
 
-/// Opens the database in `folder` if it takes writes and every page is in order. Retention runs first, as of
+/// Opens the store in `folder` if it takes writes and every frame is in order. Retention runs first, as of
 /// `now`: on a full disk it may free the only space.
 pub(super) fn open_folder(
     folder: &Path,
     retention: &Retention,
     now: i64,
 ) -> Result<(Opened, Arc<str>), OpenError> {
-    drop_page_cache(folder).map_err(OpenError::io)?;
-    let (opened, _) = open::open_folder(folder, Check::Used)?;
+    drop_page_cache(folder)?;
+    let (opened, _) = open::open_folder(folder, Check::Used, Limits::default())?;
     prove_writable(opened, retention, now)?;
-    drop_page_cache(folder).map_err(OpenError::io)?;
-    open::open_folder(folder, Check::All)
+    drop_page_cache(folder)?;
+    open::open_folder(folder, Check::All, Limits::default())
 }
 
-/// Syncs the file, and drops its pages from the page cache.
-fn drop_page_cache(folder: &Path) -> io::Result<()> {
-    let file = match File::options().read(true).write(true).open(open::path_in(folder)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        file => file?,
-    };
-    file.sync_all()?;
-    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-    {
-        use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
-        // Not every file system can do this; it is the second line only.
-        if let Err(error) = posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED) {
-            log::debug!("the page cache of the database cannot be dropped: {error}");
+fn drop_page_cache(folder: &Path) -> Result<(), OpenError> {
+    let (files, _lock) = DiskFolder::lock(folder)?;
+    files.drop_page_cache().map_err(OpenError::io)
+}
+
+/// Runs retention and appends a probe, as proof that the store takes writes, and closes it.
+pub(super) fn prove_writable(opened: Opened, retention: &Retention, now: i64) -> Result<(), StorageError> {
+    let Opened { files, mut write_state, state, mut active, snapshot, lock: _lock, .. } = opened;
+    let shared = Arc::new(StoreState::new("".into(), "".into(), files, state, snapshot));
+    let (mut frame, until) = (FrameBuffer::default(), Instant::now() + RETENTION_TIME);
+    loop {
+        let slice = retention::run_slice(&shared, &mut write_state, &mut frame, retention, now)?;
+        if frame.is_empty() {
+            break;
+        }
+        active.append(&mut frame, now).map_err(|failed| failed.error)?;
+        frame.clear();
+        shared.publish(slice.applied.updates, &active.segment);
+        if !slice.more || Instant::now() >= until {
+            break;
         }
     }
-    Ok(())
-}
-
-/// Runs retention and the probe, as proof that the database takes writes, and closes it.
-pub(super) fn prove_writable(opened: Opened, retention: &Retention, now: i64) -> Result<(), StorageError> {
-    let Opened { database, mut write_state, .. } = opened;
-    guarded(|| {
-        let (mut retention_task, until) = (RetentionTask::default(), Instant::now() + RETENTION_TIME);
-        while retention_task.run_slice(&database, &mut write_state, retention, now)?.more
-            && Instant::now() < until
-        {}
-        write_probe(&database)?;
-        database.close().map_err(|error| StorageError::Failed(error.into()))
-    })
-}
-
-/// Stores a probe of the size of a message, and removes it.
-fn write_probe(database: &Database) -> Result<(), StorageError> {
-    let transaction = begin(database)?;
-    transaction.open_table(PROBE)?.insert([].as_slice(), vec![0x5a; PROBE_BYTES].as_slice())?;
-    transaction.commit()?;
-    let transaction = begin(database)?;
-    transaction.delete_table(PROBE)?;
-    transaction.commit()?;
-    Ok(())
+    super::reclaim::run(&shared, now)?;
+    put_probe(frame.payload(), PROBE_BYTES);
+    active.append(&mut frame, now).map_err(|failed| failed.error)?;
+    Ok(active.finish()?)
 }

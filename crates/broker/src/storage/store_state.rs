@@ -2,14 +2,13 @@
 
 use net::sync::{Mutex, RwLock, RwLockReadGuard, lock};
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
-
-use redb::Database;
 
 use super::error::StorageError;
 use super::fetch_waiters::FetchWaiters;
 use super::read_state::{State, StateUpdate};
+use super::segment::{Segment, SegmentFiles};
 use super::write_queue::WriteQueue;
 use net::stop::Stop;
 
@@ -19,7 +18,7 @@ const MAX_REPORTED: usize = 1000;
 /// The failure of a store.
 #[derive(Debug, Clone)]
 pub struct Failure {
-    /// The error of the operating system or of the database.
+    /// The error of the operating system, or what is damaged.
     pub reason: String,
     /// Stored bytes are not those that were written: reopening does not help.
     pub damaged: bool,
@@ -27,19 +26,21 @@ pub struct Failure {
     pub in_doubt: bool,
 }
 
-/// Database, write queue, readers' state and failure of one open store.
+/// Files, write queue, readers' state and failure of one open store.
 pub(super) struct StoreState {
-    /// The database's file, for the log.
-    pub file: Arc<str>,
+    /// The store's folder, for the log.
+    pub folder: Arc<str>,
     pub cluster_id: Arc<str>,
     pub queue: WriteQueue,
-    /// `None` once it is closed.
-    database: RwLock<Option<Database>>,
+    pub files: SegmentFiles,
     state: RwLock<State>,
     pub fetch_waiters: FetchWaiters,
+    /// The segment at whose beginning the last durable snapshot stands.
+    pub snapshot: AtomicU64,
+    closed: AtomicBool,
     failed: AtomicBool,
     failure: Mutex<Option<Failure>>,
-    /// Asked when the database fails.
+    /// Asked when the disk fails.
     pub failure_stop: Stop,
     /// Held by the writer during a transaction, until its failure, if any, is recorded.
     pub transaction_running: Mutex<()>,
@@ -48,14 +49,22 @@ pub(super) struct StoreState {
 }
 
 impl StoreState {
-    pub(super) fn new(file: Arc<str>, cluster_id: Arc<str>, database: Database, state: State) -> StoreState {
+    pub(super) fn new(
+        folder: Arc<str>,
+        cluster_id: Arc<str>,
+        files: SegmentFiles,
+        state: State,
+        snapshot: u64,
+    ) -> StoreState {
         StoreState {
-            file,
+            folder,
             cluster_id,
             queue: WriteQueue::default(),
-            database: RwLock::new(Some(database)),
+            files,
             state: RwLock::new(state),
             fetch_waiters: FetchWaiters::default(),
+            snapshot: AtomicU64::new(snapshot),
+            closed: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             failure: Mutex::default(),
             failure_stop: Stop::new(),
@@ -69,31 +78,29 @@ impl StoreState {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs `work` with the database, which is not closed meanwhile.
-    pub(super) fn with_database<T>(
-        &self,
-        work: impl FnOnce(&Database) -> Result<T, StorageError>,
-    ) -> Result<T, StorageError> {
-        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
-        match &*database {
-            Some(database) => work(database),
-            None => Err(StorageError::Failed("it is closed".into())),
-        }
+    /// Changes the state, between transactions.
+    pub(super) fn change_state<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.state.write().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes the database out; no thread uses it when this returns.
-    pub(super) fn take_database(&self) -> Option<Database> {
-        self.database.write().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    /// Applies the updates of a durable transaction, and wakes the waiters of changed logs.
-    pub(super) fn publish(&self, updates: Vec<StateUpdate>) {
-        let changed: Vec<(Arc<str>, Option<i32>)> =
-            updates.iter().filter_map(StateUpdate::changed_logs).collect();
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        updates.into_iter().for_each(|update| state.apply(update));
-        drop(state);
+    /// Applies the updates of a durable transaction, and wakes the waiters of changed logs. What was appended
+    /// is in `segment`.
+    pub(super) fn publish(&self, updates: Vec<StateUpdate>, segment: &Arc<Segment>) {
+        let apply = |state: &mut State| {
+            let applied = updates.into_iter().filter_map(|update| state.apply(update, segment));
+            applied.collect::<Vec<(Arc<str>, Option<i32>)>>()
+        };
+        let changed = self.change_state(apply);
         changed.iter().for_each(|(topic, partition)| self.fetch_waiters.wake(topic, *partition));
+    }
+
+    /// Ends reads.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     pub(super) fn has_failed(&self) -> bool {
@@ -118,7 +125,7 @@ impl StoreState {
                 log::error!(
                     "the database {} has failed: {error}. Nothing is stored until it is reopened, and nothing is \
                      acknowledged that was not stored before. {}",
-                    self.file,
+                    self.folder,
                     if damaged {
                         "Check the disk, then start again"
                     } else {
@@ -140,7 +147,7 @@ impl StoreState {
             log::error!(
                 "{}: topic {topic}, partition {partition}, offset {offset} cannot be read: {what}. The batches that \
                  are in order are still served",
-                self.file
+                self.folder
             );
         }
     }

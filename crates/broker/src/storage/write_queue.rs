@@ -1,7 +1,7 @@
 //! Bounded FIFO of changes for the writer thread.
 
 use net::sync::{Condvar, Mutex, lock, wait_timeout};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::pending_write::Reply;
 use super::producer_state::BatchSequence;
-use super::{Appended, CommittedOffset, Topic};
+use super::{ActiveProducer, Appended, CommittedOffset, Topic};
 use protocol::error_code::ErrorCode;
 
 /// Bytes in the queue; one larger change is taken into an empty queue.
@@ -36,11 +36,35 @@ pub(super) enum Change {
     CreateTopic {
         name: Arc<str>,
         partitions: i32,
+        configs: BTreeMap<String, String>,
+        reply: Reply<Topic>,
+    },
+    AlterTopic {
+        name: Arc<str>,
+        configs: Vec<(String, Option<String>)>,
+        replace: bool,
+        reply: Reply<Topic>,
+    },
+    CreatePartitions {
+        name: Arc<str>,
+        count: i32,
         reply: Reply<Topic>,
     },
     DeleteTopic {
         name: Arc<str>,
         reply: Reply<()>,
+    },
+    DeleteRecords {
+        topic: Arc<str>,
+        partition: i32,
+        before: i64,
+        reply: Reply<i64>,
+    },
+    /// Changes nothing: asks for the producers of a log.
+    Producers {
+        topic: Arc<str>,
+        partition: i32,
+        reply: Reply<Vec<ActiveProducer>>,
     },
     Append(Vec<(Batch, Reply<Appended>)>),
     NewProducerId(Reply<i64>),
@@ -79,16 +103,28 @@ impl Change {
             }
             Change::DeleteOffsets { partitions, .. } => partitions.len() * EACH,
             Change::SaveGroup { state, .. } => state.len(),
+            Change::CreateTopic { configs, .. } => {
+                configs.iter().map(|(name, value)| name.len() + value.len()).sum()
+            }
+            Change::AlterTopic { configs, .. } => configs.len() * EACH,
             _ => 0,
         }
+    }
+
+    /// Whether it removes batches.
+    pub(super) fn frees(&self) -> bool {
+        matches!(self, Change::DeleteTopic { .. } | Change::DeleteRecords { .. })
     }
 
     /// Answers the change with an error.
     pub(super) fn refuse(self, code: ErrorCode) {
         match self {
-            Change::CreateTopic { reply, .. } => reply.send(Err(code)),
+            Change::CreateTopic { reply, .. }
+            | Change::AlterTopic { reply, .. }
+            | Change::CreatePartitions { reply, .. } => reply.send(Err(code)),
+            Change::Producers { reply, .. } => reply.send(Err(code)),
             Change::Append(batches) => batches.into_iter().for_each(|(_, reply)| reply.send(Err(code))),
-            Change::NewProducerId(reply) => reply.send(Err(code)),
+            Change::NewProducerId(reply) | Change::DeleteRecords { reply, .. } => reply.send(Err(code)),
             Change::DeleteTopic { reply, .. }
             | Change::CommitOffsets { reply, .. }
             | Change::DeleteOffsets { reply, .. }
@@ -168,6 +204,11 @@ impl WriteQueue {
         waiting.bytes -= bytes;
         self.room.notify_all();
         Some(taken)
+    }
+
+    /// Whether it takes no more changes.
+    pub(super) fn is_closed(&self) -> bool {
+        lock(&self.waiting).closed
     }
 
     /// Takes no more changes; those that wait are still given to the writer.

@@ -5,8 +5,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::producer_state::ProducerState;
-use super::schema::{Meta, PartitionRow};
+use super::Topic;
+use super::producer_state::{self, BatchSequence, ProducerState};
+use super::rows::{Meta, PartitionRow};
 
 /// Topic number, partition, producer id.
 pub(super) type ProducerKey = (u32, i32, i64);
@@ -14,6 +15,7 @@ pub(super) type ProducerKey = (u32, i32, i64);
 /// A topic and its logs.
 pub(super) struct TopicLogs {
     pub number: u32,
+    pub topic: Topic,
     pub logs: Vec<PartitionRow>,
 }
 
@@ -49,6 +51,11 @@ impl ProducerStates {
         }
     }
 
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&ProducerKey, &ProducerState)> {
+        self.known.iter()
+    }
+
     /// The producer that has been idle for the longest, and the time of its last batch.
     pub(super) fn oldest(&self) -> Option<(i64, ProducerKey)> {
         self.by_age.first().copied()
@@ -66,18 +73,21 @@ impl ProducerStates {
     }
 }
 
-/// Limits of the memory of a store.
+/// Limits of the memory and of the files of a store.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     /// Approximate bytes of offsets and groups.
     pub bytes: usize,
     /// Remembered producers, counted for each partition. Beyond the limit, the one that has been idle for the
     /// longest is removed.
     pub producers: usize,
+    /// Bytes of a segment, beyond which the next one begins.
+    pub segment_bytes: u64,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { bytes: 256 << 20, producers: 100_000 }
+        Limits { bytes: 256 << 20, producers: 100_000, segment_bytes: 64 << 20 }
     }
 }
 
@@ -88,14 +98,51 @@ pub(super) struct WriteState {
     /// Partitions of all topics.
     pub partitions: usize,
     pub producers: ProducerStates,
-    /// Numbers of deleted topics that still have rows.
-    pub deleted_topics: BTreeSet<u32>,
-    /// Approximate bytes of offsets and groups in memory.
-    pub bytes: usize,
     pub limits: Limits,
 }
 
 impl WriteState {
+    pub(super) fn new(meta: Meta, limits: Limits) -> WriteState {
+        let (topics, producers) = Default::default();
+        WriteState { meta, topics, partitions: 0, producers, limits }
+    }
+
+    /// Adds a topic, or changes its configurations, or gives it more partitions.
+    pub(super) fn put_topic(&mut self, number: u32, topic: Topic) {
+        let count = usize::try_from(topic.partitions).unwrap_or_default();
+        let known = self.topics.entry(topic.name.clone());
+        let logs = known.or_insert_with(|| TopicLogs { number, topic: topic.clone(), logs: Vec::new() });
+        self.partitions += count.saturating_sub(logs.logs.len());
+        logs.logs.resize(count, PartitionRow::EMPTY);
+        logs.topic = topic;
+    }
+
+    /// Removes a topic with its producers; its number.
+    pub(super) fn remove_topic(&mut self, name: &str) -> Option<u32> {
+        let topic = self.topics.remove(name)?;
+        self.partitions -= topic.logs.len();
+        self.producers.forget_topic(topic.number);
+        Some(topic.number)
+    }
+
+    /// Takes note of a batch of a producer; beyond the limit the one that has been idle for the longest is
+    /// forgotten.
+    pub(super) fn record_producer(
+        &mut self,
+        log: (u32, i32),
+        sequence: &BatchSequence,
+        base_offset: i64,
+        now: i64,
+    ) {
+        let key = (log.0, log.1, sequence.producer);
+        let after = producer_state::record(self.producers.get(&key), sequence, base_offset, now);
+        self.producers.put(key, after);
+        while self.producers.len() > self.limits.producers {
+            let Some((_, key)) = self.producers.oldest() else { return };
+            self.producers.remove(&key);
+        }
+    }
+
     pub(super) fn log_mut(&mut self, topic: &str, partition: i32) -> Option<(u32, &mut PartitionRow)> {
         let topic = self.topics.get_mut(topic)?;
         let log = topic.logs.get_mut(usize::try_from(partition).ok()?)?;

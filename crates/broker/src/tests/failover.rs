@@ -117,15 +117,15 @@ fn a_holder_that_listens_elsewhere_is_an_error_that_names_both_addresses() {
 }
 
 #[test]
-fn a_database_that_is_none_is_an_error_that_says_what_to_do() {
+fn a_store_that_is_none_is_an_error_that_says_what_to_do() {
     let folder = Folder::new();
     start(&folder, "127.0.0.1:0").unwrap().stop();
-    let database = std::fs::read_dir(folder.path())
+    let log = std::fs::read_dir(folder.path())
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .find(|path| path.extension().is_some_and(|extension| extension == "redb"))
+        .find(|path| path.extension().is_some_and(|extension| extension == "log"))
         .unwrap();
-    std::fs::write(database, vec![0x5a; 1 << 20]).unwrap();
+    std::fs::write(log, vec![0x5a; 1 << 20]).unwrap();
     let error = start(&folder, "127.0.0.1:0").err().unwrap();
     assert!(matches!(error, Error::Damaged { .. }), "{error}");
     let words = error.to_string();

@@ -115,7 +115,7 @@ fn a_large_answer_waits_for_room_and_a_small_one_does_not() {
     let unconnected = Unconnected::new();
     let all = MetadataRequest::default().with_topics(None);
     let soon = Instant::now() + Duration::from_secs(1);
-    unconnected.node.store.create_topic("large", 5000).wait().unwrap();
+    unconnected.node.store.create_topic("large", 5000, Default::default()).wait().unwrap();
     assert!(unconnected.ask(9, &all).unwrap() > 100_000);
     let taken = unconnected.node.response_budget.take(usize::MAX, soon, &|| true).unwrap();
     let refused = unconnected.ask(9, &all).unwrap_err();
@@ -130,7 +130,7 @@ fn a_large_answer_waits_for_room_and_a_small_one_does_not() {
 fn a_look_up_by_time_waits_for_room_to_unpack() {
     let unconnected = Unconnected::new();
     let node = &unconnected.node;
-    node.store.create_topic("t", 1).wait().unwrap();
+    node.store.create_topic("t", 1, Default::default()).wait().unwrap();
     let request = produce(-1, "t", 0, Some(batch_of(&["a"], -1, -1, Compression::None)));
     unconnected.ask(9, &request).unwrap();
     let partition = ListOffsetsPartition::default().with_current_leader_epoch(-1).with_timestamp(1);

@@ -56,7 +56,7 @@ pub(super) struct Broker {
 impl Broker {
     pub(super) fn new() -> Broker {
         let broker = Broker::open(Arc::new(Folder::new()));
-        broker.store.create_topic(TOPIC, 4).wait().unwrap();
+        broker.store.create_topic(TOPIC, 4, Default::default()).wait().unwrap();
         broker
     }
 

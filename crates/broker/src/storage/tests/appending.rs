@@ -12,7 +12,7 @@ use protocol::records::encode_batch;
 fn what_was_appended_is_read_with_its_offsets_also_after_opening_again() {
     let folder = Folder::new();
     let store = folder.open();
-    let topic = store.create_topic("letters", 2).wait().unwrap();
+    let topic = store.create_topic("letters", 2, Default::default()).wait().unwrap();
     assert_eq!(store.topic("letters"), Some(topic.clone()));
     let first = append(&store, "letters", 1, batch(&["a", "b"], 100)).unwrap();
     let second = append(&store, "letters", 1, batch(&["c"], 90)).unwrap();
@@ -38,7 +38,7 @@ fn what_was_appended_is_read_with_its_offsets_also_after_opening_again() {
 fn a_batch_is_served_as_it_came_but_for_its_offset_and_leader_epoch() {
     let folder = Folder::new();
     let store = folder.open();
-    store.create_topic("t", 1).wait().unwrap();
+    store.create_topic("t", 1, Default::default()).wait().unwrap();
     append(&store, "t", 0, batch(&["x"], 5)).unwrap();
     let records = [(Some(&b"key"[..]), Some(&b"value"[..])), (None, None)];
     let sent = encode_batch(records, 77, 9, 2, 0, Compression::Zstd).unwrap();
@@ -54,7 +54,7 @@ fn a_batch_is_served_as_it_came_but_for_its_offset_and_leader_epoch() {
 fn a_read_takes_whole_batches_up_to_its_size_and_the_first_whatever_its_size() {
     let folder = Folder::new();
     let store = folder.open();
-    store.create_topic("t", 1).wait().unwrap();
+    store.create_topic("t", 1, Default::default()).wait().unwrap();
     let one = batch(&["0123456789"], 5);
     for _ in 0..20 {
         append(&store, "t", 0, one.clone()).unwrap();
@@ -77,7 +77,7 @@ fn a_read_takes_whole_batches_up_to_its_size_and_the_first_whatever_its_size() {
 fn batches_of_one_request_are_answered_one_by_one_in_order() {
     let folder = Folder::new();
     let store = folder.open();
-    store.create_topic("t", 2).wait().unwrap();
+    store.create_topic("t", 2, Default::default()).wait().unwrap();
     let to = |topic: &str, partition, batch| Append { topic: topic.into(), partition, batch };
     let mut torn = batch(&["torn"], 1).to_vec();
     torn[70] ^= 1;
@@ -104,7 +104,7 @@ fn batches_of_one_request_are_answered_one_by_one_in_order() {
 fn a_producers_repeated_batch_is_stored_once_also_within_one_transaction_and_after_opening_again() {
     let folder = Folder::new();
     let store = folder.open();
-    store.create_topic("t", 1).wait().unwrap();
+    store.create_topic("t", 1, Default::default()).wait().unwrap();
     assert_eq!(store.new_producer_id().wait(), Ok(0));
     assert_eq!(store.new_producer_id().wait(), Ok(1));
     let send = |store: &Store, batches: Vec<bytes::Bytes>| -> Vec<Result<i64, ErrorCode>> {
@@ -130,7 +130,9 @@ fn a_producers_repeated_batch_is_stored_once_also_within_one_transaction_and_aft
 fn topics_are_limited_and_a_name_used_again_is_a_new_topic() {
     let folder = Folder::new();
     let store = folder.open();
-    let create = |name, partitions| store.create_topic(name, partitions).wait().map(|topic| topic.id);
+    let create = |name, partitions| {
+        store.create_topic(name, partitions, Default::default()).wait().map(|topic| topic.id)
+    };
     let first = create("t", 3).unwrap();
     assert_eq!(create("t", 3), Err(ErrorCode::TOPIC_ALREADY_EXISTS));
     assert_eq!(create("u", 0), Err(ErrorCode::INVALID_PARTITIONS));
@@ -152,7 +154,7 @@ fn topics_are_limited_and_a_name_used_again_is_a_new_topic() {
 fn a_wait_for_the_log_ends_with_an_append_and_with_the_store() {
     let folder = Folder::new();
     let store = folder.open();
-    store.create_topic("t", 1).wait().unwrap();
+    store.create_topic("t", 1, Default::default()).wait().unwrap();
     let far = Instant::now() + Duration::from_secs(60);
     let logs = || vec![("t".into(), 0)];
     std::thread::scope(|scope| {
@@ -174,7 +176,7 @@ fn a_wait_for_the_log_ends_with_an_append_and_with_the_store() {
 fn many_threads_appending_at_once_lose_nothing_and_keep_their_order() {
     let folder = Folder::new();
     let store = folder.open();
-    store.create_topic("t", 2).wait().unwrap();
+    store.create_topic("t", 2, Default::default()).wait().unwrap();
     std::thread::scope(|scope| {
         for thread in 0..8 {
             let store = &store;

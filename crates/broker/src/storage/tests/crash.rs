@@ -1,9 +1,10 @@
-//! Crashes at every write, change of length and sync: what was acknowledged is there, nothing is there by
+//! Crashes at every write, change of length, sync, rename and removal: what was acknowledged is there, nothing is there by
 //! halves, and what a producer sends again is stored once.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::super::write_state::Limits;
 use super::super::{OpenError, Retention, Store, open};
 use super::model::{Changes, Model, Op};
 use super::simulated_disk::{Disk, Image};
@@ -12,8 +13,17 @@ use testing::Random;
 /// Sets the number of seeds, and makes each try every crash there is.
 const LONG_RUN: &str = "STORE_CRASH_SEEDS";
 
+/// So small that most workloads have several segments.
+const SEGMENT_BYTES: u64 = 60_000;
+
+/// Opens what is on a disk.
+pub fn opened(disk: &Disk) -> Result<open::Opened, OpenError> {
+    let limits = Limits { segment_bytes: SEGMENT_BYTES, ..Limits::default() };
+    open::open_files(disk.files(), open::Check::Used, limits)
+}
+
 pub fn open_disk(disk: &Disk, retention: Retention) -> Result<Store, OpenError> {
-    let opened = open::open_database(|| Ok(disk.clone()), "the test's disk".into(), open::Check::Used)?;
+    let opened = opened(disk)?;
     Store::start(opened, "the test's disk".into(), retention, Arc::new(|| 0), None)
 }
 
@@ -118,14 +128,18 @@ pub fn send_again(store: &Store, model: &mut Model, unknown: &[Op]) {
 
 /// Several rounds on one disk, each ended by a crash, with a look at other moments in which it could have
 /// come.
-fn run(seed: u64, rounds: usize, looks: Option<usize>) {
+fn run(seed: u64, rounds: usize, looks: Option<usize>, count: usize) {
     let mut changes = Changes::new(seed);
     let mut random = Random::new(!seed);
     let bytes = [None, Some(2000), Some(100_000)][random.below(3)];
     let retention = Retention { age: None, bytes };
     let (mut image, mut held) = (Image::default(), Model::default());
     for _ in 0..rounds {
-        let round = round(image, held, &mut changes, retention, 12);
+        let round = round(image, held, &mut changes, retention, count);
+        if rounds == 1 {
+            let kinds = round.disk.kinds();
+            assert!(round.disk.steps() >= 200 && kinds.iter().all(|count| *count > 2), "{kinds:?}");
+        }
         let moments: BTreeSet<usize> = match looks {
             Some(looks) => (0..looks).map(|_| random.below(round.disk.steps() + 1)).collect(),
             None => (0..=round.disk.steps()).collect(),
@@ -155,7 +169,7 @@ fn with_seed(seed: u64, work: impl FnOnce(u64) + std::panic::UnwindSafe) {
 
 #[test]
 fn a_crash_at_any_step_of_one_workload_loses_nothing_that_was_acknowledged() {
-    with_seed(1, |seed| run(seed, 1, None));
+    with_seed(1, |seed| run(seed, 1, None, 250));
 }
 
 #[test]
@@ -172,7 +186,7 @@ fn crashes_at_chosen_steps_of_many_workloads_lose_nothing_that_was_acknowledged(
                     if seed >= last {
                         return;
                     }
-                    with_seed(seed, |seed| run(seed, 3, if long.is_some() { None } else { Some(4) }));
+                    with_seed(seed, |seed| run(seed, 3, if long.is_some() { None } else { Some(4) }, 12));
                 }
             });
         }

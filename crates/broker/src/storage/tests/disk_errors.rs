@@ -1,8 +1,8 @@
 //! A disk that refuses to write, to sync, to read, or is full: nothing is acknowledged that is not stored,
 //! everything that was is there after opening again.
 
-use super::super::{OpenError, Retention, Store, open, recovery};
-use super::crash::{agreement, open_disk, send_again};
+use super::super::{OpenError, Retention, Store, recovery};
+use super::crash::{agreement, open_disk, opened, send_again};
 use super::model::{Changes, Model, Op};
 use super::simulated_disk::{Disk, Image, Trouble};
 use super::support::{Folder, append, batch, values};
@@ -69,13 +69,13 @@ fn check(image: Image, failed: &Failed) {
 fn a_refused_write_sync_or_length_fails_the_store_for_good_and_loses_nothing() {
     let disk = Disk::default();
     let store = open_disk(&disk, Retention::default()).unwrap();
-    until_failure(&disk, &store, 5, 8);
+    until_failure(&disk, &store, 5, 60);
     let mut random = Random::new(5);
     let (mut refused_to_open, mut failed_stores, mut certain) = (0, 0, 0);
     for step in 0..disk.asked() {
         let disk = Disk::with(Image::default(), Trouble { refused_step: Some(step), ..Trouble::default() });
         let failed = match open_disk(&disk, Retention::default()) {
-            Ok(store) => until_failure(&disk, &store, 5, 8),
+            Ok(store) => until_failure(&disk, &store, 5, 60),
             Err(error @ OpenError::Io { .. }) => {
                 let text = error.to_string();
                 assert!(text.contains("the disk is broken"), "{text}");
@@ -149,7 +149,7 @@ fn a_refused_read_is_an_error_and_the_store_says_so() {
 fn a_store_is_opened_anew_with_all_that_it_had_and_not_with_a_page_that_is_another() {
     let folder = Folder::new();
     let store = folder.open();
-    store.create_topic("t", 1).wait().unwrap();
+    store.create_topic("t", 1, Default::default()).wait().unwrap();
     for round in 0..20 {
         append(&store, "t", 0, batch(&[&"x".repeat(10_000)], round)).unwrap();
     }
@@ -161,12 +161,12 @@ fn a_store_is_opened_anew_with_all_that_it_had_and_not_with_a_page_that_is_anoth
     assert!(matches!(reopen().err(), Some(OpenError::Locked)));
     store.close();
     // A batch in the middle: an opening that reads what it needs alone does not notice.
-    let bytes = std::fs::read(folder.file()).unwrap();
+    let log = folder.log();
+    let bytes = std::fs::read(&log).unwrap();
     let place = bytes.windows(64).position(|window| window == [b'x'; 64]).unwrap();
     let mut damaged = bytes;
     damaged[place] ^= 1;
-    std::fs::write(folder.file(), damaged).unwrap();
-    folder.open().close();
+    std::fs::write(&log, damaged).unwrap();
     assert!(matches!(reopen().err(), Some(OpenError::Damaged(_))));
 }
 
@@ -177,8 +177,7 @@ fn a_store_without_room_for_a_message_is_not_opened_anew() {
     until_failure(&disk, &store, 3, 8);
     for (room, opens) in [(disk.live().used(), false), (disk.live().used() + 3_000_000, true)] {
         let disk = Disk::with(disk.live(), Trouble { room: Some(room), ..Trouble::default() });
-        let opened = open::open_database(|| Ok(disk.clone()), "the test's disk".into(), open::Check::Used);
-        let proven = recovery::prove_writable(opened.unwrap(), &Retention::default(), 0);
+        let proven = recovery::prove_writable(opened(&disk).unwrap(), &Retention::default(), 0);
         assert_eq!(proven.is_ok(), opens, "{proven:?}");
     }
 }

@@ -18,11 +18,32 @@ const PRODUCERS: i64 = 3;
 #[derive(Debug, Clone)]
 pub enum Op {
     Create(&'static str, i32),
+    /// A topic gets a configuration.
+    Alter(&'static str, usize),
+    /// A topic gets one partition more, so many in all.
+    Grow(&'static str, i32),
     Delete(&'static str),
-    Append { topic: &'static str, partition: i32, producer: i64, sequence: i32, batch: Bytes },
-    Commit { group: &'static str, topic: &'static str, partition: i32, offset: i64 },
-    Forget { group: &'static str, topic: &'static str },
-    Save { group: &'static str, state: Bytes },
+    Append {
+        topic: &'static str,
+        partition: i32,
+        producer: i64,
+        sequence: i32,
+        batch: Bytes,
+    },
+    Commit {
+        group: &'static str,
+        topic: &'static str,
+        partition: i32,
+        offset: i64,
+    },
+    Forget {
+        group: &'static str,
+        topic: &'static str,
+    },
+    Save {
+        group: &'static str,
+        state: Bytes,
+    },
     DeleteGroup(&'static str),
     NewProducer,
     ApplyRetention,
@@ -53,7 +74,14 @@ impl Waiting {
 impl Op {
     pub fn submit(&self, store: &Store) -> Waiting {
         match self.clone() {
-            Op::Create(topic, partitions) => Waiting::Topic(store.create_topic(topic, partitions)),
+            Op::Create(topic, partitions) => {
+                Waiting::Topic(store.create_topic(topic, partitions, Default::default()))
+            }
+            Op::Alter(topic, value) => {
+                let configs = vec![("retention.ms".to_owned(), Some(value.to_string()))];
+                Waiting::Topic(store.alter_topic(topic, configs, true))
+            }
+            Op::Grow(topic, count) => Waiting::Topic(store.create_partitions(topic, count)),
             Op::Delete(topic) => Waiting::Unit(store.delete_topic(topic)),
             Op::Append { topic, partition, batch, .. } => {
                 let append = Append { topic: topic.into(), partition, batch };
@@ -89,6 +117,8 @@ pub struct Model {
     pub topics: BTreeMap<&'static str, Vec<Vec<Stored>>>,
     pub offsets: BTreeMap<(&'static str, &'static str, i32), i64>,
     pub groups: BTreeMap<&'static str, Bytes>,
+    /// The configuration of a topic that has one.
+    pub configs: BTreeMap<&'static str, usize>,
 }
 
 fn records(batch: &Stored) -> i32 {
@@ -108,8 +138,19 @@ impl Model {
                 let logs = vec![Vec::new(); usize::try_from(partitions).unwrap()];
                 self.topics.entry(topic).or_insert(logs);
             }
+            Op::Alter(topic, value) => {
+                if self.topics.contains_key(topic) {
+                    self.configs.insert(topic, value);
+                }
+            }
+            Op::Grow(topic, count) => {
+                if let Some(logs) = self.topics.get_mut(topic) {
+                    logs.resize(logs.len().max(usize::try_from(count).unwrap()), Vec::new());
+                }
+            }
             Op::Delete(topic) => {
                 self.topics.remove(topic);
+                self.configs.remove(topic);
                 self.offsets.retain(|(_, of, _), _| *of != topic);
             }
             Op::Append { topic, partition, producer, sequence, batch } => {
@@ -164,6 +205,10 @@ impl Model {
             return Some(format!("topics {topics:?}, not {expected:?}"));
         }
         for (name, logs) in &self.topics {
+            let configs = store.topic(name).map(|topic| topic.configs.get("retention.ms").cloned());
+            if configs != Some(self.configs.get(name).map(usize::to_string)) {
+                return Some(format!("{name} has the configuration {configs:?}"));
+            }
             for (partition, log) in (0..).zip(logs) {
                 if let Some(difference) = log_difference(store, name, partition, log) {
                     return Some(format!("{name}-{partition}: {difference}"));
@@ -254,8 +299,10 @@ impl Changes {
         };
         let partition = self.random.below(partitions) as i32;
         self.number += 1;
-        match self.random.below(24) {
+        match self.random.below(26) {
             0 => Op::Delete(topic),
+            24 => Op::Alter(topic, self.number + 1_000_000_000),
+            25 if partitions < 5 => Op::Grow(topic, partitions as i32 + 1),
             1 | 2 => Op::Save { group, state: vec![self.number as u8; self.random.below(9000)].into() },
             3 => Op::ApplyRetention,
             4 => Op::NewProducer,

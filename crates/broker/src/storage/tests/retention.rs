@@ -19,7 +19,7 @@ use testing::Random;
 fn committed_offsets_and_groups_are_kept_in_the_order_they_came() {
     let folder = Folder::new();
     let store = folder.open();
-    store.create_topic("t", 2).wait().unwrap();
+    store.create_topic("t", 2, Default::default()).wait().unwrap();
     let commit = |store: &Store, group: &str, partition, offset| {
         store.commit_offsets(group, vec![("t".into(), partition, committed(offset))])
     };
@@ -60,8 +60,8 @@ fn a_deleted_topic_takes_its_offsets_and_batches_with_it() {
     let folder = Folder::new();
     let standing = Standing::open(&folder, Retention::default(), 0);
     let store = &standing.store;
-    store.create_topic("t", 1).wait().unwrap();
-    store.create_topic("u", 1).wait().unwrap();
+    store.create_topic("t", 1, Default::default()).wait().unwrap();
+    store.create_topic("u", 1, Default::default()).wait().unwrap();
     for sequence in 0..2500 {
         append(store, "t", 0, sequenced_batch(&["x"], 1, sequence % 7, 0, (sequence / 7) as i32)).unwrap();
         if sequence > 20 {
@@ -73,13 +73,8 @@ fn a_deleted_topic_takes_its_offsets_and_batches_with_it() {
     store.commit_offsets("g", vec![("u".into(), 0, committed(1))]).wait().unwrap();
     store.delete_topic("t").wait().unwrap();
     assert_eq!(store.all_committed("g"), [("u".into(), 0, committed(1))]);
-    assert!(store.apply_retention_now().wait().unwrap());
     store.close();
     let standing = Standing::open(&folder, Retention::default(), 0);
-    standing.apply_retention();
-    standing.store.close();
-    let standing = Standing::open(&folder, Retention::default(), 0);
-    assert!(!standing.store.apply_retention_now().wait().unwrap());
     assert_eq!(values(&standing.store, "u", 0, 0).unwrap(), at(0, &["kept"]));
     assert_eq!(standing.store.all_committed("g"), [("u".into(), 0, committed(1))]);
 }
@@ -90,7 +85,7 @@ fn old_batches_go_and_the_end_of_the_log_stays() {
     let retention = Retention { age: Some(Duration::from_millis(1000)), bytes: None };
     let standing = Standing::open(&folder, retention, 1000);
     let store = &standing.store;
-    store.create_topic("t", 1).wait().unwrap();
+    store.create_topic("t", 1, Default::default()).wait().unwrap();
     for timestamp in [10, 500, 20, 900] {
         append(store, "t", 0, batch(&["x", "y"], timestamp)).unwrap();
     }
@@ -118,7 +113,7 @@ fn a_partition_that_is_too_large_loses_its_oldest_batches_but_never_the_last() {
     let retention = Retention { age: None, bytes: Some(one.len() as u64 * 3) };
     let standing = Standing::open(&folder, retention, 1000);
     let store = &standing.store;
-    store.create_topic("t", 2).wait().unwrap();
+    store.create_topic("t", 2, Default::default()).wait().unwrap();
     for _ in 0..10 {
         append(store, "t", 0, one.clone()).unwrap();
     }
@@ -134,7 +129,7 @@ fn a_partition_that_is_too_large_loses_its_oldest_batches_but_never_the_last() {
 fn producers_that_are_silent_for_a_day_are_forgotten() {
     let folder = Folder::new();
     let standing = Standing::open(&folder, Retention::default(), 0);
-    standing.store.create_topic("t", 1).wait().unwrap();
+    standing.store.create_topic("t", 1, Default::default()).wait().unwrap();
     append(&standing.store, "t", 0, sequenced_batch(&["a"], 1, 5, 0, 0)).unwrap();
     standing.now.store(24 * 3600 * 1000 + 1, Ordering::Relaxed);
     append(&standing.store, "t", 0, sequenced_batch(&["a"], 1, 6, 0, 0)).unwrap();
@@ -153,7 +148,7 @@ fn records_are_found_by_their_timestamps() {
     let retention = Retention { age: None, bytes: Some(1) };
     let standing = Standing::open(&folder, retention, 0);
     let store = &standing.store;
-    store.create_topic("t", 1).wait().unwrap();
+    store.create_topic("t", 1, Default::default()).wait().unwrap();
     assert_eq!(store.offset_for_timestamp("t", 0, 0), Ok(None));
     assert_eq!(store.offset_of_max_timestamp("t", 0), Ok(None));
     for timestamp in [100, 300, 200, 300, 50] {
@@ -181,7 +176,7 @@ fn records_are_found_by_their_timestamps() {
 fn a_record_inside_a_batch_is_found_by_its_own_timestamp() {
     let folder = Folder::new();
     let store = folder.open();
-    store.create_topic("t", 1).wait().unwrap();
+    store.create_topic("t", 1, Default::default()).wait().unwrap();
     append(&store, "t", 0, batch(&["x"], 40)).unwrap();
     append(&store, "t", 0, batch_of_times(&[50, 90, 70, 90])).unwrap();
     append(&store, "t", 0, batch(&["y"], 80)).unwrap();
@@ -212,11 +207,11 @@ fn folder_and_file_are_their_owners_alone_and_a_shared_folder_is_refused() {
     let widen = || std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     widen();
     folder.open().close();
-    assert_eq!((mode(folder.path()), mode(&folder.file())), (0o700, 0o600));
+    assert_eq!((mode(folder.path()), mode(&folder.log())), (0o700, 0o600));
     widen();
-    std::fs::set_permissions(folder.file(), std::fs::Permissions::from_mode(0o644)).unwrap();
+    std::fs::set_permissions(folder.log(), std::fs::Permissions::from_mode(0o644)).unwrap();
     folder.open().close();
-    assert_eq!((mode(folder.path()), mode(&folder.file())), (0o700, 0o600));
+    assert_eq!((mode(folder.path()), mode(&folder.log())), (0o700, 0o600));
     widen();
     std::fs::write(folder.path().join("notes.txt"), "mine").unwrap();
     let text = refusal(&folder).to_string();
@@ -225,26 +220,36 @@ fn folder_and_file_are_their_owners_alone_and_a_shared_folder_is_refused() {
 }
 
 #[test]
-fn a_file_that_is_no_database_is_refused_and_kept() {
+fn a_file_that_is_no_segment_is_refused_and_kept() {
     let folder = Folder::new();
     folder.open().close();
     for bytes in [&b"something else"[..], &[b'x'; 9000], &[0, 1], &[0, 0, 0, 0, 7]] {
-        std::fs::write(folder.file(), bytes).unwrap();
+        std::fs::write(folder.log(), bytes).unwrap();
         assert!(matches!(refusal(&folder), OpenError::Damaged(_)));
-        assert_eq!(std::fs::read(folder.file()).unwrap(), bytes);
+        assert_eq!(std::fs::read(folder.log()).unwrap(), bytes);
     }
     // What a crash right after the file was made leaves.
-    std::fs::write(folder.file(), [0; 8192]).unwrap();
-    folder.open().create_topic("t", 1).wait().unwrap();
+    std::fs::remove_file(folder.path().join("closed")).unwrap();
+    std::fs::write(folder.log(), [0; 8192]).unwrap();
+    folder.open().create_topic("t", 1, Default::default()).wait().unwrap();
+}
+
+#[test]
+fn the_file_of_the_former_format_is_refused_with_what_to_do() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path()).unwrap();
+    std::fs::write(folder.path().join("point-to-point.redb"), "redb").unwrap();
+    let text = refusal(&folder).to_string();
+    assert!(text.contains("point-to-point.redb") && text.contains("move the file away"), "{text}");
 }
 
 #[test]
 fn offsets_and_groups_take_no_more_memory_than_allowed_and_what_is_there_can_be_changed() {
     let folder = Folder::new();
-    let limits = || Limits { bytes: 100_000, producers: 10 };
+    let limits = || Limits { bytes: 100_000, producers: 10, ..Limits::default() };
     let standing = Standing::with_limits(&folder, Retention::default(), 0, limits());
     let store = &standing.store;
-    store.create_topic("t", 1).wait().unwrap();
+    store.create_topic("t", 1, Default::default()).wait().unwrap();
     let save = |store: &Store, group: &str, bytes| store.save_group(group, vec![1; bytes].into()).wait();
     for group in 0..9 {
         save(store, &group.to_string(), 10_000).unwrap();
@@ -273,7 +278,7 @@ fn too_many_producers_make_the_one_that_was_silent_longest_forgotten() {
     let folder = Folder::new();
     let limits = Limits { producers: 10, ..Limits::default() };
     let standing = Standing::with_limits(&folder, Retention::default(), 0, limits);
-    standing.store.create_topic("t", 1).wait().unwrap();
+    standing.store.create_topic("t", 1, Default::default()).wait().unwrap();
     let send = |store: &Store, producer, sequence| {
         append(store, "t", 0, sequenced_batch(&["x"], 1, producer, 0, sequence))
             .map(|appended| appended.base_offset)
@@ -289,12 +294,12 @@ fn too_many_producers_make_the_one_that_was_silent_longest_forgotten() {
     assert_eq!(send(&standing.store, 1, 7), Ok(12));
     standing.store.close();
     // By the clock of the test: by that of the system these producers have been silent for decades.
-    let standing = Standing::with_limits(&folder, Retention::default(), 100, Limits::default());
+    let standing = Standing::with_limits(&folder, Retention::default(), 100, limits);
     let store = &standing.store;
     assert_eq!(send(store, 0, 1), Ok(10));
     assert_eq!(send(store, 1, 7), Ok(12));
-    assert_eq!(send(store, 2, 7), Ok(13));
     assert_eq!(send(store, 3, 7), Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER));
+    assert_eq!(send(store, 2, 7), Ok(13));
 }
 
 #[test]
@@ -303,7 +308,7 @@ fn readers_beside_retention_and_deletion_get_what_was_stored_or_an_error_code() 
     let retention = Retention { age: None, bytes: Some(2000) };
     let standing = Standing::open(&folder, retention, 0);
     let store = &standing.store;
-    store.create_topic("t", 1).wait().unwrap();
+    store.create_topic("t", 1, Default::default()).wait().unwrap();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for reader in 0..3 {
@@ -338,7 +343,7 @@ fn readers_beside_retention_and_deletion_get_what_was_stored_or_an_error_code() 
             }
             if number % 100 == 99 {
                 store.delete_topic("t").wait().unwrap();
-                store.create_topic("t", 1).wait().unwrap();
+                store.create_topic("t", 1, Default::default()).wait().unwrap();
             }
         }
         done.store(true, Ordering::Relaxed);

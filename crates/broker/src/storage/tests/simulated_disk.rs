@@ -1,13 +1,12 @@
-//! A disk in memory: it remembers what was written since when, so that a crash at any moment can be played;
-//! it can refuse, and it can be full.
+//! A disk in memory: it remembers what was changed since when, so that a crash at any moment can be played; it
+//! can refuse, and it can be full.
 
 use net::sync::{Mutex, lock};
-use std::fmt;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use redb::StorageBackend;
-
+use super::super::files::{Files, StoredFile};
 use testing::Random;
 
 const PAGE: usize = 4096;
@@ -15,12 +14,12 @@ const SECTOR: usize = 512;
 
 /// The bytes of a file. A clone shares the pages until one is written.
 #[derive(Clone, Default)]
-pub struct Image {
+pub struct FileImage {
     length: u64,
     pages: Vec<Option<Arc<[u8; PAGE]>>>,
 }
 
-impl Image {
+impl FileImage {
     pub fn len(&self) -> u64 {
         self.length
     }
@@ -46,10 +45,8 @@ impl Image {
     }
 
     pub fn write(&mut self, offset: u64, data: &[u8]) {
-        // A write past the end was kept without the longer length: it is lost.
-        let room = usize::try_from(self.length.saturating_sub(offset)).unwrap();
-        let mut data = &data[..data.len().min(room)];
-        let mut at = offset as usize;
+        self.set_len(self.length.max(offset + data.len() as u64));
+        let (mut at, mut data) = (offset as usize, data);
         while !data.is_empty() {
             let start = at % PAGE;
             let count = data.len().min(PAGE - start);
@@ -71,35 +68,75 @@ impl Image {
         self.length = length;
     }
 
-    /// Bytes that were ever written, by pages.
-    pub fn used(&self) -> usize {
-        self.pages.iter().flatten().count() * PAGE
-    }
-
     /// Numbers of the pages that were ever written.
     pub fn used_pages(&self) -> Vec<usize> {
         self.pages.iter().enumerate().filter(|(_, page)| page.is_some()).map(|(number, _)| number).collect()
     }
+}
+
+/// The files of a folder.
+#[derive(Clone, Default)]
+pub struct Image {
+    names: BTreeMap<String, usize>,
+    files: BTreeMap<usize, FileImage>,
+    next: usize,
+}
+
+impl Image {
+    pub fn names(&self) -> Vec<String> {
+        self.names.keys().cloned().collect()
+    }
+
+    pub fn file(&self, name: &str) -> &FileImage {
+        &self.files[&self.names[name]]
+    }
+
+    pub fn file_mut(&mut self, name: &str) -> &mut FileImage {
+        self.files.get_mut(&self.names[name]).unwrap()
+    }
+
+    pub fn remove(&mut self, name: &str) {
+        self.names.remove(name);
+    }
+
+    /// Bytes that are written, by pages.
+    pub fn used(&self) -> usize {
+        self.names.values().map(|file| self.files[file].used_pages().len() * PAGE).sum()
+    }
 
     fn apply(&mut self, step: &Step) {
         match step {
-            Step::Write(offset, data) => self.write(*offset, data),
-            Step::SetLen(length) => self.set_len(*length),
-            Step::Sync => {}
+            Step::Create(name, file) => {
+                self.names.insert(name.clone(), *file);
+                self.files.insert(*file, FileImage::default());
+                self.next = self.next.max(file + 1);
+            }
+            Step::Write(file, offset, data) => self.files.entry(*file).or_default().write(*offset, data),
+            Step::SetLen(file, length) => self.files.entry(*file).or_default().set_len(*length),
+            Step::Rename(from, to) => {
+                if let Some(file) = self.names.remove(from) {
+                    self.names.insert(to.clone(), file);
+                }
+            }
+            Step::Remove(name) => {
+                self.names.remove(name);
+            }
+            Step::Sync(_) | Step::SyncFolder => {}
         }
     }
 
     /// Applies a step that was not synced by chance: nothing, all of it, or some of its sectors.
     fn apply_by_chance(&mut self, step: &Step, random: &mut Random) {
         match (random.below(3), step) {
-            (0, _) | (_, Step::Sync) => {}
-            (2, &Step::Write(offset, ref data)) => {
+            (0, _) => {}
+            (2, Step::Write(file, offset, data)) => {
                 let mut at = 0;
                 while at < data.len() {
-                    let sector_left = SECTOR - (offset as usize + at) % SECTOR;
+                    let sector_left = SECTOR - (*offset as usize + at) % SECTOR;
                     let end = data.len().min(at + sector_left);
                     if random.below(2) == 0 {
-                        self.write(offset + at as u64, &data[at..end]);
+                        let file = self.files.entry(*file).or_default();
+                        file.write(offset + at as u64, &data[at..end]);
                     }
                     at = end;
                 }
@@ -109,12 +146,16 @@ impl Image {
     }
 }
 
-/// An operation that changes the disk.
+/// An operation that changes the disk. Files have numbers, as a name may change.
 #[derive(Clone)]
 pub enum Step {
-    Write(u64, Vec<u8>),
-    SetLen(u64),
-    Sync,
+    Create(String, usize),
+    Write(usize, u64, Vec<u8>),
+    SetLen(usize, u64),
+    Sync(usize),
+    Rename(String, String),
+    Remove(String),
+    SyncFolder,
 }
 
 /// The faults of a disk.
@@ -144,12 +185,6 @@ struct Inner {
 #[derive(Clone, Default)]
 pub struct Disk(Arc<Mutex<Inner>>);
 
-impl fmt::Debug for Disk {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Disk")
-    }
-}
-
 impl Disk {
     pub fn new(image: Image) -> Disk {
         Disk::with(image, Trouble::default())
@@ -158,6 +193,11 @@ impl Disk {
     pub fn with(image: Image, trouble: Trouble) -> Disk {
         let inner = Inner { live: image.clone(), before: image, trouble, ..Inner::default() };
         Disk(Arc::new(Mutex::new(inner)))
+    }
+
+    /// The folder, for a store.
+    pub fn files(&self) -> Arc<dyn Files> {
+        Arc::new(self.clone())
     }
 
     /// Steps so far.
@@ -174,68 +214,148 @@ impl Disk {
         lock(&self.0).reads
     }
 
+    /// How many of the steps so far were of each kind: writes, syncs, renames, removals.
+    pub fn kinds(&self) -> [usize; 4] {
+        let mut kinds = [0; 4];
+        for step in &lock(&self.0).steps {
+            match step {
+                Step::Write(..) => kinds[0] += 1,
+                Step::Sync(_) | Step::SyncFolder => kinds[1] += 1,
+                Step::Rename(..) => kinds[2] += 1,
+                Step::Remove(_) => kinds[3] += 1,
+                Step::Create(..) | Step::SetLen(..) => {}
+            }
+        }
+        kinds
+    }
+
     /// The content that the running system reads.
     pub fn live(&self) -> Image {
         lock(&self.0).live.clone()
     }
 
-    /// The content that a crash after so many steps leaves.
+    /// The content that a crash after so many steps leaves: what was synced, and of the rest something.
     pub fn crashed(&self, after: usize, random: &mut Random) -> Image {
         let inner = lock(&self.0);
         let steps = &inner.steps[..after];
-        let synced = steps.iter().rposition(|step| matches!(step, Step::Sync)).map_or(0, |at| at + 1);
+        let folder_synced = steps.iter().rposition(|step| matches!(step, Step::SyncFolder)).unwrap_or(0);
+        let mut synced: BTreeMap<usize, usize> = BTreeMap::new();
+        for (at, step) in steps.iter().enumerate() {
+            if let Step::Sync(file) = step {
+                synced.insert(*file, at);
+            }
+        }
         let mut image = inner.before.clone();
-        steps[..synced].iter().for_each(|step| image.apply(step));
-        steps[synced..].iter().for_each(|step| image.apply_by_chance(step, random));
+        for (at, step) in steps.iter().enumerate() {
+            let is_safe = match step {
+                Step::Write(file, ..) | Step::SetLen(file, _) => {
+                    synced.get(file).is_some_and(|sync| at < *sync)
+                }
+                _ => at < folder_synced,
+            };
+            match is_safe {
+                true => image.apply(step),
+                false => image.apply_by_chance(step, random),
+            }
+        }
         image
     }
 
-    fn step(&self, step: Step) -> io::Result<()> {
+    fn step(&self, step: impl FnOnce(&Image) -> io::Result<Step>) -> io::Result<Step> {
         let mut inner = lock(&self.0);
         let number = inner.asked;
         inner.asked += 1;
         if inner.trouble.refused_step == Some(number) {
             return Err(io::Error::other("the disk is broken"));
         }
-        let mut live = std::mem::take(&mut inner.live);
-        let before = inner.trouble.room.map(|room| (room, live.clone()));
+        let mut live = inner.live.clone();
+        let step = step(&live)?;
         live.apply(&step);
-        if let Some((room, before)) = before
-            && live.used() > room
-        {
-            inner.live = before;
+        if inner.trouble.room.is_some_and(|room| live.used() > room && live.used() > inner.live.used()) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         inner.live = live;
-        inner.steps.push(step);
+        inner.steps.push(step.clone());
+        Ok(step)
+    }
+}
+
+impl Files for Disk {
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(lock(&self.0).live.names())
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn StoredFile>> {
+        let inner = lock(&self.0);
+        let file = *inner.live.names.get(name).ok_or(io::ErrorKind::NotFound)?;
+        Ok(Arc::new(OpenFile { disk: self.clone(), file }))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn StoredFile>> {
+        match self.step(|image| Ok(Step::Create(name.to_owned(), image.next)))? {
+            Step::Create(_, file) => Ok(Arc::new(OpenFile { disk: self.clone(), file })),
+            _ => unreachable!(),
+        }
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.step(|image| match image.names.contains_key(from) {
+            true => Ok(Step::Rename(from.to_owned(), to.to_owned())),
+            false => Err(io::ErrorKind::NotFound.into()),
+        })?;
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.step(|_| Ok(Step::Remove(name.to_owned())))?;
+        Ok(())
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        self.step(|_| Ok(Step::SyncFolder))?;
         Ok(())
     }
 }
 
-impl StorageBackend for Disk {
-    fn len(&self) -> io::Result<u64> {
-        Ok(lock(&self.0).live.len())
+struct OpenFile {
+    disk: Disk,
+    file: usize,
+}
+
+impl StoredFile for OpenFile {
+    fn length(&self) -> io::Result<u64> {
+        Ok(lock(&self.disk.0).live.files[&self.file].len())
     }
 
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let mut inner = lock(&self.0);
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let mut inner = lock(&self.disk.0);
         let number = inner.reads;
         inner.reads += 1;
         if inner.trouble.refused_read == Some(number) {
             return Err(io::Error::other("the disk is broken"));
         }
-        inner.live.read(offset, out)
+        inner.live.files[&self.file].read(offset, out)
     }
 
-    fn set_len(&self, length: u64) -> io::Result<()> {
-        self.step(Step::SetLen(length))
+    fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.disk.step(|_| Ok(Step::Write(self.file, offset, data.to_vec())))?;
+        Ok(())
     }
 
-    fn sync_data(&self) -> io::Result<()> {
-        self.step(Step::Sync)
+    fn reserve(&self, length: u64) -> io::Result<()> {
+        if self.length()? < length {
+            self.set_length(length)?;
+        }
+        Ok(())
     }
 
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.step(Step::Write(offset, data.to_vec()))
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        self.disk.step(|_| Ok(Step::SetLen(self.file, length)))?;
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.disk.step(|_| Ok(Step::Sync(self.file)))?;
+        Ok(())
     }
 }

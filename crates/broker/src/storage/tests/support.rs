@@ -29,9 +29,9 @@ impl Folder {
         &self.0
     }
 
-    /// The database's file.
-    pub fn file(&self) -> PathBuf {
-        self.0.join("point-to-point.redb")
+    /// The file of the first segment.
+    pub fn log(&self) -> PathBuf {
+        self.0.join("00000000000000000001.0.log")
     }
 
     pub fn open(&self) -> Store {
@@ -57,12 +57,11 @@ impl Standing {
     }
 
     pub fn with_limits(folder: &Folder, retention: Retention, now: i64, limits: Limits) -> Standing {
-        let (mut opened, file) = open::open_folder(folder.path(), open::Check::Used).unwrap();
-        opened.write_state.limits = limits;
+        let (opened, name) = open::open_folder(folder.path(), open::Check::Used, limits).unwrap();
         let now = Arc::new(AtomicI64::new(now));
         let clock = now.clone();
         let clock = Arc::new(move || clock.load(Ordering::Relaxed));
-        Standing { store: Store::start(opened, file, retention, clock, None).unwrap(), now }
+        Standing { store: Store::start(opened, name, retention, clock, None).unwrap(), now }
     }
 
     /// Until there is no more to remove.

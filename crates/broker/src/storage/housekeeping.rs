@@ -1,0 +1,152 @@
+//! Housekeeping: what need not hold up transactions. Indexes of complete segments, snapshots, and files that
+//! nothing needs any more.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+
+use super::OpenError;
+use super::error::StorageError;
+use super::files::store_file;
+use super::names::{self, SegmentId};
+use super::partition_log::Entries;
+use super::reclaim;
+use super::segment::Segment;
+use super::segment_index::{self, Parts};
+use super::store_state::StoreState;
+use net::sync::Worker;
+
+/// Jobs that may wait: each complete segment holds its index in memory until it is stored.
+const MAX_JOBS: usize = 4;
+
+/// A job.
+pub(super) enum Job {
+    /// A segment is complete; with it comes, perhaps, the snapshot at the beginning of the one of this number.
+    Complete { segment: Arc<Segment>, snapshot: Option<(u64, Vec<u8>)> },
+    /// Files are to be removed, as of this time.
+    Reclaim { now: i64 },
+}
+
+/// Where jobs are done.
+pub(super) enum Housekeeper {
+    /// On a thread of its own.
+    Thread(SyncSender<Job>),
+    /// At once, between transactions.
+    AtOnce(Housekeeping),
+}
+
+impl Housekeeper {
+    /// A housekeeper, on its own thread if wanted, which ends when this is dropped. It begins with the indexes
+    /// of the complete segments that have none.
+    pub(super) fn start(
+        shared: Arc<StoreState>,
+        unindexed: Vec<Arc<Segment>>,
+        on_thread: bool,
+    ) -> Result<(Housekeeper, Option<Worker>), OpenError> {
+        let first = unindexed.into_iter().map(|segment| Job::Complete { segment, snapshot: None });
+        let housekeeping = Housekeeping { shared };
+        if !on_thread {
+            first.for_each(|job| housekeeping.do_job(job));
+            return Ok((Housekeeper::AtOnce(housekeeping), None));
+        }
+        let (sender, receiver) = sync_channel(MAX_JOBS);
+        let first: Vec<Job> = first.collect();
+        let worker = Worker::start("broker-housekeeping", move |_| housekeeping.run(first, &receiver))
+            .map_err(|error| OpenError::io_at("cannot start a thread for the store", error))?;
+        Ok((Housekeeper::Thread(sender), Some(worker)))
+    }
+
+    /// Has a job done; waits while too many are.
+    pub(super) fn hand(&self, job: Job) {
+        match self {
+            Housekeeper::Thread(sender) => {
+                if let Err(TrySendError::Full(job @ Job::Complete { .. })) = sender.try_send(job) {
+                    let _ = sender.send(job);
+                }
+            }
+            Housekeeper::AtOnce(housekeeping) => housekeeping.do_job(job),
+        }
+    }
+}
+
+/// The work on a store's files.
+pub(super) struct Housekeeping {
+    pub shared: Arc<StoreState>,
+}
+
+impl Housekeeping {
+    fn run(&self, first: Vec<Job>, jobs: &Receiver<Job>) {
+        first.into_iter().for_each(|job| self.do_job(job));
+        while let Ok(job) = jobs.recv() {
+            self.do_job(job);
+        }
+    }
+
+    fn do_job(&self, job: Job) {
+        if self.shared.has_failed() {
+            return;
+        }
+        let done = match job {
+            Job::Complete { segment, snapshot } => self.complete(&segment, snapshot),
+            Job::Reclaim { now } => reclaim::run(&self.shared, now),
+        };
+        match done {
+            Ok(()) => {}
+            Err(StorageError::Damaged(what)) => {
+                log::error!("{}: a segment cannot be rewritten: {what}", self.shared.folder);
+            }
+            Err(StorageError::NoDescriptors(cause)) => {
+                log::warn!("{}: housekeeping waits: {cause}", self.shared.folder);
+            }
+            Err(error) => self.shared.fail(&error, false),
+        }
+    }
+
+    fn complete(&self, segment: &Arc<Segment>, snapshot: Option<(u64, Vec<u8>)>) -> Result<(), StorageError> {
+        store_index(&self.shared, segment)?;
+        let Some((number, bytes)) = snapshot else { return Ok(()) };
+        store_file(&*self.shared.files.files, &names::snapshot(number), &bytes)?;
+        let former = self.shared.snapshot.swap(number, Ordering::AcqRel);
+        self.shared.files.files.remove(&names::snapshot(former))?;
+        Ok(())
+    }
+}
+
+/// Stores the index of a complete segment, which leaves memory then.
+pub(super) fn store_index(shared: &StoreState, segment: &Arc<Segment>) -> Result<(), StorageError> {
+    let mut logs = Parts::new();
+    let state = shared.state();
+    for (number, partition, log) in state.logs() {
+        for extent in log.extents.iter().filter(|extent| Arc::ptr_eq(&extent.segment, segment)) {
+            if let Entries::Memory(entries) = &extent.entries {
+                logs.push((extent.part(number, partition), entries.clone()));
+            }
+        }
+    }
+    drop(state);
+    let positions = write_index(shared, segment.id, segment.length(), &logs)?;
+    shared.change_state(|state| {
+        for ((number, partition), position) in positions {
+            let Some(log) = state.log_mut(number, partition) else { continue };
+            let extent = log.extents.iter_mut().find(|extent| Arc::ptr_eq(&extent.segment, segment));
+            if let Some(extent) = extent {
+                extent.entries = Entries::Stored(position);
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Writes the file of an index; where the entries of each log are in it.
+pub(super) fn write_index(
+    shared: &StoreState,
+    id: SegmentId,
+    length: u64,
+    logs: &Parts,
+) -> Result<BTreeMap<(u32, i32), u64>, StorageError> {
+    let (bytes, directory) = segment_index::encode(id, length, logs);
+    store_file(&*shared.files.files, &id.index(), &bytes)?;
+    shared.files.forget(&id.index());
+    Ok(directory.into_iter().map(|(part, position)| ((part.number, part.partition), position)).collect())
+}
