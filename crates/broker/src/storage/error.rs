@@ -27,6 +27,12 @@ impl StorageError {
         matches!(self, StorageError::Failed(_))
     }
 
+    /// Whether a file is not there.
+    pub(super) fn is_missing_file(&self) -> bool {
+        let StorageError::Failed(cause) = self else { return false };
+        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
+    }
+
     /// The error code in the response to a read.
     pub(super) fn code(&self) -> ErrorCode {
         match self {

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use super::OpenError;
+use super::compaction;
 use super::error::StorageError;
 use super::files::store_file;
 use super::names::{self, SegmentId};
@@ -15,7 +16,7 @@ use super::reclaim;
 use super::segment::Segment;
 use super::segment_index::{self, Parts};
 use super::store_state::StoreState;
-use net::sync::Worker;
+use net::sync::{Mutex, Worker, lock};
 
 /// Jobs that may wait: each complete segment holds its index in memory until it is stored.
 const MAX_JOBS: usize = 4;
@@ -45,7 +46,7 @@ impl Housekeeper {
         on_thread: bool,
     ) -> Result<(Housekeeper, Option<Worker>), OpenError> {
         let first = unindexed.into_iter().map(|segment| Job::Complete { segment, snapshot: None });
-        let housekeeping = Housekeeping { shared };
+        let housekeeping = Housekeeping { shared, cleaned: Mutex::default() };
         if !on_thread {
             first.for_each(|job| housekeeping.do_job(job));
             return Ok((Housekeeper::AtOnce(housekeeping), None));
@@ -72,7 +73,8 @@ impl Housekeeper {
 
 /// The work on a store's files.
 pub(super) struct Housekeeping {
-    pub shared: Arc<StoreState>,
+    shared: Arc<StoreState>,
+    cleaned: Mutex<compaction::Cleaned>,
 }
 
 impl Housekeeping {
@@ -89,7 +91,7 @@ impl Housekeeping {
         }
         let done = match job {
             Job::Complete { segment, snapshot } => self.complete(&segment, snapshot),
-            Job::Reclaim { now } => reclaim::run(&self.shared, now),
+            Job::Reclaim { now } => self.reclaim(now),
         };
         match done {
             Ok(()) => {}
@@ -101,6 +103,11 @@ impl Housekeeping {
             }
             Err(error) => self.shared.fail(&error, false),
         }
+    }
+
+    fn reclaim(&self, now: i64) -> Result<(), StorageError> {
+        reclaim::run(&self.shared, now)?;
+        compaction::run(&self.shared, &mut lock(&self.cleaned), now)
     }
 
     fn complete(&self, segment: &Arc<Segment>, snapshot: Option<(u64, Vec<u8>)>) -> Result<(), StorageError> {

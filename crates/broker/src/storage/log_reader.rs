@@ -3,19 +3,18 @@
 //! Where batches are is looked up under the lock of the readers' state, or in the index of a complete segment;
 //! the batches themselves are read without a lock.
 
-use std::io;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use net::sync::RwLockReadGuard;
 
-use super::LogBounds;
 use super::error::StorageError;
 use super::partition_log::{Entries, PartitionLog};
 use super::read_state::State;
 use super::segment::{Segment, SegmentFiles};
 use super::segment_index::{BatchEntry, StoredEntries};
 use super::store_state::StoreState;
+use super::{LOOK_UPS, LogBounds};
 use protocol::error_code::ErrorCode;
 use protocol::wire::{Malformed, Reader};
 
@@ -31,8 +30,6 @@ const GAP_BYTES: u64 = 4096;
 const RUN_BYTES: u64 = 1 << 20;
 /// Bytes of a batch that its size field does not count.
 const SIZE_END: usize = 12;
-/// How often a look-up begins anew because the segment was rewritten meanwhile.
-const LOOK_UPS: usize = 5;
 
 /// A reader of one partition's log.
 pub(super) struct LogReader<'s> {
@@ -86,7 +83,7 @@ impl<'s> LogReader<'s> {
             result = self.look_up(offset);
             // The segment was rewritten, and its former files removed: the state knows the new one.
             match &result {
-                Err(StorageError::Failed(cause)) if is_missing(&**cause) => continue,
+                Err(error) if error.is_missing_file() => continue,
                 _ => return result,
             }
         }
@@ -173,10 +170,6 @@ impl<'s> LogReader<'s> {
         read_batches(&self.shared.files, segment, std::slice::from_ref(entry), &mut out)?;
         Ok(out.freeze())
     }
-}
-
-fn is_missing(cause: &(dyn std::error::Error + 'static)) -> bool {
-    cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// Appends batches of a segment to `out`, up to the first damaged one.

@@ -13,11 +13,12 @@
 //!   shared by readers and writer
 //! - `log_reader`, `time_index`: record batches by offset and by timestamp
 //! - `fetch_waiters`: long polling
-//! - `retention`: removal of old batches and producers; `housekeeping`, `reclaim`: indexes, snapshots, and files
-//!   that hold nothing that is kept
+//! - `retention`: removal of old batches and producers; `housekeeping`, `reclaim`, `compaction`: indexes,
+//!   snapshots, files that hold nothing that is kept, and records that have a younger one with their key
 //!
 //! The lock of the folder is the only lock between processes: its holder serves.
 
+mod compaction;
 mod disk_folder;
 mod error;
 mod fetch_waiters;
@@ -84,6 +85,9 @@ use protocol::records::Batches;
 pub const MAX_PARTITIONS: usize = 10_000;
 /// The interval of retention checks (Kafka's `log.retention.check.interval.ms`).
 const RETENTION_CHECK_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How often a read begins anew because a segment was rewritten meanwhile.
+const LOOK_UPS: usize = 10;
 
 /// The time, ms since 1970.
 type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -592,23 +596,31 @@ impl Store {
         topic: &str,
         partition: i32,
         offset: i64,
-        read: impl FnOnce(&LogReader<'_>) -> Result<T, StorageError>,
+        read: impl Fn(&LogReader<'_>) -> Result<T, StorageError>,
     ) -> Result<T, ErrorCode> {
         if self.shared.is_closed() {
             return Err(ErrorCode::KAFKA_STORAGE_ERROR);
         }
-        let log = LogReader::open(&self.shared, topic, partition);
-        let log = log.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
-        read(&log).map_err(|error| {
+        let mut tries = 0;
+        loop {
+            let log = LogReader::open(&self.shared, topic, partition);
+            let log = log.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+            let error = match read(&log) {
+                Ok(found) => return Ok(found),
+                Err(error) => error,
+            };
+            tries += 1;
             match &error {
+                // The segment was rewritten after it was looked up.
+                error if error.is_missing_file() && tries < LOOK_UPS => continue,
                 StorageError::Damaged(what) => {
                     self.shared.report_damage(log.number(), topic, partition, offset, what)
                 }
                 StorageError::NoDescriptors(cause) => log::debug!("{}: {cause}", self.shared.folder),
                 StorageError::Failed(_) => self.shared.fail(&error, false),
             }
-            error.code()
-        })
+            return Err(error.code());
+        }
     }
 }
 

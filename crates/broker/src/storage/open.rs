@@ -336,7 +336,12 @@ impl Opening {
     }
 
     fn finish(self, active: ActiveSegment) -> Result<Opened, OpenError> {
-        let Replay { write_state, state, .. } = self.replay;
+        let Replay { write_state, mut state, .. } = self.replay;
+        state
+            .topics
+            .values_mut()
+            .flat_map(|topic| &mut topic.logs)
+            .for_each(|log| log.bytes = log.extent_bytes());
         for topic in state.topics.values() {
             let incomplete = (0..).zip(&topic.logs).find(|(_, log)| !log.is_complete());
             if let Some((partition, _)) = incomplete {

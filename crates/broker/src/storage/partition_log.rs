@@ -98,11 +98,16 @@ impl PartitionLog {
     }
 
     /// Forgets what was removed at the start of the log.
-    pub(super) fn set_bounds(&mut self, bounds: LogBounds, bytes: u64) {
+    pub(super) fn set_bounds(&mut self, bounds: LogBounds, bytes: Option<u64>) {
         self.bounds = bounds;
-        self.bytes = bytes;
         let gone = self.extents.partition_point(|extent| extent.end <= bounds.log_start_offset);
         self.extents.drain(..gone);
+        self.bytes = bytes.unwrap_or_else(|| self.extent_bytes());
+    }
+
+    /// Bytes of the kept batches: an estimate, if the first segment holds others too.
+    pub(super) fn extent_bytes(&self) -> u64 {
+        self.extents.iter().map(|extent| extent.bytes_from(self.bounds.log_start_offset)).sum()
     }
 
     /// The first part that holds offsets from `offset` on.

@@ -53,8 +53,8 @@ pub(super) enum StateUpdate {
     TopicDeleted(u32),
     /// Batches at the end of a log, in the last segment.
     Appended(Arc<str>, i32, Vec<BatchEntry>),
-    /// The log has lost batches at its start; with the bytes that it has left.
-    LogBounds(Arc<str>, i32, LogBounds, u64),
+    /// The log has lost batches at its start; with the bytes that it has left, if they are known.
+    LogBounds(Arc<str>, i32, LogBounds, Option<u64>),
     OffsetCommitted(Arc<str>, u32, i32, CommittedOffset),
     OffsetDeleted(Arc<str>, u32, i32),
     Group(Arc<str>, Bytes),
@@ -79,6 +79,12 @@ impl State {
         self.topics
             .values()
             .flat_map(|topic| (0..).zip(&topic.logs).map(|(partition, log)| (topic.number, partition, log)))
+    }
+
+    /// Whether the segment stands for an offset that is kept.
+    pub(super) fn has_kept(&self, segment: &Arc<Segment>) -> bool {
+        let mut extents = self.logs().flat_map(|(_, _, log)| &log.extents);
+        extents.any(|extent| Arc::ptr_eq(&extent.segment, segment))
     }
 
     /// Bytes of the batches of a segment that are kept: an estimate, unless it is all or nothing.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use super::error::StorageError;
 use super::frame::FrameBuffer;
@@ -17,11 +17,18 @@ use super::replay::entry;
 use super::segment::{self, Segment};
 use super::segment_index::{LogPart, Parts, StoredEntries};
 use super::store_state::StoreState;
+use protocol::records::Retained;
 
 /// A segment of which so much of a hundred parts, or less, is kept is rewritten.
 const REWRITTEN_BELOW: u64 = 30;
 /// Bytes of a frame of a rewritten segment, beyond which the next one begins.
 const FRAME_BYTES: usize = 1 << 20;
+
+/// Bytes that a rewritten segment gives back, at least.
+const GIVEN_BACK: u64 = 16 << 10;
+
+/// What stays of a batch of a log, by topic number and partition.
+pub(super) type Filter<'f> = dyn Fn(u32, i32, &Bytes) -> Result<Retained, StorageError> + 'f;
 
 /// Removes or rewrites complete segments, all of whose rows are in the snapshot.
 pub(super) fn run(shared: &Arc<StoreState>, now: i64) -> Result<(), StorageError> {
@@ -34,11 +41,14 @@ pub(super) fn run(shared: &Arc<StoreState>, now: i64) -> Result<(), StorageError
         if shared.queue.is_closed() || shared.has_failed() {
             return Ok(());
         }
-        let kept = shared.state().kept_bytes(&segment);
-        if kept == 0 {
+        let state = shared.state();
+        let (is_kept, kept) = (state.has_kept(&segment), state.kept_bytes(&segment));
+        drop(state);
+        let length = segment.length();
+        if !is_kept {
             remove(shared, &segment)?;
-        } else if kept.saturating_mul(100) <= segment.length().saturating_mul(REWRITTEN_BELOW) {
-            rewrite(shared, &segment, now)?;
+        } else if kept * 100 <= length * REWRITTEN_BELOW && kept + GIVEN_BACK <= length {
+            rewrite(shared, &segment, now, &|_, _, _| Ok(Retained::All))?;
         }
     }
     Ok(())
@@ -56,6 +66,8 @@ struct Rewritten {
     frame: FrameBuffer,
     now: i64,
     logs: Parts,
+    /// Whether anything is left out.
+    is_less: bool,
 }
 
 impl Rewritten {
@@ -69,17 +81,28 @@ impl Rewritten {
     }
 }
 
-/// Writes what is kept of a segment into its next generation, and puts that in its place.
-fn rewrite(shared: &Arc<StoreState>, segment: &Arc<Segment>, now: i64) -> Result<(), StorageError> {
+/// Writes what is kept of a segment, and what `filter` leaves of it, into its next generation, and puts that
+/// in its place; leaves it as it is if that is all.
+pub(super) fn rewrite(
+    shared: &Arc<StoreState>,
+    segment: &Arc<Segment>,
+    now: i64,
+    filter: &Filter<'_>,
+) -> Result<(), StorageError> {
     let id = SegmentId { number: segment.id.number, generation: segment.id.generation + 1 };
     let new = Segment::new(id);
     let unfinished = format!("{}{}", id.log(), super::files::UNFINISHED);
     let file = shared.files.files.create(&unfinished)?;
     file.write_at(0, &segment::header(id))?;
     let (frame, logs) = Default::default();
-    let mut out = Rewritten { file, position: segment::HEADER_BYTES, frame, now, logs };
+    let position = segment::HEADER_BYTES;
+    let mut out = Rewritten { file, position, frame, now, logs, is_less: false };
+    out.is_less = shared.state().kept_bytes(segment) + GIVEN_BACK <= segment.length();
     for (part, log_start, extent) in parts(shared, segment) {
-        copy(shared, segment, &new, &mut out, (part, log_start, extent))?;
+        copy(shared, segment, &new, &mut out, (part, log_start, extent), filter)?;
+    }
+    if !out.is_less {
+        return Ok(shared.files.files.remove(&unfinished)?);
     }
     out.end_frame(&new)?;
     out.file.sync()?;
@@ -93,7 +116,9 @@ fn rewrite(shared: &Arc<StoreState>, segment: &Arc<Segment>, now: i64) -> Result
             let Some(log) = state.log_mut(part.number, part.partition) else { continue };
             let known = log.extents.iter_mut().find(|extent| Arc::ptr_eq(&extent.segment, segment));
             if let Some(known) = known {
+                let removed = known.bytes.saturating_sub(part.bytes);
                 *known = Extent::stored(new.clone(), part, *position);
+                log.bytes = log.bytes.saturating_sub(removed);
             }
         }
         state.segments.insert(id.number, new);
@@ -120,6 +145,7 @@ fn copy(
     new: &Segment,
     out: &mut Rewritten,
     (part, log_start, extent): (LogPart, i64, Extent),
+    filter: &Filter<'_>,
 ) -> Result<(), StorageError> {
     let entries = match extent.entries {
         Entries::Memory(entries) => entries,
@@ -134,6 +160,16 @@ fn copy(
     for kept in entries.iter().filter(|entry| entry.next() > log_start) {
         let mut batch = BytesMut::new();
         read_batches(&shared.files, segment, std::slice::from_ref(kept), &mut batch)?;
+        let batch = batch.freeze();
+        let batch = match filter(number, partition, &batch)? {
+            Retained::All => batch,
+            Retained::Some(left) => left.into(),
+            Retained::Nothing => Bytes::new(),
+        };
+        out.is_less |= batch.len() < kept.size as usize;
+        if batch.is_empty() {
+            continue;
+        }
         let at = put_batch(out.frame.payload(), number, partition, &batch);
         copied.push(entry(&batch, out.position + at as u64)?);
         if out.frame.len() >= FRAME_BYTES {

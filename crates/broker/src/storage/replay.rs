@@ -83,9 +83,9 @@ impl Replay {
         if let Some((_, log)) = self.write_state.log_mut(&name, partition) {
             *log = row;
         }
-        let PartitionRow { log_start_offset, log_end_offset, bytes, .. } = row;
+        let PartitionRow { log_start_offset, log_end_offset, .. } = row;
         let bounds = LogBounds { log_start_offset, log_end_offset };
-        self.state.apply(StateUpdate::LogBounds(name, partition, bounds, bytes), segment);
+        self.state.apply(StateUpdate::LogBounds(name, partition, bounds, None), segment);
     }
 
     fn removed(&mut self, key: &[u8], segment: &Arc<Segment>) -> Result<(), StorageError> {
@@ -155,7 +155,7 @@ impl Replay {
             let what = format!("{}: {name}-{partition} goes on at {base}, not at {end}", segment.id.log());
             return Err(StorageError::Damaged(what));
         }
-        log.append(entry.next(), bytes.len() as u64);
+        log.log_end_offset = entry.next();
         if let Some(sequence) = sequence(bytes)? {
             self.write_state.record_producer((number, partition), &sequence, entry.base, time);
         }

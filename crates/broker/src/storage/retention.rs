@@ -35,6 +35,8 @@ struct Expired {
     number: u32,
     partition: i32,
     after: PartitionRow,
+    /// Bytes that it has left.
+    bytes: u64,
 }
 
 /// Finds what has expired, and puts its removal into `frame`.
@@ -49,7 +51,7 @@ pub(super) fn run_slice(
     let (expired, more) = find_expired(shared, write_state, retention, now)?;
     let mut changes = Changes::new(shared, write_state, frame, now);
     for log in expired {
-        changes.put_log(&log.topic, log.number, log.partition, log.after);
+        changes.put_log(&log.topic, log.number, log.partition, log.after, Some(log.bytes));
     }
     Ok(Slice { applied: changes.finish(), more: more || more_producers })
 }
@@ -71,49 +73,53 @@ fn find_expired(
             if expired.len() >= SLICE_LOGS || looked_at >= SLICE_BATCHES {
                 return Ok((expired, true));
             }
-            let after = without_expired(shared, name, partition, &retention, *log, now, &mut looked_at)?;
-            if after != *log {
-                expired.push(Expired { topic: name.clone(), number: topic.number, partition, after });
+            let Some(reader) = LogReader::open(shared, name, partition) else { continue };
+            let bytes = shared.state().partition(name, partition).map_or(0, |(_, log)| log.bytes);
+            let mut expiring =
+                Expired { topic: name.clone(), number: topic.number, partition, after: *log, bytes };
+            expiring.find(&reader, &retention, now, &mut looked_at)?;
+            if expiring.after != *log {
+                expired.push(expiring);
             }
         }
     }
     Ok((expired, looked_at >= SLICE_BATCHES))
 }
 
-/// A log without the batches at its start that have expired.
-fn without_expired(
-    shared: &StoreState,
-    topic: &str,
-    partition: i32,
-    retention: &Retention,
-    mut log: PartitionRow,
-    now: i64,
-    looked_at: &mut usize,
-) -> Result<PartitionRow, StorageError> {
-    let Some(reader) = LogReader::open(shared, topic, partition) else { return Ok(log) };
-    while *looked_at < SLICE_BATCHES {
-        let Some(located) = reader.locate(log.log_start_offset)? else { break };
-        for entry in &located.entries {
-            *looked_at += 1;
-            if !is_expired(entry, &log, retention, now) {
-                return Ok(log);
+impl Expired {
+    /// Passes over the batches at the start that have expired.
+    fn find(
+        &mut self,
+        reader: &LogReader<'_>,
+        retention: &Retention,
+        now: i64,
+        looked_at: &mut usize,
+    ) -> Result<(), StorageError> {
+        while *looked_at < SLICE_BATCHES {
+            let Some(located) = reader.locate(self.after.log_start_offset)? else { break };
+            for entry in &located.entries {
+                *looked_at += 1;
+                if !self.is_expired(entry, retention, now) {
+                    return Ok(());
+                }
+                self.after.log_start_offset = entry.next();
+                self.after.removed_timestamp = self.after.removed_timestamp.max(entry.max_timestamp);
+                self.bytes = self.bytes.saturating_sub(u64::from(entry.size));
             }
-            log.log_start_offset = entry.next();
-            log.removed_timestamp = log.removed_timestamp.max(entry.max_timestamp);
-            log.bytes = log.bytes.saturating_sub(u64::from(entry.size));
         }
+        Ok(())
     }
-    Ok(log)
-}
 
-/// Whether the first batch of a log has expired. By size, the last batch always stays. A batch without
-/// timestamps is as old as those before it.
-fn is_expired(entry: &BatchEntry, log: &PartitionRow, retention: &Retention, now: i64) -> bool {
-    let is_last = entry.next() >= log.log_end_offset;
-    let too_large = retention.bytes.is_some_and(|limit| log.bytes > limit) && !is_last;
-    let youngest = if entry.max_timestamp >= 0 { entry.max_timestamp } else { log.removed_timestamp };
-    let too_old = retention.oldest_kept(now).is_some_and(|oldest| youngest >= 0 && youngest < oldest);
-    too_large || too_old
+    /// Whether the first batch has expired. By size, the last batch always stays. A batch without timestamps
+    /// is as old as those before it.
+    fn is_expired(&self, entry: &BatchEntry, retention: &Retention, now: i64) -> bool {
+        let is_last = entry.next() >= self.after.log_end_offset;
+        let too_large = retention.bytes.is_some_and(|limit| self.bytes > limit) && !is_last;
+        let youngest =
+            if entry.max_timestamp >= 0 { entry.max_timestamp } else { self.after.removed_timestamp };
+        let too_old = retention.oldest_kept(now).is_some_and(|oldest| youngest >= 0 && youngest < oldest);
+        too_large || too_old
+    }
 }
 
 /// Forgets producers that have been idle for too long; true if there are more. They are forgotten in memory

@@ -50,8 +50,6 @@ pub(super) struct TopicRow {
 pub(super) struct PartitionRow {
     pub log_start_offset: i64,
     pub log_end_offset: i64,
-    /// Bytes of the batches that are kept.
-    pub bytes: u64,
     /// The largest timestamp of the batches that retention has removed; -1 for none.
     pub removed_timestamp: i64,
 }
@@ -59,7 +57,7 @@ pub(super) struct PartitionRow {
 impl PartitionRow {
     /// A log that nothing was appended to.
     pub(super) const EMPTY: PartitionRow =
-        PartitionRow { log_start_offset: 0, log_end_offset: 0, bytes: 0, removed_timestamp: -1 };
+        PartitionRow { log_start_offset: 0, log_end_offset: 0, removed_timestamp: -1 };
 }
 
 /// A row.
@@ -154,30 +152,21 @@ impl TopicRow {
 }
 
 impl PartitionRow {
-    /// Takes note of a batch at the end of the log, which ends at `end` then.
-    pub(super) fn append(&mut self, end: i64, bytes: u64) {
-        self.log_end_offset = end;
-        self.bytes += bytes;
-    }
-
     pub(super) fn to_bytes(self) -> Vec<u8> {
-        let mut value = Writer::with_capacity(32);
+        let mut value = Writer::with_capacity(24);
         value.put_i64(self.log_start_offset);
         value.put_i64(self.log_end_offset);
-        value.put_i64(i64::try_from(self.bytes).unwrap_or(i64::MAX));
         value.put_i64(self.removed_timestamp);
         value.into_vec()
     }
 
     pub(super) fn read(value: &[u8]) -> Result<PartitionRow, Malformed> {
         let mut reader = Reader::new(value);
-        let (log_start_offset, end, bytes, removed_timestamp) =
-            (reader.i64()?, reader.i64()?, reader.i64()?, reader.i64()?);
-        let bytes = u64::try_from(bytes).map_err(|_| reader.malformed("a negative size"))?;
+        let (log_start_offset, end, removed_timestamp) = (reader.i64()?, reader.i64()?, reader.i64()?);
         if log_start_offset < 0 || end < log_start_offset || !reader.is_empty() {
             return Err(reader.malformed("a partition with impossible ends"));
         }
-        Ok(PartitionRow { log_start_offset, log_end_offset: end, bytes, removed_timestamp })
+        Ok(PartitionRow { log_start_offset, log_end_offset: end, removed_timestamp })
     }
 }
 

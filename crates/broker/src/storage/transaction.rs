@@ -147,7 +147,7 @@ impl<'w> Changes<'w> {
         let entry = self.put_batch(number, &log, batch);
         self.appended.entry((batch.topic.clone(), batch.partition)).or_default().push(entry);
         if let Some((_, log)) = self.write_state.log_mut(&batch.topic, batch.partition) {
-            log.append(end, batch.bytes.len() as u64);
+            log.log_end_offset = end;
         }
         if let Some(sequence) = &batch.sequence {
             let log_of = (number, batch.partition);
@@ -263,29 +263,26 @@ impl<'w> Changes<'w> {
             return Ok(log.log_start_offset);
         }
         let mut row = *log;
-        row.bytes = self.bytes_left(topic, partition, before, &row);
         row.log_start_offset = before;
         self.flush_appended();
-        self.put_log(topic, number, partition, row);
+        self.put_log(topic, number, partition, row, None);
         Ok(before)
     }
 
-    /// Bytes of a log's batches from `offset` on: an estimate.
-    fn bytes_left(&self, topic: &str, partition: i32, offset: i64, row: &PartitionRow) -> u64 {
-        let state = self.shared.state();
-        let Some((_, log)) = state.partition(topic, partition) else { return row.bytes };
-        let left = |offset| log.extents.iter().map(|extent| extent.bytes_from(offset)).sum::<u64>();
-        let gone = left(row.log_start_offset).saturating_sub(left(offset));
-        if offset == row.log_end_offset { 0 } else { row.bytes.saturating_sub(gone) }
-    }
-
-    /// Removes the start of a log.
-    pub(super) fn put_log(&mut self, topic: &Arc<str>, number: u32, partition: i32, row: PartitionRow) {
+    /// Removes the start of a log; it has `bytes` left, if they are known.
+    pub(super) fn put_log(
+        &mut self,
+        topic: &Arc<str>,
+        number: u32,
+        partition: i32,
+        row: PartitionRow,
+        bytes: Option<u64>,
+    ) {
         put_row(self.frame.payload(), &partition_key(number, partition), &row.to_bytes());
         if let Some((_, log)) = self.write_state.log_mut(topic, partition) {
             *log = row;
         }
-        let PartitionRow { log_start_offset, log_end_offset, bytes, .. } = row;
+        let PartitionRow { log_start_offset, log_end_offset, .. } = row;
         let bounds = LogBounds { log_start_offset, log_end_offset };
         self.applied.updates.push(StateUpdate::LogBounds(topic.clone(), partition, bounds, bytes));
     }

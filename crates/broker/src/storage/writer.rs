@@ -4,10 +4,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::compaction::Policy;
 use super::error::StorageError;
 use super::frame::FrameBuffer;
 use super::housekeeping::{Housekeeper, Job};
 use super::open::Opened;
+use super::read_state::TopicState;
 use super::retention;
 use super::segment::ActiveSegment;
 use super::snapshot;
@@ -211,21 +213,32 @@ impl Writer {
         (!shared.has_failed()).then_some(slice.more)
     }
 
-    /// Has files removed that hold nothing that is kept; ends the last segment first if most of its batches
-    /// are removed.
+    /// Has files removed that hold nothing that is kept, and logs compacted; ends the last segment first if
+    /// most of its batches are removed, or a compacted topic wants it.
     fn reclaim(&mut self, now: i64) {
-        let state = self.shared.state();
-        let kept: u64 = state.kept_bytes(&self.active.segment);
-        drop(state);
-        let removed = self.progress.appended.saturating_sub(kept);
-        if removed >= REMOVED_BYTES.min(self.write_state.limits.segment_bytes / 4)
-            && removed > kept
+        if self.shall_end_segment(now)
             && let Err(error) = self.roll(now)
         {
             self.shared.fail(&error, false);
             return;
         }
         self.housekeeper.hand(Job::Reclaim { now });
+    }
+
+    fn shall_end_segment(&self, now: i64) -> bool {
+        let state = self.shared.state();
+        let kept = state.kept_bytes(&self.active.segment);
+        let removed = self.progress.appended.saturating_sub(kept);
+        let is_removed =
+            removed >= REMOVED_BYTES.min(self.write_state.limits.segment_bytes / 4) && removed > kept;
+        let wants_end = |topic: &TopicState| {
+            let Some(policy) = Policy::of(&topic.topic.configs) else { return false };
+            let mut last = topic.logs.iter().filter_map(|log| log.extents.last());
+            last.any(|extent| {
+                Arc::ptr_eq(&extent.segment, &self.active.segment) && policy.ends_segment(extent, now)
+            })
+        };
+        is_removed || state.topics.values().any(wants_end)
     }
 
     /// Runs the retention slices that a test asks for; returns the other changes.

@@ -23,6 +23,7 @@
 
 mod content;
 mod read;
+mod retain;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -30,6 +31,7 @@ mod write;
 
 pub use content::{Content, Headers, OwnHeaders};
 pub use read::{Batch, BatchHeader, Batches, Record, RecordIter, Records, RecordsError, first_at_or_after};
+pub use retain::{Retained, retain};
 pub use validate::{MAX_UNPACKED_BYTES, Refused, Valid, validate};
 pub use write::{EncodeError, bytes_of_one, encode_batch};
 

@@ -245,6 +245,11 @@ pub struct Records {
 }
 
 impl Records {
+    /// The bytes of all records.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// The records, one after another.
     pub fn iter(&self) -> RecordIter<'_> {
         RecordIter {
@@ -299,6 +304,11 @@ pub struct RecordIter<'a> {
 }
 
 impl<'a> RecordIter<'a> {
+    /// Where the next record begins.
+    pub(super) fn position(&self) -> usize {
+        self.reader.position()
+    }
+
     #[inline]
     fn record(&mut self) -> Result<Record<'a>, Malformed> {
         let length = self.reader.varint()?;

@@ -5,6 +5,7 @@ mod crash;
 mod damage;
 mod disk_errors;
 mod model;
+mod reclaiming;
 mod retention;
 mod simulated_disk;
 mod support;
