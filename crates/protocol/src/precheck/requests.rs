@@ -8,40 +8,51 @@ const NEVER: i16 = i16::MAX;
 
 /// Every request that is served, by api key.
 pub(super) const REQUESTS: &[Schema] = &[
-    Schema { api_key: 0, versions: 3..=9, flexible: 9, fields: PRODUCE },
-    Schema { api_key: 1, versions: 4..=12, flexible: 12, fields: FETCH },
+    Schema { api_key: 0, versions: 3..=13, flexible: 9, fields: PRODUCE },
+    Schema { api_key: 1, versions: 4..=18, flexible: 12, fields: FETCH },
     Schema { api_key: 2, versions: 1..=7, flexible: 6, fields: LIST_OFFSETS },
-    Schema { api_key: 3, versions: 0..=9, flexible: 9, fields: METADATA },
-    Schema { api_key: 8, versions: 2..=8, flexible: 8, fields: OFFSET_COMMIT },
-    Schema { api_key: 9, versions: 1..=7, flexible: 6, fields: OFFSET_FETCH },
-    Schema { api_key: 10, versions: 0..=3, flexible: 3, fields: FIND_COORDINATOR },
-    Schema { api_key: 11, versions: 0..=7, flexible: 6, fields: JOIN_GROUP },
+    Schema { api_key: 3, versions: 0..=13, flexible: 9, fields: METADATA },
+    Schema { api_key: 8, versions: 2..=9, flexible: 8, fields: OFFSET_COMMIT },
+    Schema { api_key: 9, versions: 1..=9, flexible: 6, fields: OFFSET_FETCH },
+    Schema { api_key: 10, versions: 0..=6, flexible: 3, fields: FIND_COORDINATOR },
+    Schema { api_key: 11, versions: 0..=9, flexible: 6, fields: JOIN_GROUP },
     Schema { api_key: 12, versions: 0..=4, flexible: 4, fields: HEARTBEAT },
-    Schema { api_key: 13, versions: 0..=4, flexible: 4, fields: LEAVE_GROUP },
+    Schema { api_key: 13, versions: 0..=5, flexible: 4, fields: LEAVE_GROUP },
     Schema { api_key: 14, versions: 0..=5, flexible: 4, fields: SYNC_GROUP },
-    Schema { api_key: 15, versions: 0..=5, flexible: 5, fields: DESCRIBE_GROUPS },
+    Schema { api_key: 15, versions: 0..=6, flexible: 5, fields: DESCRIBE_GROUPS },
     Schema { api_key: 16, versions: 0..=4, flexible: 3, fields: LIST_GROUPS },
     Schema { api_key: 18, versions: 0..=4, flexible: 3, fields: API_VERSIONS },
     Schema { api_key: 19, versions: 2..=7, flexible: 5, fields: CREATE_TOPICS },
-    Schema { api_key: 20, versions: 1..=5, flexible: 4, fields: DELETE_TOPICS },
-    Schema { api_key: 22, versions: 0..=4, flexible: 2, fields: INIT_PRODUCER_ID },
+    Schema { api_key: 20, versions: 1..=6, flexible: 4, fields: DELETE_TOPICS },
+    Schema { api_key: 22, versions: 0..=5, flexible: 2, fields: INIT_PRODUCER_ID },
     Schema { api_key: 32, versions: 1..=4, flexible: 4, fields: DESCRIBE_CONFIGS },
     Schema { api_key: 42, versions: 0..=2, flexible: 2, fields: DELETE_GROUPS },
     Schema { api_key: 47, versions: 0..=0, flexible: NEVER, fields: OFFSET_DELETE },
-    Schema { api_key: 60, versions: 0..=1, flexible: 0, fields: DESCRIBE_CLUSTER },
+    Schema { api_key: 60, versions: 0..=2, flexible: 0, fields: DESCRIBE_CLUSTER },
 ];
 
-/// Transactional id; acks, timeout; topics (name), partitions: partition, records.
-const PRODUCE: &[Field] = &[Text, Fixed(2 + 4), Array(&[Text, Array(&[Fixed(4), Bytes, TAGS]), TAGS]), TAGS];
+/// The id of a topic.
+const ID: Field = Fixed(16);
+
+/// Transactional id; acks, timeout; topics (name, later id), partitions: partition, records.
+const PRODUCE: &[Field] = &[
+    Text,
+    Fixed(2 + 4),
+    Array(&[Until(12, &[Text]), Since(13, &[ID]), Array(&[Fixed(4), Bytes, TAGS]), TAGS]),
+    TAGS,
+];
 
 /// Replica, longest wait, least and most bytes, isolation level; session and its epoch; topics (name),
 /// partitions: partition, leader epoch, offset, epoch of the last record, log start, most bytes; forgotten
-/// topics (name, partitions); rack. The tag is the cluster id.
+/// topics (name, partitions); rack. A topic's name is later its id. The tags are the cluster id and the
+/// replica (id, epoch), and, in a partition, the replica's folder and high watermark.
 const FETCH: &[Field] = &[
-    Fixed(4 + 4 + 4 + 4 + 1),
+    Until(14, &[Fixed(4)]),
+    Fixed(4 + 4 + 4 + 1),
     Since(7, &[Fixed(4 + 4)]),
     Array(&[
-        Text,
+        Until(12, &[Text]),
+        Since(13, &[ID]),
         Array(&[
             Fixed(4),
             Since(9, &[Fixed(4)]),
@@ -49,13 +60,13 @@ const FETCH: &[Field] = &[
             Since(12, &[Fixed(4)]),
             Since(5, &[Fixed(8)]),
             Fixed(4),
-            TAGS,
+            Tags(&[(0, &[ID]), (1, &[Fixed(8)])]),
         ]),
         TAGS,
     ]),
-    Since(7, &[Array(&[Text, Numbers(4), TAGS])]),
+    Since(7, &[Array(&[Until(12, &[Text]), Since(13, &[ID]), Numbers(4), TAGS])]),
     Since(11, &[Text]),
-    Tags(&[(0, &[Text])]),
+    Tags(&[(0, &[Text]), (1, &[Fixed(4 + 8), TAGS])]),
 ];
 
 /// Replica, isolation level; topics (name), partitions: partition, leader epoch, timestamp.
@@ -66,9 +77,14 @@ const LIST_OFFSETS: &[Field] = &[
     TAGS,
 ];
 
-/// Topics (name); whether they may be created; whether the operations on the cluster and on topics are asked
-/// for.
-const METADATA: &[Field] = &[Array(&[Text, TAGS]), Since(4, &[Fixed(1)]), Since(8, &[Fixed(1 + 1)]), TAGS];
+/// Topics (id, name); whether they may be created; whether the operations on the cluster and on topics are
+/// asked for.
+const METADATA: &[Field] = &[
+    Array(&[Since(10, &[ID]), Text, TAGS]),
+    Since(4, &[Fixed(1)]),
+    Since(8, &[Until(10, &[Fixed(1)]), Fixed(1)]),
+    TAGS,
+];
 
 /// Group, generation, member, instance; retention time; topics (name), partitions: partition, offset, leader
 /// epoch, metadata.
@@ -82,14 +98,23 @@ const OFFSET_COMMIT: &[Field] = &[
     TAGS,
 ];
 
-/// Group; topics (name), partitions; whether the offsets must be stable. A partition counts as an element:
-/// its part of the answer is far larger than its number.
-const OFFSET_FETCH: &[Field] = &[Text, Array(&[Text, Array(&[Fixed(4)]), TAGS]), Since(7, &[Fixed(1)]), TAGS];
+/// The group, later groups (group, member, member epoch) and topics (name), partitions of each; whether the
+/// offsets must be stable. A partition counts as an element: its part of the answer is far larger than its
+/// number.
+const OFFSET_FETCH: &[Field] = &[
+    Until(7, &[Text, OFFSET_FETCH_TOPICS]),
+    Since(8, &[Array(&[Text, Since(9, &[Text, Fixed(4)]), OFFSET_FETCH_TOPICS, TAGS])]),
+    Since(7, &[Fixed(1)]),
+    TAGS,
+];
+const OFFSET_FETCH_TOPICS: Field = Array(&[Text, Array(&[Fixed(4)]), TAGS]);
 
-/// Key and what it is of.
-const FIND_COORDINATOR: &[Field] = &[Text, Since(1, &[Fixed(1)]), TAGS];
+/// Key and what it is of, later keys.
+const FIND_COORDINATOR: &[Field] =
+    &[Until(3, &[Text]), Since(1, &[Fixed(1)]), Since(4, &[Array(&[Text])]), TAGS];
 
-/// Group, session timeout, rebalance timeout, member, instance; protocol type, protocols (name, metadata).
+/// Group, session timeout, rebalance timeout, member, instance; protocol type, protocols (name, metadata);
+/// reason.
 const JOIN_GROUP: &[Field] = &[
     Text,
     Fixed(4),
@@ -98,14 +123,16 @@ const JOIN_GROUP: &[Field] = &[
     Since(5, &[Text]),
     Text,
     Array(&[Text, Bytes, TAGS]),
+    Since(8, &[Text]),
     TAGS,
 ];
 
 /// Group, generation, member, instance.
 const HEARTBEAT: &[Field] = &[Text, Fixed(4), Text, Since(3, &[Text]), TAGS];
 
-/// Group; the member, later members (member, instance).
-const LEAVE_GROUP: &[Field] = &[Text, Until(2, &[Text]), Since(3, &[Array(&[Text, Text, TAGS])]), TAGS];
+/// Group; the member, later members (member, instance, reason).
+const LEAVE_GROUP: &[Field] =
+    &[Text, Until(2, &[Text]), Since(3, &[Array(&[Text, Text, Since(5, &[Text]), TAGS])]), TAGS];
 
 /// Group, generation, member, instance; protocol type, protocol; assignments (member, assignment).
 const SYNC_GROUP: &[Field] =
@@ -128,8 +155,9 @@ const CREATE_TOPICS: &[Field] = &[
     TAGS,
 ];
 
-/// Names; timeout.
-const DELETE_TOPICS: &[Field] = &[Array(&[Text]), Fixed(4), TAGS];
+/// Names, later topics (name, id); timeout.
+const DELETE_TOPICS: &[Field] =
+    &[Until(5, &[Array(&[Text])]), Since(6, &[Array(&[Text, ID, TAGS])]), Fixed(4), TAGS];
 
 /// Transactional id, timeout; producer id and epoch.
 const INIT_PRODUCER_ID: &[Field] = &[Text, Fixed(4), Since(3, &[Fixed(8 + 2)]), TAGS];
@@ -144,5 +172,5 @@ const DELETE_GROUPS: &[Field] = &[Array(&[Text]), TAGS];
 /// Group; topics (name), partitions.
 const OFFSET_DELETE: &[Field] = &[Text, Array(&[Text, Array(&[Fixed(4)])])];
 
-/// Whether the operations on the cluster are asked for; which endpoints are.
-const DESCRIBE_CLUSTER: &[Field] = &[Fixed(1), Since(1, &[Fixed(1)]), TAGS];
+/// Whether the operations on the cluster are asked for; which endpoints are; whether fenced brokers are.
+const DESCRIBE_CLUSTER: &[Field] = &[Fixed(1), Since(1, &[Fixed(1)]), Since(2, &[Fixed(1)]), TAGS];

@@ -243,7 +243,7 @@ fn record_data_counts_for_nothing() {
     let records = Bytes::from(vec![7; REQUEST_BUDGET * 2]);
     let partition = produce_request::PartitionProduceData::default().with_records(Some(records));
     let topic = produce_request::TopicProduceData::default().with_partition_data(vec![partition]);
-    for version in 3..=9 {
+    for version in 3..=13 {
         let mut body = BytesMut::new();
         let request = ProduceRequest::default().with_topic_data(vec![topic.clone()]);
         request.encode(&mut body, version).unwrap();
@@ -273,6 +273,9 @@ fn what_an_element_takes_in_memory_is_not_underestimated() {
         size_of::<offset_commit_request::OffsetCommitRequestTopic>(),
         size_of::<offset_commit_request::OffsetCommitRequestPartition>(),
         size_of::<offset_fetch_request::OffsetFetchRequestTopic>(),
+        size_of::<offset_fetch_request::OffsetFetchRequestGroup>(),
+        size_of::<offset_fetch_request::OffsetFetchRequestTopics>(),
+        size_of::<delete_topics_request::DeleteTopicState>(),
         size_of::<join_group_request::JoinGroupRequestProtocol>(),
         size_of::<leave_group_request::MemberIdentity>(),
         size_of::<sync_group_request::SyncGroupRequestAssignment>(),

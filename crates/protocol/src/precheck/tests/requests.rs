@@ -28,6 +28,11 @@ fn twice<T: Clone>(value: T) -> Vec<T> {
     vec![value.clone(), value]
 }
 
+/// A topic's id in the versions since `first`.
+fn topic_id<I: TryFrom<Vec<u8>> + Default>(version: i16, first: i16) -> I {
+    only_if(version >= first, I::try_from((1..=16).collect()).unwrap_or_default())
+}
+
 fn group() -> GroupId {
     GroupId(text("grupo"))
 }
@@ -41,6 +46,7 @@ fn produce(version: i16) -> Vec<Sample> {
         .with_unknown_tagged_fields(tags(flexible));
     let topic = TopicProduceData::default()
         .with_name(topic_name())
+        .with_topic_id(topic_id(version, 13))
         .with_partition_data(vec![partition.clone(), PartitionProduceData::default(), partition])
         .with_unknown_tagged_fields(tags(flexible));
     let request = ProduceRequest::default()
@@ -52,24 +58,34 @@ fn produce(version: i16) -> Vec<Sample> {
 }
 
 fn fetch(version: i16) -> Vec<Sample> {
-    use fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
+    use fetch_request::{FetchPartition, FetchTopic, ForgottenTopic, ReplicaState};
     let flexible = version >= 12;
     let partition = FetchPartition::default()
         .with_current_leader_epoch(if version >= 9 { 5 } else { -1 })
         .with_fetch_offset(77)
         .with_last_fetched_epoch(if version >= 12 { 4 } else { -1 })
         .with_log_start_offset(if version >= 5 { 3 } else { -1 })
+        .with_replica_directory_id(topic_id(version, 17))
+        .with_high_watermark(if version >= 18 { 78 } else { i64::MAX })
         .with_unknown_tagged_fields(tags(flexible));
     let topic = FetchTopic::default()
         .with_topic(topic_name())
+        .with_topic_id(topic_id(version, 13))
         .with_partitions(twice(partition))
         .with_unknown_tagged_fields(tags(flexible));
     let forgotten = ForgottenTopic::default()
         .with_topic(topic_name())
+        .with_topic_id(topic_id(version, 13))
         .with_partitions(vec![1, 2, 3])
+        .with_unknown_tagged_fields(tags(flexible));
+    let replica = ReplicaState::default()
+        .with_replica_id(BrokerId(2))
+        .with_replica_epoch(3)
         .with_unknown_tagged_fields(tags(flexible));
     let request = FetchRequest::default()
         .with_cluster_id(flexible.then(|| text("cluster")))
+        .with_replica_id(BrokerId(if version <= 14 { 2 } else { -1 }))
+        .with_replica_state(only_if(version >= 15, replica))
         .with_session_id(only_if(version >= 7, 9))
         .with_session_epoch(if version >= 7 { 2 } else { -1 })
         .with_topics(twice(topic))
@@ -103,9 +119,11 @@ fn metadata(version: i16) -> Vec<Sample> {
     let topic = MetadataRequestTopic::default()
         .with_name(Some(topic_name()))
         .with_unknown_tagged_fields(tags(flexible));
+    let by_id = MetadataRequestTopic::default().with_name(None).with_topic_id(topic_id(version, 10));
+    let topics = if version >= 10 { vec![topic, by_id.clone(), by_id] } else { twice(topic) };
     let request = MetadataRequest::default()
-        .with_topics(Some(twice(topic)))
-        .with_include_cluster_authorized_operations(version >= 8)
+        .with_topics(Some(topics))
+        .with_include_cluster_authorized_operations((8..=10).contains(&version))
         .with_include_topic_authorized_operations(version >= 8)
         .with_unknown_tagged_fields(tags(flexible));
     let all = MetadataRequest::default().with_topics(None);
@@ -139,6 +157,9 @@ fn offset_commit(version: i16) -> Vec<Sample> {
 
 fn offset_fetch(version: i16) -> Vec<Sample> {
     use offset_fetch_request::OffsetFetchRequestTopic;
+    if version >= 8 {
+        return offset_fetch_of_groups(version);
+    }
     let flexible = version >= 6;
     let topic = OffsetFetchRequestTopic::default()
         .with_name(topic_name())
@@ -157,9 +178,30 @@ fn offset_fetch(version: i16) -> Vec<Sample> {
     samples
 }
 
+fn offset_fetch_of_groups(version: i16) -> Vec<Sample> {
+    use offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
+    let topic = OffsetFetchRequestTopics::default()
+        .with_name(topic_name())
+        .with_partition_indexes(vec![1, 2, 3])
+        .with_unknown_tagged_fields(tags(true));
+    let of_topics = OffsetFetchRequestGroup::default()
+        .with_group_id(group())
+        .with_member_id((version >= 9).then(|| text("member")))
+        .with_member_epoch(if version >= 9 { 7 } else { -1 })
+        .with_topics(Some(twice(topic)))
+        .with_unknown_tagged_fields(tags(true));
+    let all = OffsetFetchRequestGroup::default().with_group_id(group()).with_topics(None);
+    let request = OffsetFetchRequest::default()
+        .with_groups(vec![all, of_topics.clone(), of_topics])
+        .with_require_stable(true)
+        .with_unknown_tagged_fields(tags(true));
+    samples!(9, version, OffsetFetchRequest, request)
+}
+
 fn find_coordinator(version: i16) -> Vec<Sample> {
     let request = FindCoordinatorRequest::default()
-        .with_key(text("grupo"))
+        .with_key(only_if(version <= 3, text("grupo")))
+        .with_coordinator_keys(only_if(version >= 4, vec![text("grupo"), text("otro")]))
         .with_key_type(only_if(version >= 1, 1))
         .with_unknown_tagged_fields(tags(version >= 3));
     samples!(10, version, FindCoordinatorRequest, request)
@@ -179,6 +221,7 @@ fn join_group(version: i16) -> Vec<Sample> {
         .with_group_instance_id((version >= 5).then(|| text("instance")))
         .with_protocol_type(text("consumer"))
         .with_protocols(twice(protocol))
+        .with_reason((version >= 8).then(|| text("reason")))
         .with_unknown_tagged_fields(tags(flexible));
     samples!(11, version, JoinGroupRequest, request)
 }
@@ -197,6 +240,7 @@ fn leave_group(version: i16) -> Vec<Sample> {
     let member = MemberIdentity::default()
         .with_member_id(only_if(version >= 3, text("member")))
         .with_group_instance_id((version >= 3).then(|| text("instance")))
+        .with_reason((version >= 5).then(|| text("reason")))
         .with_unknown_tagged_fields(tags(version >= 4));
     let request = LeaveGroupRequest::default()
         .with_group_id(group())
@@ -270,8 +314,13 @@ fn create_topics(version: i16) -> Vec<Sample> {
 }
 
 fn delete_topics(version: i16) -> Vec<Sample> {
+    use delete_topics_request::DeleteTopicState;
+    let named =
+        DeleteTopicState::default().with_name(Some(topic_name())).with_unknown_tagged_fields(tags(true));
+    let by_id = DeleteTopicState::default().with_name(None).with_topic_id(topic_id(version, 6));
     let request = DeleteTopicsRequest::default()
-        .with_topic_names(twice(topic_name()))
+        .with_topics(only_if(version >= 6, vec![named, by_id.clone(), by_id]))
+        .with_topic_names(only_if(version <= 5, twice(topic_name())))
         .with_unknown_tagged_fields(tags(version >= 4));
     samples!(20, version, DeleteTopicsRequest, request)
 }
@@ -321,6 +370,7 @@ fn describe_cluster(version: i16) -> Vec<Sample> {
     let request = DescribeClusterRequest::default()
         .with_include_cluster_authorized_operations(true)
         .with_endpoint_type(if version >= 1 { 2 } else { 1 })
+        .with_include_fenced_brokers(version >= 2)
         .with_unknown_tagged_fields(unknown());
     samples!(60, version, DescribeClusterRequest, request)
 }
