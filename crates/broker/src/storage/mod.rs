@@ -382,7 +382,13 @@ impl Store {
 
     /// Deletes a topic with its batches and committed offsets. UNKNOWN_TOPIC_OR_PARTITION is its error.
     pub fn delete_topic(&self, name: &str) -> Pending<()> {
-        self.change(|reply| Change::DeleteTopic { name: name.into(), reply })
+        self.change(|reply| Change::DeleteTopic { name: name.into(), id: None, reply })
+    }
+
+    /// As [`Store::delete_topic`], but only the topic of this name that has this id, and not one that was
+    /// created under the name since. UNKNOWN_TOPIC_ID is its error.
+    pub fn delete_topic_with_id(&self, name: &str, id: u128) -> Pending<()> {
+        self.change(|reply| Change::DeleteTopic { name: name.into(), id: Some(id), reply })
     }
 
     /// Removes the records of a partition before an offset (-1: all of them); the answer is the log start

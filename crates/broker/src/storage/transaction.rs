@@ -91,7 +91,7 @@ impl<'w> Changes<'w> {
             Change::CreatePartitions { name, count, reply } => {
                 reply.once_durable(self.create_partitions(&name, count))
             }
-            Change::DeleteTopic { name, reply } => reply.once_durable(self.delete_topic(&name)),
+            Change::DeleteTopic { name, id, reply } => reply.once_durable(self.delete_topic(&name, id)),
             Change::DeleteRecords { topic, partition, before, reply } => {
                 reply.once_durable(self.delete_records(&topic, partition, before))
             }
@@ -243,7 +243,11 @@ impl<'w> Changes<'w> {
         self.applied.updates.push(StateUpdate::Topic(number, topic));
     }
 
-    fn delete_topic(&mut self, name: &str) -> Result<(), ErrorCode> {
+    fn delete_topic(&mut self, name: &str, id: Option<u128>) -> Result<(), ErrorCode> {
+        let found = self.write_state.topics.get(name);
+        if id.is_some_and(|id| found.is_none_or(|known| known.topic.id != id)) {
+            return Err(ErrorCode::UNKNOWN_TOPIC_ID);
+        }
         let removed = self.write_state.remove_topic(name);
         let number = removed.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
         self.appended.retain(|(appended, _), _| **appended != *name);

@@ -52,6 +52,8 @@ pub(super) enum Change {
     },
     DeleteTopic {
         name: Arc<str>,
+        /// Only the topic with this id.
+        id: Option<u128>,
         reply: Reply<()>,
     },
     DeleteRecords {
