@@ -79,6 +79,8 @@ pub struct JoinAnswer {
     pub leader: Arc<str>,
     /// All members, for the leader only.
     pub members: Vec<JoinedMember>,
+    /// Whether the leader must not compute an assignment, as the group has one (KIP-814).
+    pub skip_assignment: bool,
 }
 
 impl JoinAnswer {
@@ -92,6 +94,7 @@ impl JoinAnswer {
             protocol: None,
             leader: "".into(),
             members: Vec::new(),
+            skip_assignment: false,
         }
     }
 }
@@ -449,6 +452,7 @@ impl Group {
             protocol: self.protocol.clone(),
             leader: self.leader.clone().unwrap_or_default(),
             members: if leads { self.members.iter().map(described).collect() } else { Vec::new() },
+            skip_assignment: false,
         }
     }
 

@@ -35,6 +35,8 @@ pub struct JoinRequest {
     pub protocols: Vec<Protocol>,
     /// Whether a dynamic member has to join again with the id that it is given (KIP-394).
     pub requires_member_id: bool,
+    /// Whether a leader can be told to compute no assignment (KIP-814).
+    pub can_skip_assignment: bool,
     /// The number of its connection.
     pub connection: u64,
 }
@@ -171,18 +173,19 @@ impl Group {
             self.leader = Some(id.clone());
         }
         self.members.insert(id.clone(), member);
+        let can_skip_assignment = join.can_skip_assignment;
         let operation = self.update(&id, join, now);
         if self.state == GroupState::Stable && self.choose_protocol() == self.protocol {
             self.save = Some(Save::State);
             if let Some(member) = self.members.get_mut(&id) {
                 member.joining = None;
             }
-            // The answer names the former leader, so that the member does not compute an assignment that the
-            // stable group would not use.
-            return Operation::Completed(JoinAnswer {
-                leader,
-                members: Vec::new(),
-                ..self.joined_answer(&id)
+            let answer = self.joined_answer(&id);
+            // The member does not compute an assignment that the stable group would not use: it is told so,
+            // or the answer names the former leader.
+            return Operation::Completed(match can_skip_assignment {
+                true => JoinAnswer { skip_assignment: answer.leader == id, ..answer },
+                false => JoinAnswer { leader, members: Vec::new(), ..answer },
             });
         }
         self.rebalance(now, "a static member takes its place again");

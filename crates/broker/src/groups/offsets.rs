@@ -14,6 +14,10 @@ use protocol::error_code::ErrorCode;
 /// The topic and the partition of a committed offset.
 pub type OffsetKey = (Arc<str>, i32);
 
+/// The first version of OffsetCommit that tells a group that does not exist from a generation that is over
+/// (KIP-848).
+const GROUP_NOT_FOUND: i16 = 9;
+
 impl GroupCoordinator {
     /// OffsetCommit: the result for each offset, in order, when those without an error are stored.
     pub fn commit(
@@ -63,7 +67,11 @@ impl GroupCoordinator {
             Ok((!accepted.is_empty()).then(|| store.commit_offsets(&group.name, accepted)))
         };
         let applied = self.shared.with_group(group, generation < 0, commit)?;
-        match applied.ok_or(ErrorCode::ILLEGAL_GENERATION)?.result? {
+        let no_group = match context.version {
+            ..GROUP_NOT_FOUND => ErrorCode::ILLEGAL_GENERATION,
+            _ => ErrorCode::GROUP_ID_NOT_FOUND,
+        };
+        match applied.ok_or(no_group)?.result? {
             Some(pending) => pending.wait().map_err(store_error),
             None => Ok(()),
         }

@@ -6,7 +6,7 @@ use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 use kafka_protocol::messages::{BrokerId, CreateTopicsRequest, CreateTopicsResponse};
 
-use super::{message, text};
+use super::{message, text, topic_id};
 use crate::node::{NODE_ID, Node};
 use crate::request_context::RequestContext;
 use crate::storage::{Pending, Topic};
@@ -166,14 +166,11 @@ fn result(
                 return result;
             }
             let configs = topic_config::of_topics(&node.settings).into_iter().map(described);
-            let mut result = result
+            result
                 .with_num_partitions(topic.partitions)
                 .with_replication_factor(1)
-                .with_configs(Some(configs.collect()));
-            if let Ok(id) = topic.id.to_be_bytes().to_vec().try_into() {
-                result.topic_id = id;
-            }
-            result
+                .with_configs(Some(configs.collect()))
+                .with_topic_id(topic_id(topic.id))
         }
     }
 }

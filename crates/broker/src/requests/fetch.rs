@@ -13,7 +13,7 @@ use super::check_leader_epoch;
 use crate::node::Node;
 use crate::request_context::RequestContext;
 use crate::settings::MAX_BATCH_BYTES;
-use crate::storage::{FetchWaiter, LogBounds};
+use crate::storage::{FetchWaiter, LogBounds, Store};
 use net::sync::Reserved;
 use protocol::error_code::ErrorCode;
 
@@ -22,6 +22,9 @@ const MAX_BYTES: usize = 55 * 1024 * 1024;
 
 /// The limit of `max_wait_ms`.
 const MAX_WAIT: Duration = Duration::from_secs(60);
+
+/// The first version whose topics have ids instead of names (KIP-516).
+const BY_ID: i16 = 13;
 
 /// How often a long poll checks whether its client is still connected.
 const SLICE: Duration = Duration::from_millis(100);
@@ -46,28 +49,66 @@ fn fetch<'n>(
     }
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(MAX_WAIT);
     let deadline = Instant::now() + wait;
+    let topics = asked_topics(node, context, &request);
     let (mut waiter, mut over) = (None, wait.is_zero());
     loop {
-        let reading = Reading::all(node, &request);
+        let reading = Reading::all(node, &request, &topics);
         if reading.is_enough(&request) || over {
             return reading.response(request.topics);
         }
         drop(reading);
         match &waiter {
             // The next read sees batches that were appended before the waiter was registered.
-            None => waiter = Some(node.store.fetch_waiter(logs(&request))),
+            None => waiter = Some(node.store.fetch_waiter(logs(&request, &topics))),
             Some(waiter) => over = !await_change(waiter, context, deadline),
         }
     }
 }
 
-/// The logs that a request asks for.
-fn logs(request: &FetchRequest) -> Vec<(Arc<str>, i32)> {
-    let of_topic = |topic: &FetchTopic| {
-        let name: Arc<str> = topic.topic.as_str().into();
-        topic.partitions.iter().map(|asked| (name.clone(), asked.partition)).collect::<Vec<_>>()
+/// A topic that a request asks for.
+struct AskedTopic {
+    name: Arc<str>,
+    /// The id that it is asked for by.
+    id: Option<u128>,
+}
+
+/// The topics of a request, in order; `None` for an id that no topic has.
+fn asked_topics(
+    node: &Node,
+    context: &RequestContext<'_>,
+    request: &FetchRequest,
+) -> Vec<Option<AskedTopic>> {
+    let asked = |topic: &FetchTopic| {
+        if context.version < BY_ID {
+            return Some(AskedTopic { name: topic.topic.as_str().into(), id: None });
+        }
+        let found = node.store.topic_by_id(topic.topic_id.as_u128())?;
+        Some(AskedTopic { name: found.name, id: Some(found.id) })
     };
-    request.topics.iter().flat_map(of_topic).collect()
+    request.topics.iter().map(asked).collect()
+}
+
+impl AskedTopic {
+    /// Checks that the name has been that of the topic with this id all the time.
+    fn check_id(&self, store: &Store) -> Result<(), ErrorCode> {
+        match self.id {
+            Some(id) if store.topic_by_id(id).is_none() => Err(match store.topic(&self.name) {
+                Some(_) => ErrorCode::INCONSISTENT_TOPIC_ID,
+                None => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The logs that a request asks for.
+fn logs(request: &FetchRequest, topics: &[Option<AskedTopic>]) -> Vec<(Arc<str>, i32)> {
+    let of_topic = |(asked, topic): (&FetchTopic, &Option<AskedTopic>)| {
+        let name = topic.as_ref().map(|topic| topic.name.clone());
+        let log = |partition: &FetchPartition| Some((name.clone()?, partition.partition));
+        asked.partitions.iter().filter_map(log).collect::<Vec<_>>()
+    };
+    request.topics.iter().zip(topics).flat_map(of_topic).collect()
 }
 
 /// Waits until one of the logs has changed; `false` at the deadline, or if the client has disconnected.
@@ -94,7 +135,7 @@ struct Reading<'n> {
 }
 
 impl<'n> Reading<'n> {
-    fn all(node: &'n Node, request: &FetchRequest) -> Reading<'n> {
+    fn all(node: &'n Node, request: &FetchRequest, topics: &[Option<AskedTopic>]) -> Reading<'n> {
         let wanted = usize::try_from(request.max_bytes).unwrap_or(0).min(MAX_BYTES);
         let room = node.record_budget.take_some(wanted, MAX_BATCH_BYTES);
         let mut reading = Reading {
@@ -106,8 +147,8 @@ impl<'n> Reading<'n> {
             failed: false,
             partitions: Vec::with_capacity(request.topics.len()),
         };
-        for topic in &request.topics {
-            let read = topic.partitions.iter().map(|partition| reading.partition(&topic.topic, partition));
+        for (asked, topic) in request.topics.iter().zip(topics) {
+            let read = asked.partitions.iter().map(|partition| reading.partition(topic.as_ref(), partition));
             let read = read.collect();
             reading.partitions.push(read);
         }
@@ -115,7 +156,7 @@ impl<'n> Reading<'n> {
         reading
     }
 
-    fn partition(&mut self, topic: &str, asked: &FetchPartition) -> PartitionData {
+    fn partition(&mut self, topic: Option<&AskedTopic>, asked: &FetchPartition) -> PartitionData {
         let data = PartitionData::default().with_partition_index(asked.partition);
         match self.read(topic, asked) {
             Ok((records, bounds)) => {
@@ -138,7 +179,18 @@ impl<'n> Reading<'n> {
         }
     }
 
-    fn read(&self, topic: &str, asked: &FetchPartition) -> Result<(Bytes, LogBounds), ErrorCode> {
+    fn read(
+        &self,
+        topic: Option<&AskedTopic>,
+        asked: &FetchPartition,
+    ) -> Result<(Bytes, LogBounds), ErrorCode> {
+        let topic = topic.ok_or(ErrorCode::UNKNOWN_TOPIC_ID)?;
+        let read = self.read_by_name(&topic.name, asked);
+        topic.check_id(&self.node.store)?;
+        read
+    }
+
+    fn read_by_name(&self, topic: &str, asked: &FetchPartition) -> Result<(Bytes, LogBounds), ErrorCode> {
         check_leader_epoch(asked.current_leader_epoch)?;
         let left = self.allowed.saturating_sub(self.bytes);
         let max_bytes = usize::try_from(asked.partition_max_bytes).unwrap_or(0).min(left);
@@ -154,8 +206,32 @@ impl<'n> Reading<'n> {
 
     fn response(self, topics: Vec<FetchTopic>) -> (FetchResponse, Option<Reserved<'n>>) {
         let answered = topics.into_iter().zip(self.partitions).map(|(topic, partitions)| {
-            FetchableTopicResponse::default().with_topic(topic.topic).with_partitions(partitions)
+            FetchableTopicResponse::default()
+                .with_topic(topic.topic)
+                .with_topic_id(topic.topic_id)
+                .with_partitions(partitions)
         });
         (FetchResponse::default().with_responses(answered.collect()), Some(self.room))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Retention;
+    use crate::tests::Folder;
+
+    #[test]
+    fn a_topic_that_takes_the_place_of_another_while_it_is_read_is_not_the_one_that_was_asked_for() {
+        let folder = Folder::new();
+        let store = Store::open(folder.path(), Retention::default()).unwrap();
+        let created = store.create_topic("t", 1, Default::default()).wait().unwrap();
+        let asked = AskedTopic { name: created.name.clone(), id: Some(created.id) };
+        assert_eq!(asked.check_id(&store), Ok(()));
+        store.delete_topic("t").wait().unwrap();
+        assert_eq!(asked.check_id(&store), Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+        let again = store.create_topic("t", 1, Default::default()).wait().unwrap();
+        assert_eq!(asked.check_id(&store), Err(ErrorCode::INCONSISTENT_TOPIC_ID));
+        assert_eq!(AskedTopic { id: Some(again.id), ..asked }.check_id(&store), Ok(()));
     }
 }

@@ -8,7 +8,7 @@ use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
 use kafka_protocol::messages::{JoinGroupRequest, JoinGroupResponse};
 
-use super::text;
+use super::{brief, text};
 use crate::groups::GroupCoordinator;
 use crate::groups::group::{JoinAnswer, JoinedMember};
 use crate::groups::join::JoinRequest;
@@ -22,6 +22,8 @@ use protocol::error_code::ErrorCode;
 const ID_FIRST: i16 = 4;
 /// The first version whose answer names the protocol type and may have no protocol.
 const PROTOCOL_TYPE: i16 = 7;
+/// The first version that may tell a leader to compute no assignment (KIP-814).
+const SKIP_ASSIGNMENT: i16 = 9;
 
 /// Joins; waits until the group's members have joined.
 pub fn handle(
@@ -37,6 +39,10 @@ pub fn handle(
     let instance = request.group_instance_id.as_deref().filter(|instance| !instance.is_empty());
     // As in Kafka: a member id begins with the instance id or the client id.
     let new_member_id = format!("{}-{unique}", instance.unwrap_or(&client_id));
+    if let Some(reason) = request.reason.as_deref().filter(|reason| !reason.is_empty()) {
+        let member_id = if request.member_id.is_empty() { &new_member_id } else { &*request.member_id };
+        log::debug!("group {}: {} joins: {}", brief(&request.group_id), brief(member_id), brief(reason));
+    }
     let session_timeout = millis(request.session_timeout_ms);
     let join = JoinRequest {
         member_id: shared(&request.member_id),
@@ -53,6 +59,7 @@ pub fn handle(
         protocol_type: shared(&request.protocol_type),
         protocols: request.protocols.iter().map(protocol).collect(),
         requires_member_id: context.version >= ID_FIRST,
+        can_skip_assignment: context.version >= SKIP_ASSIGNMENT,
         connection: context.connection,
     };
     response(context, groups.join(&request.group_id, context, join))
@@ -95,6 +102,7 @@ fn response(context: &RequestContext<'_>, answer: JoinAnswer) -> JoinGroupRespon
         .with_protocol_type(answer.protocol_type.as_deref().filter(|_| named).map(text))
         .with_protocol_name(protocol.map(text))
         .with_leader(text(&answer.leader))
+        .with_skip_assignment(answer.skip_assignment)
         .with_member_id(text(&answer.member_id))
         .with_members(answer.members.iter().map(member).collect())
 }

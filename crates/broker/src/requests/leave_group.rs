@@ -3,6 +3,7 @@
 use kafka_protocol::messages::leave_group_response::MemberResponse;
 use kafka_protocol::messages::{LeaveGroupRequest, LeaveGroupResponse};
 
+use super::brief;
 use crate::groups::GroupCoordinator;
 use crate::groups::liveness::MemberIdentity;
 use crate::request_context::RequestContext;
@@ -25,6 +26,12 @@ pub fn handle(
             Err(code) => code,
         };
         return response.with_error_code(code.0);
+    }
+    for member in &request.members {
+        if let Some(reason) = &member.reason {
+            let (group, member) = (brief(&request.group_id), brief(&member.member_id));
+            log::debug!("group {group}: {member} leaves: {}", brief(reason));
+        }
     }
     let named = request.members.iter();
     let members: Vec<MemberIdentity> = named

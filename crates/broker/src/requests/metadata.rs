@@ -1,27 +1,31 @@
 //! Metadata: the node, topics and partitions; creates missing topics if the request allows it.
 
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use kafka_protocol::messages::{BrokerId, MetadataRequest, MetadataResponse, TopicName};
 
-use super::{once, text};
+use super::{once, text, topic_id};
 use crate::node::{LEADER_EPOCH, NODE_ID, Node};
 use crate::request_context::RequestContext;
 use crate::storage::{Pending, Topic};
 use protocol::error_code::ErrorCode;
 use protocol::topic_name;
 
+/// The first version that may ask by topic id (KIP-516).
+const BY_ID: i16 = 12;
+
 /// Describes the topics that are asked for, each once, or all of them. A topic that is created here is
 /// durable, with a leader for every partition, when this returns.
 pub fn handle(node: &Node, context: &RequestContext<'_>, request: MetadataRequest) -> MetadataResponse {
     let create =
         node.settings.auto_create_topics && (context.version < 4 || request.allow_auto_topic_creation);
-    let names = request.topics.map(|topics| topics.into_iter().filter_map(|topic| topic.name).collect());
-    let topics = match names {
+    let topics = match request.topics {
         None => all(node, context),
-        Some(names) if Vec::is_empty(&names) && context.version == 0 => all(node, context),
-        Some(names) => some(node, context, once(names, TopicName::clone), create),
+        Some(topics) if topics.is_empty() && context.version == 0 => all(node, context),
+        Some(topics) if !is_valid(context, &topics) => return refused(topics, ErrorCode::INVALID_REQUEST),
+        Some(topics) => some(node, context, topics, create),
     };
     let broker = MetadataResponseBroker::default()
         .with_node_id(BrokerId(NODE_ID))
@@ -32,6 +36,32 @@ pub fn handle(node: &Node, context: &RequestContext<'_>, request: MetadataReques
         .with_cluster_id(Some(text(&node.store.cluster_id())))
         .with_controller_id(BrokerId(NODE_ID))
         .with_topics(topics)
+}
+
+/// Whether one of the topics is asked for by its id.
+fn is_by_id(topics: &[MetadataRequestTopic]) -> bool {
+    topics.iter().any(|topic| !topic.topic_id.is_nil())
+}
+
+/// Whether the topics may be asked for so: by ids in the versions that have them, or else by names.
+fn is_valid(context: &RequestContext<'_>, topics: &[MetadataRequestTopic]) -> bool {
+    let by_id = is_by_id(topics);
+    (context.version >= BY_ID && by_id) || (!by_id && topics.iter().all(|topic| topic.name.is_some()))
+}
+
+/// The refusal of a whole request. As in Kafka it has no brokers, and the error at each topic, too.
+fn refused(topics: Vec<MetadataRequestTopic>, code: ErrorCode) -> MetadataResponse {
+    let refused = |topic: MetadataRequestTopic| {
+        MetadataResponseTopic::default()
+            .with_error_code(code.0)
+            // Before version 12 a name must not be null.
+            .with_name(Some(topic.name.unwrap_or_default()))
+            .with_topic_id(topic.topic_id)
+    };
+    MetadataResponse::default()
+        .with_cluster_id(None)
+        .with_topics(topics.into_iter().map(refused).collect())
+        .with_error_code(code.0)
 }
 
 fn all(node: &Node, context: &RequestContext<'_>) -> Vec<MetadataResponseTopic> {
@@ -46,6 +76,32 @@ enum Found {
 }
 
 fn some(
+    node: &Node,
+    context: &RequestContext<'_>,
+    topics: Vec<MetadataRequestTopic>,
+    create: bool,
+) -> Vec<MetadataResponseTopic> {
+    if is_by_id(&topics) {
+        // As in Kafka: where one topic is asked for by its id, those without one are left out.
+        let asked = once(topics, |topic| topic.topic_id);
+        let asked = asked.into_iter().filter(|topic| !topic.topic_id.is_nil());
+        return asked.map(|topic| of_id(node, context, &topic)).collect();
+    }
+    let names = topics.into_iter().filter_map(|topic| topic.name).collect();
+    named(node, context, once(names, TopicName::clone), create)
+}
+
+fn of_id(node: &Node, context: &RequestContext<'_>, topic: &MetadataRequestTopic) -> MetadataResponseTopic {
+    match node.store.topic_by_id(topic.topic_id.as_u128()) {
+        Some(topic) => described(context, &topic),
+        None => MetadataResponseTopic::default()
+            .with_error_code(ErrorCode::UNKNOWN_TOPIC_ID.0)
+            .with_name(None)
+            .with_topic_id(topic.topic_id),
+    }
+}
+
+fn named(
     node: &Node,
     context: &RequestContext<'_>,
     names: Vec<TopicName>,
@@ -105,5 +161,6 @@ fn described(context: &RequestContext<'_>, topic: &Topic) -> MetadataResponseTop
     };
     MetadataResponseTopic::default()
         .with_name(Some(TopicName(text(&topic.name))))
+        .with_topic_id(topic_id(topic.id))
         .with_partitions((0..topic.partitions).map(partition).collect())
 }

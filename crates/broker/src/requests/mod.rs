@@ -59,6 +59,11 @@ fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
 }
 
+/// A topic's id as `kafka-protocol` has it.
+fn topic_id<I: TryFrom<Vec<u8>> + Default>(id: u128) -> I {
+    id.to_be_bytes().to_vec().try_into().unwrap_or_default()
+}
+
 /// Checks the leader epoch that a client knows; -1 is none (KIP-320).
 fn check_leader_epoch(epoch: i32) -> Result<(), ErrorCode> {
     if epoch > LEADER_EPOCH { Err(ErrorCode::UNKNOWN_LEADER_EPOCH) } else { Ok(()) }

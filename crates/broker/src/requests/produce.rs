@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kafka_protocol::messages::produce_request::PartitionProduceData;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
-use kafka_protocol::messages::{ProduceRequest, ProduceResponse, TopicName};
+use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
 
 use super::call::{Call, CloseReason, Handled};
 use super::{brief, message};
@@ -21,6 +21,8 @@ use protocol::records::{self, Refused};
 const ZSTD: u8 = 4;
 /// The first version that allows zstd (KIP-110).
 const ZSTD_SINCE: i16 = 7;
+/// The first version whose topics have ids instead of names (KIP-516).
+const BY_ID: i16 = 13;
 
 fn refuse<T>(code: ErrorCode, message: impl Into<String>) -> Result<T, Refused> {
     Err(Refused { code, message: message.into() })
@@ -31,8 +33,9 @@ type Checked = (i32, Result<(), Refused>);
 
 /// A request whose records are checked and on their way to the disk.
 struct PendingProduce {
-    /// The topics, and the checked partitions of each, in the order of the request.
-    checked: Vec<(TopicName, Vec<Checked>)>,
+    /// The responses of the topics, yet empty, and the checked partitions of each, in the order of the
+    /// request.
+    checked: Vec<(TopicProduceResponse, Vec<Checked>)>,
     /// The pending write of each partition without a refusal.
     appended: Vec<Pending<Appended>>,
 }
@@ -63,15 +66,19 @@ fn begin(node: &Node, context: &RequestContext<'_>, request: ProduceRequest) -> 
     let mut appends = Vec::new();
     let mut checked = Vec::with_capacity(request.topic_data.len());
     for topic in request.topic_data {
-        let name: Arc<str> = topic.name.as_str().into();
+        let name = request_check.clone().and_then(|()| topic_name(node, context, &topic));
         let mut begin = |data: PartitionProduceData| {
             let partition = data.index;
-            let batch = request_check.clone().and_then(|()| check(node, context, &name, data));
-            let begun = batch.map(|batch| appends.push(Append { topic: name.clone(), partition, batch }));
+            let begun = name.clone().and_then(|topic| {
+                let batch = check(node, context, &topic, data)?;
+                appends.push(Append { topic, partition, batch });
+                Ok(())
+            });
             (partition, begun)
         };
         let partitions: Vec<_> = topic.partition_data.into_iter().map(&mut begin).collect();
-        checked.push((topic.name, partitions));
+        let response = TopicProduceResponse::default().with_name(topic.name).with_topic_id(topic.topic_id);
+        checked.push((response, partitions));
     }
     let appended = if appends.is_empty() { Vec::new() } else { node.store.append(appends) };
     PendingProduce { checked, appended }
@@ -81,7 +88,7 @@ impl PendingProduce {
     /// Waits for the disk; each partition's records are durable if its response has no error.
     fn wait(self, node: &Node, context: &RequestContext<'_>) -> ProduceResponse {
         let mut appended = self.appended.into_iter();
-        let responses = self.checked.into_iter().map(|(name, partitions)| {
+        let responses = self.checked.into_iter().map(|(response, partitions)| {
             let partitions = partitions.into_iter().map(|(index, begun)| {
                 let stored = begun.and_then(|()| match appended.next().map(Pending::wait) {
                     Some(stored) => stored.or_else(|code| refused_by_store(node, code)),
@@ -89,7 +96,7 @@ impl PendingProduce {
                 });
                 partition_response(context, index, stored)
             });
-            TopicProduceResponse::default().with_name(name).with_partition_responses(partitions.collect())
+            response.with_partition_responses(partitions.collect())
         });
         ProduceResponse::default().with_responses(responses.collect())
     }
@@ -113,6 +120,21 @@ fn check_request(request: &ProduceRequest) -> Result<(), Refused> {
         acks => {
             refuse(ErrorCode::INVALID_REQUIRED_ACKS, format!("acks={acks}: only 0, 1 and -1 are defined"))
         }
+    }
+}
+
+/// The name of a topic, which may be asked for by its id.
+fn topic_name(
+    node: &Node,
+    context: &RequestContext<'_>,
+    topic: &TopicProduceData,
+) -> Result<Arc<str>, Refused> {
+    if context.version < BY_ID {
+        return Ok(topic.name.as_str().into());
+    }
+    match node.store.topic_by_id(topic.topic_id.as_u128()) {
+        Some(topic) => Ok(topic.name),
+        None => refuse(ErrorCode::UNKNOWN_TOPIC_ID, "there is no topic with this id"),
     }
 }
 

@@ -26,6 +26,11 @@ pub fn topic_name(name: &str) -> TopicName {
     TopicName(text(name))
 }
 
+/// A topic's id as `kafka-protocol` has it.
+pub fn id<I: TryFrom<Vec<u8>> + Default>(id: u128) -> I {
+    I::try_from(id.to_be_bytes().to_vec()).unwrap_or_default()
+}
+
 pub struct Client {
     pub stream: TcpStream,
     reader: FrameReader,
@@ -85,6 +90,20 @@ impl Client {
             MetadataRequest::default().with_topics(Some(vec![topic])).with_allow_auto_topic_creation(true);
         let answer = self.call(9, &request);
         assert_eq!(answer.topics[0].error_code, 0, "{name}");
+    }
+
+    /// The id of a topic that is there.
+    pub fn topic_id(&mut self, name: &str) -> u128 {
+        let topic = MetadataRequestTopic::default().with_name(Some(topic_name(name)));
+        let answer = self.call(12, &MetadataRequest::default().with_topics(Some(vec![topic])));
+        assert_eq!(answer.topics[0].error_code, 0, "{name}");
+        answer.topics[0].topic_id.as_u128()
+    }
+
+    pub fn delete_topic(&mut self, name: &str) {
+        let names = vec![topic_name(name)];
+        let answer = self.call(5, &DeleteTopicsRequest::default().with_topic_names(names));
+        assert_eq!(answer.responses[0].error_code, 0, "{name}");
     }
 
     pub fn produce(&mut self, topic: &str, partition: i32, batch: Bytes) -> PartitionProduceResponse {
@@ -166,6 +185,22 @@ pub fn fetch(positions: &[(&str, i32, i64)]) -> FetchRequest {
         .with_max_bytes(i32::MAX)
         .with_session_epoch(-1)
         .with_topics(positions.iter().map(topic).collect())
+}
+
+/// The same request as of a version that names topics by ids.
+pub fn produce_by_id(request: ProduceRequest, topic_id: u128) -> ProduceRequest {
+    let topics = request.topic_data.iter().cloned();
+    let topics = topics.map(|topic| topic.with_name(topic_name("")).with_topic_id(id(topic_id)));
+    let topics = topics.collect();
+    request.with_topic_data(topics)
+}
+
+/// The same request as of a version that names topics by ids.
+pub fn fetch_by_id(request: FetchRequest, topic_id: u128) -> FetchRequest {
+    let topics = request.topics.iter().cloned();
+    let topics = topics.map(|topic| topic.with_topic(topic_name("")).with_topic_id(id(topic_id)));
+    let topics = topics.collect();
+    request.with_topics(topics)
 }
 
 /// A fetch that waits.

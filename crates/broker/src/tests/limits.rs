@@ -6,13 +6,16 @@ use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
-use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::offset_fetch_request::{
+    OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
+};
 use kafka_protocol::messages::{
-    DescribeConfigsRequest, DescribeGroupsRequest, GroupId, ListOffsetsRequest, MetadataRequest,
-    OffsetFetchRequest,
+    DescribeConfigsRequest, DescribeGroupsRequest, FindCoordinatorRequest, GroupId, ListOffsetsRequest,
+    MetadataRequest, OffsetFetchRequest,
 };
 
-use super::client::{Client, batch_of, fetch, frame, long_fetch, produce, text, topic_name};
+use super::client::{Client, batch_of, fetch, frame, id, long_fetch, produce, text, topic_name};
 use super::{Fixture, Folder, PATIENCE, settings, start};
 use crate::dispatch::dispatch;
 use crate::node::Node;
@@ -48,6 +51,28 @@ fn what_is_asked_for_a_thousand_times_is_answered_once() {
     let answer = client.call(7, &offsets);
     let counts: Vec<usize> = answer.topics.iter().map(|topic| topic.partitions.len()).collect();
     assert_eq!(counts, [2, 0]);
+
+    let all = OffsetFetchRequestGroup::default().with_group_id(GroupId(text("g"))).with_topics(None);
+    let topic = OffsetFetchRequestTopics::default()
+        .with_name(topic_name("t"))
+        .with_partition_indexes([0, 1].repeat(500));
+    let some = all.clone().with_topics(Some(vec![topic]));
+    let answer = client
+        .call(9, &OffsetFetchRequest::default().with_groups(vec![all.clone(), some.clone(), some, all]));
+    let counts: Vec<usize> = answer
+        .groups
+        .iter()
+        .map(|group| group.topics.iter().map(|topic| topic.partitions.len()).sum())
+        .collect();
+    // Nothing is committed, so that all of it is nothing.
+    assert_eq!(counts, [0, 2, 0, 0]);
+
+    let keys = FindCoordinatorRequest::default().with_coordinator_keys(vec![text("g"); 1000]);
+    assert_eq!(client.call(4, &keys).coordinators.len(), 1);
+
+    let topic = MetadataRequestTopic::default().with_name(None).with_topic_id(id(client.topic_id("t")));
+    let topics = MetadataRequest::default().with_topics(Some(vec![topic; 1000]));
+    assert_eq!(client.call(12, &topics).topics.len(), 1);
 }
 
 #[test]

@@ -5,16 +5,19 @@ use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
+use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use kafka_protocol::messages::{
-    ApiVersionsRequest, GroupId, JoinGroupRequest, MetadataRequest, OffsetCommitRequest, SyncGroupRequest,
+    ApiVersionsRequest, DeleteTopicsRequest, FindCoordinatorRequest, GroupId, JoinGroupRequest,
+    MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, SyncGroupRequest,
 };
 
 use super::Fixture;
-use super::client::{batch, fetch, frame, produce, text, topic_name, values};
+use super::client::{batch, fetch, fetch_by_id, frame, id, produce, produce_by_id, text, topic_name, values};
 use super::produce::new_producer;
 use testing::Random;
 
@@ -22,7 +25,7 @@ use testing::Random;
 const ROUNDS: usize = 2000;
 
 /// Requests of several kinds, as they go over the wire.
-fn samples() -> Vec<Vec<u8>> {
+fn samples(topic_id: u128) -> Vec<Vec<u8>> {
     let topics = MetadataRequest::default().with_topics(None);
     vec![
         frame(9, 1, &produce(-1, "fuzzed", 0, Some(batch(&["a", "b"])))),
@@ -37,7 +40,25 @@ fn samples() -> Vec<Vec<u8>> {
         frame(2, 1, &join()),
         frame(5, 1, &SyncGroupRequest::default().with_group_id(GroupId(text("g")))),
         frame(8, 1, &commit()),
+        frame(13, 1, &produce_by_id(produce(-1, "fuzzed", 0, Some(batch(&["a", "b"]))), topic_id)),
+        frame(18, 1, &fetch_by_id(fetch(&[("fuzzed", 0, 0)]), topic_id)),
+        frame(12, 1, &topics),
+        frame(6, 1, &FindCoordinatorRequest::default().with_coordinator_keys(vec![text("g")])),
+        frame(9, 1, &join().with_reason(Some(text("why")))),
+        frame(9, 1, &offsets_of_groups()),
+        frame(6, 1, &delete_by_id(topic_id)),
     ]
+}
+
+fn offsets_of_groups() -> OffsetFetchRequest {
+    let group = OffsetFetchRequestGroup::default().with_group_id(GroupId(text("g"))).with_topics(None);
+    OffsetFetchRequest::default().with_groups(vec![group])
+}
+
+fn delete_by_id(topic_id: u128) -> DeleteTopicsRequest {
+    // Both are named, so that it is refused until it is damaged.
+    let topic = DeleteTopicState::default().with_name(Some(topic_name("fuzzed"))).with_topic_id(id(topic_id));
+    DeleteTopicsRequest::default().with_topics(vec![topic])
 }
 
 fn join() -> JoinGroupRequest {
@@ -74,8 +95,8 @@ fn damaged(random: &mut Random, samples: &[Vec<u8>]) -> Vec<u8> {
 #[test]
 fn damaged_requests_never_disturb_another_connection() {
     let broker = Fixture::new();
-    let samples = samples();
     broker.client().create_topic("fuzzed");
+    let samples = samples(broker.client().topic_id("fuzzed"));
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let other = scope.spawn(|| {

@@ -3,9 +3,11 @@
 mod client;
 mod failover;
 mod fetch;
+mod groups;
 mod limits;
 mod malformed;
 mod produce;
+mod topic_ids;
 mod topics;
 mod versions;
 

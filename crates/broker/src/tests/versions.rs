@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use bytes::{Buf, Bytes};
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::leave_group_request::MemberIdentity;
@@ -16,13 +17,15 @@ use kafka_protocol::messages::offset_commit_request::{
 use kafka_protocol::messages::offset_delete_request::{
     OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
 };
-use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
+use kafka_protocol::messages::offset_fetch_request::{
+    OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
+};
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use kafka_protocol::messages::*;
 use kafka_protocol::protocol::{Decodable, Request};
 
 use super::Fixture;
-use super::client::{Client, batch, fetch, frame, produce, text, topic_name};
+use super::client::{Client, batch, fetch, fetch_by_id, frame, produce, produce_by_id, text, topic_name};
 use super::produce::new_producer;
 use crate::requests::table::APIS;
 use protocol::error_code::ErrorCode;
@@ -41,14 +44,20 @@ fn group() -> GroupId {
 
 fn ask(client: &mut Client, api_key: ApiKey, versions: RangeInclusive<i16>) {
     match api_key {
-        ApiKey::Produce => each(client, versions, |_| produce(-1, "t", 0, Some(batch(&["a"])))),
-        ApiKey::Fetch => each(client, versions, |version| {
-            let mut request = fetch(&[("t", 0, 0), ("none", 0, 0)]);
-            for topic in request.topics.iter_mut().filter(|_| version < 9) {
-                topic.partitions[0].current_leader_epoch = -1;
-            }
-            request
-        }),
+        ApiKey::Produce => {
+            let topic_id = client.topic_id("t");
+            each(client, versions, |version| match produce(-1, "t", 0, Some(batch(&["a"]))) {
+                request if version >= 13 => produce_by_id(request, topic_id),
+                request => request,
+            });
+        }
+        ApiKey::Fetch => {
+            let topic_id = client.topic_id("t");
+            each(client, versions, |version| match fetch(&[("t", 0, 0), ("none", 0, 0)]) {
+                request if version >= 13 => fetch_by_id(request, topic_id),
+                request => request,
+            });
+        }
         ApiKey::ListOffsets => each(client, versions, |_| list_offsets()),
         ApiKey::Metadata => each(client, versions, |version| {
             let topic = |name| MetadataRequestTopic::default().with_name(Some(topic_name(name)));
@@ -60,8 +69,13 @@ fn ask(client: &mut Client, api_key: ApiKey, versions: RangeInclusive<i16>) {
         ApiKey::ApiVersions => each(client, versions, |_| ApiVersionsRequest::default()),
         ApiKey::InitProducerId => each(client, versions, |_| new_producer()),
         ApiKey::CreateTopics => each(client, versions, create_topics),
-        ApiKey::DeleteTopics => each(client, versions, |_| {
-            DeleteTopicsRequest::default().with_topic_names(vec![topic_name("made-2"), topic_name("none")])
+        ApiKey::DeleteTopics => each(client, versions, |version| {
+            let names = [topic_name("made-2"), topic_name("none")];
+            let by_name = |name| DeleteTopicState::default().with_name(Some(name));
+            match version {
+                ..6 => DeleteTopicsRequest::default().with_topic_names(names.into()),
+                _ => DeleteTopicsRequest::default().with_topics(names.map(by_name).into()),
+            }
         }),
         ApiKey::DescribeConfigs => each(client, versions, |_| {
             let resource = |kind, name| {
@@ -110,14 +124,20 @@ fn ask_groups(client: &mut Client, api_key: ApiKey, versions: RangeInclusive<i16
                 .with_generation_id_or_member_epoch(-1)
                 .with_topics(vec![topic])
         }),
-        ApiKey::OffsetFetch => each(client, versions, |_| {
+        ApiKey::OffsetFetch => each(client, versions, |version| {
+            if version >= 8 {
+                return offset_fetch_of_groups();
+            }
             let topic = OffsetFetchRequestTopic::default()
                 .with_name(topic_name("t"))
                 .with_partition_indexes(vec![0, 9]);
             OffsetFetchRequest::default().with_group_id(group()).with_topics(Some(vec![topic]))
         }),
         ApiKey::FindCoordinator => {
-            each(client, versions, |_| FindCoordinatorRequest::default().with_key(text("g")));
+            each(client, versions, |version| match version {
+                ..4 => FindCoordinatorRequest::default().with_key(text("g")),
+                _ => FindCoordinatorRequest::default().with_coordinator_keys(vec![text("g"), text("h")]),
+            });
         }
         ApiKey::JoinGroup => each(client, versions, |version| {
             let protocol = JoinGroupRequestProtocol::default().with_name(text("range"));
@@ -166,6 +186,14 @@ fn ask_groups(client: &mut Client, api_key: ApiKey, versions: RangeInclusive<i16
     }
 }
 
+fn offset_fetch_of_groups() -> OffsetFetchRequest {
+    let topic =
+        OffsetFetchRequestTopics::default().with_name(topic_name("t")).with_partition_indexes(vec![0, 9]);
+    let some = OffsetFetchRequestGroup::default().with_group_id(group()).with_topics(Some(vec![topic]));
+    let all = OffsetFetchRequestGroup::default().with_group_id(group()).with_topics(None);
+    OffsetFetchRequest::default().with_groups(vec![some, all])
+}
+
 #[test]
 fn every_request_is_answered_in_every_version() {
     let broker = Fixture::new();
@@ -194,7 +222,7 @@ fn api_versions_offers_the_served_versions_and_produce_from_0_on() {
         key => (key as i16, api.versions.clone()),
     });
     assert_eq!(offered, served.collect::<Vec<_>>());
-    assert!(offered.contains(&(0, 0..=9)) && offered.contains(&(1, 4..=12)));
+    assert!(offered.contains(&(0, 0..=13)) && offered.contains(&(1, 4..=18)));
 }
 
 #[test]
@@ -221,9 +249,9 @@ fn what_is_not_served_closes_the_connection() {
     let request = frame(3, 1, &ApiVersionsRequest::default());
     for (api_key, version) in [
         (0, 2),
-        (0, 10),
-        (1, 13),
-        (3, 10),
+        (0, 14),
+        (1, 19),
+        (3, 14),
         (3, -1),
         (18, -1),
         (17, 0),

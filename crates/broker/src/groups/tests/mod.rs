@@ -49,6 +49,7 @@ fn joining(member_id: &str, metadata: &str) -> JoinRequest {
         protocol_type: "consumer".into(),
         protocols: vec![("range".into(), Bytes::copy_from_slice(metadata.as_bytes()))],
         requires_member_id: false,
+        can_skip_assignment: false,
         connection: 1,
     }
 }

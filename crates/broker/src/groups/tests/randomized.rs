@@ -116,6 +116,7 @@ impl World {
             new_member_id: format!("c{index}-{}", self.ids).into(),
             instance: client.instance.clone(),
             requires_member_id: self.random.below(2) == 0 && client.instance.is_none(),
+            can_skip_assignment: self.random.below(2) == 0,
             connection: client.connection,
             ..joining(&client.id, ["a", "b"][self.random.below(2)])
         };
@@ -131,8 +132,9 @@ impl World {
         match answer.code {
             ErrorCode::NONE => {
                 assert_eq!(answer.generation, self.group.generation, "an answer of another generation");
-                client.leader = answer.leader == answer.member_id;
-                assert!(client.leader || answer.members.is_empty());
+                let leads = answer.leader == answer.member_id;
+                assert!(leads || (answer.members.is_empty() && !answer.skip_assignment));
+                client.leader = leads && !answer.skip_assignment;
                 client.id = answer.member_id.to_string();
                 client.generation = answer.generation;
                 client.members = answer.members.into_iter().map(|member| member.id).collect();
