@@ -46,8 +46,8 @@ pub static APIS: [Api; 21] = [
     Api::new(ApiKey::FindCoordinator, 0..=6, |call| call.with_groups(find_coordinator::handle)),
     // Versions 0–9. The rebalance timeout came with v1 (KIP-62), the member id before the first join with
     // v4 (KIP-394), static members with v5 (KIP-345), the flexible encoding with v6 (KIP-482), the
-    // protocol type with v7 (KIP-559), the reason with v8 (KIP-800), a leader that computes no assignment with
-    // v9 (KIP-814).
+    // protocol type with v7 (KIP-559), the reason with v8 (KIP-800), a leader that computes no
+    // assignment with v9 (KIP-814).
     Api::new(ApiKey::JoinGroup, 0..=9, |call| call.with_groups(join_group::handle)),
     // Versions 0–4. Static members came with v3 (KIP-345), the flexible encoding with v4 (KIP-482).
     Api::new(ApiKey::Heartbeat, 0..=4, |call| call.with_groups(heartbeat::handle)),
