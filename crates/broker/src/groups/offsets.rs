@@ -165,12 +165,11 @@ impl Group {
     }
 }
 
+/// Any offset is taken, also a negative one, as in Kafka: some clients' admins commit -1 or -2, after which
+/// consumers begin where their own reset says.
 fn check_offset(offset: &CommittedOffset) -> ErrorCode {
-    if offset.metadata.len() > MAX_OFFSET_METADATA {
-        ErrorCode::OFFSET_METADATA_TOO_LARGE
-    } else if offset.offset < 0 {
-        ErrorCode::INVALID_REQUEST
-    } else {
-        ErrorCode::NONE
+    match offset.metadata.len() {
+        0..=MAX_OFFSET_METADATA => ErrorCode::NONE,
+        _ => ErrorCode::OFFSET_METADATA_TOO_LARGE,
     }
 }
