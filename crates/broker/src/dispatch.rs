@@ -26,7 +26,7 @@ pub fn dispatch<'n>(
         return Err(format!("API key {} is not known", header.api_key));
     };
     let Some(api) = table::api(key).filter(|api| api.versions.contains(&version)) else {
-        if key == ApiKey::ApiVersions && version > 0 {
+        if key == ApiKey::ApiVersions {
             let response = encode_response(&api_versions::unsupported_version(), correlation_id, 0)?;
             return Ok(Handled::Answered(Some((response, None))));
         }

@@ -1,7 +1,8 @@
-//! ListGroups: all groups, or the groups in certain states.
+//! ListGroups: all groups, or the groups in certain states or of certain types.
 
 use kafka_protocol::messages::list_groups_response::ListedGroup;
 use kafka_protocol::messages::{GroupId, ListGroupsRequest, ListGroupsResponse};
+use kafka_protocol::protocol::StrBytes;
 
 use super::text;
 use crate::groups::GroupCoordinator;
@@ -11,21 +12,32 @@ use crate::request_context::RequestContext;
 /// The first version with the states of groups.
 const STATES: i16 = 4;
 
-/// Lists groups.
+/// The first version with the types of groups (KIP-848).
+const TYPES: i16 = 5;
+/// The type of every group: that of the protocol of JoinGroup and SyncGroup.
+const CLASSIC: &str = "classic";
+
+/// Lists groups. A state or a type that there is not matches no group, as in Kafka.
 pub fn handle(
     groups: &GroupCoordinator,
     context: &RequestContext<'_>,
     request: ListGroupsRequest,
 ) -> ListGroupsResponse {
+    let passes = |filter: &[StrBytes], is: &str| {
+        filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(is))
+    };
     let wanted = |group: &GroupListing| {
-        let is = |state: &str| group.state.name().eq_ignore_ascii_case(state);
-        request.states_filter.is_empty() || request.states_filter.iter().any(|state| is(state))
+        passes(&request.states_filter, group.state.name()) && passes(&request.types_filter, CLASSIC)
     };
     let listed = |group: &GroupListing| {
         let listed = ListedGroup::default()
             .with_group_id(GroupId(text(&group.group)))
             .with_protocol_type(text(&group.protocol_type));
-        if context.version >= STATES { listed.with_group_state(text(group.state.name())) } else { listed }
+        let listed = match context.version {
+            STATES.. => listed.with_group_state(text(group.state.name())),
+            _ => listed,
+        };
+        if context.version >= TYPES { listed.with_group_type(text(CLASSIC)) } else { listed }
     };
     match groups.list() {
         Ok(groups) => {

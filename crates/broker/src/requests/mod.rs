@@ -1,14 +1,25 @@
 //! The requests, a file for each: the handler from a typed request to a typed response. `table` has the
 //! versions of all.
 
+pub mod alter_partition_reassignments;
+pub mod alter_user_scram_credentials;
 pub mod api_versions;
 pub mod call;
+pub mod create_acls;
 pub mod create_topics;
+pub mod delete_acls;
 pub mod delete_groups;
 pub mod delete_topics;
+pub mod describe_acls;
+pub mod describe_client_quotas;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_groups;
+pub mod describe_quorum;
+pub mod describe_topic_partitions;
+pub mod describe_transactions;
+pub mod describe_user_scram_credentials;
+pub mod elect_leaders;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod heartbeat;
@@ -17,10 +28,13 @@ pub mod join_group;
 pub mod leave_group;
 pub mod list_groups;
 pub mod list_offsets;
+pub mod list_partition_reassignments;
+pub mod list_transactions;
 pub mod metadata;
 pub mod offset_commit;
 pub mod offset_delete;
 pub mod offset_fetch;
+pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod sync_group;
 pub mod table;
@@ -35,6 +49,9 @@ use protocol::error_code::ErrorCode;
 
 /// The authorized operations of a response to a request that does not ask for them.
 const NO_OPERATIONS: i32 = i32::MIN;
+
+/// Why the requests about ACLs are refused.
+const NO_AUTHORIZER: &str = "No Authorizer is configured";
 
 /// The longest error message to a client, and the longest text of a client in a log line, in characters.
 const BRIEF: usize = 500;

@@ -9,7 +9,7 @@ use super::call::Api;
 use super::*;
 
 /// Every request that is served.
-pub static APIS: [Api; 21] = [
+pub static APIS: [Api; 35] = [
     // Versions 3–13. Record batches of format 2 came with v3 (KIP-98), zstd with v7 (KIP-110), error
     // messages with v8 (KIP-467), the flexible encoding with v9 (KIP-482), the new leader beside
     // NOT_LEADER_OR_FOLLOWER with v10 (KIP-951; one node never says that), TRANSACTION_ABORTABLE with v11 and
@@ -23,9 +23,10 @@ pub static APIS: [Api; 21] = [
     // a replica with v15 (KIP-903), the new leader beside NOT_LEADER_OR_FOLLOWER with v16 (KIP-951; one node
     // never says that), the folder of a replica with v17 (KIP-853), its high watermark with v18 (KIP-1166).
     Api::new(ApiKey::Fetch, 4..=18, fetch::handle),
-    // Versions 1–7. Leader epochs came with v4 (KIP-320), the flexible encoding with v6 (KIP-482), the
-    // offset of the largest timestamp with v7 (KIP-734). Kafka 4.3.1 goes on to v11.
-    Api::new(ApiKey::ListOffsets, 1..=7, |call| call.with_node(list_offsets::handle)),
+    // Versions 1–10. Leader epochs came with v4 (KIP-320), the flexible encoding with v6 (KIP-482), the
+    // offset of the largest timestamp with v7 (KIP-734), those of tiered storage with v8 and v9 (KIP-405,
+    // KIP-1005), the timeout of the look-up in it with v10 (KIP-1075). v11 is not known to the decoder.
+    Api::new(ApiKey::ListOffsets, 1..=10, |call| call.with_node(list_offsets::handle)),
     // Versions 0–13. The choice to create no topics came with v4, leader epochs with v7 (KIP-320),
     // authorized operations with v8 (KIP-430), the flexible encoding with v9 (KIP-482), topic ids in the
     // response with v10, and in the request with v12 (KIP-516), an error of the whole request with v13
@@ -60,9 +61,9 @@ pub static APIS: [Api; 21] = [
     // Versions 0–6. Authorized operations came with v3 (KIP-430), static members with v4 (KIP-345), the
     // flexible encoding with v5 (KIP-482), GROUP_ID_NOT_FOUND with v6 (KIP-1043).
     Api::new(ApiKey::DescribeGroups, 0..=6, |call| call.with_groups(describe_groups::handle)),
-    // Versions 0–4. The flexible encoding came with v3 (KIP-482), the filter by states with v4 (KIP-518).
-    // Kafka 4.3.1 has v5, with the types of groups (KIP-848).
-    Api::new(ApiKey::ListGroups, 0..=4, |call| call.with_groups(list_groups::handle)),
+    // Versions 0–5. The flexible encoding came with v3 (KIP-482), the filter by states with v4 (KIP-518), the
+    // one by types with v5 (KIP-848).
+    Api::new(ApiKey::ListGroups, 0..=5, |call| call.with_groups(list_groups::handle)),
     // Versions 0–4. The name of the client's software came with v3 (KIP-511).
     Api::new(ApiKey::ApiVersions, 0..=4, |call| call.with_node(api_versions::handle)),
     // Versions 2–7. The broker's defaults (-1) came with v4 (KIP-464), configurations in the response and
@@ -75,16 +76,56 @@ pub static APIS: [Api; 21] = [
     // (KIP-360), PRODUCER_FENCED with v4 (KIP-588), TRANSACTION_ABORTABLE with v5 (KIP-890). Kafka 4.3.1 has
     // v6 (KIP-939) where versions that are not released are switched on.
     Api::new(ApiKey::InitProducerId, 0..=5, |call| call.with_node(init_producer_id::handle)),
+    // Versions 2–4. The epoch that the client knows came with v2, the replica id with v3 (KIP-320), the
+    // flexible encoding with v4 (KIP-482).
+    Api::new(ApiKey::OffsetForLeaderEpoch, 2..=4, |call| call.with_node(offset_for_leader_epoch::handle)),
+    // Versions 1–3 of the three. Patterns came with v1 (KIP-290), the flexible encoding with v2 (KIP-482),
+    // users as a type of resource with v3 (KIP-373).
+    Api::new(ApiKey::DescribeAcls, 1..=3, |call| call.with_node(describe_acls::handle)),
+    Api::new(ApiKey::CreateAcls, 1..=3, |call| call.with_node(create_acls::handle)),
+    Api::new(ApiKey::DeleteAcls, 1..=3, |call| call.with_node(delete_acls::handle)),
     // Versions 1–4. Sources and synonyms came with v1 (KIP-226), types and documentation with v3
     // (KIP-569), the flexible encoding with v4 (KIP-482).
     Api::new(ApiKey::DescribeConfigs, 1..=4, |call| call.with_node(describe_configs::handle)),
     // Versions 0–2 (KIP-229). The flexible encoding came with v2 (KIP-482).
     Api::new(ApiKey::DeleteGroups, 0..=2, |call| call.with_groups(delete_groups::handle)),
+    // Versions 0–2 (KIP-183). The election type came with v1 (KIP-460), the flexible encoding with v2
+    // (KIP-482).
+    Api::new(ApiKey::ElectLeaders, 0..=2, |call| call.with_node(elect_leaders::handle)),
+    // Versions 0–1 (KIP-455). Whether the number of replicas may change came with v1 (KIP-860).
+    Api::new(ApiKey::AlterPartitionReassignments, 0..=1, |call| {
+        call.with_node(alter_partition_reassignments::handle)
+    }),
+    // Version 0 (KIP-455).
+    Api::new(ApiKey::ListPartitionReassignments, 0..=0, |call| {
+        call.with_node(list_partition_reassignments::handle)
+    }),
     // Version 0 (KIP-496).
     Api::new(ApiKey::OffsetDelete, 0..=0, |call| call.with_groups(offset_delete::handle)),
+    // Versions 0–1 (KIP-546). The flexible encoding came with v1 (KIP-482).
+    Api::new(ApiKey::DescribeClientQuotas, 0..=1, |call| call.with_node(describe_client_quotas::handle)),
+    // Version 0 of both (KIP-554).
+    Api::new(ApiKey::DescribeUserScramCredentials, 0..=0, |call| {
+        call.with_node(describe_user_scram_credentials::handle)
+    }),
+    Api::new(ApiKey::AlterUserScramCredentials, 0..=0, |call| {
+        call.with_node(alter_user_scram_credentials::handle)
+    }),
+    // Versions 0–2 (KIP-595). The times of replicas came with v1 (KIP-836), nodes and error messages with v2
+    // (KIP-853).
+    Api::new(ApiKey::DescribeQuorum, 0..=2, |call| call.with_node(describe_quorum::handle)),
     // Versions 0–2 (KIP-700). The endpoint type came with v1 (KIP-919), fenced brokers with v2 (KIP-1073;
     // there are none).
     Api::new(ApiKey::DescribeCluster, 0..=2, |call| call.with_node(describe_cluster::handle)),
+    // Version 0 (KIP-664).
+    Api::new(ApiKey::DescribeTransactions, 0..=0, |call| call.with_node(describe_transactions::handle)),
+    // Versions 0–2 (KIP-664). The filter by duration came with v1 (KIP-994), the one by a pattern with v2
+    // (KIP-1152).
+    Api::new(ApiKey::ListTransactions, 0..=2, |call| call.with_node(list_transactions::handle)),
+    // Version 0 (KIP-966).
+    Api::new(ApiKey::DescribeTopicPartitions, 0..=0, |call| {
+        call.with_node(describe_topic_partitions::handle)
+    }),
 ];
 
 /// The registration of a request; `None` if it is not served.

@@ -1,11 +1,14 @@
 //! A broker on a folder of its own, asked over real sockets by a client that speaks every version.
 
+mod admin;
 mod client;
+mod cluster;
 mod failover;
 mod fetch;
 mod groups;
 mod limits;
 mod malformed;
+mod offsets;
 mod produce;
 mod topic_ids;
 mod topics;

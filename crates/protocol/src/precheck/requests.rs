@@ -1,6 +1,6 @@
 //! The fields of each request, over the versions of it that are served.
 
-use super::walk::Field::{Array, Bytes, Fixed, Numbers, Since, Tags, Text, Until};
+use super::walk::Field::{Array, Bytes, Fixed, Nullable, Numbers, Since, Tags, Text, Until};
 use super::walk::{Field, Schema, TAGS};
 
 /// The first flexible version of a request that has none.
@@ -10,7 +10,7 @@ const NEVER: i16 = i16::MAX;
 pub(super) const REQUESTS: &[Schema] = &[
     Schema { api_key: 0, versions: 3..=13, flexible: 9, fields: PRODUCE },
     Schema { api_key: 1, versions: 4..=18, flexible: 12, fields: FETCH },
-    Schema { api_key: 2, versions: 1..=7, flexible: 6, fields: LIST_OFFSETS },
+    Schema { api_key: 2, versions: 1..=10, flexible: 6, fields: LIST_OFFSETS },
     Schema { api_key: 3, versions: 0..=13, flexible: 9, fields: METADATA },
     Schema { api_key: 8, versions: 2..=9, flexible: 8, fields: OFFSET_COMMIT },
     Schema { api_key: 9, versions: 1..=9, flexible: 6, fields: OFFSET_FETCH },
@@ -20,15 +20,29 @@ pub(super) const REQUESTS: &[Schema] = &[
     Schema { api_key: 13, versions: 0..=5, flexible: 4, fields: LEAVE_GROUP },
     Schema { api_key: 14, versions: 0..=5, flexible: 4, fields: SYNC_GROUP },
     Schema { api_key: 15, versions: 0..=6, flexible: 5, fields: DESCRIBE_GROUPS },
-    Schema { api_key: 16, versions: 0..=4, flexible: 3, fields: LIST_GROUPS },
+    Schema { api_key: 16, versions: 0..=5, flexible: 3, fields: LIST_GROUPS },
     Schema { api_key: 18, versions: 0..=4, flexible: 3, fields: API_VERSIONS },
     Schema { api_key: 19, versions: 2..=7, flexible: 5, fields: CREATE_TOPICS },
     Schema { api_key: 20, versions: 1..=6, flexible: 4, fields: DELETE_TOPICS },
     Schema { api_key: 22, versions: 0..=5, flexible: 2, fields: INIT_PRODUCER_ID },
+    Schema { api_key: 23, versions: 2..=4, flexible: 4, fields: OFFSET_FOR_LEADER_EPOCH },
+    Schema { api_key: 29, versions: 1..=3, flexible: 2, fields: DESCRIBE_ACLS },
+    Schema { api_key: 30, versions: 1..=3, flexible: 2, fields: CREATE_ACLS },
+    Schema { api_key: 31, versions: 1..=3, flexible: 2, fields: DELETE_ACLS },
     Schema { api_key: 32, versions: 1..=4, flexible: 4, fields: DESCRIBE_CONFIGS },
     Schema { api_key: 42, versions: 0..=2, flexible: 2, fields: DELETE_GROUPS },
+    Schema { api_key: 43, versions: 0..=2, flexible: 2, fields: ELECT_LEADERS },
+    Schema { api_key: 45, versions: 0..=1, flexible: 0, fields: ALTER_PARTITION_REASSIGNMENTS },
+    Schema { api_key: 46, versions: 0..=0, flexible: 0, fields: LIST_PARTITION_REASSIGNMENTS },
     Schema { api_key: 47, versions: 0..=0, flexible: NEVER, fields: OFFSET_DELETE },
+    Schema { api_key: 48, versions: 0..=1, flexible: 1, fields: DESCRIBE_CLIENT_QUOTAS },
+    Schema { api_key: 50, versions: 0..=0, flexible: 0, fields: DESCRIBE_USER_SCRAM_CREDENTIALS },
+    Schema { api_key: 51, versions: 0..=0, flexible: 0, fields: ALTER_USER_SCRAM_CREDENTIALS },
+    Schema { api_key: 55, versions: 0..=2, flexible: 0, fields: DESCRIBE_QUORUM },
     Schema { api_key: 60, versions: 0..=2, flexible: 0, fields: DESCRIBE_CLUSTER },
+    Schema { api_key: 65, versions: 0..=0, flexible: 0, fields: DESCRIBE_TRANSACTIONS },
+    Schema { api_key: 66, versions: 0..=2, flexible: 0, fields: LIST_TRANSACTIONS },
+    Schema { api_key: 75, versions: 0..=0, flexible: 0, fields: DESCRIBE_TOPIC_PARTITIONS },
 ];
 
 /// The id of a topic.
@@ -69,11 +83,12 @@ const FETCH: &[Field] = &[
     Tags(&[(0, &[Text]), (1, &[Fixed(4 + 8), TAGS])]),
 ];
 
-/// Replica, isolation level; topics (name), partitions: partition, leader epoch, timestamp.
+/// Replica, isolation level; topics (name), partitions: partition, leader epoch, timestamp; timeout.
 const LIST_OFFSETS: &[Field] = &[
     Fixed(4),
     Since(2, &[Fixed(1)]),
     Array(&[Text, Array(&[Fixed(4), Since(4, &[Fixed(4)]), Fixed(8), TAGS]), TAGS]),
+    Since(10, &[Fixed(4)]),
     TAGS,
 ];
 
@@ -141,8 +156,8 @@ const SYNC_GROUP: &[Field] =
 /// Groups; whether the operations on them are asked for.
 const DESCRIBE_GROUPS: &[Field] = &[Array(&[Text]), Since(3, &[Fixed(1)]), TAGS];
 
-/// States.
-const LIST_GROUPS: &[Field] = &[Since(4, &[Array(&[Text])]), TAGS];
+/// States; types.
+const LIST_GROUPS: &[Field] = &[Since(4, &[Array(&[Text])]), Since(5, &[Array(&[Text])]), TAGS];
 
 /// The client's software and its version.
 const API_VERSIONS: &[Field] = &[Since(3, &[Text, Text]), TAGS];
@@ -174,3 +189,51 @@ const OFFSET_DELETE: &[Field] = &[Text, Array(&[Text, Array(&[Fixed(4)])])];
 
 /// Whether the operations on the cluster are asked for; which endpoints are; whether fenced brokers are.
 const DESCRIBE_CLUSTER: &[Field] = &[Fixed(1), Since(1, &[Fixed(1)]), Since(2, &[Fixed(1)]), TAGS];
+
+/// Replica; topics (name), partitions: partition, the epoch that the client knows, the one whose end it asks for.
+const OFFSET_FOR_LEADER_EPOCH: &[Field] =
+    &[Since(3, &[Fixed(4)]), Array(&[Text, Array(&[Fixed(4 + 4 + 4), TAGS]), TAGS]), TAGS];
+
+/// A filter of ACLs: type, name and pattern of the resource; principal, host, operation, permission.
+const DESCRIBE_ACLS: &[Field] = &[Fixed(1), Text, Fixed(1), Text, Text, Fixed(1 + 1), TAGS];
+
+/// ACLs: type, name and pattern of the resource; principal, host, operation, permission.
+const CREATE_ACLS: &[Field] = &[Array(DESCRIBE_ACLS), TAGS];
+
+/// Filters.
+const DELETE_ACLS: &[Field] = &[Array(DESCRIBE_ACLS), TAGS];
+
+/// Election type; topics (name, partitions); timeout. A partition counts as an element, as in OffsetFetch.
+const ELECT_LEADERS: &[Field] =
+    &[Since(1, &[Fixed(1)]), Array(&[Text, Array(&[Fixed(4)]), TAGS]), Fixed(4), TAGS];
+
+/// Timeout, whether the number of replicas may change; topics (name), partitions: partition, replicas.
+const ALTER_PARTITION_REASSIGNMENTS: &[Field] =
+    &[Fixed(4), Since(1, &[Fixed(1)]), Array(&[Text, Array(&[Fixed(4), Numbers(4), TAGS]), TAGS]), TAGS];
+
+/// Timeout; topics (name, partitions).
+const LIST_PARTITION_REASSIGNMENTS: &[Field] = &[Fixed(4), Array(&[Text, Numbers(4), TAGS]), TAGS];
+
+/// The filter: type of the entity, kind of the match, name; whether it is strict.
+const DESCRIBE_CLIENT_QUOTAS: &[Field] = &[Array(&[Text, Fixed(1), Text, TAGS]), Fixed(1), TAGS];
+
+/// Users.
+const DESCRIBE_USER_SCRAM_CREDENTIALS: &[Field] = &[Array(&[Text, TAGS]), TAGS];
+
+/// Deletions: user, mechanism; upsertions: user, mechanism, iterations, salt, salted password.
+const ALTER_USER_SCRAM_CREDENTIALS: &[Field] =
+    &[Array(&[Text, Fixed(1), TAGS]), Array(&[Text, Fixed(1 + 4), Bytes, Bytes, TAGS]), TAGS];
+
+/// Topics (name), partitions.
+const DESCRIBE_QUORUM: &[Field] = &[Array(&[Text, Array(&[Fixed(4), TAGS]), TAGS]), TAGS];
+
+/// Transactional ids.
+const DESCRIBE_TRANSACTIONS: &[Field] = &[Array(&[Text]), TAGS];
+
+/// States, producer ids, duration, pattern of transactional ids.
+const LIST_TRANSACTIONS: &[Field] =
+    &[Array(&[Text]), Numbers(8), Since(1, &[Fixed(8)]), Since(2, &[Text]), TAGS];
+
+/// Topics (name); the most partitions of the answer; the cursor: topic, partition.
+const DESCRIBE_TOPIC_PARTITIONS: &[Field] =
+    &[Array(&[Text, TAGS]), Fixed(4), Nullable(&[Text, Fixed(4), TAGS]), TAGS];

@@ -28,6 +28,8 @@ pub(super) enum Field {
     Numbers(usize),
     /// ARRAY or COMPACT_ARRAY of what these fields make up, null or not.
     Array(&'static [Field]),
+    /// A structure that may be null: an INT8, which is 1 before one that is there.
+    Nullable(&'static [Field]),
     /// Fields that are there from this version on.
     Since(i16, &'static [Field]),
     /// Fields that are there up to this version.
@@ -82,6 +84,11 @@ impl Walker {
                     reader.take(count * width)?;
                 }
                 Field::Array(element) => self.elements(reader, field, element)?,
+                Field::Nullable(fields) => {
+                    if reader.i8()? == 1 {
+                        self.walk(reader, fields)?;
+                    }
+                }
                 Field::Since(..) | Field::Until(..) => self.walk(reader, self.versioned(field))?,
                 Field::Tags(known) if self.flexible => self.tags(reader, known)?,
                 Field::Tags(_) => {}
@@ -131,6 +138,7 @@ impl Walker {
     fn least_bytes(&self, fields: &'static [Field]) -> usize {
         let least = |field: &'static Field| match field {
             Field::Fixed(bytes) => *bytes,
+            Field::Nullable(_) => 1,
             Field::Since(..) | Field::Until(..) => self.least_bytes(self.versioned(field)),
             Field::Tags(_) => usize::from(self.flexible),
             _ if self.flexible => 1,

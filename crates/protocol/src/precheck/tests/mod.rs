@@ -1,5 +1,6 @@
 //! Every schema against what `kafka-protocol` encodes and decodes.
 
+mod admin;
 mod requests;
 mod responses;
 
@@ -135,6 +136,11 @@ fn lengths(
         let start = reader.position();
         match field {
             Field::Fixed(bytes) => drop(reader.take(*bytes).unwrap()),
+            Field::Nullable(fields) => {
+                if reader.i8().unwrap() == 1 {
+                    lengths(walker, reader, fields, found);
+                }
+            }
             Field::Since(..) | Field::Until(..) => lengths(walker, reader, walker.versioned(field), found),
             Field::Text | Field::Bytes | Field::Numbers(_) | Field::Array(_) => {
                 let length = walker.length(reader, field).unwrap();
@@ -283,6 +289,24 @@ fn what_an_element_takes_in_memory_is_not_underestimated() {
         size_of::<create_topics_request::CreatableReplicaAssignment>(),
         size_of::<create_topics_request::CreatableTopicConfig>(),
         size_of::<describe_configs_request::DescribeConfigsResource>(),
+        size_of::<offset_for_leader_epoch_request::OffsetForLeaderTopic>(),
+        size_of::<offset_for_leader_epoch_request::OffsetForLeaderPartition>(),
+        size_of::<create_acls_request::AclCreation>(),
+        size_of::<delete_acls_request::DeleteAclsFilter>(),
+        size_of::<elect_leaders_request::TopicPartitions>(),
+        size_of::<elect_leaders_response::PartitionResult>(),
+        size_of::<alter_partition_reassignments_request::ReassignableTopic>(),
+        size_of::<alter_partition_reassignments_request::ReassignablePartition>(),
+        size_of::<alter_partition_reassignments_response::ReassignablePartitionResponse>(),
+        size_of::<list_partition_reassignments_request::ListPartitionReassignmentsTopics>(),
+        size_of::<describe_client_quotas_request::ComponentData>(),
+        size_of::<describe_user_scram_credentials_request::UserName>(),
+        size_of::<alter_user_scram_credentials_request::ScramCredentialDeletion>(),
+        size_of::<alter_user_scram_credentials_request::ScramCredentialUpsertion>(),
+        size_of::<describe_quorum_request::TopicData>(),
+        size_of::<describe_quorum_response::PartitionData>(),
+        size_of::<describe_topic_partitions_request::TopicRequest>(),
+        size_of::<describe_topic_partitions_response::DescribeTopicPartitionsResponseTopic>(),
     ];
     assert!(largest.into_iter().all(|size| size <= ELEMENT_BYTES), "{largest:?}");
 }

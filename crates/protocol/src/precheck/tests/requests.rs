@@ -1,6 +1,7 @@
 //! Requests of each kind as `kafka-protocol` encodes them: in every version one in which all is filled in
 //! that the version has, and one in which nothing is.
 
+use super::admin;
 use super::*;
 
 /// A filled-in request and a default one.
@@ -13,18 +14,20 @@ macro_rules! samples {
     };
 }
 
+pub(super) use samples as filled_and_default;
+
 /// `value` if `there`, else the default.
-fn only_if<T: Default>(there: bool, value: T) -> T {
+pub(super) fn only_if<T: Default>(there: bool, value: T) -> T {
     if there { value } else { T::default() }
 }
 
 /// Tags that no decoder knows, where there are tags at all.
-fn tags(flexible: bool) -> std::collections::BTreeMap<i32, Bytes> {
+pub(super) fn tags(flexible: bool) -> std::collections::BTreeMap<i32, Bytes> {
     only_if(flexible, unknown())
 }
 
 /// Two, so that the second is found only if the first was read to its end.
-fn twice<T: Clone>(value: T) -> Vec<T> {
+pub(super) fn twice<T: Clone>(value: T) -> Vec<T> {
     vec![value.clone(), value]
 }
 
@@ -109,6 +112,7 @@ fn list_offsets(version: i16) -> Vec<Sample> {
     let request = ListOffsetsRequest::default()
         .with_isolation_level(only_if(version >= 2, 1))
         .with_topics(twice(topic))
+        .with_timeout_ms(only_if(version >= 10, 1000))
         .with_unknown_tagged_fields(tags(flexible));
     samples!(2, version, ListOffsetsRequest, request)
 }
@@ -279,6 +283,7 @@ fn describe_groups(version: i16) -> Vec<Sample> {
 fn list_groups(version: i16) -> Vec<Sample> {
     let request = ListGroupsRequest::default()
         .with_states_filter(only_if(version >= 4, twice(text("Stable"))))
+        .with_types_filter(only_if(version >= 5, twice(text("classic"))))
         .with_unknown_tagged_fields(tags(version >= 3));
     samples!(16, version, ListGroupsRequest, request)
 }
@@ -375,7 +380,7 @@ fn describe_cluster(version: i16) -> Vec<Sample> {
     samples!(60, version, DescribeClusterRequest, request)
 }
 
-const KINDS: [fn(i16) -> Vec<Sample>; 21] = [
+const KINDS: [fn(i16) -> Vec<Sample>; 35] = [
     produce,
     fetch,
     list_offsets,
@@ -393,10 +398,24 @@ const KINDS: [fn(i16) -> Vec<Sample>; 21] = [
     create_topics,
     delete_topics,
     init_producer_id,
+    admin::offset_for_leader_epoch,
+    admin::describe_acls,
+    admin::create_acls,
+    admin::delete_acls,
     describe_configs,
     delete_groups,
+    admin::elect_leaders,
+    admin::alter_partition_reassignments,
+    admin::list_partition_reassignments,
     offset_delete,
+    admin::describe_client_quotas,
+    admin::describe_user_scram_credentials,
+    admin::alter_user_scram_credentials,
+    admin::describe_quorum,
     describe_cluster,
+    admin::describe_transactions,
+    admin::list_transactions,
+    admin::describe_topic_partitions,
 ];
 
 /// Samples of every request in every version that is served.
