@@ -71,6 +71,9 @@ pub(super) const KEYS: &[(&str, Put)] = &[
     ("embedded.retention_ms", |s, v| put(&mut s.embedded.retention_ms, limit(v, "for ever"))),
     ("embedded.retention_bytes", |s, v| put(&mut s.embedded.retention_bytes, limit(v, "no limit"))),
     ("embedded.auto_create_topics", |s, v| put(&mut s.embedded.auto_create_topics, boolean(v))),
+    ("embedded.initial_rebalance_delay_ms", |s, v| {
+        put(&mut s.embedded.initial_rebalance_delay_ms, number(v, 0..=300_000))
+    }),
     ("producer.queue_messages", |s, v| put(&mut s.producer.queue_messages, number(v, 1..=10_000_000))),
     ("producer.queue_bytes", |s, v| put(&mut s.producer.queue_bytes, number(v, 1_024..=1 << 40))),
     ("producer_api.listen", |s, v| put(&mut s.producer_api.listen, listen(v))),

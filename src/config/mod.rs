@@ -95,6 +95,8 @@ pub struct EmbeddedSettings {
     pub retention_bytes: i64,
     /// Whether a client that asks for a topic that does not exist creates it.
     pub auto_create_topics: bool,
+    /// How long the first rebalance of an empty group waits for more members; 0: not at all.
+    pub initial_rebalance_delay_ms: u64,
 }
 
 /// `[producer]`: how much may wait to be stored.
@@ -210,6 +212,7 @@ impl Default for EmbeddedSettings {
             retention_ms: 604_800_000,
             retention_bytes: -1,
             auto_create_topics: true,
+            initial_rebalance_delay_ms: 0,
         }
     }
 }

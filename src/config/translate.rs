@@ -58,6 +58,7 @@ impl Settings {
             retention_bytes: embedded.retention_bytes(),
             auto_create_topics: embedded.auto_create_topics,
             partitions: self.kafka.partitions.unwrap_or(USUAL_PARTITIONS),
+            initial_rebalance_delay: Duration::from_millis(embedded.initial_rebalance_delay_ms),
         })
     }
 

@@ -106,6 +106,7 @@ impl Stage {
                 retention_bytes: None,
                 auto_create_topics: false,
                 partitions: 1,
+                initial_rebalance_delay: Duration::ZERO,
             })
             .unwrap()
         });

@@ -61,7 +61,7 @@ impl Node {
     /// # Errors
     /// See [`StartError`].
     pub fn new(settings: BrokerSettings, store: Arc<Store>) -> Result<Node, StartError> {
-        let groups = GroupCoordinator::start(store.clone())?;
+        let groups = GroupCoordinator::start(store.clone(), settings.initial_rebalance_delay)?;
         Ok(Node {
             settings,
             store,

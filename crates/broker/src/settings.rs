@@ -28,4 +28,6 @@ pub struct BrokerSettings {
     pub auto_create_topics: bool,
     /// Partitions of a topic that is created without a number of partitions.
     pub partitions: i32,
+    /// How long the first rebalance of an empty group waits for more members; zero: not at all.
+    pub initial_rebalance_delay: Duration,
 }

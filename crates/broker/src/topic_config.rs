@@ -81,6 +81,7 @@ pub fn of_node(settings: &BrokerSettings) -> Vec<Entry> {
         fixed("broker.id", Kind::Int, NODE_ID),
         fixed("compression.type", Kind::Text, "producer"),
         fixed("default.replication.factor", Kind::Int, 1),
+        set("group.initial.rebalance.delay.ms", Kind::Int, settings.initial_rebalance_delay.as_millis()),
         set("listeners", Kind::List, format!("PLAINTEXT://{}", settings.listen)),
         fixed("log.cleanup.policy", Kind::List, "delete"),
         set("log.dirs", Kind::Text, settings.data_dir.display()),

@@ -1,4 +1,5 @@
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::*;
 use crate::config::{Compression, check_consumer_name};
@@ -299,6 +300,22 @@ fn the_embedded_broker_has_one_replica_of_everything() {
     }
     let refused = error("[kafka]\nreplication_factor = 3", &[], &[]);
     assert!(refused.starts_with("point.toml line 2: kafka.replication_factor: must be 1 or -1"), "{refused}");
+}
+
+#[test]
+fn an_empty_group_may_be_made_to_wait_for_more_members() {
+    let delay = |overrides: &[&str]| {
+        read("", &[], overrides).unwrap().broker().map(|broker| broker.initial_rebalance_delay)
+    };
+    assert_eq!(delay(&[]), Some(Duration::ZERO));
+    assert_eq!(delay(&["embedded.initial_rebalance_delay_ms=3000"]), Some(Duration::from_secs(3)));
+    for wrong in ["-1", "300001", "3s"] {
+        let error = error("", &[], &[&format!("embedded.initial_rebalance_delay_ms={wrong}")]);
+        assert!(
+            error.contains("initial_rebalance_delay_ms: must be a whole number from 0 to 300000"),
+            "{error}"
+        );
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::initial_rebalance::InitialRebalance;
 use super::member::{ConnectionState, Member, OperationId, Protocol};
 use protocol::error_code::ErrorCode;
 
@@ -160,6 +161,10 @@ pub struct Group {
     pub(super) pending: BTreeMap<Arc<str>, PendingMember>,
     /// When members that have not joined again are removed.
     pub(super) rebalance_deadline: Option<Instant>,
+    /// How long the first rebalance of the empty group waits for more members.
+    pub(super) initial_delay: Duration,
+    /// The initial rebalance that is under way.
+    pub(super) initial: Option<InitialRebalance>,
     /// When members that have not sent SyncGroup are removed.
     pub(super) sync_deadline: Option<Instant>,
     /// The leader's assignment is on its way to the disk.
@@ -188,6 +193,8 @@ impl Group {
             instances: BTreeMap::new(),
             pending: BTreeMap::new(),
             rebalance_deadline: None,
+            initial_delay: Duration::ZERO,
+            initial: None,
             sync_deadline: None,
             storing: false,
             idle_since: now,
@@ -197,6 +204,13 @@ impl Group {
             joined: HashMap::new(),
             synced: HashMap::new(),
         }
+    }
+
+    /// Lets the first rebalance of the empty group wait for more members
+    /// (`group.initial.rebalance.delay.ms`); zero lets it complete at once.
+    pub fn with_initial_delay(mut self, delay: Duration) -> Group {
+        self.initial_delay = delay;
+        self
     }
 
     /// Its state.
@@ -323,17 +337,17 @@ impl Group {
         self.bytes = self.members.values().map(Member::bytes).sum();
     }
 
-    fn longest_rebalance(&self) -> Duration {
+    pub(super) fn longest_rebalance(&self) -> Duration {
         self.members.values().map(|member| member.rebalance_timeout).max().unwrap_or_default()
     }
 
-    /// Starts a rebalance unless one runs, and completes it if no member is missing. The first member of a
-    /// group does not wait for others.
+    /// Starts a rebalance unless one runs, and completes it if no member is missing. That of an empty group
+    /// waits for more members if it is to.
     pub(super) fn rebalance(&mut self, now: Instant, why: &str) {
         match self.state {
             GroupState::Empty => {
                 self.prepare(now, why);
-                self.complete(now);
+                self.begin_initial(now);
             }
             GroupState::CompletingRebalance | GroupState::Stable => {
                 self.prepare(now, why);
@@ -372,7 +386,7 @@ impl Group {
     }
 
     pub(super) fn try_complete(&mut self, now: Instant) {
-        let all = self.members.values().all(|member| member.joining.is_some());
+        let all = self.members.values().all(|member| member.joining.is_some()) && self.initial.is_none();
         if self.state == GroupState::PreparingRebalance && all && self.pending.is_empty() {
             self.complete(now);
         }
@@ -381,6 +395,7 @@ impl Group {
     /// Completes the rebalance with the members that have joined. Dynamic members that have not joined are
     /// removed, static ones stay.
     pub(super) fn complete(&mut self, now: Instant) {
+        self.initial = None;
         let missing = |member: &Member| member.joining.is_none() && member.instance.is_none();
         let late: Vec<Arc<str>> =
             self.members.iter().filter(|(_, m)| missing(m)).map(|(id, _)| id.clone()).collect();

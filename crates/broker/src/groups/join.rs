@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::group::{Group, GroupState, JoinAnswer, Operation, PendingMember, Save, SyncAnswer};
+use super::initial_rebalance::InitialRebalance;
 use super::limits::MAX_MEMBERS;
 use super::member::{ConnectionState, Member, OperationId, Protocol};
 use protocol::error_code::ErrorCode;
@@ -125,8 +126,21 @@ impl Group {
         self.members.insert(id.clone(), join.member(operation, now));
         self.leader.get_or_insert(id);
         self.recount();
+        if let Some(initial) = &mut self.initial {
+            initial.note_join();
+        }
         self.rebalance(now, "a member joins");
         Operation::Delayed(operation)
+    }
+
+    /// Begins the first rebalance of the empty group, once its first member is in it.
+    pub(super) fn begin_initial(&mut self, now: Instant) {
+        let delay = self.initial_delay;
+        if delay.is_zero() {
+            return self.complete(now);
+        }
+        self.initial = Some(InitialRebalance::new(delay, self.longest_rebalance()));
+        self.rebalance_deadline = Some(now + delay);
     }
 
     fn join_again(&mut self, join: JoinRequest, now: Instant) -> Operation<JoinAnswer> {

@@ -1,6 +1,7 @@
 //! The group coordinator: members, generations, committed offsets.
 //!
-//! - [`group`]: the state machine of one group, without I/O, with [`join`], [`sync`] and [`liveness`]
+//! - [`group`]: the state machine of one group, without I/O, with [`join`], [`sync`] and [`liveness`];
+//!   `initial_rebalance`: the wait of an empty group for more members
 //! - `session_expiry`: removes silent members; `timer`: the thread that calls it in time
 //! - [`member`]: members of a group; [`snapshot`]: a group as it is stored
 //! - [`delayed`]: JoinGroup and SyncGroup, which wait; [`liveness`], [`offsets`], [`describe`]: the other
@@ -14,6 +15,7 @@
 pub mod delayed;
 pub mod describe;
 pub mod group;
+mod initial_rebalance;
 pub mod join;
 pub mod limits;
 pub mod liveness;
@@ -33,7 +35,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use group::{Group, GroupState, Save};
 use limits::{MAX_GROUPS, MAX_NAME_BYTES};
@@ -80,6 +82,8 @@ pub struct GroupCoordinator {
 
 struct CoordinatorState {
     store: Arc<Store>,
+    /// How long the first rebalance of an empty group waits for more members.
+    initial_delay: Duration,
     entries: Mutex<HashMap<Arc<str>, Arc<GroupEntry>>>,
     /// Bytes that the members of all groups hold.
     bytes: AtomicUsize,
@@ -108,11 +112,12 @@ struct Applied<T> {
 
 impl GroupCoordinator {
     /// Loads the groups of `store`, and starts the timer thread. Members keep their generation, and have
-    /// their whole session timeout from now.
+    /// their whole session timeout from now. The first rebalance of an empty group waits for `initial_delay`
+    /// (KIP-134).
     ///
     /// # Errors
     /// See [`StartError`].
-    pub fn start(store: Arc<Store>) -> Result<GroupCoordinator, StartError> {
+    pub fn start(store: Arc<Store>, initial_delay: Duration) -> Result<GroupCoordinator, StartError> {
         let now = Instant::now();
         let (mut entries, mut bytes) = (HashMap::new(), 0);
         for name in store.group_names() {
@@ -120,11 +125,13 @@ impl GroupCoordinator {
                 Some(state) => snapshot::decode(&name, &state, now).map_err(StartError::Damaged)?,
                 None => Group::new(name.clone(), now),
             };
+            let group = group.with_initial_delay(initial_delay);
             bytes += group.bytes();
             entries.insert(name, Arc::new(GroupEntry { group: Mutex::new(group), changed: Condvar::new() }));
         }
         let shared = Arc::new(CoordinatorState {
             store,
+            initial_delay,
             entries: Mutex::new(entries),
             bytes: AtomicUsize::new(bytes),
             stopping: AtomicBool::new(false),
@@ -201,8 +208,8 @@ impl CoordinatorState {
             return Err(ErrorCode::POLICY_VIOLATION);
         }
         let name: Arc<str> = name.into();
-        let group = Mutex::new(Group::new(name.clone(), Instant::now()));
-        let entry = Arc::new(GroupEntry { group, changed: Condvar::new() });
+        let group = Group::new(name.clone(), Instant::now()).with_initial_delay(self.initial_delay);
+        let entry = Arc::new(GroupEntry { group: Mutex::new(group), changed: Condvar::new() });
         entries.insert(name, entry.clone());
         Ok(Some(entry))
     }

@@ -29,12 +29,22 @@ impl Group {
                 if lost { "its connection is gone" } else { "it has been silent for too long" },
             );
         }
-        if self.rebalance_deadline.is_some_and(|deadline| deadline <= now) {
+        if self.rebalance_deadline.is_some_and(|deadline| deadline <= now) && !self.prolong_initial(now) {
             self.complete(now);
         }
         if self.sync_deadline.is_some_and(|deadline| deadline <= now) {
             self.remove_unsynced(now);
         }
+    }
+
+    /// Lets the initial rebalance go on if members have joined meanwhile; false if it is to complete.
+    fn prolong_initial(&mut self, now: Instant) -> bool {
+        let delay = self.initial_delay;
+        let wait = self.initial.as_mut().and_then(|initial| initial.next_wait(delay));
+        if let Some(wait) = wait {
+            self.rebalance_deadline = Some(now + wait);
+        }
+        wait.is_some()
     }
 
     fn remove_unsynced(&mut self, now: Instant) {

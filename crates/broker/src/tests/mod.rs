@@ -56,6 +56,7 @@ pub fn settings(folder: &Folder, listen: &str) -> BrokerSettings {
         retention_bytes: None,
         auto_create_topics: true,
         partitions: 2,
+        initial_rebalance_delay: Duration::ZERO,
     }
 }
 

@@ -443,7 +443,8 @@ fn a_damaged_group_is_refused_at_the_start_and_named() {
     let broker = Broker::new();
     broker.store.save_group("roto", Bytes::from_static(b"no group at all")).wait().unwrap();
     broker.groups.stop();
-    let Err(StartError::Damaged(damaged)) = GroupCoordinator::start(broker.store.clone()) else {
+    let Err(StartError::Damaged(damaged)) = GroupCoordinator::start(broker.store.clone(), Duration::ZERO)
+    else {
         panic!("loaded")
     };
     assert_eq!(&*damaged.group, "roto");

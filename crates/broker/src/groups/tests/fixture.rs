@@ -61,8 +61,14 @@ impl Broker {
     }
 
     pub(super) fn open(folder: Arc<Folder>) -> Broker {
+        Broker::open_with(folder, Duration::ZERO)
+    }
+
+    /// A coordinator whose empty groups wait so long for more members.
+    pub(super) fn open_with(folder: Arc<Folder>, initial_delay: Duration) -> Broker {
         let store = Arc::new(Store::open(&folder.0, Retention::default()).unwrap());
-        Broker { groups: GroupCoordinator::start(store.clone()).unwrap(), store, folder }
+        let groups = GroupCoordinator::start(store.clone(), initial_delay).unwrap();
+        Broker { groups, store, folder }
     }
 
     /// The next holder, after this one has stopped in order.

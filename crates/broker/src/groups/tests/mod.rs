@@ -2,6 +2,7 @@
 
 mod coordinator;
 mod fixture;
+mod initial_rebalance;
 mod liveness;
 mod offsets;
 mod randomized;

@@ -28,6 +28,7 @@ enum Write {
 
 struct World {
     random: Random,
+    initial_delay: Duration,
     group: Group,
     now: Instant,
     clients: Vec<Client>,
@@ -59,9 +60,15 @@ impl World {
         for (index, client) in clients.iter_mut().enumerate() {
             client.instance = (random.below(4) == 0).then(|| format!("i{index}").into());
         }
+        // Half of the worlds begin without delay, the others with one of up to 16 s.
+        let initial_delay = match random.below(2) {
+            0 => Duration::ZERO,
+            _ => Duration::from_millis(1 << random.below(15)),
+        };
         World {
             random,
-            group: Group::new("pedidos".into(), now),
+            initial_delay,
+            group: Group::new("pedidos".into(), now).with_initial_delay(initial_delay),
             now,
             clients,
             ids: 0,
@@ -282,10 +289,11 @@ impl World {
         self.seen.crashes += 1;
         self.writes.clear();
         let name = self.group.name.clone();
-        self.group = match &self.disk {
+        let group = match &self.disk {
             Some(state) => snapshot::decode(&name, state, self.now).unwrap(),
             None => Group::new(name, self.now),
         };
+        self.group = group.with_initial_delay(self.initial_delay);
         for client in &mut self.clients {
             client.joining = None;
             client.syncing = None;
@@ -338,10 +346,12 @@ impl World {
             GroupState::PreparingRebalance => {
                 assert!(group.rebalance_deadline.is_some() && !group.storing);
                 let missing = members.values().any(|member| member.joining.is_none());
-                assert!(missing || !group.pending.is_empty(), "nobody is missing, and nothing goes on");
+                let waits = missing || !group.pending.is_empty() || group.initial.is_some();
+                assert!(waits, "nobody is missing, and nothing goes on");
             }
             GroupState::Dead => panic!("nobody deletes it"),
         }
+        assert!(group.initial.is_none() || group.state == GroupState::PreparingRebalance);
         for member in members.values() {
             assert!(group.state == GroupState::PreparingRebalance || member.joining.is_none());
             assert!(group.state == GroupState::CompletingRebalance || member.syncing.is_none());
