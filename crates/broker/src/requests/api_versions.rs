@@ -18,8 +18,8 @@ pub fn handle(
     ApiVersionsResponse::default().with_api_keys(APIS.iter().map(row).collect())
 }
 
-/// The answer to an ApiVersions request of a version that is not served: UNSUPPORTED_VERSION with the versions
-/// of ApiVersions itself (KIP-511), to be encoded in version 0, which every client can read.
+/// The answer to an ApiVersions request of a version that is not served: UNSUPPORTED_VERSION with the
+/// versions of ApiVersions itself (KIP-511), to be encoded in version 0, which every client can read.
 pub fn unsupported_version() -> ApiVersionsResponse {
     let own = APIS.iter().filter(|api| api.key == ApiKey::ApiVersions);
     ApiVersionsResponse::default()

@@ -64,12 +64,20 @@ pub struct Api {
     pub advertised_from: i16,
     /// The handler.
     pub handler: Handler,
+    /// What a user of the request should know, for docs/conformance.md; empty where it is Kafka's.
+    pub note: &'static str,
 }
 
 impl Api {
     /// Serves `versions` of `key` with `handler`, and advertises the same versions.
     pub const fn new(key: ApiKey, versions: RangeInclusive<i16>, handler: Handler) -> Api {
-        Api { key, advertised_from: *versions.start(), versions, handler }
+        Api { key, advertised_from: *versions.start(), versions, handler, note: "" }
+    }
+
+    /// Has a note in docs/conformance.md.
+    pub const fn note(mut self, note: &'static str) -> Api {
+        self.note = note;
+        self
     }
 
     /// Advertises versions from `version` on, although lower ones than [`Api::versions`] are refused.

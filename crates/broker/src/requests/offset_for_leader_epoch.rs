@@ -1,5 +1,5 @@
-//! OffsetForLeaderEpoch (KIP-101, KIP-320): the end of a leader epoch, by which a client finds out whether the
-//! log was truncated. There is one epoch, and nothing is ever truncated.
+//! OffsetForLeaderEpoch (KIP-101, KIP-320): the end of a leader epoch, by which a client finds out whether
+//! the log was truncated. There is one epoch, and nothing is ever truncated.
 
 use kafka_protocol::messages::offset_for_leader_epoch_request::OffsetForLeaderPartition;
 use kafka_protocol::messages::offset_for_leader_epoch_response::{

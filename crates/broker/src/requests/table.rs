@@ -25,8 +25,10 @@ pub static APIS: [Api; 35] = [
     Api::new(ApiKey::Fetch, 4..=18, fetch::handle),
     // Versions 1–10. Leader epochs came with v4 (KIP-320), the flexible encoding with v6 (KIP-482), the
     // offset of the largest timestamp with v7 (KIP-734), those of tiered storage with v8 and v9 (KIP-405,
-    // KIP-1005), the timeout of the look-up in it with v10 (KIP-1075). v11 is not known to the decoder.
-    Api::new(ApiKey::ListOffsets, 1..=10, |call| call.with_node(list_offsets::handle)),
+    // KIP-1005), the timeout of the look-up in it with v10 (KIP-1075). v11 (KIP-1023) is not decoded.
+    Api::new(ApiKey::ListOffsets, 1..=10, |call| call.with_node(list_offsets::handle)).note(
+        "without tiered storage: its earliest local offset is the earliest, its latest tiered one is none",
+    ),
     // Versions 0–13. The choice to create no topics came with v4, leader epochs with v7 (KIP-320),
     // authorized operations with v8 (KIP-430), the flexible encoding with v9 (KIP-482), topic ids in the
     // response with v10, and in the request with v12 (KIP-516), an error of the whole request with v13
@@ -63,7 +65,8 @@ pub static APIS: [Api; 35] = [
     Api::new(ApiKey::DescribeGroups, 0..=6, |call| call.with_groups(describe_groups::handle)),
     // Versions 0–5. The flexible encoding came with v3 (KIP-482), the filter by states with v4 (KIP-518), the
     // one by types with v5 (KIP-848).
-    Api::new(ApiKey::ListGroups, 0..=5, |call| call.with_groups(list_groups::handle)),
+    Api::new(ApiKey::ListGroups, 0..=5, |call| call.with_groups(list_groups::handle))
+        .note("every group is of the type `classic`"),
     // Versions 0–4. The name of the client's software came with v3 (KIP-511).
     Api::new(ApiKey::ApiVersions, 0..=4, |call| call.with_node(api_versions::handle)),
     // Versions 2–7. The broker's defaults (-1) came with v4 (KIP-464), configurations in the response and
@@ -76,14 +79,18 @@ pub static APIS: [Api; 35] = [
     // (KIP-360), PRODUCER_FENCED with v4 (KIP-588), TRANSACTION_ABORTABLE with v5 (KIP-890). Kafka 4.3.1 has
     // v6 (KIP-939) where versions that are not released are switched on.
     Api::new(ApiKey::InitProducerId, 0..=5, |call| call.with_node(init_producer_id::handle)),
-    // Versions 2–4. The epoch that the client knows came with v2, the replica id with v3 (KIP-320), the
+    // Versions 2–4. The epoch that the client knows came with v2 (KIP-320), the replica id with v3, the
     // flexible encoding with v4 (KIP-482).
-    Api::new(ApiKey::OffsetForLeaderEpoch, 2..=4, |call| call.with_node(offset_for_leader_epoch::handle)),
+    Api::new(ApiKey::OffsetForLeaderEpoch, 2..=4, |call| call.with_node(offset_for_leader_epoch::handle))
+        .note("the leader epoch is always 0"),
     // Versions 1–3 of the three. Patterns came with v1 (KIP-290), the flexible encoding with v2 (KIP-482),
     // users as a type of resource with v3 (KIP-373).
-    Api::new(ApiKey::DescribeAcls, 1..=3, |call| call.with_node(describe_acls::handle)),
-    Api::new(ApiKey::CreateAcls, 1..=3, |call| call.with_node(create_acls::handle)),
-    Api::new(ApiKey::DeleteAcls, 1..=3, |call| call.with_node(delete_acls::handle)),
+    Api::new(ApiKey::DescribeAcls, 1..=3, |call| call.with_node(describe_acls::handle))
+        .note("`SECURITY_DISABLED`, as without an authorizer"),
+    Api::new(ApiKey::CreateAcls, 1..=3, |call| call.with_node(create_acls::handle))
+        .note("`SECURITY_DISABLED`, as without an authorizer"),
+    Api::new(ApiKey::DeleteAcls, 1..=3, |call| call.with_node(delete_acls::handle))
+        .note("`SECURITY_DISABLED`, as without an authorizer"),
     // Versions 1–4. Sources and synonyms came with v1 (KIP-226), types and documentation with v3
     // (KIP-569), the flexible encoding with v4 (KIP-482).
     Api::new(ApiKey::DescribeConfigs, 1..=4, |call| call.with_node(describe_configs::handle)),
@@ -91,41 +98,50 @@ pub static APIS: [Api; 35] = [
     Api::new(ApiKey::DeleteGroups, 0..=2, |call| call.with_groups(delete_groups::handle)),
     // Versions 0–2 (KIP-183). The election type came with v1 (KIP-460), the flexible encoding with v2
     // (KIP-482).
-    Api::new(ApiKey::ElectLeaders, 0..=2, |call| call.with_node(elect_leaders::handle)),
+    Api::new(ApiKey::ElectLeaders, 0..=2, |call| call.with_node(elect_leaders::handle))
+        .note("`ELECTION_NOT_NEEDED`: the one node leads every partition"),
     // Versions 0–1 (KIP-455). Whether the number of replicas may change came with v1 (KIP-860).
     Api::new(ApiKey::AlterPartitionReassignments, 0..=1, |call| {
         call.with_node(alter_partition_reassignments::handle)
-    }),
+    })
+    .note("only to the one node"),
     // Version 0 (KIP-455).
     Api::new(ApiKey::ListPartitionReassignments, 0..=0, |call| {
         call.with_node(list_partition_reassignments::handle)
-    }),
+    })
+    .note("none"),
     // Version 0 (KIP-496).
     Api::new(ApiKey::OffsetDelete, 0..=0, |call| call.with_groups(offset_delete::handle)),
     // Versions 0–1 (KIP-546). The flexible encoding came with v1 (KIP-482).
-    Api::new(ApiKey::DescribeClientQuotas, 0..=1, |call| call.with_node(describe_client_quotas::handle)),
+    Api::new(ApiKey::DescribeClientQuotas, 0..=1, |call| call.with_node(describe_client_quotas::handle))
+        .note("none"),
     // Version 0 of both (KIP-554).
     Api::new(ApiKey::DescribeUserScramCredentials, 0..=0, |call| {
         call.with_node(describe_user_scram_credentials::handle)
-    }),
+    })
+    .note("no user has any"),
     Api::new(ApiKey::AlterUserScramCredentials, 0..=0, |call| {
         call.with_node(alter_user_scram_credentials::handle)
-    }),
+    })
+    .note("refused for each user: `UNSUPPORTED_SASL_MECHANISM`"),
     // Versions 0–2 (KIP-595). The times of replicas came with v1 (KIP-836), nodes and error messages with v2
     // (KIP-853).
-    Api::new(ApiKey::DescribeQuorum, 0..=2, |call| call.with_node(describe_quorum::handle)),
+    Api::new(ApiKey::DescribeQuorum, 0..=2, |call| call.with_node(describe_quorum::handle))
+        .note("one voter; there is no log of metadata, so its offsets are 0"),
     // Versions 0–2 (KIP-700). The endpoint type came with v1 (KIP-919), fenced brokers with v2 (KIP-1073;
     // there are none).
     Api::new(ApiKey::DescribeCluster, 0..=2, |call| call.with_node(describe_cluster::handle)),
     // Version 0 (KIP-664).
-    Api::new(ApiKey::DescribeTransactions, 0..=0, |call| call.with_node(describe_transactions::handle)),
+    Api::new(ApiKey::DescribeTransactions, 0..=0, |call| call.with_node(describe_transactions::handle))
+        .note("`TRANSACTIONAL_ID_NOT_FOUND`"),
     // Versions 0–2 (KIP-664). The filter by duration came with v1 (KIP-994), the one by a pattern with v2
     // (KIP-1152).
-    Api::new(ApiKey::ListTransactions, 0..=2, |call| call.with_node(list_transactions::handle)),
+    Api::new(ApiKey::ListTransactions, 0..=2, |call| call.with_node(list_transactions::handle)).note("none"),
     // Version 0 (KIP-966).
     Api::new(ApiKey::DescribeTopicPartitions, 0..=0, |call| {
         call.with_node(describe_topic_partitions::handle)
-    }),
+    })
+    .note("at most 2000 partitions an answer"),
 ];
 
 /// The registration of a request; `None` if it is not served.

@@ -48,8 +48,11 @@ fn delete_acls(count: usize) -> DeleteAclsRequest {
     DeleteAclsRequest::default().with_filters(vec![DeleteAclsFilter::default(); count])
 }
 
-fn quotas(components: &[(&str, i8, Option<&str>)]) -> DescribeClientQuotasRequest {
-    let component = |(entity, kind, name): &(&str, i8, Option<&str>)| {
+/// Type of an entity, kind of match, name.
+type Component<'a> = (&'a str, i8, Option<&'a str>);
+
+fn quotas(components: &[Component<'_>]) -> DescribeClientQuotasRequest {
+    let component = |(entity, kind, name): &Component<'_>| {
         ComponentData::default()
             .with_entity_type(text(entity))
             .with_match_type(*kind)
@@ -100,7 +103,7 @@ fn requests_about_acls_are_refused_as_without_an_authorizer() {
 fn there_are_no_quotas_and_a_filter_that_is_none_is_refused() {
     let broker = Fixture::new();
     let mut client = broker.client();
-    let good: [&[(&str, i8, Option<&str>)]; 4] = [
+    let good: [&[Component<'_>]; 4] = [
         &[],
         &[("user", 0, Some("ana")), ("client-id", 1, None)],
         &[("ip", 0, Some("10.0.0.1"))],
@@ -110,7 +113,7 @@ fn there_are_no_quotas_and_a_filter_that_is_none_is_refused() {
         let answer = client.call(1, &quotas(filter));
         assert_eq!((answer.error_code, answer.entries), (0, Some(Vec::new())), "{filter:?}");
     }
-    let bad: [(&[(&str, i8, Option<&str>)], ErrorCode); 8] = [
+    let bad: [(&[Component<'_>], ErrorCode); 8] = [
         (&[("", 0, Some("ana"))], ErrorCode::INVALID_REQUEST),
         (&[("bogus", 0, Some("ana"))], ErrorCode::UNSUPPORTED_VERSION),
         (&[("user", 7, Some("ana"))], ErrorCode::INVALID_REQUEST),

@@ -6,6 +6,7 @@ use kafka_protocol::messages::alter_partition_reassignments_request::{
     ReassignablePartition, ReassignableTopic,
 };
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_quorum_request::{PartitionData, TopicData};
 use kafka_protocol::messages::describe_topic_partitions_request::{Cursor, TopicRequest};
 use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
@@ -16,7 +17,7 @@ use kafka_protocol::messages::offset_for_leader_epoch_request::{
 use kafka_protocol::messages::*;
 
 use super::Fixture;
-use super::client::{Client, batch, topic_name};
+use super::client::{Client, batch, text, topic_name};
 use super::versions::each;
 use protocol::error_code::ErrorCode;
 
@@ -371,6 +372,20 @@ fn a_described_topic_has_its_id_its_leader_and_its_replica() {
     let partition = &answer.topics[0].partitions[0];
     assert_eq!((partition.leader_id.0, partition.leader_epoch), (1, 0));
     assert_eq!((&partition.replica_nodes, &partition.isr_nodes), (&vec![BrokerId(1)], &vec![BrokerId(1)]));
+}
+
+#[test]
+fn the_delay_of_first_rebalances_is_among_the_configs_of_the_broker() {
+    let broker = Fixture::new();
+    let name = "group.initial.rebalance.delay.ms";
+    let resource = DescribeConfigsResource::default()
+        .with_resource_type(4)
+        .with_resource_name(text("1"))
+        .with_configuration_keys(Some(vec![text(name)]));
+    let answer = broker.client().call(4, &DescribeConfigsRequest::default().with_resources(vec![resource]));
+    let configs = answer.results[0].configs.iter();
+    let configs: Vec<_> = configs.map(|one| (&*one.name, one.value.as_deref())).collect();
+    assert_eq!(configs, [(name, Some("0"))]);
 }
 
 #[test]

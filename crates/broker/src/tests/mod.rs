@@ -3,6 +3,7 @@
 mod admin;
 mod client;
 mod cluster;
+mod conformance;
 mod failover;
 mod fetch;
 mod groups;

@@ -45,7 +45,7 @@ fn the_special_times_are_answered_from_the_version_on_that_has_them() {
     let mut client = broker.client();
     client.create_topic("t");
     client.produce("t", 0, batch(&["a", "b", "c"]));
-    // The latest, the earliest, the largest timestamp, the earliest on this disk, the latest in tiered storage.
+    // The latest, the earliest, the largest timestamp, the earliest on this disk, the latest in tiers.
     let specials = [(-1, 1, 3, -1), (-2, 1, 0, -1), (-3, 7, 2, TIME), (-4, 8, 0, -1), (-5, 9, -1, -1)];
     for version in 1..=10 {
         let mut answer = |time| found(&mut client, version, vec![asked("t", &[(0, time)])]).remove(0);

@@ -190,7 +190,7 @@ const OFFSET_DELETE: &[Field] = &[Text, Array(&[Text, Array(&[Fixed(4)])])];
 /// Whether the operations on the cluster are asked for; which endpoints are; whether fenced brokers are.
 const DESCRIBE_CLUSTER: &[Field] = &[Fixed(1), Since(1, &[Fixed(1)]), Since(2, &[Fixed(1)]), TAGS];
 
-/// Replica; topics (name), partitions: partition, the epoch that the client knows, the one whose end it asks for.
+/// Replica; topics (name), partitions: partition, the epoch that the client knows, the one that it asks for.
 const OFFSET_FOR_LEADER_EPOCH: &[Field] =
     &[Since(3, &[Fixed(4)]), Array(&[Text, Array(&[Fixed(4 + 4 + 4), TAGS]), TAGS]), TAGS];
 
