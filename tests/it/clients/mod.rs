@@ -29,6 +29,7 @@ run_on! {
         the_topics_tool_creates_lists_describes_and_deletes,
         the_offsets_tool_finds_ends_and_timestamps,
         the_groups_tool_lists_describes_resets_and_deletes,
+        the_tools_of_administrators_are_answered,
     }
     mod embedded on EMBEDDED {
         what_any_client_writes_any_client_reads_unchanged as HEAVY,
@@ -50,5 +51,6 @@ run_on! {
         the_topics_tool_creates_lists_describes_and_deletes,
         the_offsets_tool_finds_ends_and_timestamps,
         the_groups_tool_lists_describes_resets_and_deletes,
+        the_tools_of_administrators_are_answered,
     }
 }

@@ -4,7 +4,10 @@
 use super::client::{Client, Extras};
 use crate::support::kafka::Kafka;
 use crate::support::program::Program;
-use crate::support::tools::{GROUPS, OFFSETS, TOPICS, run_version};
+use crate::support::tools::{
+    ACLS, CONFIGS, ELECTIONS, GROUPS, OFFSETS, QUORUM, REASSIGNMENTS, TOPICS, TRANSACTIONS, run_version,
+    try_version,
+};
 use crate::support::{NEWEST, OLDEST, PATIENCE, eventually, unique};
 
 const TOOLS: [&str; 2] = [NEWEST, OLDEST];
@@ -120,4 +123,37 @@ pub fn the_groups_tool_lists_describes_resets_and_deletes(version: &'static str)
         run(&["--delete", "--group", &group]);
         assert!(!has_line(&run(&["--list"]), &[&group]), "{tools}: it is gone");
     }
+}
+
+/// What there is nothing of, on one node without security: the tools say so, and do not fail.
+pub fn the_tools_of_administrators_are_answered(version: &'static str) {
+    let kafka = Kafka::shared(version);
+    let topic = unique("mi-topico");
+    kafka.assistant().create_topic(&topic, 2, 1, &[]);
+    kafka.assistant().produce(&topic, "none", 1, "%d", 3);
+    let run = |tool: &str, arguments: &[&str]| run_version(NEWEST, kafka, tool, arguments);
+
+    let elected = run(ELECTIONS, &["--election-type", "preferred", "--topic", &topic, "--partition", "1"]);
+    assert!(elected.contains(&format!("already elected for partitions {topic}-1")), "{elected}");
+    run(ELECTIONS, &["--election-type", "unclean", "--all-topic-partitions"]);
+    let moving = run(REASSIGNMENTS, &["--list"]);
+    assert!(moving.contains("No partition reassignments found"), "{moving}");
+    let quorum = run(QUORUM, &["describe", "--status"]);
+    assert!(has_line(&quorum, &["LeaderId:", "1"]) && quorum.contains("\"id\": 1"), "{quorum}");
+    let replicas = run(QUORUM, &["describe", "--replication"]);
+    assert!(has_line(&replicas, &["1", "Leader"]), "{replicas}");
+    let transactions = run(TRANSACTIONS, &["list"]);
+    assert!(transactions.contains("TransactionalId"), "{transactions}");
+    for (time, offsets) in
+        [("earliest-local", Some((0, 0))), ("latest", Some((0, 3))), ("latest-tiered", None)]
+    {
+        let printed = run(OFFSETS, &["--topic", &topic, "--time", time]);
+        let line = |(one, two)| format!("{topic}:0:{one}\n{topic}:1:{two}\n");
+        assert_eq!(printed, offsets.map(line).unwrap_or_default(), "{time}");
+    }
+    for entity in ["users", "clients", "ips"] {
+        assert_eq!(run(CONFIGS, &["--entity-type", entity, "--describe"]).trim(), "", "{entity}");
+    }
+    let (_, refused) = try_version(NEWEST, kafka, ACLS, &["--list"]);
+    assert!(refused.contains("No Authorizer is configured"), "{refused}");
 }

@@ -12,6 +12,19 @@ pub const GROUPS: &str = "org.apache.kafka.tools.consumer.group.ConsumerGroupCom
 /// `kafka-get-offsets`.
 pub const OFFSETS: &str = "org.apache.kafka.tools.GetOffsetShell";
 
+/// `kafka-leader-election`.
+pub const ELECTIONS: &str = "org.apache.kafka.tools.LeaderElectionCommand";
+/// `kafka-reassign-partitions`.
+pub const REASSIGNMENTS: &str = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand";
+/// `kafka-metadata-quorum`.
+pub const QUORUM: &str = "org.apache.kafka.tools.MetadataQuorumCommand";
+/// `kafka-transactions`.
+pub const TRANSACTIONS: &str = "org.apache.kafka.tools.TransactionsCommand";
+/// `kafka-acls`.
+pub const ACLS: &str = "org.apache.kafka.tools.AclCommand";
+/// `kafka-configs`.
+pub const CONFIGS: &str = "kafka.admin.ConfigCommand";
+
 /// Runs a tool of the cluster's version.
 fn run(kafka: &Kafka, class: &str, arguments: &[&str]) -> String {
     run_version(kafka.javas_version(), kafka, class, arguments)
@@ -19,11 +32,16 @@ fn run(kafka: &Kafka, class: &str, arguments: &[&str]) -> String {
 
 /// Runs a tool of a version to its end and gives what it printed; it must succeed.
 pub fn run_version(version: &str, kafka: &Kafka, class: &str, arguments: &[&str]) -> String {
-    let bootstrap = kafka.bootstrap();
-    let arguments = [&["--bootstrap-server", bootstrap.as_str()], arguments].concat();
-    let (status, printed) = Machine::shared(version).run(class, &arguments);
+    let (status, printed) = try_version(version, kafka, class, arguments);
     assert_eq!(status, 0, "{class} {arguments:?}: {printed}");
     printed
+}
+
+/// Runs a tool of a version to its end and gives its exit status and what it printed.
+pub fn try_version(version: &str, kafka: &Kafka, class: &str, arguments: &[&str]) -> (i32, String) {
+    let bootstrap = kafka.bootstrap();
+    let arguments = [&["--bootstrap-server", bootstrap.as_str()], arguments].concat();
+    Machine::shared(version).run(class, &arguments)
 }
 
 /// One line of `kafka-consumer-groups --describe`.
