@@ -96,7 +96,13 @@ pub(super) fn run(shared: &Arc<StoreState>, cleaned: &mut Cleaned, now: i64) -> 
         let from = cleaned.get(&(number, partition)).copied().unwrap_or_default();
         let Some((from, end)) = dirty(shared, &name, partition, &policy, from, now) else { continue };
         let Some(log) = LogReader::open(shared, &name, partition) else { continue };
-        let cleaning = look_at(&log, policy, (from, end), MAX_KEYS - keys, &hash)?;
+        let cleaning = match look_at(&log, policy, (from, end), MAX_KEYS - keys, &hash) {
+            Err(StorageError::Damaged(what)) => {
+                shared.report_damage(number, &name, partition, from, &what);
+                continue;
+            }
+            looked_at => looked_at?,
+        };
         keys += cleaning.last.len();
         cleanings.insert((number, partition), cleaning);
     }
@@ -107,7 +113,7 @@ pub(super) fn run(shared: &Arc<StoreState>, cleaned: &mut Cleaned, now: i64) -> 
         if shared.queue.is_closed() || shared.has_failed() {
             return Ok(());
         }
-        reclaim::rewrite(shared, &segment, now, &|number, partition, batch| match cleanings
+        reclaim::rewrite_or_report(shared, &segment, now, &|number, partition, batch| match cleanings
             .get(&(number, partition))
         {
             Some(cleaning) => cleaning.clean(&hash, batch, now),

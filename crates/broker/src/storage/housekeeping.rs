@@ -96,7 +96,7 @@ impl Housekeeping {
         match done {
             Ok(()) => {}
             Err(StorageError::Damaged(what)) => {
-                log::error!("{}: a segment cannot be rewritten: {what}", self.shared.folder);
+                log::error!("{}: housekeeping has met damage: {what}", self.shared.folder);
             }
             Err(StorageError::NoDescriptors(cause)) => {
                 log::warn!("{}: housekeeping waits: {cause}", self.shared.folder);

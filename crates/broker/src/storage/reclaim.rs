@@ -48,7 +48,7 @@ pub(super) fn run(shared: &Arc<StoreState>, now: i64) -> Result<(), StorageError
         if !is_kept {
             remove(shared, &segment)?;
         } else if kept * 100 <= length * REWRITTEN_BELOW && kept + GIVEN_BACK <= length {
-            rewrite(shared, &segment, now, &|_, _, _| Ok(Retained::All))?;
+            rewrite_or_report(shared, &segment, now, &|_, _, _| Ok(Retained::All))?;
         }
     }
     Ok(())
@@ -81,9 +81,25 @@ impl Rewritten {
     }
 }
 
+/// As [`rewrite`]; a segment that is damaged stays as it is, which is reported.
+pub(super) fn rewrite_or_report(
+    shared: &Arc<StoreState>,
+    segment: &Arc<Segment>,
+    now: i64,
+    filter: &Filter<'_>,
+) -> Result<(), StorageError> {
+    match rewrite(shared, segment, now, filter) {
+        Err(StorageError::Damaged(what)) => {
+            shared.report_damaged_segment(segment.id, &what);
+            Ok(())
+        }
+        done => done,
+    }
+}
+
 /// Writes what is kept of a segment, and what `filter` leaves of it, into its next generation, and puts that
 /// in its place; leaves it as it is if that is all.
-pub(super) fn rewrite(
+fn rewrite(
     shared: &Arc<StoreState>,
     segment: &Arc<Segment>,
     now: i64,

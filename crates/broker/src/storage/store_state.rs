@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::error::StorageError;
 use super::fetch_waiters::FetchWaiters;
+use super::names::SegmentId;
 use super::read_state::{State, StateUpdate};
 use super::segment::{Segment, SegmentFiles};
 use super::write_queue::WriteQueue;
@@ -46,6 +47,7 @@ pub(super) struct StoreState {
     pub transaction_running: Mutex<()>,
     /// Damaged places: topic number, partition, offset.
     reported: Mutex<HashSet<(u32, i32, i64)>>,
+    reported_segments: Mutex<HashSet<SegmentId>>,
 }
 
 impl StoreState {
@@ -70,6 +72,7 @@ impl StoreState {
             failure_stop: Stop::new(),
             transaction_running: Mutex::default(),
             reported: Mutex::default(),
+            reported_segments: Mutex::default(),
         }
     }
 
@@ -138,6 +141,14 @@ impl StoreState {
         drop(failure);
         self.fetch_waiters.wake_all();
         self.failure_stop.ask();
+    }
+
+    /// Reports a segment that cannot be rewritten, once.
+    pub(super) fn report_damaged_segment(&self, id: SegmentId, what: &str) {
+        let mut reported = lock(&self.reported_segments);
+        if reported.len() < MAX_REPORTED && reported.insert(id) {
+            log::error!("{}: {} is not rewritten, as it is damaged: {what}", self.folder, id.log());
+        }
     }
 
     /// Reports damage found in a log, each place once.
