@@ -1,6 +1,6 @@
 //! CreateTopics: creates topics with a number of partitions; their configurations are fixed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
@@ -82,7 +82,7 @@ fn begin(node: &Node, topic: &CreatableTopic, validate_only: bool) -> Result<Cre
     let partitions = partitions(node, topic)?;
     check_configs(node, topic)?;
     if !validate_only {
-        return Ok(Creation::Begun(node.store.create_topic(name, partitions, Default::default())));
+        return Ok(Creation::Begun(node.store.create_topic(name, partitions, BTreeMap::new())));
     }
     match node.store.topic(name) {
         Some(_) => Err(refused_by_store(name, ErrorCode::TOPIC_ALREADY_EXISTS)),

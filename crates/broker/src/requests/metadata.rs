@@ -1,5 +1,7 @@
 //! Metadata: the node, topics and partitions; creates missing topics if the request allows it.
 
+use std::collections::BTreeMap;
+
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
@@ -127,7 +129,7 @@ fn find(node: &Node, name: &str, create: bool) -> Found {
                 "creating topic {name} with {} partitions, as a client asks for it",
                 node.settings.partitions
             );
-            Found::Creating(node.store.create_topic(name, node.settings.partitions, Default::default()))
+            Found::Creating(node.store.create_topic(name, node.settings.partitions, BTreeMap::new()))
         }
         None => Found::No(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
     }

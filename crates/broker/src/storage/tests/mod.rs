@@ -9,3 +9,4 @@ mod reclaiming;
 mod retention;
 mod simulated_disk;
 mod support;
+mod topics;
