@@ -32,7 +32,7 @@ mod write;
 pub use content::{Content, Headers, OwnHeaders};
 pub use read::{Batch, BatchHeader, Batches, Record, RecordIter, Records, RecordsError, first_at_or_after};
 pub use retain::{Retained, retain};
-pub use validate::{MAX_UNPACKED_BYTES, Refused, Valid, validate};
+pub use validate::{MAX_UNPACKED_BYTES, Refused, Valid, validate, validate_each};
 pub use write::{EncodeError, bytes_of_one, encode_batch};
 
 /// Bytes before the records.

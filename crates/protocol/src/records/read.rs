@@ -9,6 +9,9 @@ use super::{CRC_END, Content, HEADER_BYTES, Headers, MAGIC, MAX_UNPACKED_BYTES, 
 use crate::compression::{self, Compression, CompressionError};
 use crate::wire::{Malformed, Reader};
 
+/// The bit of the attributes that says that records carry the time of their append.
+pub(super) const LOG_APPEND_TIME: i16 = 0x08;
+
 /// Why a batch cannot be read. Each names the batch's base offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RecordsError {
@@ -95,7 +98,7 @@ impl BatchHeader {
 
     /// Whether records carry the time of their append instead of their own.
     pub fn is_log_append_time(&self) -> bool {
-        self.attributes & 0x08 != 0
+        self.attributes & LOG_APPEND_TIME != 0
     }
 
     /// Whether it belongs to a transaction.

@@ -6,14 +6,18 @@
 
 use bytes::Bytes;
 
+use super::read::LOG_APPEND_TIME;
 use super::write;
-use super::{Batch, BatchHeader, Batches, MAX_TIMESTAMP, RecordsError};
-use crate::compression::CompressionError;
+use super::{Batch, BatchHeader, Batches, CRC_END, Content, MAX_TIMESTAMP, Record, Records, RecordsError};
+use crate::compression::{Compression, CompressionError};
 use crate::error_code::ErrorCode;
 
 /// The most that the records of a batch may unpack to, in bytes: some sixty times the largest batch that
 /// Kafka takes by default.
 pub const MAX_UNPACKED_BYTES: usize = 64 * 1024 * 1024;
+
+/// The bits of the attributes that name the codec.
+const CODEC_BITS: i16 = 0x07;
 
 /// A batch that may be stored.
 #[derive(Debug, Clone)]
@@ -23,6 +27,56 @@ pub struct Valid {
     /// The batch as it came, but for a largest timestamp that was not true: that is put right, as Kafka does,
     /// because look-ups by time and retention go by it.
     pub bytes: Bytes,
+    records: Records,
+}
+
+impl Valid {
+    /// Packs the records with this codec, if they are not packed so already.
+    ///
+    /// # Errors
+    /// MESSAGE_TOO_LARGE where the codec makes more than 2 GiB of them.
+    pub fn pack(&mut self, codec: Compression) -> Result<(), Refused> {
+        if self.header.attributes & CODEC_BITS == codec as i16 {
+            return Ok(());
+        }
+        let BatchHeader { producer_id, producer_epoch, base_sequence, .. } = self.header;
+        let mut contents = Vec::new();
+        for record in &self.records {
+            let record = record.map_err(|error| Refused::from(&error, ErrorCode::INVALID_RECORD))?;
+            // Any timestamp, also one that counts as none, stays what it is.
+            contents.push(Content { timestamp: Some(record.timestamp), ..record.content() });
+        }
+        let packed = write::encode_batch(contents, -1, producer_id, producer_epoch, base_sequence, codec);
+        let packed =
+            packed.map_err(|error| Refused::new(ErrorCode::MESSAGE_TOO_LARGE, &error.to_string()))?;
+        self.bytes = packed.into();
+        self.header = only(&self.bytes)?.header;
+        Ok(())
+    }
+
+    /// Gives all records the time of their append (KIP-32), ms since 1970.
+    ///
+    /// # Errors
+    /// INVALID_RECORD for a batch beyond 2 GiB.
+    pub fn set_append_time(&mut self, now: i64) -> Result<(), Refused> {
+        self.header.attributes |= LOG_APPEND_TIME;
+        self.header.max_timestamp = now;
+        let attributes = self.header.attributes.to_be_bytes();
+        self.bytes = patched(&self.bytes, &[(CRC_END, &attributes), (MAX_TIMESTAMP, &now.to_be_bytes())])?;
+        Ok(())
+    }
+}
+
+/// The batch with other bytes in some places, and its checksum.
+fn patched(batch: &[u8], places: &[(usize, &[u8])]) -> Result<Bytes, Refused> {
+    let mut bytes = batch.to_vec();
+    for (at, new) in places {
+        if let Some(place) = bytes.get_mut(*at..*at + new.len()) {
+            place.copy_from_slice(new);
+        }
+    }
+    write::finish(&mut bytes).map_err(|error| Refused::new(ErrorCode::INVALID_RECORD, &error.to_string()))?;
+    Ok(bytes.into())
 }
 
 /// Why a batch is not stored.
@@ -68,29 +122,39 @@ impl Refused {
 /// - INVALID_TIMESTAMP for a batch that claims the time of its append, which is not a producer's to set,
 /// - INVALID_RECORD for everything else.
 pub fn validate(bytes: &Bytes) -> Result<Valid, Refused> {
-    validate_within(bytes, MAX_UNPACKED_BYTES)
+    validate_within(bytes, MAX_UNPACKED_BYTES, |_| ())
 }
 
-pub(super) fn validate_within(bytes: &Bytes, max_unpacked: usize) -> Result<Valid, Refused> {
+/// As [`validate`], and shows each record to `visit`.
+///
+/// # Errors
+/// Those of [`validate`]. The records before a malformed one are shown all the same.
+pub fn validate_each(bytes: &Bytes, visit: impl FnMut(&Record<'_>)) -> Result<Valid, Refused> {
+    validate_within(bytes, MAX_UNPACKED_BYTES, visit)
+}
+
+pub(super) fn validate_within(
+    bytes: &Bytes,
+    max_unpacked: usize,
+    mut visit: impl FnMut(&Record<'_>),
+) -> Result<Valid, Refused> {
     let batch = only(bytes)?;
     check_header(&batch.header)?;
     let invalid = |error| Refused::from(&error, ErrorCode::INVALID_RECORD);
     let mut max_timestamp = i64::MIN;
     // Offsets that grow, between 0 and a last one that is their number less one, have no gaps.
-    for record in &batch.unpack(max_unpacked).map_err(invalid)? {
-        max_timestamp = max_timestamp.max(record.map_err(invalid)?.timestamp);
+    let records = batch.unpack(max_unpacked).map_err(invalid)?;
+    for record in &records {
+        let record = record.map_err(invalid)?;
+        max_timestamp = max_timestamp.max(record.timestamp);
+        visit(&record);
     }
     let header = BatchHeader { max_timestamp, ..batch.header };
     if header == batch.header {
-        return Ok(Valid { header, bytes: bytes.clone() });
+        return Ok(Valid { header, bytes: bytes.clone(), records });
     }
-    let mut corrected = bytes.to_vec();
-    if let Some(place) = corrected.get_mut(MAX_TIMESTAMP..MAX_TIMESTAMP + 8) {
-        place.copy_from_slice(&max_timestamp.to_be_bytes());
-    }
-    write::finish(&mut corrected)
-        .map_err(|error| Refused::new(ErrorCode::INVALID_RECORD, &error.to_string()))?;
-    Ok(Valid { header, bytes: corrected.into() })
+    let bytes = patched(bytes, &[(MAX_TIMESTAMP, &max_timestamp.to_be_bytes())])?;
+    Ok(Valid { header, bytes, records })
 }
 
 /// The one batch that `bytes` are.

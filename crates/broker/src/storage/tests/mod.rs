@@ -9,4 +9,3 @@ mod reclaiming;
 mod retention;
 mod simulated_disk;
 mod support;
-mod topics;

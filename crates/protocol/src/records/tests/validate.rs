@@ -212,9 +212,9 @@ fn records_that_unpack_to_too_much_are_too_large() {
     for codec in CODECS {
         let bytes =
             Bytes::from(encode_batch([(None, Some(&[0; 100_000][..]))], TIME, -1, -1, -1, codec).unwrap());
-        let refused = validate_within(&bytes, 100_000).unwrap_err();
+        let refused = validate_within(&bytes, 100_000, |_| ()).unwrap_err();
         assert_eq!(refused.code, ErrorCode::MESSAGE_TOO_LARGE, "{refused:?}");
-        assert!(validate_within(&bytes, 101_000).is_ok());
+        assert!(validate_within(&bytes, 101_000, |_| ()).is_ok());
     }
 }
 
@@ -227,6 +227,64 @@ fn a_largest_timestamp_that_is_not_true_is_put_right() {
             assert_eq!(valid.bytes, right);
             assert_eq!(valid.header.max_timestamp, TIME + 7);
         }
+    }
+}
+
+#[test]
+fn a_valid_batch_is_packed_anew_with_the_same_records() {
+    let headers = &[1, 2, b'v', 4, 2, b'h', 1, 4, b'o', 0xff, 2, b'1'][..];
+    let records = [(0, 0, PLAIN), (-TIME - 1, 1, headers), (9, 2, &[2, b'k', 1, 0])];
+    let all = |bytes: &[u8]| {
+        let records = only(bytes.to_vec()).unpack(LIMIT).unwrap();
+        let of = |record: Record<'_>| {
+            let headers: Vec<_> =
+                record.headers.iter().map(|(key, value)| format!("{key:?}{value:?}")).collect();
+            format!("{} {} {:?} {:?} {headers:?}", record.offset, record.timestamp, record.key, record.value)
+        };
+        records.iter().map(|record| of(record.unwrap())).collect::<Vec<_>>()
+    };
+    for from in CODECS {
+        let sent = with(
+            &raw_batch(from, &records),
+            43,
+            &[[0, 0, 0, 0, 0, 0, 0, 7].as_slice(), &[0, 3, 0, 0, 0, 9]].concat(),
+        );
+        for to in CODECS {
+            let mut valid = validate(&sent.clone().into()).unwrap();
+            valid.pack(to).unwrap();
+            let packed = only(valid.bytes.to_vec()).header;
+            assert_eq!(packed, valid.header);
+            assert_eq!((packed.attributes, packed.max_timestamp), (to as i16, TIME + 9));
+            assert_eq!((packed.producer_id, packed.producer_epoch, packed.base_sequence), (7, 3, 9));
+            assert_eq!(all(&valid.bytes), all(&sent), "{} to {}", from.name(), to.name());
+            assert_eq!(valid.bytes == sent, from == to);
+        }
+    }
+}
+
+#[test]
+fn the_time_of_the_append_stands_for_that_of_each_record() {
+    for codec in CODECS {
+        let sent = raw_batch(codec, &[(0, 0, PLAIN), (9, 1, PLAIN)]);
+        let mut valid = validate(&sent.clone().into()).unwrap();
+        valid.set_append_time(TIME + 5).unwrap();
+        let stamped = only(valid.bytes.to_vec());
+        assert_eq!(stamped.header, valid.header);
+        assert!(stamped.header.is_log_append_time() && stamped.header.attributes & 7 == codec as i16);
+        let records = stamped.unpack(LIMIT).unwrap();
+        assert!(records.iter().all(|record| record.unwrap().timestamp == TIME + 5));
+        assert_eq!(valid.bytes[HEADER_BYTES..], sent[HEADER_BYTES..]);
+    }
+}
+
+#[test]
+fn each_record_is_shown_once_and_in_order() {
+    for codec in CODECS {
+        let bytes = Bytes::from(raw_batch(codec, &[(0, 0, PLAIN), (9, 1, &[2, b'k', 1, 0])]));
+        let mut shown = Vec::new();
+        validate_each(&bytes, |record| shown.push((record.offset, record.timestamp, record.key.is_some())))
+            .unwrap();
+        assert_eq!(shown, [(0, TIME, false), (1, TIME + 9, true)]);
     }
 }
 
@@ -245,7 +303,7 @@ fn what_is_valid_after_damage_can_be_read_to_its_end() {
         let original = raw_batch(codec, &[(0, 0, PLAIN), (3, 1, headers), (1, 2, &[2, b'k', 1, 0])]);
         for _ in 0..10_000 {
             let damaged = sealed(random.damage(&original));
-            let Ok(valid) = validate_within(&damaged.into(), LIMIT) else { continue };
+            let Ok(valid) = validate_within(&damaged.into(), LIMIT, |_| ()) else { continue };
             passed += 1;
             let batch = only(valid.bytes.to_vec());
             assert_eq!(batch.header, valid.header);
