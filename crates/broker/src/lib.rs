@@ -6,7 +6,8 @@
 //! - [`server`]: a serving node; [`connection`]: requests of one connection; [`dispatch`]: from bytes to a
 //!   handler
 //! - [`requests`]: one file for each request, with its API key, its versions and its handler;
-//!   [`request_context`]: the client and the header of a request; [`topic_config`]: configurations in effect
+//!   [`request_context`]: the client and the header of a request; [`topic_config`],
+//!   [`node_config`]: configurations
 //! - [`settings`]: settings and limits of the broker
 //! - [`node`]: store, group coordinator and memory budgets that handlers use
 //! - [`groups`]: the group coordinator
@@ -20,6 +21,7 @@ mod failure_notice;
 mod groups;
 mod holder_watch;
 mod node;
+mod node_config;
 pub mod request_context;
 mod requests;
 mod server;

@@ -7,7 +7,7 @@ use super::groups::{GroupCoordinator, StartError};
 use super::request_context::RequestContext;
 use super::settings::BrokerSettings;
 use super::storage::Store;
-use net::sync::{ByteBudget, Reserved};
+use net::sync::{ByteBudget, Mutex, Reserved};
 use protocol::records;
 
 /// The id of the one node of this cluster, which is also its controller and leads every partition.
@@ -45,6 +45,8 @@ pub struct Node {
     pub store: Arc<Store>,
     /// The group coordinator.
     pub groups: GroupCoordinator,
+    /// Held while configurations of a topic are read, changed and stored.
+    pub config_changes: Mutex<()>,
     /// Memory for records in Fetch responses.
     pub record_budget: ByteBudget,
     /// Memory for other responses.
@@ -66,6 +68,7 @@ impl Node {
             settings,
             store,
             groups,
+            config_changes: Mutex::default(),
             record_budget: ByteBudget::new(RECORD_BYTES),
             response_budget: ByteBudget::new(RESPONSE_BYTES),
             request_budget: ByteBudget::new(REQUEST_BYTES),

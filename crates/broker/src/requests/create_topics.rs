@@ -1,21 +1,20 @@
-//! CreateTopics: creates topics with a number of partitions; their configurations are fixed.
+//! CreateTopics: creates topics with a number of partitions and configurations of their own.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 use kafka_protocol::messages::{BrokerId, CreateTopicsRequest, CreateTopicsResponse};
+use kafka_protocol::protocol::StrBytes;
 
-use super::{message, text, topic_id};
+use super::{Refusal, message, refused_by_store, topic_id};
 use crate::node::{NODE_ID, Node};
 use crate::request_context::RequestContext;
 use crate::storage::{Pending, Topic};
 use crate::topic_config::{self, Entry};
 use protocol::error_code::ErrorCode;
 use protocol::topic_name;
-
-/// Why a topic is not created.
-type Refusal = (ErrorCode, String);
 
 /// Creates topics, or only validates the request. A topic without an error is durable.
 pub fn handle(
@@ -66,33 +65,20 @@ impl Creation {
     }
 }
 
-fn refused_by_store(name: &str, code: ErrorCode) -> Refusal {
-    let why = match code {
-        ErrorCode::TOPIC_ALREADY_EXISTS => format!("topic {name} exists already"),
-        ErrorCode::POLICY_VIOLATION => "the embedded broker would have too many partitions".to_owned(),
-        ErrorCode::KAFKA_STORAGE_ERROR => "the embedded broker cannot store anything; see its log".to_owned(),
-        other => other.to_string(),
-    };
-    (code, why)
-}
-
+/// Checks in Kafka's order: the name, whether the topic exists, its configurations, its partitions.
 fn begin(node: &Node, topic: &CreatableTopic, validate_only: bool) -> Result<Creation, Refusal> {
     let name = topic.name.as_str();
     topic_name::check(name).map_err(|why| (ErrorCode::INVALID_TOPIC_EXCEPTION, why.to_owned()))?;
+    if node.store.topic(name).is_some() {
+        return Err(refused_by_store(name, ErrorCode::TOPIC_ALREADY_EXISTS));
+    }
+    let configs = configs(topic).map_err(|why| (ErrorCode::INVALID_CONFIG, why))?;
     let partitions = partitions(node, topic)?;
-    check_configs(node, topic)?;
-    if !validate_only {
-        return Ok(Creation::Begun(node.store.create_topic(name, partitions, BTreeMap::new())));
+    if validate_only {
+        let topic = Topic { name: name.into(), id: 0, partitions, configs: Arc::new(configs) };
+        return Ok(Creation::Possible(topic));
     }
-    match node.store.topic(name) {
-        Some(_) => Err(refused_by_store(name, ErrorCode::TOPIC_ALREADY_EXISTS)),
-        None => Ok(Creation::Possible(Topic {
-            name: name.into(),
-            id: 0,
-            partitions,
-            configs: Default::default(),
-        })),
-    }
+    Ok(Creation::Begun(node.store.create_topic(name, partitions, configs)))
 }
 
 /// The requested number of partitions, given as a number or by assignments.
@@ -130,23 +116,16 @@ fn assigned(topic: &CreatableTopic) -> Result<i32, Refusal> {
     }
 }
 
-/// Accepts configurations whose value is in effect anyway, and no others.
-fn check_configs(node: &Node, topic: &CreatableTopic) -> Result<(), Refusal> {
-    let entries = topic_config::of_topics(&node.settings);
+/// The configurations of the request. Of one that comes twice the last value counts, as in Kafka.
+fn configs(topic: &CreatableTopic) -> Result<BTreeMap<String, String>, String> {
+    let mut configs = BTreeMap::new();
     for config in &topic.configs {
         let name = config.name.as_str();
-        let why = match entries.iter().find(|entry| entry.name == name) {
-            None => format!("{name}: the embedded broker has no such configuration of topics"),
-            Some(entry) => match &config.value {
-                Some(value) if value.as_str() != entry.value => {
-                    format!("{name}={value}: on the embedded broker it is {} for all topics", entry.value)
-                }
-                _ => continue,
-            },
-        };
-        return Err((ErrorCode::INVALID_CONFIG, why));
+        let value = config.value.as_deref().ok_or_else(|| format!("{name}: null is no value"))?;
+        configs.insert(name.to_owned(), topic_config::normal_form(name, value)?);
     }
-    Ok(())
+    topic_config::check_together(&configs)?;
+    Ok(configs)
 }
 
 fn result(
@@ -165,11 +144,11 @@ fn result(
             if context.version < 5 {
                 return result;
             }
-            let configs = topic_config::of_topics(&node.settings).into_iter().map(described);
+            let configs = topic_config::of_topic(&node.settings, &topic.configs);
             result
                 .with_num_partitions(topic.partitions)
                 .with_replication_factor(1)
-                .with_configs(Some(configs.collect()))
+                .with_configs(Some(configs.into_iter().map(described).collect()))
                 .with_topic_id(topic_id(topic.id))
         }
     }
@@ -177,8 +156,8 @@ fn result(
 
 fn described(entry: Entry) -> CreatableTopicConfigs {
     CreatableTopicConfigs::default()
-        .with_name(text(entry.name))
-        .with_value(Some(text(&entry.value)))
-        .with_read_only(true)
-        .with_config_source(entry.source())
+        .with_name(StrBytes::from_static_str(entry.name))
+        .with_value(Some(StrBytes::from_string(entry.value)))
+        .with_read_only(entry.read_only)
+        .with_config_source(entry.source as i8)
 }

@@ -6,9 +6,15 @@ pub mod alter_user_scram_credentials;
 pub mod api_versions;
 pub mod call;
 pub mod create_acls;
+pub mod alter_configs;
+pub mod api_versions;
+pub mod call;
+mod config_changes;
+pub mod create_partitions;
 pub mod create_topics;
 pub mod delete_acls;
 pub mod delete_groups;
+pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_acls;
 pub mod describe_client_quotas;
@@ -20,9 +26,12 @@ pub mod describe_topic_partitions;
 pub mod describe_transactions;
 pub mod describe_user_scram_credentials;
 pub mod elect_leaders;
+pub mod describe_log_dirs;
+pub mod describe_producers;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod heartbeat;
+pub mod incremental_alter_configs;
 pub mod init_producer_id;
 pub mod join_group;
 pub mod leave_group;
@@ -36,6 +45,7 @@ pub mod offset_delete;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
+mod produce_batch;
 pub mod sync_group;
 pub mod table;
 
@@ -55,6 +65,25 @@ const NO_AUTHORIZER: &str = "No Authorizer is configured";
 
 /// The longest error message to a client, and the longest text of a client in a log line, in characters.
 const BRIEF: usize = 500;
+
+/// Why a part of a request is refused.
+type Refusal = (ErrorCode, String);
+
+/// The resource types of configurations that are served.
+const TOPIC: i8 = 2;
+const BROKER: i8 = 4;
+
+/// The store's refusal to create or alter a topic.
+fn refused_by_store(name: &str, code: ErrorCode) -> Refusal {
+    let why = match code {
+        ErrorCode::TOPIC_ALREADY_EXISTS => format!("topic {name} exists already"),
+        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => format!("there is no topic {name}"),
+        ErrorCode::POLICY_VIOLATION => "the embedded broker would have too many partitions".to_owned(),
+        ErrorCode::KAFKA_STORAGE_ERROR => "the embedded broker cannot store anything; see its log".to_owned(),
+        other => other.to_string(),
+    };
+    (code, why)
+}
 
 /// Removes duplicates from a request, so that the size of a response is bounded by what exists.
 fn once<T, K: Eq + Hash>(asked: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {

@@ -2,40 +2,33 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+};
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
 
 use super::call::{Call, CloseReason, Handled};
+use super::produce_batch::{Refused, check, refuse};
 use super::{brief, message};
 use crate::node::Node;
 use crate::request_context::RequestContext;
-use crate::settings::MAX_BATCH_BYTES;
-use crate::storage::{Append, Appended, Pending};
-use net::sync::Reserved;
+use crate::storage::{Appended, Pending};
 use protocol::error_code::ErrorCode;
-use protocol::records::{self, Refused};
 
-/// The codec zstd in the attributes of a batch.
-const ZSTD: u8 = 4;
-/// The first version that allows zstd (KIP-110).
-const ZSTD_SINCE: i16 = 7;
 /// The first version whose topics have ids instead of names (KIP-516).
 const BY_ID: i16 = 13;
+/// The largest number of refused records that a response names.
+const NAMED_RECORDS: usize = 1000;
 
-fn refuse<T>(code: ErrorCode, message: impl Into<String>) -> Result<T, Refused> {
-    Err(Refused { code, message: message.into() })
-}
-
-/// A partition's number, and whether its records may be stored.
-type Checked = (i32, Result<(), Refused>);
+/// A partition's number, and the append time of its records (or -1), if they may be stored.
+type Begun = (i32, Result<i64, Refused>);
 
 /// A request whose records are checked and on their way to the disk.
 struct PendingProduce {
     /// The responses of the topics, yet empty, and the checked partitions of each, in the order of the
     /// request.
-    checked: Vec<(TopicProduceResponse, Vec<Checked>)>,
+    checked: Vec<(TopicProduceResponse, Vec<Begun>)>,
     /// The pending write of each partition without a refusal.
     appended: Vec<Pending<Appended>>,
 }
@@ -63,17 +56,24 @@ fn begin(node: &Node, context: &RequestContext<'_>, request: ProduceRequest) -> 
     if let Err(refused) = &request_check {
         log::warn!("{}: a Produce request is refused: {}", context.peer, brief(&refused.message));
     }
-    let mut appends = Vec::new();
+    let (mut appends, mut named_records) = (Vec::new(), NAMED_RECORDS);
     let mut checked = Vec::with_capacity(request.topic_data.len());
     for topic in request.topic_data {
         let name = request_check.clone().and_then(|()| topic_name(node, context, &topic));
         let mut begin = |data: PartitionProduceData| {
             let partition = data.index;
-            let begun = name.clone().and_then(|topic| {
-                let batch = check(node, context, &topic, data)?;
-                appends.push(Append { topic, partition, batch });
-                Ok(())
-            });
+            let checked = name.clone().and_then(|topic| check(node, context, &topic, data));
+            let begun = match checked {
+                Ok(checked) => {
+                    appends.push(checked.append);
+                    Ok(checked.log_append_time)
+                }
+                Err(mut refused) => {
+                    refused.records.truncate(named_records);
+                    named_records -= refused.records.len();
+                    Err(refused)
+                }
+            };
             (partition, begun)
         };
         let partitions: Vec<_> = topic.partition_data.into_iter().map(&mut begin).collect();
@@ -90,8 +90,9 @@ impl PendingProduce {
         let mut appended = self.appended.into_iter();
         let responses = self.checked.into_iter().map(|(response, partitions)| {
             let partitions = partitions.into_iter().map(|(index, begun)| {
-                let stored = begun.and_then(|()| match appended.next().map(Pending::wait) {
-                    Some(stored) => stored.or_else(|code| refused_by_store(node, code)),
+                let stored = begun.and_then(|time| match appended.next().map(Pending::wait) {
+                    Some(Ok(stored)) => Ok((stored, time)),
+                    Some(Err(code)) => refused_by_store(node, code),
                     None => refuse(ErrorCode::UNKNOWN_SERVER_ERROR, "the store gave no answer"),
                 });
                 partition_response(context, index, stored)
@@ -138,49 +139,7 @@ fn topic_name(
     }
 }
 
-/// The batch to be stored.
-fn check(
-    node: &Node,
-    context: &RequestContext<'_>,
-    topic: &str,
-    data: PartitionProduceData,
-) -> Result<Bytes, Refused> {
-    if node.store.bounds(topic, data.index).is_none() {
-        return refuse(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, format!("there is no {topic}-{}", data.index));
-    }
-    let batch = data.records.unwrap_or_default();
-    if batch.is_empty() {
-        return refuse(ErrorCode::INVALID_RECORD, "a Produce request without a record batch");
-    }
-    if batch.len() > MAX_BATCH_BYTES {
-        let message = format!("a record batch of {} bytes, {MAX_BATCH_BYTES} at most", batch.len());
-        return refuse(ErrorCode::MESSAGE_TOO_LARGE, message);
-    }
-    let codec = codec(&batch);
-    if codec == ZSTD && context.version < ZSTD_SINCE {
-        let message = format!("zstd needs Produce {ZSTD_SINCE} or later, this is {}", context.version);
-        return refuse(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE, message);
-    }
-    let _room = match codec {
-        0 => None,
-        _ => Some(reserve_decompression(node, context)?),
-    };
-    records::validate(&batch).map(|valid| valid.bytes)
-}
-
-/// The codec in the attributes of a batch; 0 where it has none, or no attributes.
-fn codec(batch: &Bytes) -> u8 {
-    batch.get(22).map_or(0, |attributes| attributes & 0x07)
-}
-
-fn reserve_decompression<'n>(node: &'n Node, context: &RequestContext<'_>) -> Result<Reserved<'n>, Refused> {
-    node.reserve_decompression(context).ok_or_else(|| Refused {
-        code: ErrorCode::LEADER_NOT_AVAILABLE,
-        message: "no room to unpack the record batch in time".to_owned(),
-    })
-}
-
-fn refused_by_store(node: &Node, code: ErrorCode) -> Result<Appended, Refused> {
+fn refused_by_store<T>(node: &Node, code: ErrorCode) -> Result<T, Refused> {
     let message = match code {
         ErrorCode::KAFKA_STORAGE_ERROR => return refused_by_failure(node),
         ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER => {
@@ -193,7 +152,7 @@ fn refused_by_store(node: &Node, code: ErrorCode) -> Result<Appended, Refused> {
 
 /// After a failure that certainly left nothing of the batch, clients are told a code that says so and makes
 /// them try again; KAFKA_STORAGE_ERROR would leave them in doubt.
-fn refused_by_failure(node: &Node) -> Result<Appended, Refused> {
+fn refused_by_failure<T>(node: &Node) -> Result<T, Refused> {
     match node.store.failure() {
         Some(failure) if !failure.in_doubt => refuse(
             ErrorCode::NOT_ENOUGH_REPLICAS,
@@ -210,11 +169,12 @@ fn refused_by_failure(node: &Node) -> Result<Appended, Refused> {
 fn partition_response(
     context: &RequestContext<'_>,
     index: i32,
-    stored: Result<Appended, Refused>,
+    stored: Result<(Appended, i64), Refused>,
 ) -> PartitionProduceResponse {
     let response = PartitionProduceResponse::default().with_index(index).with_log_append_time_ms(-1);
     match stored {
-        Ok(appended) => response
+        Ok((appended, log_append_time)) => response
+            .with_log_append_time_ms(log_append_time)
             .with_base_offset(appended.base_offset)
             .with_log_start_offset(appended.log_start_offset)
             .with_error_message(None),
@@ -224,8 +184,16 @@ fn partition_response(
                 context.peer,
                 brief(&refused.message)
             );
-            let message = (context.version >= 8).then(|| message(&refused.message));
-            response.with_error_code(refused.code.0).with_base_offset(-1).with_error_message(message)
+            let response = response.with_error_code(refused.code.0).with_base_offset(-1);
+            if context.version < 8 {
+                return response.with_error_message(None);
+            }
+            let records = refused.records.into_iter().map(|(index, why)| {
+                BatchIndexAndErrorMessage::default()
+                    .with_batch_index(index)
+                    .with_batch_index_error_message(Some(message(&why)))
+            });
+            response.with_error_message(Some(message(&refused.message))).with_record_errors(records.collect())
         }
     }
 }

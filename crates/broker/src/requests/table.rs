@@ -9,7 +9,7 @@ use super::call::Api;
 use super::*;
 
 /// Every request that is served.
-pub static APIS: [Api; 35] = [
+pub static APIS: [Api; 41] = [
     // Versions 3–13. Record batches of format 2 came with v3 (KIP-98), zstd with v7 (KIP-110), error
     // messages with v8 (KIP-467), the flexible encoding with v9 (KIP-482), the new leader beside
     // NOT_LEADER_OR_FOLLOWER with v10 (KIP-951; one node never says that), TRANSACTION_ABORTABLE with v11 and
@@ -75,6 +75,8 @@ pub static APIS: [Api; 35] = [
     // Versions 1–6. The flexible encoding came with v4 (KIP-482), error messages with v5 (KIP-599), topic ids
     // with v6 (KIP-516).
     Api::new(ApiKey::DeleteTopics, 1..=6, |call| call.with_node(delete_topics::handle)),
+    // Versions 0–2 (KIP-107). The flexible encoding came with v2 (KIP-482).
+    Api::new(ApiKey::DeleteRecords, 0..=2, |call| call.with_node(delete_records::handle)),
     // Versions 0–5. The flexible encoding came with v2 (KIP-482), the producer's last id and epoch with v3
     // (KIP-360), PRODUCER_FENCED with v4 (KIP-588), TRANSACTION_ABORTABLE with v5 (KIP-890). Kafka 4.3.1 has
     // v6 (KIP-939) where versions that are not released are switched on.
@@ -93,9 +95,21 @@ pub static APIS: [Api; 35] = [
         .note("`SECURITY_DISABLED`, as without an authorizer"),
     // Versions 1–4. Sources and synonyms came with v1 (KIP-226), types and documentation with v3
     // (KIP-569), the flexible encoding with v4 (KIP-482).
-    Api::new(ApiKey::DescribeConfigs, 1..=4, |call| call.with_node(describe_configs::handle)),
+    Api::new(ApiKey::DescribeConfigs, 1..=4, describe_configs::handle),
+    // Versions 0–2 (KIP-133). The flexible encoding came with v2 (KIP-482).
+    Api::new(ApiKey::AlterConfigs, 0..=2, |call| call.with_node(alter_configs::handle)),
+    // Versions 1–4 (KIP-113). The flexible encoding came with v2 (KIP-482), the error of the whole request
+    // with v3 (KIP-784), the bytes of the volume with v4 (KIP-827).
+    Api::new(ApiKey::DescribeLogDirs, 1..=4, |call| call.with_node(describe_log_dirs::handle)),
+    // Versions 0–3 (KIP-195). The flexible encoding came with v2 (KIP-482), THROTTLING_QUOTA_EXCEEDED with v3
+    // (KIP-599).
+    Api::new(ApiKey::CreatePartitions, 0..=3, |call| call.with_node(create_partitions::handle)),
     // Versions 0–2 (KIP-229). The flexible encoding came with v2 (KIP-482).
     Api::new(ApiKey::DeleteGroups, 0..=2, |call| call.with_groups(delete_groups::handle)),
+    // Versions 0–1 (KIP-339). The flexible encoding came with v1 (KIP-482).
+    Api::new(ApiKey::IncrementalAlterConfigs, 0..=1, |call| {
+        call.with_node(incremental_alter_configs::handle)
+    }),
     // Versions 0–2 (KIP-183). The election type came with v1 (KIP-460), the flexible encoding with v2
     // (KIP-482).
     Api::new(ApiKey::ElectLeaders, 0..=2, |call| call.with_node(elect_leaders::handle))
@@ -131,6 +145,8 @@ pub static APIS: [Api; 35] = [
     // Versions 0–2 (KIP-700). The endpoint type came with v1 (KIP-919), fenced brokers with v2 (KIP-1073;
     // there are none).
     Api::new(ApiKey::DescribeCluster, 0..=2, |call| call.with_node(describe_cluster::handle)),
+    // Version 0 (KIP-664).
+    Api::new(ApiKey::DescribeProducers, 0..=0, |call| call.with_node(describe_producers::handle)),
     // Version 0 (KIP-664).
     Api::new(ApiKey::DescribeTransactions, 0..=0, |call| call.with_node(describe_transactions::handle))
         .note("`TRANSACTIONAL_ID_NOT_FOUND`"),

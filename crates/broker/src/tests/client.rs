@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
@@ -104,6 +105,20 @@ impl Client {
         let names = vec![topic_name(name)];
         let answer = self.call(5, &DeleteTopicsRequest::default().with_topic_names(names));
         assert_eq!(answer.responses[0].error_code, 0, "{name}");
+    }
+
+    /// Creates a topic of one partition with configurations of its own.
+    pub fn create_with(&mut self, name: &str, configs: &[(&str, &str)]) {
+        let config = |(name, value): &(&str, &str)| {
+            CreatableTopicConfig::default().with_name(text(name)).with_value(Some(text(value)))
+        };
+        let topic = CreatableTopic::default()
+            .with_name(topic_name(name))
+            .with_num_partitions(1)
+            .with_replication_factor(1)
+            .with_configs(configs.iter().map(config).collect());
+        let answer = self.call(7, &CreateTopicsRequest::default().with_topics(vec![topic]));
+        assert_eq!(answer.topics[0].error_code, 0, "{:?}", answer.topics[0].error_message);
     }
 
     pub fn produce(&mut self, topic: &str, partition: i32, batch: Bytes) -> PartitionProduceResponse {

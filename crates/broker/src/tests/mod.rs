@@ -1,8 +1,10 @@
 //! A broker on a folder of its own, asked over real sockets by a client that speaks every version.
 
 mod admin;
+mod alterations;
 mod client;
 mod cluster;
+mod configs;
 mod conformance;
 mod failover;
 mod fetch;
@@ -11,6 +13,7 @@ mod limits;
 mod malformed;
 mod offsets;
 mod produce;
+mod produce_configs;
 mod topic_ids;
 mod topics;
 mod versions;

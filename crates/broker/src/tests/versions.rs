@@ -26,7 +26,9 @@ use kafka_protocol::protocol::{Decodable, Request};
 
 use super::Fixture;
 use super::admin::ask_admin;
+use super::alterations::{create_partitions, delete_records, log_dirs, producers};
 use super::client::{Client, batch, fetch, fetch_by_id, frame, produce, produce_by_id, text, topic_name};
+use super::configs::{TOPIC, alter_configs, incremental};
 use super::produce::new_producer;
 use crate::requests::table::APIS;
 use protocol::error_code::ErrorCode;
@@ -89,6 +91,14 @@ fn ask(client: &mut Client, api_key: ApiKey, versions: RangeInclusive<i16>) {
                 )
                 .with_include_synonyms(true)
         }),
+        ApiKey::DeleteRecords => each(client, versions, |_| delete_records("t", &[(0, 0), (9, 0)])),
+        ApiKey::AlterConfigs => each(client, versions, |_| alter_configs(&[("none", "no.such")])),
+        ApiKey::IncrementalAlterConfigs => each(client, versions, |_| {
+            incremental(&[(TOPIC, "t", "retention.ms", 0, Some("1000")), (TOPIC, "none", "no.such", 9, None)])
+        }),
+        ApiKey::CreatePartitions => each(client, versions, |_| create_partitions("t", 1, None)),
+        ApiKey::DescribeLogDirs => each(client, versions, |_| log_dirs(None)),
+        ApiKey::DescribeProducers => each(client, versions, |_| producers("t", &[0, 9])),
         ApiKey::DescribeCluster => each(client, versions, |_| DescribeClusterRequest::default()),
         other => ask_groups(client, other, versions),
     }

@@ -24,14 +24,19 @@ pub(super) const REQUESTS: &[Schema] = &[
     Schema { api_key: 18, versions: 0..=4, flexible: 3, fields: API_VERSIONS },
     Schema { api_key: 19, versions: 2..=7, flexible: 5, fields: CREATE_TOPICS },
     Schema { api_key: 20, versions: 1..=6, flexible: 4, fields: DELETE_TOPICS },
+    Schema { api_key: 21, versions: 0..=2, flexible: 2, fields: DELETE_RECORDS },
     Schema { api_key: 22, versions: 0..=5, flexible: 2, fields: INIT_PRODUCER_ID },
     Schema { api_key: 23, versions: 2..=4, flexible: 4, fields: OFFSET_FOR_LEADER_EPOCH },
     Schema { api_key: 29, versions: 1..=3, flexible: 2, fields: DESCRIBE_ACLS },
     Schema { api_key: 30, versions: 1..=3, flexible: 2, fields: CREATE_ACLS },
     Schema { api_key: 31, versions: 1..=3, flexible: 2, fields: DELETE_ACLS },
     Schema { api_key: 32, versions: 1..=4, flexible: 4, fields: DESCRIBE_CONFIGS },
+    Schema { api_key: 33, versions: 0..=2, flexible: 2, fields: ALTER_CONFIGS },
+    Schema { api_key: 35, versions: 1..=4, flexible: 2, fields: DESCRIBE_LOG_DIRS },
+    Schema { api_key: 37, versions: 0..=3, flexible: 2, fields: CREATE_PARTITIONS },
     Schema { api_key: 42, versions: 0..=2, flexible: 2, fields: DELETE_GROUPS },
     Schema { api_key: 43, versions: 0..=2, flexible: 2, fields: ELECT_LEADERS },
+    Schema { api_key: 44, versions: 0..=1, flexible: 1, fields: INCREMENTAL_ALTER_CONFIGS },
     Schema { api_key: 45, versions: 0..=1, flexible: 0, fields: ALTER_PARTITION_REASSIGNMENTS },
     Schema { api_key: 46, versions: 0..=0, flexible: 0, fields: LIST_PARTITION_REASSIGNMENTS },
     Schema { api_key: 47, versions: 0..=0, flexible: NEVER, fields: OFFSET_DELETE },
@@ -40,6 +45,7 @@ pub(super) const REQUESTS: &[Schema] = &[
     Schema { api_key: 51, versions: 0..=0, flexible: 0, fields: ALTER_USER_SCRAM_CREDENTIALS },
     Schema { api_key: 55, versions: 0..=2, flexible: 0, fields: DESCRIBE_QUORUM },
     Schema { api_key: 60, versions: 0..=2, flexible: 0, fields: DESCRIBE_CLUSTER },
+    Schema { api_key: 61, versions: 0..=0, flexible: 0, fields: DESCRIBE_PRODUCERS },
     Schema { api_key: 65, versions: 0..=0, flexible: 0, fields: DESCRIBE_TRANSACTIONS },
     Schema { api_key: 66, versions: 0..=2, flexible: 0, fields: LIST_TRANSACTIONS },
     Schema { api_key: 75, versions: 0..=0, flexible: 0, fields: DESCRIBE_TOPIC_PARTITIONS },
@@ -174,6 +180,9 @@ const CREATE_TOPICS: &[Field] = &[
 const DELETE_TOPICS: &[Field] =
     &[Until(5, &[Array(&[Text])]), Since(6, &[Array(&[Text, ID, TAGS])]), Fixed(4), TAGS];
 
+/// Topics (name), partitions: partition, offset; timeout.
+const DELETE_RECORDS: &[Field] = &[Array(&[Text, Array(&[Fixed(4 + 8), TAGS]), TAGS]), Fixed(4), TAGS];
+
 /// Transactional id, timeout; producer id and epoch.
 const INIT_PRODUCER_ID: &[Field] = &[Text, Fixed(4), Since(3, &[Fixed(8 + 2)]), TAGS];
 
@@ -181,8 +190,23 @@ const INIT_PRODUCER_ID: &[Field] = &[Text, Fixed(4), Since(3, &[Fixed(8 + 2)]), 
 const DESCRIBE_CONFIGS: &[Field] =
     &[Array(&[Fixed(1), Text, Array(&[Text]), TAGS]), Fixed(1), Since(3, &[Fixed(1)]), TAGS];
 
+/// Resources: type, name, configs (name, value); whether it is only to be tried.
+const ALTER_CONFIGS: &[Field] = &[Array(&[Fixed(1), Text, Array(&[Text, Text, TAGS]), TAGS]), Fixed(1), TAGS];
+
+/// Topics (name), partitions. A partition counts as an element: its part of the answer is far larger than its
+/// number.
+const DESCRIBE_LOG_DIRS: &[Field] = &[Array(&[Text, Array(&[Fixed(4)]), TAGS]), TAGS];
+
+/// Topics: name, number of partitions, assignments (brokers); timeout, whether it is only to be tried.
+const CREATE_PARTITIONS: &[Field] =
+    &[Array(&[Text, Fixed(4), Array(&[Numbers(4), TAGS]), TAGS]), Fixed(4 + 1), TAGS];
+
 /// Groups.
 const DELETE_GROUPS: &[Field] = &[Array(&[Text]), TAGS];
+
+/// Resources: type, name, configs (name, operation, value); whether it is only to be tried.
+const INCREMENTAL_ALTER_CONFIGS: &[Field] =
+    &[Array(&[Fixed(1), Text, Array(&[Text, Fixed(1), Text, TAGS]), TAGS]), Fixed(1), TAGS];
 
 /// Group; topics (name), partitions.
 const OFFSET_DELETE: &[Field] = &[Text, Array(&[Text, Array(&[Fixed(4)])])];
@@ -237,3 +261,6 @@ const LIST_TRANSACTIONS: &[Field] =
 /// Topics (name); the most partitions of the answer; the cursor: topic, partition.
 const DESCRIBE_TOPIC_PARTITIONS: &[Field] =
     &[Array(&[Text, TAGS]), Fixed(4), Nullable(&[Text, Fixed(4), TAGS]), TAGS];
+
+/// Topics (name), partitions, each counted as an element.
+const DESCRIBE_PRODUCERS: &[Field] = &[Array(&[Text, Array(&[Fixed(4)]), TAGS]), TAGS];

@@ -330,6 +330,22 @@ fn delete_topics(version: i16) -> Vec<Sample> {
     samples!(20, version, DeleteTopicsRequest, request)
 }
 
+fn delete_records(version: i16) -> Vec<Sample> {
+    use delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
+    let flexible = version >= 2;
+    let partition = DeleteRecordsPartition::default()
+        .with_partition_index(1)
+        .with_offset(-1)
+        .with_unknown_tagged_fields(tags(flexible));
+    let topic = DeleteRecordsTopic::default()
+        .with_name(topic_name())
+        .with_partitions(twice(partition))
+        .with_unknown_tagged_fields(tags(flexible));
+    let request =
+        DeleteRecordsRequest::default().with_topics(twice(topic)).with_unknown_tagged_fields(tags(flexible));
+    samples!(21, version, DeleteRecordsRequest, request)
+}
+
 fn init_producer_id(version: i16) -> Vec<Sample> {
     let request = InitProducerIdRequest::default()
         .with_transactional_id(Some(TransactionalId(text("transaction"))))
@@ -356,11 +372,84 @@ fn describe_configs(version: i16) -> Vec<Sample> {
     samples!(32, version, DescribeConfigsRequest, request)
 }
 
+fn alter_configs(version: i16) -> Vec<Sample> {
+    use alter_configs_request::{AlterConfigsResource, AlterableConfig};
+    let flexible = version >= 2;
+    let config = AlterableConfig::default()
+        .with_name(text("retention.ms"))
+        .with_value(Some(text("1000")))
+        .with_unknown_tagged_fields(tags(flexible));
+    let null = config.clone().with_value(None);
+    let resource = AlterConfigsResource::default()
+        .with_resource_type(2)
+        .with_resource_name(text("pedidos"))
+        .with_configs(vec![config, null])
+        .with_unknown_tagged_fields(tags(flexible));
+    let request = AlterConfigsRequest::default()
+        .with_resources(twice(resource))
+        .with_unknown_tagged_fields(tags(flexible));
+    samples!(33, version, AlterConfigsRequest, request)
+}
+
+fn describe_log_dirs(version: i16) -> Vec<Sample> {
+    use describe_log_dirs_request::DescribableLogDirTopic;
+    let flexible = version >= 2;
+    let topic = DescribableLogDirTopic::default()
+        .with_topic(topic_name())
+        .with_partitions(vec![0, 7])
+        .with_unknown_tagged_fields(tags(flexible));
+    let request = DescribeLogDirsRequest::default()
+        .with_topics(Some(twice(topic)))
+        .with_unknown_tagged_fields(tags(flexible));
+    let all = request.clone().with_topics(None);
+    let mut samples: Vec<Sample> = samples!(35, version, DescribeLogDirsRequest, request);
+    samples.extend(samples!(35, version, DescribeLogDirsRequest, all));
+    samples
+}
+
+fn create_partitions(version: i16) -> Vec<Sample> {
+    use create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic};
+    let flexible = version >= 2;
+    let assignment = CreatePartitionsAssignment::default()
+        .with_broker_ids(vec![BrokerId(1), BrokerId(2)])
+        .with_unknown_tagged_fields(tags(flexible));
+    let topic = CreatePartitionsTopic::default()
+        .with_name(topic_name())
+        .with_count(3)
+        .with_assignments(Some(twice(assignment)))
+        .with_unknown_tagged_fields(tags(flexible));
+    let unassigned = topic.clone().with_assignments(None);
+    let request = CreatePartitionsRequest::default()
+        .with_topics(vec![topic, unassigned])
+        .with_unknown_tagged_fields(tags(flexible));
+    samples!(37, version, CreatePartitionsRequest, request)
+}
+
 fn delete_groups(version: i16) -> Vec<Sample> {
     let request = DeleteGroupsRequest::default()
         .with_groups_names(twice(group()))
         .with_unknown_tagged_fields(tags(version >= 2));
     samples!(42, version, DeleteGroupsRequest, request)
+}
+
+fn incremental_alter_configs(version: i16) -> Vec<Sample> {
+    use incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+    let flexible = version >= 1;
+    let config = AlterableConfig::default()
+        .with_name(text("retention.ms"))
+        .with_config_operation(2)
+        .with_value(Some(text("1000")))
+        .with_unknown_tagged_fields(tags(flexible));
+    let null = config.clone().with_value(None);
+    let resource = AlterConfigsResource::default()
+        .with_resource_type(2)
+        .with_resource_name(text("pedidos"))
+        .with_configs(vec![config, null])
+        .with_unknown_tagged_fields(tags(flexible));
+    let request = IncrementalAlterConfigsRequest::default()
+        .with_resources(twice(resource))
+        .with_unknown_tagged_fields(tags(flexible));
+    samples!(44, version, IncrementalAlterConfigsRequest, request)
 }
 
 fn offset_delete(version: i16) -> Vec<Sample> {
@@ -380,7 +469,17 @@ fn describe_cluster(version: i16) -> Vec<Sample> {
     samples!(60, version, DescribeClusterRequest, request)
 }
 
-const KINDS: [fn(i16) -> Vec<Sample>; 35] = [
+fn describe_producers(version: i16) -> Vec<Sample> {
+    let topic = describe_producers_request::TopicRequest::default()
+        .with_name(topic_name())
+        .with_partition_indexes(vec![0, 7])
+        .with_unknown_tagged_fields(unknown());
+    let request =
+        DescribeProducersRequest::default().with_topics(twice(topic)).with_unknown_tagged_fields(unknown());
+    samples!(61, version, DescribeProducersRequest, request)
+}
+
+const KINDS: [fn(i16) -> Vec<Sample>; 41] = [
     produce,
     fetch,
     list_offsets,
@@ -397,16 +496,21 @@ const KINDS: [fn(i16) -> Vec<Sample>; 35] = [
     api_versions,
     create_topics,
     delete_topics,
+    delete_records,
     init_producer_id,
     admin::offset_for_leader_epoch,
     admin::describe_acls,
     admin::create_acls,
     admin::delete_acls,
     describe_configs,
+    alter_configs,
+    describe_log_dirs,
+    create_partitions,
     delete_groups,
     admin::elect_leaders,
     admin::alter_partition_reassignments,
     admin::list_partition_reassignments,
+    incremental_alter_configs,
     offset_delete,
     admin::describe_client_quotas,
     admin::describe_user_scram_credentials,
@@ -416,6 +520,7 @@ const KINDS: [fn(i16) -> Vec<Sample>; 35] = [
     admin::describe_transactions,
     admin::list_transactions,
     admin::describe_topic_partitions,
+    describe_producers,
 ];
 
 /// Samples of every request in every version that is served.
