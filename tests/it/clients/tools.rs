@@ -5,9 +5,10 @@ use super::client::{Client, Extras};
 use crate::support::kafka::Kafka;
 use crate::support::program::Program;
 use crate::support::tools::{
-    ACLS, CONFIGS, ELECTIONS, GROUPS, OFFSETS, QUORUM, REASSIGNMENTS, TOPICS, TRANSACTIONS, run_version,
-    try_version,
+    ACLS, CONFIGS, DELETE_RECORDS, ELECTIONS, GROUPS, LOG_DIRS, OFFSETS, QUORUM, REASSIGNMENTS, TOPICS, TRANSACTIONS,
+    run_version, try_version,
 };
+use crate::support::watchdog::Folder;
 use crate::support::{NEWEST, OLDEST, PATIENCE, eventually, unique};
 
 const TOOLS: [&str; 2] = [NEWEST, OLDEST];
@@ -37,6 +38,50 @@ pub fn the_topics_tool_creates_lists_describes_and_deletes(version: &'static str
         run(&["--create", "--topic", &topic, "--if-not-exists"]);
         run(&["--delete", "--topic", &topic]);
         eventually("the topic is gone", PATIENCE, || (!has_line(&run(&["--list"]), &[&topic])).then_some(()));
+    }
+}
+
+pub fn the_tools_alter_topics_and_look_into_them(version: &'static str) {
+    let kafka = Kafka::shared(version);
+    let folder = Folder::new("recortes");
+    for tools in TOOLS {
+        let run = |class: &str, arguments: &[&str]| run_version(tools, kafka, class, arguments);
+        let topic = unique("ajustes");
+        let create = ["--create", "--topic", &topic, "--partitions", "1", "--replication-factor", "1"];
+        run(TOPICS, &[&create[..], &["--config", "retention.ms=3600000"]].concat());
+        run(TOPICS, &["--alter", "--topic", &topic, "--partitions", "3"]);
+        let described = run(TOPICS, &["--describe", "--topic", &topic]);
+        assert!(has_line(&described, &["PartitionCount:", "3"]), "{tools}: {described}");
+        assert!(described.contains("retention.ms=3600000"), "{tools}: {described}");
+
+        let of_topic = ["--entity-type", "topics", "--entity-name", &topic];
+        let alter = |change: &[&str]| run(CONFIGS, &[&["--alter"], &of_topic[..], change].concat());
+        let own = || run(CONFIGS, &[&["--describe"], &of_topic[..]].concat());
+        alter(&["--add-config", "cleanup.policy=[delete,compact],max.message.bytes=2000"]);
+        let set = own();
+        for own in ["cleanup.policy=delete,compact ", "max.message.bytes=2000 ", "retention.ms=3600000 "] {
+            assert!(set.contains(own), "{tools}: {set}");
+        }
+        alter(&["--delete-config", "cleanup.policy,retention.ms"]);
+        let set = own();
+        assert!(!set.contains("cleanup.policy") && !set.contains("3600000"), "{tools}: {set}");
+
+        kafka.assistant().produce(&topic, "none", 0, "%d", 5);
+        let cut = folder.path().join(format!("{topic}.json"));
+        let until =
+            format!(r#"{{"partitions":[{{"topic":"{topic}","partition":0,"offset":3}}],"version":1}}"#);
+        std::fs::write(&cut, until).expect("a folder that can be written");
+        let deleted = run(DELETE_RECORDS, &["--offset-json-file", &cut.display().to_string()]);
+        assert!(has_line(&deleted, &[&format!("{topic}-0"), "low_watermark:", "3"]), "{tools}: {deleted}");
+        let earliest = run(OFFSETS, &["--topic", &topic, "--time", "-2"]);
+        assert!(has_line(&earliest, &[&format!("{topic}:0:3")]), "{tools}: {earliest}");
+
+        let sizes = run(LOG_DIRS, &["--describe", "--topic-list", &topic]);
+        for partition in 0..3 {
+            assert!(sizes.contains(&format!("\"{topic}-{partition}\"")), "{tools}: {sizes}");
+        }
+        let asked = ["describe-producers", "--topic", &topic, "--partition", "0"];
+        assert!(run(TRANSACTIONS, &asked).contains("LastSequence"), "{tools}");
     }
 }
 

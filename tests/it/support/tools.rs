@@ -7,6 +7,14 @@ use super::machine::Machine;
 
 /// `kafka-topics`.
 pub const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
+/// `kafka-configs`.
+pub const CONFIGS: &str = "kafka.admin.ConfigCommand";
+/// `kafka-delete-records`.
+pub const DELETE_RECORDS: &str = "org.apache.kafka.tools.DeleteRecordsCommand";
+/// `kafka-log-dirs`.
+pub const LOG_DIRS: &str = "org.apache.kafka.tools.LogDirsCommand";
+/// `kafka-transactions`.
+pub const TRANSACTIONS: &str = "org.apache.kafka.tools.TransactionsCommand";
 /// `kafka-consumer-groups`.
 pub const GROUPS: &str = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
 /// `kafka-get-offsets`.

@@ -60,7 +60,7 @@ fn begin(
         topic.ok_or_else(|| (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, format!("there is no topic {name}")))?;
     let has = topic.partitions;
     if asked.count <= has {
-        let why = format!("topic {name} has {has} partitions, and {} are no more", asked.count);
+        let why = format!("topic {name} has {has} partitions, {} is no increase", asked.count);
         return Err((ErrorCode::INVALID_PARTITIONS, why));
     }
     check_assignments(asked.assignments.as_deref(), asked.count.saturating_sub(has))?;

@@ -1,6 +1,7 @@
 //! Topics that are altered, and records that are deleted on demand.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::super::{ActiveProducer, LogBounds, MAX_PARTITIONS, Retention, Store};
 use super::support::{Folder, Standing, append, at, batch, batch_of_times, sequenced_batch, values};
@@ -110,6 +111,35 @@ fn records_are_deleted_up_to_an_offset_also_within_a_batch() {
     assert_eq!((store.bounds("t", 0), store.partition_bytes("t", 0)), (bounds(12, 12), Some(0)));
     append(&store, "t", 0, batch_of_times(&[7, 8])).unwrap();
     assert_eq!(store.offset_of_max_timestamp("t", 0), Ok(Some((13, 8))));
+}
+
+#[test]
+fn a_topics_own_retention_comes_before_that_of_the_store() {
+    let folder = Folder::new();
+    let retention = Retention { age: Some(Duration::from_millis(100)), bytes: None };
+    let standing = Standing::open(&folder, retention, 1000);
+    let store = &standing.store;
+    let size = batch(&["a"], 0).len().to_string();
+    for (name, own, start) in [
+        ("none", &[][..], 2),
+        ("for-ever", &[("retention.ms", "-1")], 0),
+        ("largest", &[("retention.ms", "9223372036854775807")], 0),
+        ("longer", &[("retention.ms", "600")], 1),
+        ("by-size", &[("retention.ms", "-1"), ("retention.bytes", &size)], 1),
+        ("compacted", &[("cleanup.policy", "compact")], 0),
+        ("both", &[("cleanup.policy", "compact,delete")], 2),
+    ] {
+        store.create_topic(name, 1, configs(own)).wait().unwrap();
+        for time in [300, 500] {
+            append(store, name, 0, batch(&["a"], time)).unwrap();
+        }
+        standing.apply_retention();
+        assert_eq!(store.bounds(name, 0).unwrap().log_start_offset, start, "{name}");
+    }
+    // An alteration holds for what is there.
+    store.alter_topic("for-ever", Vec::new(), true).wait().unwrap();
+    standing.apply_retention();
+    assert_eq!(store.bounds("for-ever", 0).unwrap().log_start_offset, 2);
 }
 
 #[test]
