@@ -47,6 +47,8 @@ pub struct Node {
     pub groups: GroupCoordinator,
     /// Held while configurations of a topic are read, changed and stored.
     pub config_changes: Mutex<()>,
+    /// Held while a batch is read for which there may be no room.
+    pub large_reads: Mutex<()>,
     /// Memory for records in Fetch responses.
     pub record_budget: ByteBudget,
     /// Memory for other responses.
@@ -69,6 +71,7 @@ impl Node {
             store,
             groups,
             config_changes: Mutex::default(),
+            large_reads: Mutex::default(),
             record_budget: ByteBudget::new(RECORD_BYTES),
             response_budget: ByteBudget::new(RESPONSE_BYTES),
             request_budget: ByteBudget::new(REQUEST_BYTES),

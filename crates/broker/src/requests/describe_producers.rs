@@ -22,7 +22,10 @@ pub fn handle(
         .into_iter()
         .map(|topic| {
             let partitions = once(topic.partition_indexes, |index| *index);
-            let ask = |index| (index, node.store.producers(&topic.name, index));
+            let ask = |index| {
+                let is_there = node.store.bounds(&topic.name, index).is_some();
+                (index, is_there.then(|| node.store.producers(&topic.name, index)))
+            };
             let pending = partitions.into_iter().map(ask).collect();
             (topic.name, pending)
         })
@@ -35,9 +38,9 @@ pub fn handle(
     DescribeProducersResponse::default().with_topics(topics.collect())
 }
 
-fn described(topic: &str, index: i32, pending: Pending<Vec<ActiveProducer>>) -> PartitionResponse {
+fn described(topic: &str, index: i32, pending: Option<Pending<Vec<ActiveProducer>>>) -> PartitionResponse {
     let response = PartitionResponse::default().with_partition_index(index);
-    match pending.wait() {
+    match pending.map_or(Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION), Pending::wait) {
         Ok(mut producers) => {
             producers.sort_by_key(|producer| producer.id);
             response

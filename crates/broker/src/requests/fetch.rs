@@ -14,7 +14,7 @@ use crate::node::Node;
 use crate::request_context::RequestContext;
 use crate::settings::MAX_BATCH_BYTES;
 use crate::storage::{FetchWaiter, LogBounds, Store};
-use net::sync::Reserved;
+use net::sync::{Reserved, lock};
 use protocol::error_code::ErrorCode;
 
 /// The largest number of bytes of records in one response: the broker's `fetch.max.bytes` in Kafka, 55 MiB.
@@ -25,6 +25,8 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// The first version whose topics have ids instead of names (KIP-516).
 const BY_ID: i16 = 13;
+/// How long a batch that is larger than most waits for room.
+const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often a long poll checks whether its client is still connected.
 const SLICE: Duration = Duration::from_millis(100);
@@ -52,7 +54,7 @@ fn fetch<'n>(
     let topics = asked_topics(node, context, &request);
     let (mut waiter, mut over) = (None, wait.is_zero());
     loop {
-        let reading = Reading::all(node, &request, &topics);
+        let reading = Reading::all(node, context, &request, &topics);
         if reading.is_enough(&request) || over {
             return reading.response(request.topics);
         }
@@ -122,8 +124,9 @@ fn await_change(waiter: &FetchWaiter<'_>, context: &RequestContext<'_>, deadline
 }
 
 /// A pass over the partitions of a request.
-struct Reading<'n> {
+struct Reading<'n, 'c> {
     node: &'n Node,
+    context: &'c RequestContext<'c>,
     room: Reserved<'n>,
     isolation_level: i8,
     /// Bytes that may be read.
@@ -131,20 +134,29 @@ struct Reading<'n> {
     /// Bytes that were read.
     bytes: usize,
     failed: bool,
+    /// There was no room in time for a first batch.
+    is_out_of_room: bool,
     partitions: Vec<Vec<PartitionData>>,
 }
 
-impl<'n> Reading<'n> {
-    fn all(node: &'n Node, request: &FetchRequest, topics: &[Option<AskedTopic>]) -> Reading<'n> {
+impl<'n, 'c> Reading<'n, 'c> {
+    fn all(
+        node: &'n Node,
+        context: &'c RequestContext<'c>,
+        request: &FetchRequest,
+        topics: &[Option<AskedTopic>],
+    ) -> Reading<'n, 'c> {
         let wanted = usize::try_from(request.max_bytes).unwrap_or(0).min(MAX_BYTES);
         let room = node.record_budget.take_some(wanted, MAX_BATCH_BYTES);
         let mut reading = Reading {
             node,
+            context,
             allowed: wanted.min(room.bytes()),
             room,
             isolation_level: request.isolation_level,
             bytes: 0,
             failed: false,
+            is_out_of_room: false,
             partitions: Vec::with_capacity(request.topics.len()),
         };
         for (asked, topic) in request.topics.iter().zip(topics) {
@@ -180,7 +192,7 @@ impl<'n> Reading<'n> {
     }
 
     fn read(
-        &self,
+        &mut self,
         topic: Option<&AskedTopic>,
         asked: &FetchPartition,
     ) -> Result<(Bytes, LogBounds), ErrorCode> {
@@ -190,12 +202,46 @@ impl<'n> Reading<'n> {
         read
     }
 
-    fn read_by_name(&self, topic: &str, asked: &FetchPartition) -> Result<(Bytes, LogBounds), ErrorCode> {
+    fn read_by_name(&mut self, topic: &str, asked: &FetchPartition) -> Result<(Bytes, LogBounds), ErrorCode> {
         check_leader_epoch(asked.current_leader_epoch)?;
         let left = self.allowed.saturating_sub(self.bytes);
         let max_bytes = usize::try_from(asked.partition_max_bytes).unwrap_or(0).min(left);
-        let first = self.bytes == 0;
-        self.node.store.read(topic, asked.partition, asked.fetch_offset, max_bytes, first)
+        let read = self.node.store.read(topic, asked.partition, asked.fetch_offset, max_bytes, false)?;
+        let (records, bounds) = &read;
+        let is_left_out = records.is_empty() && asked.fetch_offset < bounds.log_end_offset;
+        if is_left_out && self.bytes == 0 && !self.is_out_of_room {
+            self.read_first(topic, asked)
+        } else {
+            Ok(read)
+        }
+    }
+
+    /// The first batch of the answer, whatever its size. One that is larger than the room comes once there is
+    /// room for it; nothing comes if there is none in time.
+    fn read_first(&mut self, topic: &str, asked: &FetchPartition) -> Result<(Bytes, LogBounds), ErrorCode> {
+        let read = || self.node.store.read(topic, asked.partition, asked.fetch_offset, 0, true);
+        let (size, bounds) = {
+            // Its size is known once it is read, so one at a time is read without room.
+            let _alone = lock(&self.node.large_reads);
+            let (records, bounds) = read()?;
+            if records.len() <= self.room.bytes() {
+                return Ok((records, bounds));
+            }
+            (records.len(), bounds)
+        };
+        self.room.shrink(0);
+        let until = Instant::now() + ROOM_TIMEOUT;
+        match self.node.record_budget.take(size, until, &|| !(self.context.gone)()) {
+            Some(room) => {
+                self.room = room;
+                read()
+            }
+            None => {
+                self.is_out_of_room = true;
+                self.allowed = 0;
+                Ok((Bytes::new(), bounds))
+            }
+        }
     }
 
     /// Whether there is nothing to wait for.

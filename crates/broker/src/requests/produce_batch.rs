@@ -94,7 +94,8 @@ pub fn check(
 }
 
 fn check_size(batch: &Bytes, config: &TopicConfig) -> Result<(), Refused> {
-    let most = config.max_message_bytes;
+    // What unpacks to more is refused in any case.
+    let most = config.max_message_bytes.min(records::MAX_UNPACKED_BYTES);
     if batch.len() > most {
         let message = format!("a record batch of {} bytes, {most} at most", batch.len());
         return refuse(ErrorCode::MESSAGE_TOO_LARGE, message);

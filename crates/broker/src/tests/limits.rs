@@ -152,6 +152,32 @@ fn a_large_answer_waits_for_room_and_a_small_one_does_not() {
 }
 
 #[test]
+fn a_batch_larger_than_most_is_fetched_once_there_is_room() {
+    let unconnected = Unconnected::new();
+    let node = &unconnected.node;
+    let configs = [("max.message.bytes".to_owned(), "5000000".to_owned())].into();
+    node.store.create_topic("t", 1, configs).wait().unwrap();
+    node.store.create_topic("small", 1, Default::default()).wait().unwrap();
+    for (topic, bytes) in [("t", 4_000_000), ("small", 1000)] {
+        let value = "x".repeat(bytes);
+        let request = produce(-1, topic, 0, Some(batch_of(&[&value], -1, -1, Compression::None)));
+        unconnected.ask(9, &request).unwrap();
+    }
+    let soon = Instant::now() + Duration::from_secs(1);
+    let taken = node.record_budget.take(usize::MAX, soon, &|| true).unwrap();
+    // Without room the large one is left out, for as long as there is none; others come as ever.
+    assert!(unconnected.ask(12, &fetch(&[("t", 0, 0)])).unwrap() < 1000);
+    assert!(unconnected.ask(12, &fetch(&[("small", 0, 0)])).unwrap() > 1000);
+    drop(taken);
+    let all = node.record_budget.take(usize::MAX, soon, &|| true);
+    assert!(all.is_some(), "room is not given back");
+    drop(all);
+    assert!(unconnected.ask(12, &fetch(&[("t", 0, 0)]).with_max_bytes(1)).unwrap() > 4_000_000);
+    let all = node.record_budget.take(usize::MAX, Instant::now() + Duration::from_secs(1), &|| true);
+    assert!(all.is_some(), "room is not given back");
+}
+
+#[test]
 fn a_look_up_by_time_waits_for_room_to_unpack() {
     let unconnected = Unconnected::new();
     let node = &unconnected.node;

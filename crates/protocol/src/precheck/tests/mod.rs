@@ -307,6 +307,16 @@ fn what_an_element_takes_in_memory_is_not_underestimated() {
         size_of::<describe_quorum_response::PartitionData>(),
         size_of::<describe_topic_partitions_request::TopicRequest>(),
         size_of::<describe_topic_partitions_response::DescribeTopicPartitionsResponseTopic>(),
+        size_of::<delete_records_request::DeleteRecordsTopic>(),
+        size_of::<delete_records_request::DeleteRecordsPartition>(),
+        size_of::<alter_configs_request::AlterConfigsResource>(),
+        size_of::<alter_configs_request::AlterableConfig>(),
+        size_of::<describe_log_dirs_request::DescribableLogDirTopic>(),
+        size_of::<create_partitions_request::CreatePartitionsTopic>(),
+        size_of::<create_partitions_request::CreatePartitionsAssignment>(),
+        size_of::<incremental_alter_configs_request::AlterConfigsResource>(),
+        size_of::<incremental_alter_configs_request::AlterableConfig>(),
+        size_of::<describe_producers_request::TopicRequest>(),
     ];
     assert!(largest.into_iter().all(|size| size <= ELEMENT_BYTES), "{largest:?}");
 }
