@@ -6,9 +6,9 @@ use kafka_protocol::messages::create_partitions_request::{
     CreatePartitionsAssignment, CreatePartitionsTopic,
 };
 use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
-use kafka_protocol::messages::{BrokerId, CreatePartitionsRequest, CreatePartitionsResponse};
+use kafka_protocol::messages::{BrokerId, CreatePartitionsRequest, CreatePartitionsResponse, TopicName};
 
-use super::{Refusal, message, refused_by_store};
+use super::{Refusal, message, once, refused_by_store};
 use crate::node::{NODE_ID, Node};
 use crate::request_context::RequestContext;
 use crate::storage::{Pending, Topic};
@@ -20,19 +20,19 @@ pub fn handle(
     context: &RequestContext<'_>,
     request: CreatePartitionsRequest,
 ) -> CreatePartitionsResponse {
-    let mut named: HashMap<&str, usize> = HashMap::new();
+    let mut named: HashMap<TopicName, usize> = HashMap::new();
     for topic in &request.topics {
-        *named.entry(&topic.name).or_default() += 1;
+        *named.entry(topic.name.clone()).or_default() += 1;
     }
-    let begun: Vec<Result<Option<Pending<Topic>>, Refusal>> = request
-        .topics
+    let topics = once(request.topics, |topic| topic.name.clone());
+    let begun: Vec<Result<Option<Pending<Topic>>, Refusal>> = topics
         .iter()
-        .map(|topic| match named.get(topic.name.as_str()) {
+        .map(|topic| match named.get(&topic.name) {
             Some(1) => begin(node, topic, request.validate_only),
             _ => Err((ErrorCode::INVALID_REQUEST, "the request names this topic more than once".to_owned())),
         })
         .collect();
-    let results = request.topics.iter().zip(begun).map(|(topic, begun)| {
+    let results = topics.iter().zip(begun).map(|(topic, begun)| {
         let created = begun.and_then(|pending| {
             let Some(pending) = pending else { return Ok(()) };
             let grown = pending.wait().map_err(|code| refused_by_store(&topic.name, code))?;

@@ -116,13 +116,15 @@ fn assigned(topic: &CreatableTopic) -> Result<i32, Refusal> {
     }
 }
 
-/// The configurations of the request. Of one that comes twice the last value counts, as in Kafka.
+/// The configurations of the request, each of which comes once.
 fn configs(topic: &CreatableTopic) -> Result<BTreeMap<String, String>, String> {
     let mut configs = BTreeMap::new();
     for config in &topic.configs {
         let name = config.name.as_str();
         let value = config.value.as_deref().ok_or_else(|| format!("{name}: null is no value"))?;
-        configs.insert(name.to_owned(), topic_config::normal_form(name, value)?);
+        if configs.insert(name.to_owned(), topic_config::normal_form(name, value)?).is_some() {
+            return Err(format!("the request names {name} more than once"));
+        }
     }
     topic_config::check_together(&configs)?;
     Ok(configs)

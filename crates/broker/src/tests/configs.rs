@@ -157,6 +157,8 @@ fn checks_of_a_topic_to_be_created_come_in_kafkas_order() {
     assert_eq!(code(topic("x y", &bad)), ErrorCode::INVALID_TOPIC_EXCEPTION);
     assert_eq!(code(topic("x", &[("retention.ms", Some("-2"))])), ErrorCode::INVALID_CONFIG);
     assert_eq!(code(topic("x", &[("retention.ms", None)])), ErrorCode::INVALID_CONFIG);
+    let twice = [("retention.ms", Some("1")), ("retention.ms", Some("1"))];
+    assert_eq!(code(topic("x", &twice)), ErrorCode::INVALID_CONFIG);
     let lags = [("min.compaction.lag.ms", Some("100")), ("max.compaction.lag.ms", Some("50"))];
     assert_eq!(code(topic("x", &lags)), ErrorCode::INVALID_CONFIG);
 }
