@@ -85,6 +85,12 @@ impl Node {
         reserve(&self.decompression_budget, records::MAX_UNPACKED_BYTES, context)
     }
 
+    /// Reserves memory to decompress one batch and to pack its records anew, as
+    /// [`Node::reserve_decompression`] does.
+    pub fn reserve_packing(&self, context: &RequestContext<'_>) -> Option<Reserved<'_>> {
+        reserve(&self.decompression_budget, 2 * records::MAX_UNPACKED_BYTES, context)
+    }
+
     /// Reserves memory to decode a request of `bytes` without records, whose elements are far larger in
     /// memory than on the wire, and may be held for long. Nothing is reserved for a small one. `None` if
     /// there is none in time, or the client has disconnected.

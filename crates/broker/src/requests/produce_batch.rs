@@ -11,7 +11,6 @@ use crate::node::Node;
 use crate::request_context::RequestContext;
 use crate::storage::{Append, Topic};
 use crate::topic_config::{Defaults, TopicConfig};
-use net::sync::Reserved;
 use protocol::error_code::ErrorCode;
 use protocol::records::{self, Record};
 
@@ -77,8 +76,9 @@ pub fn check(
     }
     let is_packed_anew = config.compression.is_some_and(|wanted| wanted as u8 != codec);
     let _room = match codec {
-        0 if !is_packed_anew => None,
-        _ => Some(reserve_decompression(node, context)?),
+        _ if is_packed_anew => Some(node.reserve_packing(context).ok_or_else(no_room)?),
+        0 => None,
+        _ => Some(node.reserve_decompression(context).ok_or_else(no_room)?),
     };
     let now = now();
     let mut valid = check_records(&batch, &topic, partition, &config, now)?;
@@ -108,11 +108,9 @@ fn codec(batch: &Bytes) -> u8 {
     batch.get(22).map_or(0, |attributes| attributes & 0x07)
 }
 
-fn reserve_decompression<'n>(node: &'n Node, context: &RequestContext<'_>) -> Result<Reserved<'n>, Refused> {
-    match node.reserve_decompression(context) {
-        Some(room) => Ok(room),
-        None => refuse(ErrorCode::LEADER_NOT_AVAILABLE, "no room to unpack the record batch in time"),
-    }
+fn no_room() -> Refused {
+    let message = "no room to unpack the record batch in time".to_owned();
+    Refused { code: ErrorCode::LEADER_NOT_AVAILABLE, message, records: Vec::new() }
 }
 
 /// Checks the batch and each of its records; a compacted topic takes records with keys alone, and each

@@ -40,12 +40,10 @@ impl Valid {
             return Ok(());
         }
         let BatchHeader { producer_id, producer_epoch, base_sequence, .. } = self.header;
-        let mut contents = Vec::new();
-        for record in &self.records {
-            let record = record.map_err(|error| Refused::from(&error, ErrorCode::INVALID_RECORD))?;
-            // Any timestamp, also one that counts as none, stays what it is.
-            contents.push(Content { timestamp: Some(record.timestamp), ..record.content() });
-        }
+        // They have been read before, to the last; any timestamp, also one that counts as none, stays.
+        let records = self.records.iter().map_while(Result::ok);
+        let contents =
+            records.map(|record| Content { timestamp: Some(record.timestamp), ..record.content() });
         let packed = write::encode_batch(contents, -1, producer_id, producer_epoch, base_sequence, codec);
         let packed =
             packed.map_err(|error| Refused::new(ErrorCode::MESSAGE_TOO_LARGE, &error.to_string()))?;
