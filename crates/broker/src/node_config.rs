@@ -17,6 +17,7 @@ pub fn of_node(settings: &BrokerSettings, advertised: (&str, u16)) -> Vec<Entry>
         fixed("broker.id", Kind::Int, NODE_ID),
         fixed("default.replication.factor", Kind::Int, 1),
         fixed("delete.topic.enable", Kind::Boolean, true),
+        set("group.initial.rebalance.delay.ms", Kind::Int, settings.initial_rebalance_delay.as_millis()),
         set("listeners", Kind::List, format!("PLAINTEXT://{}", settings.listen)),
         set("log.dirs", Kind::List, log_dir(settings).display()),
         fixed("node.id", Kind::Int, NODE_ID),

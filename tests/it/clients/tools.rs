@@ -5,8 +5,8 @@ use super::client::{Client, Extras};
 use crate::support::kafka::Kafka;
 use crate::support::program::Program;
 use crate::support::tools::{
-    ACLS, CONFIGS, DELETE_RECORDS, ELECTIONS, GROUPS, LOG_DIRS, OFFSETS, QUORUM, REASSIGNMENTS, TOPICS, TRANSACTIONS,
-    run_version, try_version,
+    ACLS, CONFIGS, DELETE_RECORDS, ELECTIONS, GROUPS, LOG_DIRS, OFFSETS, QUORUM, REASSIGNMENTS, TOPICS,
+    TRANSACTIONS, run_version, try_version,
 };
 use crate::support::watchdog::Folder;
 use crate::support::{NEWEST, OLDEST, PATIENCE, eventually, unique};

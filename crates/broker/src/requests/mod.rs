@@ -1,15 +1,13 @@
 //! The requests, a file for each: the handler from a typed request to a typed response. `table` has the
 //! versions of all.
 
+pub mod alter_configs;
 pub mod alter_partition_reassignments;
 pub mod alter_user_scram_credentials;
 pub mod api_versions;
 pub mod call;
-pub mod create_acls;
-pub mod alter_configs;
-pub mod api_versions;
-pub mod call;
 mod config_changes;
+pub mod create_acls;
 pub mod create_partitions;
 pub mod create_topics;
 pub mod delete_acls;
@@ -21,13 +19,13 @@ pub mod describe_client_quotas;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_groups;
+pub mod describe_log_dirs;
+pub mod describe_producers;
 pub mod describe_quorum;
 pub mod describe_topic_partitions;
 pub mod describe_transactions;
 pub mod describe_user_scram_credentials;
 pub mod elect_leaders;
-pub mod describe_log_dirs;
-pub mod describe_producers;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod heartbeat;

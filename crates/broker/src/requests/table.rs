@@ -106,14 +106,14 @@ pub static APIS: [Api; 41] = [
     Api::new(ApiKey::CreatePartitions, 0..=3, |call| call.with_node(create_partitions::handle)),
     // Versions 0–2 (KIP-229). The flexible encoding came with v2 (KIP-482).
     Api::new(ApiKey::DeleteGroups, 0..=2, |call| call.with_groups(delete_groups::handle)),
-    // Versions 0–1 (KIP-339). The flexible encoding came with v1 (KIP-482).
-    Api::new(ApiKey::IncrementalAlterConfigs, 0..=1, |call| {
-        call.with_node(incremental_alter_configs::handle)
-    }),
     // Versions 0–2 (KIP-183). The election type came with v1 (KIP-460), the flexible encoding with v2
     // (KIP-482).
     Api::new(ApiKey::ElectLeaders, 0..=2, |call| call.with_node(elect_leaders::handle))
         .note("`ELECTION_NOT_NEEDED`: the one node leads every partition"),
+    // Versions 0–1 (KIP-339). The flexible encoding came with v1 (KIP-482).
+    Api::new(ApiKey::IncrementalAlterConfigs, 0..=1, |call| {
+        call.with_node(incremental_alter_configs::handle)
+    }),
     // Versions 0–1 (KIP-455). Whether the number of replicas may change came with v1 (KIP-860).
     Api::new(ApiKey::AlterPartitionReassignments, 0..=1, |call| {
         call.with_node(alter_partition_reassignments::handle)

@@ -18,6 +18,7 @@ use super::partition_log::{Extent, PartitionLog};
 use super::reclaim;
 use super::segment::Segment;
 use super::store_state::StoreState;
+use crate::topic_config::{Defaults, TopicConfig};
 use protocol::records::{Batches, Record, RecordsError, Retained, retain};
 
 /// The largest decompressed size of one batch's records.
@@ -39,21 +40,14 @@ pub(super) struct Policy {
 impl Policy {
     /// That of a topic with these configurations; `None` if it is not compacted.
     pub(super) fn of(configs: &BTreeMap<String, String>) -> Option<Policy> {
-        let policies = configs.get("cleanup.policy")?;
-        if !policies.split(',').any(|policy| policy.trim() == "compact") {
-            return None;
-        }
-        let set = |name: &str, default: i64| {
-            configs.get(name).and_then(|value| value.parse().ok()).unwrap_or(default)
-        };
-        let ratio = configs.get("min.cleanable.dirty.ratio").and_then(|value| value.parse().ok());
-        Some(Policy {
-            dirty_ratio: ratio.unwrap_or(0.5),
-            min_lag_ms: set("min.compaction.lag.ms", 0),
-            max_lag_ms: set("max.compaction.lag.ms", i64::MAX),
-            delete_retention_ms: set("delete.retention.ms", 24 * 3600 * 1000),
-            segment_ms: set("segment.ms", 7 * 24 * 3600 * 1000),
-            segment_bytes: u64::try_from(set("segment.bytes", 1 << 30)).unwrap_or(1 << 30),
+        let config = TopicConfig::new(configs, &Defaults::default());
+        config.cleanup.compact.then_some(Policy {
+            dirty_ratio: config.min_cleanable_dirty_ratio,
+            min_lag_ms: config.min_compaction_lag_ms,
+            max_lag_ms: config.max_compaction_lag_ms,
+            delete_retention_ms: config.delete_retention_ms,
+            segment_ms: config.segment_ms,
+            segment_bytes: config.segment_bytes,
         })
     }
 

@@ -77,6 +77,7 @@ use self::store_state::StoreState;
 use self::write_queue::{Batch, Change};
 use self::write_state::Limits;
 use self::writer::{Progress, Writer};
+use crate::topic_config::{Defaults, TopicConfig};
 use net::stop::Stop;
 use protocol::error_code::ErrorCode;
 use protocol::records::Batches;
@@ -104,20 +105,11 @@ pub struct Retention {
 impl Retention {
     /// That of a topic with these configurations; `None` if its batches are kept for ever.
     fn of_topic(&self, configs: &BTreeMap<String, String>) -> Option<Retention> {
-        let deletes = |policy: &String| policy.split(',').any(|policy| policy.trim() == "delete");
-        if !configs.get("cleanup.policy").is_none_or(deletes) {
-            return None;
-        }
-        let set = |name| configs.get(name).and_then(|value| value.parse::<i64>().ok());
-        let age = match set("retention.ms") {
-            Some(ms) => u64::try_from(ms).ok().map(Duration::from_millis),
-            None => self.age,
-        };
-        let bytes = match set("retention.bytes") {
-            Some(bytes) => u64::try_from(bytes).ok(),
-            None => self.bytes,
-        };
-        (age.is_some() || bytes.is_some()).then_some(Retention { age, bytes })
+        let defaults = Defaults { retention: self.age, retention_bytes: self.bytes };
+        let config = TopicConfig::new(configs, &defaults);
+        let age = config.retention_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
+        let retention = Retention { age, bytes: config.retention_bytes };
+        (config.cleanup.delete && (age.is_some() || retention.bytes.is_some())).then_some(retention)
     }
 
     /// The timestamp (ms) of the oldest batch that is kept; `None` if age does not matter.

@@ -59,6 +59,10 @@ pub struct TopicConfig {
     pub max_compaction_lag_ms: i64,
     /// `min.cleanable.dirty.ratio`.
     pub min_cleanable_dirty_ratio: f64,
+    /// `segment.ms`: after so long a segment ends, so that it can be compacted.
+    pub segment_ms: i64,
+    /// `segment.bytes`, likewise.
+    pub segment_bytes: u64,
 }
 
 impl TopicConfig {
@@ -87,6 +91,8 @@ impl TopicConfig {
             min_compaction_lag_ms: number(configs, "min.compaction.lag.ms", 0),
             max_compaction_lag_ms: number(configs, "max.compaction.lag.ms", i64::MAX),
             min_cleanable_dirty_ratio: number(configs, "min.cleanable.dirty.ratio", 0.5),
+            segment_ms: number(configs, "segment.ms", 604_800_000),
+            segment_bytes: number(configs, "segment.bytes", 1 << 30),
         }
     }
 }

@@ -10,6 +10,7 @@ use protocol::compression::Compression;
 
 fn settings() -> BrokerSettings {
     BrokerSettings {
+        initial_rebalance_delay: Duration::ZERO,
         listen: "127.0.0.1:0".to_owned(),
         advertised: None,
         data_dir: PathBuf::from("data"),
