@@ -26,12 +26,8 @@ pub const ELECTIONS: &str = "org.apache.kafka.tools.LeaderElectionCommand";
 pub const REASSIGNMENTS: &str = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand";
 /// `kafka-metadata-quorum`.
 pub const QUORUM: &str = "org.apache.kafka.tools.MetadataQuorumCommand";
-/// `kafka-transactions`.
-pub const TRANSACTIONS: &str = "org.apache.kafka.tools.TransactionsCommand";
 /// `kafka-acls`.
 pub const ACLS: &str = "org.apache.kafka.tools.AclCommand";
-/// `kafka-configs`.
-pub const CONFIGS: &str = "kafka.admin.ConfigCommand";
 
 /// Runs a tool of the cluster's version.
 fn run(kafka: &Kafka, class: &str, arguments: &[&str]) -> String {

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::error::StorageError;
 use super::frame::FrameBuffer;
-use super::housekeeping::write_index;
+use super::index_file::write_index;
 use super::log_reader::read_batches;
 use super::names::SegmentId;
 use super::partition_log::{Entries, Extent};

@@ -1,9 +1,9 @@
 //! Retention: removes expired batches and expired producers, in slices between changes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Retention;
 use super::error::StorageError;
 use super::frame::FrameBuffer;
 use super::log_reader::LogReader;
@@ -12,6 +12,7 @@ use super::segment_index::BatchEntry;
 use super::store_state::StoreState;
 use super::transaction::{Applied, Changes};
 use super::write_state::WriteState;
+use crate::topic_config::{Defaults, TopicConfig};
 
 /// Logs that one slice looks at the batches of.
 const SLICE_LOGS: usize = 100;
@@ -21,6 +22,32 @@ const SLICE_BATCHES: usize = 100_000;
 const SLICE_PRODUCERS: usize = 10_000;
 /// How long an idle producer is remembered (Kafka's `producer.id.expiration.ms`).
 const PRODUCER_ID_EXPIRATION: Duration = Duration::from_secs(24 * 3600);
+
+/// Retention settings, as in Kafka's `retention.ms` and `retention.bytes`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Retention {
+    /// Batches whose youngest record is older are removed.
+    pub age: Option<Duration>,
+    /// A partition with more bytes loses its oldest batches.
+    pub bytes: Option<u64>,
+}
+
+impl Retention {
+    /// That of a topic with these configurations; `None` if its batches are kept for ever.
+    fn of_topic(&self, configs: &BTreeMap<String, String>) -> Option<Retention> {
+        let defaults = Defaults { retention: self.age, retention_bytes: self.bytes };
+        let config = TopicConfig::new(configs, &defaults);
+        let age = config.retention_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
+        let retention = Retention { age, bytes: config.retention_bytes };
+        (config.cleanup.delete && (age.is_some() || retention.bytes.is_some())).then_some(retention)
+    }
+
+    /// The timestamp (ms) of the oldest batch that is kept; `None` if age does not matter.
+    fn oldest_kept(&self, now: i64) -> Option<i64> {
+        let age = i64::try_from(self.age?.as_millis()).unwrap_or(i64::MAX);
+        Some(now.saturating_sub(age))
+    }
+}
 
 /// The result of one slice.
 pub(super) struct Slice {

@@ -9,8 +9,9 @@ use bytes::Bytes;
 
 use super::pending_write::Reply;
 use super::producer_state::BatchSequence;
-use super::{ActiveProducer, Appended, CommittedOffset, Topic};
+use super::{ActiveProducer, Append, Appended, CommittedOffset, Topic};
 use protocol::error_code::ErrorCode;
+use protocol::records::{Batches, RecordsError};
 
 /// Bytes in the queue; one larger change is taken into an empty queue.
 const MAX_BYTES: usize = 64 << 20;
@@ -29,6 +30,38 @@ pub(super) struct Batch {
     pub last_delta: i32,
     pub max_timestamp: i64,
     pub sequence: Option<BatchSequence>,
+}
+
+impl Batch {
+    /// Checks a batch, and takes from its header the fields that the writer needs.
+    pub(super) fn check(append: Append) -> Result<Batch, ErrorCode> {
+        let Append { topic, partition, batch: bytes } = append;
+        let mut batches = Batches::new(&bytes);
+        let header = match (batches.next(), batches.next()) {
+            (Some(Ok(batch)), None) => batch.header,
+            (Some(Err(RecordsError::Checksum { .. })), _) => {
+                return Err(ErrorCode::CORRUPT_MESSAGE);
+            }
+            _ => return Err(ErrorCode::INVALID_RECORD),
+        };
+        let size =
+            bytes.get(8..12).and_then(|size| size.first_chunk::<4>()).map(|size| u32::from_be_bytes(*size));
+        let is_whole = size.is_some_and(|size| size as usize + 12 == bytes.len());
+        if !is_whole || header.record_count < 1 || header.last_offset_delta != header.record_count - 1 {
+            return Err(ErrorCode::INVALID_RECORD);
+        }
+        let sequence = match header.producer_id {
+            id if id < 0 => None,
+            _ if header.producer_epoch < 0 || header.base_sequence < 0 => {
+                return Err(ErrorCode::INVALID_RECORD);
+            }
+            id => {
+                Some(BatchSequence::new(id, header.producer_epoch, header.base_sequence, header.record_count))
+            }
+        };
+        let (last_delta, max_timestamp) = (header.last_offset_delta, header.max_timestamp);
+        Ok(Batch { topic, partition, bytes, last_delta, max_timestamp, sequence })
+    }
 }
 
 /// A change, and the handle that its caller waits for.
