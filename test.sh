@@ -9,7 +9,7 @@
 #   ./test.sh long     what takes minutes: the packages built as they would be published, the figures of durability with a
 #                      database of five gigabytes, two minutes of authentication that ends each five seconds, and the work
 #                      queue under chaos with a million messages and several seeds (TEST_SEEDS=1,2,3), one test at
-#                      a time
+#                      a time; and the test suites of others on the embedded broker (tests/suites)
 # Other arguments go to `cargo test`, for example: ./test.sh --test it channel::
 set -eu
 cd "$(dirname "$0")"
@@ -166,6 +166,12 @@ check_dependencies() {
     [ -z "$bad" ] || fail "a C build or an async runtime came in with: $bad (cargo tree -e normal,build -i NAME)"
 }
 
+# What the test suites of others are built with, besides; each says itself what it lacks.
+set_up_suites() {
+    has go || apt_install golang-go
+    has npm || apt_install nodejs npm
+}
+
 set_up() {
     set_up_rust
     set_up_clients
@@ -174,6 +180,7 @@ set_up() {
     set_up_kafka
     archive_classes
     set_up_browser
+    [ "$MODE" != long ] || set_up_suites
 }
 
 lints() {
@@ -244,6 +251,10 @@ step "compiling the tests" cargo test --locked --workspace --no-run
 if [ "$MODE" = long ]; then
     step "packages" cargo package --locked --workspace --exclude foreign --allow-dirty
     export TEST_ROOM=1 TEST_FIGURES=yes BIG_DATABASE_MIB="${BIG_DATABASE_MIB:-5000}"
+    if [ $# -eq 0 ]; then
+        step "programs" cargo build --locked --bins
+        step "others' test suites" tests/suites/run.sh
+    fi
     [ $# -gt 0 ] || set -- durability:: secured::kafka_4_3::authentication_ queue::chaos:: queue::mixed:: leases::chaos:: --include-ignored --nocapture
     step "figures" cargo test --locked --test it --no-fail-fast -- "$@"
 else

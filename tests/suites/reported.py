@@ -15,6 +15,6 @@ def parse(names, ended):
             found[name] = Result(name, "passed" if verdict == "ok" else "failed", message or "")
     why = "ran too long" if ended.status is None else "failed"
     last = ended.output.strip().splitlines()[-1:] or ["nothing was printed"]
-    missing = f"was not reached: {last[0]}"
+    missing = f"was not reached: {last[0].removeprefix('failed ')}"
     unknown = [result for name, result in found.items() if name not in names]
     return [found.get(name) or Result(name, why, missing) for name in names] + unknown

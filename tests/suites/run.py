@@ -47,6 +47,9 @@ def run(name, chosen):
         return False
     with brokers.start(chosen.broker, ROOT, setup.fresh("broker"), module.BROKER) as bootstrap:
         results = module.run(Suite(setup, bootstrap, chosen.broker), prepared)
+    if not results:
+        print(f"{name}: ran no test: see {setup.folder}")
+        return False
     seconds = time.monotonic() - begin
     path = HERE / name / "exclusions.txt"
     listed = exclusions.read(path)

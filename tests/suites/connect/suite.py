@@ -64,8 +64,9 @@ class Worker:
 
     def ended(self):
         if self.process.poll() is not None:
-            lines = [line for line in self.log.read_text(errors="replace").splitlines() if "Exception" in line]
-            raise AssertionError(f"the worker ended: {(lines or ['without an exception'])[-1]}")
+            lines = self.log.read_text(errors="replace").splitlines()
+            causes = [line for line in lines if line.startswith("Caused by:")]
+            raise AssertionError(f"the worker ended: {(causes or ['it tells no cause'])[0]}")
 
     def stop(self):
         with contextlib.suppress(ProcessLookupError):

@@ -15,14 +15,18 @@ IGNORED = ["test_sasl_integration.py", "test_ssl_integration.py"]
 
 def prepare(setup):
     interpreter = python.environment(setup, Path(__file__).with_name("requirements.txt"))
-    return interpreter, python.source(setup, interpreter, "kafka-python", VERSION)
+    folder = python.source(setup, interpreter, "kafka-python", VERSION)
+    # Python has a package of that name itself, which comes first as long as this one is none.
+    (folder / "test" / "__init__.py").touch()
+    setup.copy(Path(__file__).with_name("service.py"), folder / "test" / "service.py")
+    return interpreter, folder
 
 
 def run(suite, prepared):
     interpreter, folder = prepared
     env = {
         "KAFKA_URI": f"kafka://{suite.bootstrap}",
-        "KAFKA_VERSION": "4.2.0",
+        "KAFKA_VERSION": "4.3.1",
         # The tests ask whether there is such a folder, although the broker runs already.
         "KAFKA_ROOT": suite.folder,
         "PYTHONPATH": folder,

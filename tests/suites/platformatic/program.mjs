@@ -157,7 +157,7 @@ await test('finds coordinators', async () => {
 await test('lists groups', async () => equal((await admin.listGroups()).has('readers'), true))
 await test('describes groups', async () => {
   const groups = await admin.describeGroups({ groups: ['readers'] })
-  equal(groups.get('readers').state, 'EMPTY')
+  equal(groups.get('readers').state, 'Empty')
 })
 const committed = async groupId => {
   const [{ topics }] = await admin.listConsumerGroupOffsets({ groups: [groupId] })

@@ -7,7 +7,7 @@ import reported
 
 TITLE = f"Kafka Streams {jars.VERSION}, word count"
 BROKER = {}
-DEADLINE = 240
+DEADLINE = 420
 NAMES = [
     "counts words",
     "makes its internal topics",
