@@ -49,7 +49,9 @@ def record(path, listed, results):
         heading = [line for line in path.read_text().splitlines() if line.startswith("#")]
     lines, recorded = [], {}
     for result in sorted(results, key=lambda result: result.name):
-        reason, may_pass = listed.get(result.name, (f"? {result.outcome}: {result.brief()}", False))
+        new = f"? {result.outcome}: {result.brief()}"
+        reason, may_pass = listed.get(result.name, (new, False))
+        reason = new if reason.startswith("?") else reason
         if result.passed and not may_pass:
             continue
         recorded[result.name] = (reason, may_pass)

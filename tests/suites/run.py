@@ -57,12 +57,14 @@ def run(name, chosen):
         listed = exclusions.record(path, listed, results)
     passed = sum(result.passed for result in results)
     print(f"{name}: {passed} of {len(results)} passed on {chosen.broker} in {seconds:.0f} s")
+    row = conformance.Row(module.TITLE, ROOT / "docs" / "conformance.md", SUITES, name)
     if chosen.broker == "kafka":
+        row.write_kafka(results)
         for result in results:
             if not result.passed:
                 print(f"  {result.outcome}: {result.name}: {result.brief()}")
         return True
-    conformance.write(ROOT / "docs" / "conformance.md", SUITES, name, module.TITLE, results, listed)
+    row.write_embedded(results, listed)
     complaints = exclusions.compare(listed, results)
     for complaint in complaints:
         print(f"  {complaint}")

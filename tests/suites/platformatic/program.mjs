@@ -15,12 +15,15 @@ const patience = 30_000
 const common = { clientId: 'suite', bootstrapBrokers: [process.argv[2]], retries: 2, timeout: 10_000 }
 
 async function test(name, body) {
-  const late = new Promise((_, reject) => setTimeout(() => reject(new Error('took too long')), patience + 5_000).unref())
+  let timer
+  const late = new Promise((_, reject) => (timer = setTimeout(() => reject(new Error('took too long')), patience + 5_000)))
   try {
     await Promise.race([body(), late])
     console.log(`ok ${name}`)
   } catch (error) {
     console.log(`failed ${name}: ${describe(error).replaceAll('\n', ' ')}`)
+  } finally {
+    clearTimeout(timer)
   }
 }
 
