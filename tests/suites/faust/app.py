@@ -11,7 +11,6 @@ app = faust.App(
     store="memory://",
     topic_partitions=4,
     topic_replication_factor=1,
-    web_enabled=False,
     stream_wait_empty=False,
     consumer_auto_offset_reset="earliest",
     broker_commit_interval=0.5,

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 BOOTSTRAP, FOLDER = sys.argv[1], Path(sys.argv[2])
@@ -21,7 +21,7 @@ class Worker:
 
     def __init__(self, name):
         environment = os.environ | {"BOOTSTRAP": BOOTSTRAP, "DATA": str(FOLDER / name)}
-        command = [sys.executable, "-m", "faust", "-A", "app", "worker", "-l", "info"]
+        command = [sys.executable, "-m", "faust", "-A", "app", "worker", "-l", "info", "--without-web"]
         self.log = FOLDER / f"{name}.log"
         here = Path(__file__).parent
         with self.log.open("wb") as output:
@@ -104,6 +104,18 @@ def counted(expected):
     return enough
 
 
+async def create(*topics):
+    """The worker takes topics that are there when it starts."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=BOOTSTRAP)
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(topic, 4, 1) for topic in topics])
+        while not set(topics) <= set(await admin.list_topics()):
+            await asyncio.sleep(0.1)
+    finally:
+        await admin.close()
+
+
 async def is_compacted(topic):
     admin = AIOKafkaAdminClient(bootstrap_servers=BOOTSTRAP)
     await admin.start()
@@ -116,6 +128,7 @@ async def is_compacted(topic):
 
 
 async def main():
+    await asyncio.wait_for(create("lines", "words", "echoes", "counts"), PATIENCE)
     worker = Worker("first")
 
     async def echoes():
