@@ -7,4 +7,5 @@ cd "$(dirname "$0")/../.."
 python=.clients/venv/bin/python
 [ -x "$python" ] || { echo "tests/suites/run.sh: no Python clients in .clients: run ./test.sh first" >&2; exit 1; }
 export PYTHONDONTWRITEBYTECODE=1
+(cd tests/suites && ../../"$python" -m unittest -q check)
 exec nice "$python" tests/suites/run.py "$@"
