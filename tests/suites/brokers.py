@@ -56,7 +56,8 @@ def kafka(root, folder, port, settings):
     text = KAFKA_SETTINGS.format(port=port, controller=controller, folder=folder)
     path = folder / "server.properties"
     path.write_text(text + "".join(f"{key}={value}\n" for key, value in settings.items()))
-    format_storage = ["java", "-cp", jars, "kafka.tools.StorageTool", "format", "-t", "p2pSuitesAAAAAAAAAAAAA", "-c", path]
+    tool = ["java", "-cp", jars, "kafka.tools.StorageTool"]
+    format_storage = [*tool, "format", "-t", "p2pSuitesAAAAAAAAAAAAA", "-c", path]
     subprocess.run(format_storage, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return ["java", "-Xmx1g", "-cp", jars, "kafka.Kafka", path]
 

@@ -1,4 +1,4 @@
-"""Writes the results into docs/conformance.md, between two markers; each run replaces those of the suite that it ran."""
+"""Writes the results into docs/conformance.md, between two markers; a run replaces those of its suite."""
 
 import re
 

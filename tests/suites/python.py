@@ -50,7 +50,9 @@ def pytest(suite, interpreter, folder, arguments, deadline, env):
 
 
 def shorten(name):
-    return name.rsplit("/", 1)[-1] if "[" not in name else name.split("[")[0].rsplit("/", 1)[-1] + "[" + name.split("[", 1)[1]
+    """The name without the folders of its file."""
+    path, bracket, parameters = name.partition("[")
+    return path.rsplit("/", 1)[-1] + bracket + parameters
 
 
 def read_report(report):

@@ -74,7 +74,7 @@ class Setup:
         return found
 
     def run(self, command, deadline, cwd=None, env=None, separate_errors=False, input=None):
-        """Runs a command to its end, and ends it with all its children where it takes longer than `deadline` seconds."""
+        """Runs a command to its end, and ends it with its children where it takes longer than `deadline` seconds."""
         self.commands += 1
         environment = os.environ | {key: str(value) for key, value in (env or {}).items()}
         errors = subprocess.DEVNULL if separate_errors else subprocess.STDOUT

@@ -28,7 +28,8 @@ class Worker:
             self.process = subprocess.Popen(command, cwd=here, env=environment, stdout=output, stderr=output)
 
     async def ready(self):
-        await until("ready", lambda: "Worker ready" in self.log.read_text(errors="replace") or self.process.poll() is not None)
+        ready = lambda: "Worker ready" in self.log.read_text(errors="replace")  # noqa: E731
+        await until("ready", lambda: ready() or self.process.poll() is not None)
         self.alive()
 
     def alive(self):
@@ -122,7 +123,8 @@ async def is_compacted(topic):
     try:
         answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
         entries = {entry[0]: entry[1] for answer in answers for resource in answer.resources for entry in resource[4]}
-        assert entries.get("cleanup.policy") == "compact", f"cleanup.policy of {topic} is {entries.get('cleanup.policy')}"
+        policy = entries.get("cleanup.policy")
+        assert policy == "compact", f"cleanup.policy of {topic} is {policy}"
     finally:
         await admin.close()
 

@@ -4,14 +4,17 @@ import kafkajs from 'kafkajs'
 const { AclOperationTypes, AclPermissionTypes, AclResourceTypes, ResourcePatternTypes } = kafkajs
 const { CompressionTypes, ConfigResourceTypes, Kafka, logLevel } = kafkajs
 const patience = 30_000
-const kafka = new Kafka({ clientId: 'suite', brokers: [process.argv[2]], logLevel: logLevel.NOTHING, retry: { retries: 5 } })
+const brokers = [process.argv[2]]
+const kafka = new Kafka({ clientId: 'suite', brokers, logLevel: logLevel.NOTHING, retry: { retries: 5 } })
 
 // Some of the client's timers fail where nobody waits for them; the test that does tells what happened.
 process.on('unhandledRejection', () => {})
 
 async function test(name, body) {
   let timer
-  const late = new Promise((_, reject) => (timer = setTimeout(() => reject(new Error('took too long')), patience + 5_000)))
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error('took too long')), patience + 5_000)
+  })
   try {
     await Promise.race([body(), late])
     console.log(`ok ${name}`)
@@ -70,7 +73,8 @@ const admin = kafka.admin()
 await admin.connect()
 
 await test('creates topics', async () => {
-  const topics = ['plain', 'squeezed', 'once', 'grouped', 'doomed', 'transactions'].map(topic => ({ topic, numPartitions: 4 }))
+  const names = ['plain', 'squeezed', 'once', 'grouped', 'doomed', 'transactions']
+  const topics = names.map(topic => ({ topic, numPartitions: 4 }))
   equal(await admin.createTopics({ topics: [...topics, { topic: 'single', numPartitions: 1 }] }), true)
   // A Kafka says that a topic is there before its partitions are; what is produced meanwhile is produced twice.
   for (const { topic } of [...topics, { topic: 'single' }]) {

@@ -16,7 +16,9 @@ const common = { clientId: 'suite', bootstrapBrokers: [process.argv[2]], retries
 
 async function test(name, body) {
   let timer
-  const late = new Promise((_, reject) => (timer = setTimeout(() => reject(new Error('took too long')), patience + 5_000)))
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error('took too long')), patience + 5_000)
+  })
   try {
     await Promise.race([body(), late])
     console.log(`ok ${name}`)
@@ -55,14 +57,16 @@ async function produce(messages, options = {}) {
   }
 }
 
-const member = (groupId, options) => new Consumer({ ...common, groupId, deserializers: stringDeserializers, ...options })
+const member = (groupId, options) =>
+  new Consumer({ ...common, groupId, deserializers: stringDeserializers, ...options })
 
 // Reads so many messages as a member of a group, and commits them.
 async function read(groupId, topic, count, options = {}, mode = 'committed') {
   const consumer = member(groupId, options)
   const seen = []
   try {
-    const stream = await consumer.consume({ topics: [topic], mode, fallbackMode: 'earliest', autocommit: 200, maxWaitTime: 500 })
+    const choices = { mode, fallbackMode: 'earliest', autocommit: 200, maxWaitTime: 500 }
+    const stream = await consumer.consume({ topics: [topic], ...choices })
     const failure = new Promise((_, reject) => stream.on('error', reject))
     stream.on('data', message => seen.push(message))
     await Promise.race([until(() => `${count} messages but ${seen.length}`, () => seen.length >= count), failure])
@@ -79,7 +83,8 @@ const admin = new Admin(common)
 const topic = { resourceType: ConfigResourceTypes.TOPIC, resourceName: 'plain' }
 
 await test('creates topics', async () => {
-  await admin.createTopics({ topics: ['plain', 'squeezed', 'once', 'grouped', 'doomed', 'transactions'], partitions: 4, replicas: 1 })
+  const topics = ['plain', 'squeezed', 'once', 'grouped', 'doomed', 'transactions']
+  await admin.createTopics({ topics, partitions: 4, replicas: 1 })
   await admin.createTopics({ topics: ['single'], partitions: 1, replicas: 1 })
 })
 await test('creates a topic with configs', async () => {
@@ -146,7 +151,8 @@ await test('adds partitions', async () => {
   equal(topics.get('doomed').partitionsCount, 6)
 })
 const offset = async timestamp => {
-  const [{ partitions }] = await admin.listOffsets({ topics: [{ name: 'plain', partitions: [{ partitionIndex: 0, timestamp }] }] })
+  const asked = { name: 'plain', partitions: [{ partitionIndex: 0, timestamp }] }
+  const [{ partitions }] = await admin.listOffsets({ topics: [asked] })
   return partitions[0].offset
 }
 await test('lists offsets', async () => equal([await offset(-2n), await offset(-1n)], [0n, 25n]))
@@ -210,7 +216,8 @@ await test('deletes topics', async () => {
   equal((await admin.listTopics()).includes('doomed'), false)
 })
 await test('produces in transactions', async () => {
-  const producer = new Producer({ ...common, serializers: stringSerializers, transactionalId: 'suite', idempotent: true })
+  const options = { transactionalId: 'suite', idempotent: true }
+  const producer = new Producer({ ...common, serializers: stringSerializers, ...options })
   try {
     const transaction = await producer.beginTransaction()
     await transaction.send({ messages: [{ topic: 'transactions', value: 'v' }] })

@@ -320,7 +320,8 @@ func produce(c *sarama.Config, topic string, count int) error {
 
 func producesWithEachCodec() error {
 	codecs := []sarama.CompressionCodec{
-		sarama.CompressionNone, sarama.CompressionGZIP, sarama.CompressionSnappy, sarama.CompressionLZ4, sarama.CompressionZSTD,
+		sarama.CompressionNone, sarama.CompressionGZIP, sarama.CompressionSnappy, sarama.CompressionLZ4,
+		sarama.CompressionZSTD,
 	}
 	for _, codec := range codecs {
 		c := config()

@@ -21,6 +21,8 @@ import org.apache.kafka.common.serialization.StringDeserializer;
 import org.apache.kafka.common.serialization.StringSerializer;
 import org.apache.kafka.streams.KafkaStreams;
 import org.apache.kafka.streams.StreamsBuilder;
+import org.apache.kafka.streams.errors.StreamsUncaughtExceptionHandler.StreamThreadExceptionResponse;
+import org.apache.kafka.streams.kstream.Grouped;
 import org.apache.kafka.streams.kstream.KStream;
 import org.apache.kafka.streams.kstream.Materialized;
 import org.apache.kafka.streams.kstream.Produced;
@@ -48,7 +50,8 @@ public class WordCount {
             test("makes its internal topics", () -> {
                 var changelog = "words-counted-changelog";
                 var repartition = "words-words-repartition";
-                await(() -> names(admin).containsAll(Set.of(changelog, repartition)), () -> "there are " + names(admin));
+                var both = Set.of(changelog, repartition);
+                await(() -> names(admin).containsAll(both), () -> "there are " + names(admin));
                 expectConfig(admin, changelog, "cleanup.policy", "compact");
                 expectConfig(admin, repartition, "cleanup.policy", "delete");
                 expectConfig(admin, repartition, "retention.ms", "-1");
@@ -57,7 +60,7 @@ public class WordCount {
             test("shares the work with a second instance", () -> {
                 try (var one = new Running("one", "at_least_once", "lines", "counts");
                         var two = new Running("two", "at_least_once", "lines", "counts")) {
-                    await(() -> one.tasks() > 0 && two.tasks() > 0, () -> one.tasks() + " and " + two.tasks() + " tasks");
+                    await(() -> one.tasks() > 0 && two.tasks() > 0, () -> one.tasks() + " and " + two.tasks());
                     send("lines", "to share is to live");
                     expect("counts", Map.of("to", 4L, "share", 1L));
                 }
@@ -118,7 +121,7 @@ public class WordCount {
             var builder = new StreamsBuilder();
             KStream<String, String> lines = builder.stream(from);
             var words = lines.flatMapValues(line -> List.of(line.toLowerCase().split("\\W+")))
-                    .groupBy((key, word) -> word, org.apache.kafka.streams.kstream.Grouped.as("words"));
+                    .groupBy((key, word) -> word, Grouped.as("words"));
             var produced = Produced.with(Serdes.String(), Serdes.Long());
             if (to.equals("windows")) {
                 words.windowedBy(TimeWindows.ofSizeWithNoGrace(Duration.ofHours(1)))
@@ -131,7 +134,7 @@ public class WordCount {
             streams = new KafkaStreams(builder.build(), settings);
             streams.setUncaughtExceptionHandler(failure -> {
                 error = failure;
-                return org.apache.kafka.streams.errors.StreamsUncaughtExceptionHandler.StreamThreadExceptionResponse.SHUTDOWN_CLIENT;
+                return StreamThreadExceptionResponse.SHUTDOWN_CLIENT;
             });
             streams.start();
             await(() -> streams.state() == KafkaStreams.State.RUNNING || error != null, () -> "is " + streams.state());
@@ -162,7 +165,8 @@ public class WordCount {
     /** Reads a topic of counts until the last ones of these words are as given. */
     static void expect(String topic, Map<String, Long> expected) {
         var settings = Map.<String, Object>of(
-                "bootstrap.servers", bootstrap, "auto.offset.reset", "earliest", "group.id", "reader-" + System.nanoTime(),
+                "bootstrap.servers", bootstrap, "auto.offset.reset", "earliest",
+                "group.id", "reader-" + System.nanoTime(),
                 "isolation.level", "read_committed");
         try (var consumer = new KafkaConsumer<>(settings, new StringDeserializer(), new LongDeserializer())) {
             consumer.subscribe(List.of(topic));
@@ -171,7 +175,7 @@ public class WordCount {
                 for (ConsumerRecord<String, Long> record : consumer.poll(Duration.ofMillis(200))) {
                     counts.put(record.key(), record.value());
                 }
-                return expected.entrySet().stream().allMatch(entry -> entry.getValue().equals(counts.get(entry.getKey())));
+                return counts.entrySet().containsAll(expected.entrySet());
             }, () -> "counted " + counts);
         }
     }
