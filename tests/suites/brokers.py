@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import time
+from pathlib import Path
 
 KAFKA = "4.3.1"
 PATIENCE = 60
@@ -37,7 +38,8 @@ def free_ports(count):
 
 
 def embedded(root, folder, port, settings):
-    program = root / "target" / "debug" / "adapter"
+    target = Path(os.environ.get("CARGO_TARGET_DIR", root / "target"))
+    program = target / "debug" / "adapter"
     if not program.exists():
         raise SystemExit(f"{program} is missing: run cargo build --bins first")
     given = {
