@@ -1,6 +1,7 @@
 """Writes the results into docs/conformance.md, between two markers; a run replaces those of its suite."""
 
 import re
+import textwrap
 
 import brokers
 
@@ -77,5 +78,12 @@ def grouped(title, excluded, listed):
     if not by_reason:
         return ""
     ordered = sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[0]))
-    lines = [f"- {reason}: {', '.join(f'`{name}`' for name in names)}" for reason, names in ordered]
+    lines = [wrapped(f"- {reason}: {', '.join(f'`{name}`' for name in names)}") for reason, names in ordered]
     return f"{title}, what does not pass:\n\n" + "".join(f"{line}\n" for line in lines)
+
+
+def wrapped(entry):
+    """An entry of a list in lines of the documents' width, each name in one piece."""
+    whole = re.sub("`[^`]*`", lambda name: name.group().replace(" ", "\0"), entry)
+    lines = textwrap.fill(whole, 110, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return lines.replace("\0", " ")
