@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::error::StorageError;
-use super::log_reader::LogReader;
+use super::log_reader::{LOOKED_UP, LogReader};
 use super::partition_log::{Extent, PartitionLog};
 use super::reclaim;
 use super::segment::Segment;
@@ -51,9 +51,10 @@ impl Policy {
         })
     }
 
-    /// Whether the last segment is to end, so that this part of it can be compacted.
-    pub(super) fn ends_segment(&self, extent: &Extent, now: i64) -> bool {
-        extent.bytes >= self.segment_bytes || extent.max_timestamp < now.saturating_sub(self.segment_ms)
+    /// Whether the last segment is to end, so that this part of it can be compacted; its first batch came at
+    /// the time `began`.
+    pub(super) fn ends_segment(&self, extent: &Extent, began: i64, now: i64) -> bool {
+        extent.bytes >= self.segment_bytes || began < now.saturating_sub(self.segment_ms)
     }
 }
 
@@ -65,6 +66,8 @@ struct Cleaning {
     policy: Policy,
     /// The offset after the last one that is looked at.
     end: i64,
+    /// The offset after the log's last, which stays, so that readers come to the end of the log.
+    log_end: i64,
     /// The last offset of each key among those that were not looked at before.
     last: HashMap<u128, i64>,
 }
@@ -79,18 +82,18 @@ impl KeyHash {
 }
 
 /// Compacts the logs that are dirty enough.
-pub(super) fn run(shared: &Arc<StoreState>, cleaned: &mut Cleaned, now: i64) -> Result<(), StorageError> {
+pub(super) fn run(shared: &StoreState, cleaned: &mut Cleaned, now: i64) -> Result<(), StorageError> {
     let hash = KeyHash(RandomState::new(), RandomState::new());
     let mut cleanings: HashMap<(u32, i32), Cleaning> = HashMap::new();
     let mut keys = 0;
     for (name, number, partition, policy) in compacted(shared) {
-        if keys >= MAX_KEYS || shared.queue.is_closed() {
+        if keys >= MAX_KEYS || shared.is_ending() {
             break;
         }
         let from = cleaned.get(&(number, partition)).copied().unwrap_or_default();
         let Some((from, end)) = dirty(shared, &name, partition, &policy, from, now) else { continue };
         let Some(log) = LogReader::open(shared, &name, partition) else { continue };
-        let cleaning = match look_at(&log, policy, (from, end), MAX_KEYS - keys, &hash) {
+        let cleaning = match look_at(shared, &log, policy, (from, end), MAX_KEYS - keys, &hash) {
             Err(StorageError::Damaged(what)) => {
                 shared.report_damage(number, &name, partition, from, &what);
                 continue;
@@ -104,15 +107,16 @@ pub(super) fn run(shared: &Arc<StoreState>, cleaned: &mut Cleaned, now: i64) -> 
         return Ok(());
     }
     for segment in segments(shared, &cleanings) {
-        if shared.queue.is_closed() || shared.has_failed() {
+        if shared.is_ending() {
             return Ok(());
         }
-        reclaim::rewrite_or_report(shared, &segment, now, &|number, partition, batch| match cleanings
-            .get(&(number, partition))
-        {
+        let clean = |number, partition, batch: &Bytes| match cleanings.get(&(number, partition)) {
             Some(cleaning) => cleaning.clean(&hash, batch, now),
             None => Ok(Retained::All),
-        })?;
+        };
+        if reclaim::is_filtered(shared, &segment, &|log| cleanings.contains_key(&log), &clean)? {
+            reclaim::rewrite_or_report(shared, &segment, now, &clean)?;
+        }
     }
     cleaned.extend(cleanings.into_iter().map(|(log, cleaning)| (log, cleaning.end)));
     Ok(())
@@ -170,15 +174,17 @@ fn cleanable<'l>(
 
 /// Reads the keys of a log's dirty offsets, of so many keys at most.
 fn look_at(
+    shared: &StoreState,
     log: &LogReader<'_>,
     policy: Policy,
     (from, end): (i64, i64),
     keys: usize,
     hash: &KeyHash,
 ) -> Result<Cleaning, StorageError> {
-    let mut cleaning = Cleaning { policy, end: from, last: HashMap::new() };
-    while cleaning.end < end {
-        let Some(located) = log.locate(cleaning.end)? else { break };
+    let log_end = log.bounds().log_end_offset;
+    let mut cleaning = Cleaning { policy, end: from, log_end, last: HashMap::new() };
+    while cleaning.end < end && !shared.is_ending() {
+        let Some(located) = log.locate(cleaning.end, LOOKED_UP)? else { break };
         for entry in located.entries.iter().take_while(|entry| entry.base < end) {
             if cleaning.last.len() >= keys {
                 return Ok(cleaning);
@@ -212,7 +218,7 @@ fn segments(shared: &StoreState, cleanings: &HashMap<(u32, i32), Cleaning>) -> V
     let mut segments = BTreeMap::new();
     for (number, partition, log) in state.logs() {
         let Some(cleaning) = cleanings.get(&(number, partition)) else { continue };
-        for extent in log.extents.iter().filter(|extent| extent.start < cleaning.end) {
+        for extent in log.extents.iter().filter(|extent| extent.start < cleaning.end && extent.count > 0) {
             segments.insert(extent.segment.id.number, extent.segment.clone());
         }
     }
@@ -225,7 +231,7 @@ impl Cleaning {
     fn clean(&self, hash: &KeyHash, batch: &Bytes, now: i64) -> Result<Retained, StorageError> {
         let oldest_tombstone = now.saturating_sub(self.policy.delete_retention_ms);
         let keep = |record: &Record<'_>| {
-            if record.offset >= self.end {
+            if record.offset >= self.end || record.offset + 1 >= self.log_end {
                 return true;
             }
             let Some(key) = record.key else { return false };

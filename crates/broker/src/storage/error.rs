@@ -27,6 +27,13 @@ impl StorageError {
         matches!(self, StorageError::Failed(_))
     }
 
+    /// Whether the disk has no room.
+    pub(super) fn is_no_room(&self) -> bool {
+        let StorageError::Failed(cause) = self else { return false };
+        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        cause.downcast_ref::<io::Error>().is_some_and(|error| full.contains(&error.kind()))
+    }
+
     /// Whether a file is not there.
     pub(super) fn is_missing_file(&self) -> bool {
         let StorageError::Failed(cause) = self else { return false };

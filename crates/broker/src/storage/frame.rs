@@ -135,10 +135,21 @@ impl FrameReader {
         }
         let is_whole = crc32c::crc32c(self.bytes(start, header.length as usize)?) == header.payload_sum;
         if !is_whole {
-            return Ok(Found::Broken { more: self.header(end)?.is_some() });
+            let more = self.header(end)?.is_some() || matches!(self.tail(end)?, Found::Broken { more: true });
+            return Ok(Found::Broken { more });
         }
         let payload = self.bytes(start, header.length as usize)?;
         Ok(Found::Frame { time: header.time, payload, end })
+    }
+
+    /// Whether a whole frame begins there.
+    fn is_frame(&mut self, position: u64) -> Result<bool, StorageError> {
+        let Some(header) = self.header(position)? else { return Ok(false) };
+        let start = position + HEADER_BYTES as u64;
+        if start + u64::from(header.length) > self.length {
+            return Ok(false);
+        }
+        Ok(crc32c::crc32c(self.bytes(start, header.length as usize)?) == header.payload_sum)
     }
 
     fn header(&mut self, position: u64) -> Result<Option<Header>, StorageError> {
@@ -161,7 +172,7 @@ impl FrameReader {
                 // The length in a header may begin with three zeros.
                 let first = (at + zeros as u64).saturating_sub(3).max(position);
                 for at in first..at + count as u64 {
-                    if self.header(at)?.is_some() {
+                    if self.is_frame(at)? {
                         return Ok(Found::Broken { more: true });
                     }
                 }

@@ -11,60 +11,75 @@ use super::error::StorageError;
 use super::files::store_file;
 use super::index_file::store_index;
 use super::names;
-use super::reclaim;
+use super::reclaim::{self, Rewrites};
 use super::segment::Segment;
 use super::store_state::StoreState;
 use net::sync::{Mutex, Worker, lock};
 
-/// Jobs that may wait: each complete segment holds its index in memory until it is stored.
-const MAX_JOBS: usize = 4;
+/// Segments that may wait: each complete one holds its index in memory until it is stored.
+const MAX_COMPLETE: usize = 4;
 
 /// A job.
 pub(super) enum Job {
     /// A segment is complete; with it comes, perhaps, the snapshot at the beginning of the one of this number.
     Complete { segment: Arc<Segment>, snapshot: Option<(u64, Vec<u8>)> },
-    /// Files are to be removed, as of this time.
+    /// Files are to be removed, and logs compacted, as of this time.
     Reclaim { now: i64 },
 }
 
 /// Where jobs are done.
 pub(super) enum Housekeeper {
-    /// On a thread of its own.
-    Thread(SyncSender<Job>),
+    /// On two threads, as nothing may wait for compaction: the one for complete segments, and the one for
+    /// files to be removed.
+    Threads { complete: SyncSender<Job>, reclaim: SyncSender<Job>, shared: Arc<StoreState> },
     /// At once, between transactions.
-    AtOnce(Housekeeping),
+    AtOnce(Arc<Housekeeping>),
 }
 
 impl Housekeeper {
-    /// A housekeeper, on its own thread if wanted, which ends when this is dropped. It begins with the indexes
-    /// of the complete segments that have none.
+    /// A housekeeper, on threads of its own if wanted, which end when this is dropped. It begins with the
+    /// indexes of the complete segments that have none.
     pub(super) fn start(
         shared: Arc<StoreState>,
         unindexed: Vec<Arc<Segment>>,
-        on_thread: bool,
-    ) -> Result<(Housekeeper, Option<Worker>), OpenError> {
-        let first = unindexed.into_iter().map(|segment| Job::Complete { segment, snapshot: None });
-        let housekeeping = Housekeeping { shared, cleaned: Mutex::default() };
-        if !on_thread {
-            first.for_each(|job| housekeeping.do_job(job));
-            return Ok((Housekeeper::AtOnce(housekeeping), None));
+        on_threads: bool,
+    ) -> Result<(Housekeeper, Vec<Worker>), OpenError> {
+        let first: Vec<Job> =
+            unindexed.into_iter().map(|segment| Job::Complete { segment, snapshot: None }).collect();
+        let housekeeping = Arc::new(Housekeeping { shared: shared.clone(), cleaned: Mutex::default() });
+        if !on_threads {
+            first.into_iter().for_each(|job| housekeeping.do_job(job));
+            return Ok((Housekeeper::AtOnce(housekeeping), Vec::new()));
         }
-        let (sender, receiver) = sync_channel(MAX_JOBS);
-        let first: Vec<Job> = first.collect();
-        let worker = Worker::start("broker-housekeeping", move |_| housekeeping.run(first, &receiver))
-            .map_err(|error| OpenError::io_at("cannot start a thread for the store", error))?;
-        Ok((Housekeeper::Thread(sender), Some(worker)))
+        let (complete, to_complete) = sync_channel(MAX_COMPLETE);
+        let (reclaim, to_reclaim) = sync_channel(1);
+        let work = |name, first, jobs: Receiver<Job>| {
+            let housekeeping = housekeeping.clone();
+            Worker::start(name, move |_| housekeeping.run(first, &jobs))
+                .map_err(|error| OpenError::io_at("cannot start a thread for the store", error))
+        };
+        let workers = vec![
+            work("broker-indexes", first, to_complete)?,
+            work("broker-reclaim", Vec::new(), to_reclaim)?,
+        ];
+        Ok((Housekeeper::Threads { complete, reclaim, shared }, workers))
     }
 
-    /// Has a job done; waits while too many are.
+    /// Has a job done; waits while too many segments are complete.
     pub(super) fn hand(&self, job: Job) {
-        match self {
-            Housekeeper::Thread(sender) => {
-                if let Err(TrySendError::Full(job @ Job::Complete { .. })) = sender.try_send(job) {
-                    let _ = sender.send(job);
-                }
+        let is_taken = match (self, job) {
+            (Housekeeper::AtOnce(housekeeping), job) => {
+                housekeeping.do_job(job);
+                true
             }
-            Housekeeper::AtOnce(housekeeping) => housekeeping.do_job(job),
+            (Housekeeper::Threads { complete, .. }, job @ Job::Complete { .. }) => complete.send(job).is_ok(),
+            // One that waits already does as well.
+            (Housekeeper::Threads { reclaim, .. }, job) => {
+                !matches!(reclaim.try_send(job), Err(TrySendError::Disconnected(_)))
+            }
+        };
+        if let (Housekeeper::Threads { shared, .. }, false) = (self, is_taken) {
+            shared.fail(&StorageError::Failed("a thread of the store has ended".into()), false);
         }
     }
 }
@@ -96,15 +111,18 @@ impl Housekeeping {
             Err(StorageError::Damaged(what)) => {
                 log::error!("{}: housekeeping has met damage: {what}", self.shared.folder);
             }
-            Err(StorageError::NoDescriptors(cause)) => {
-                log::warn!("{}: housekeeping waits: {cause}", self.shared.folder);
+            Err(error) if error.is_no_room() || matches!(error, StorageError::NoDescriptors(_)) => {
+                log::warn!("{}: housekeeping waits: {error}", self.shared.folder);
             }
             Err(error) => self.shared.fail(&error, false),
         }
     }
 
     fn reclaim(&self, now: i64) -> Result<(), StorageError> {
-        reclaim::run(&self.shared, now)?;
+        reclaim::run(&self.shared, Rewrites::All, now)?;
+        let snapshot = self.shared.snapshot.load(Ordering::Acquire);
+        let unindexed = self.shared.state().unindexed(snapshot);
+        unindexed.iter().try_for_each(|segment| store_index(&self.shared, segment))?;
         compaction::run(&self.shared, &mut lock(&self.cleaned), now)
     }
 

@@ -6,23 +6,28 @@ use std::sync::Arc;
 use super::error::StorageError;
 use super::files::store_file;
 use super::names::SegmentId;
-use super::partition_log::Entries;
+use super::partition_log::{Entries, Extent};
 use super::segment::Segment;
-use super::segment_index::{self, Parts};
+use super::segment_index::{self, LogPart, Parts, StoredEntries};
 use super::store_state::StoreState;
 
 /// Stores the index of a complete segment, which leaves memory then.
 pub(super) fn store_index(shared: &StoreState, segment: &Arc<Segment>) -> Result<(), StorageError> {
-    let mut logs = Parts::new();
-    let state = shared.state();
-    for (number, partition, log) in state.logs() {
-        for extent in log.extents.iter().filter(|extent| Arc::ptr_eq(&extent.segment, segment)) {
-            if let Entries::Memory(entries) = &extent.entries {
-                logs.push((extent.part(number, partition), entries.clone()));
-            }
-        }
+    let extents = extents_of(shared, segment);
+    if extents.iter().all(|(_, extent)| matches!(extent.entries, Entries::Stored(_))) {
+        return Ok(());
     }
-    drop(state);
+    let mut logs = Parts::new();
+    for (part, extent) in extents {
+        let entries = match extent.entries {
+            Entries::Memory(entries) => entries,
+            Entries::Stored(position) => {
+                let file = shared.files.get(&segment.id.index())?;
+                StoredEntries { file, position, count: part.count as usize }.all()?
+            }
+        };
+        logs.push((part, entries));
+    }
     let positions = write_index(shared, segment.id, segment.length(), &logs)?;
     shared.change_state(|state| {
         for ((number, partition), position) in positions {
@@ -34,6 +39,16 @@ pub(super) fn store_index(shared: &StoreState, segment: &Arc<Segment>) -> Result
         }
     });
     Ok(())
+}
+
+fn extents_of(shared: &StoreState, segment: &Arc<Segment>) -> Vec<(LogPart, Extent)> {
+    let state = shared.state();
+    let mut extents = Vec::new();
+    for (number, partition, log) in state.logs() {
+        let of_segment = log.extents.iter().filter(|extent| Arc::ptr_eq(&extent.segment, segment));
+        extents.extend(of_segment.map(|extent| (extent.part(number, partition), extent.clone())));
+    }
+    extents
 }
 
 /// Writes the file of an index; where the entries of each log are in it.

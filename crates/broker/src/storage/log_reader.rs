@@ -21,7 +21,7 @@ use protocol::wire::{Malformed, Reader};
 /// The largest number of batches of one read.
 const MAX_BATCHES: usize = 16_384;
 /// Entries that are looked up at once.
-const LOOKED_UP: usize = 4096;
+pub(super) const LOOKED_UP: usize = 4096;
 /// The largest buffer that is allocated before the first batch is read.
 const FIRST_ROOM: usize = 1 << 20;
 /// Bytes between two batches that are read with them rather than passed over.
@@ -75,12 +75,12 @@ impl<'s> LogReader<'s> {
         (number == self.number).then_some(log)
     }
 
-    /// The batches from the first that ends after `offset` on, of one segment, at most [`LOOKED_UP`] or a
+    /// The batches from the first that ends after `offset` on, of one segment, at most `count` or a
     /// block more. `None` at the end of the log, or if the log has been deleted.
-    pub(super) fn locate(&self, offset: i64) -> Result<Option<Located>, StorageError> {
+    pub(super) fn locate(&self, offset: i64, count: usize) -> Result<Option<Located>, StorageError> {
         let mut result = Ok(None);
         for _ in 0..LOOK_UPS {
-            result = self.look_up(offset);
+            result = self.look_up(offset, count);
             // The segment was rewritten, and its former files removed: the state knows the new one.
             match &result {
                 Err(error) if error.is_missing_file() => continue,
@@ -90,7 +90,7 @@ impl<'s> LogReader<'s> {
         result
     }
 
-    fn look_up(&self, offset: i64) -> Result<Option<Located>, StorageError> {
+    fn look_up(&self, offset: i64, wanted: usize) -> Result<Option<Located>, StorageError> {
         let mut at = offset;
         while at < self.bounds.log_end_offset {
             let state = self.shared.state();
@@ -99,21 +99,18 @@ impl<'s> LogReader<'s> {
             let entries = match &extent.entries {
                 Entries::Memory(entries) => {
                     let first = entries.partition_point(|entry| entry.next() <= at);
-                    entries.iter().skip(first).take(LOOKED_UP).copied().collect()
+                    entries.iter().skip(first).take(wanted).copied().collect()
                 }
                 &Entries::Stored(position) => {
                     let count = extent.count as usize;
                     drop(state);
                     let file = self.shared.files.get(&segment.id.index())?;
-                    StoredEntries { file, position, count }.from(at, LOOKED_UP)?
+                    StoredEntries { file, position, count }.from(at, wanted)?
                 }
             };
             if !entries.is_empty() {
-                let next = if entries.len() < LOOKED_UP {
-                    next
-                } else {
-                    entries.last().map_or(next, BatchEntry::next)
-                };
+                let next =
+                    if entries.len() < wanted { next } else { entries.last().map_or(next, BatchEntry::next) };
                 return Ok(Some(Located { segment, entries, next }));
             }
             // Compaction has removed what was there.
@@ -136,7 +133,7 @@ impl<'s> LogReader<'s> {
         let (mut at, mut count) = (offset, 0);
         loop {
             // Damage further on is reported by a read at that offset; the batches before it are in order.
-            let located = match self.locate(at) {
+            let located = match self.locate(at, LOOKED_UP) {
                 Err(error) if out.is_empty() || error.is_failure() => return Err(error),
                 Err(_) | Ok(None) => break,
                 Ok(Some(located)) => located,

@@ -112,16 +112,20 @@ impl Listed {
                 Kind::Index(_) | Kind::Unfinished => {}
             }
         }
-        for (kind, name) in &kinds {
-            let is_left_over = match *kind {
-                Kind::Log(id) | Kind::Index(id) => listed.logs.get(&id.number) != Some(&id),
-                Kind::Snapshot(number) => listed.snapshot != Some(number),
-                Kind::Closed => false,
-                Kind::Unfinished => true,
-            };
-            if is_left_over {
-                files.remove(name).map_err(OpenError::io)?;
-            }
+        let is_left_over = |kind: &Kind| match *kind {
+            Kind::Log(id) | Kind::Index(id) => listed.logs.get(&id.number) != Some(&id),
+            Kind::Snapshot(number) => listed.snapshot != Some(number),
+            Kind::Closed => false,
+            Kind::Unfinished => true,
+        };
+        let left_over: Vec<&String> =
+            kinds.iter().filter(|(kind, _)| is_left_over(kind)).map(|(_, name)| name).collect();
+        if !left_over.is_empty() {
+            // What is there in their place may have its name in memory alone.
+            files.sync_folder().map_err(OpenError::io)?;
+        }
+        for name in left_over {
+            files.remove(name).map_err(OpenError::io)?;
         }
         Ok(listed)
     }
@@ -231,10 +235,13 @@ impl Opening {
             file => file?,
         };
         let read = segment_index::read_directory(&*file, segment.id)?;
-        let Some((_, directory)) = read.as_ref().filter(|_| self.check == Check::All) else {
+        let Some((length, directory)) = read.as_ref().filter(|_| self.check == Check::All) else {
             return Ok(read);
         };
-        replay::scan(&self.files, segment, |_, _, _| Ok(()))?;
+        let end = replay::scan(&self.files, segment, |_, _, _| Ok(()))?;
+        if end.is_torn || end.position != *length {
+            return Err(StorageError::Damaged(format!("{}: its end is damaged", segment.id.log())));
+        }
         for (part, position) in directory {
             let entries =
                 StoredEntries { file: file.clone(), position: *position, count: part.count as usize };
@@ -337,11 +344,9 @@ impl Opening {
 
     fn finish(self, active: ActiveSegment) -> Result<Opened, OpenError> {
         let Replay { write_state, mut state, .. } = self.replay;
-        state
-            .topics
-            .values_mut()
-            .flat_map(|topic| &mut topic.logs)
-            .for_each(|log| log.bytes = log.extent_bytes());
+        let logs = state.topics.values_mut().flat_map(|topic| &mut topic.logs);
+        // What ends before the log begins was attached, too.
+        logs.for_each(|log| log.set_bounds(log.bounds, None));
         for topic in state.topics.values() {
             let incomplete = (0..).zip(&topic.logs).find(|(_, log)| !log.is_complete());
             if let Some((partition, _)) = incomplete {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::partition_log::PartitionLog;
+use super::partition_log::{Entries, PartitionLog};
 use super::segment::Segment;
 use super::segment_index::BatchEntry;
 use super::{CommittedOffset, LogBounds, Topic};
@@ -81,10 +81,27 @@ impl State {
             .flat_map(|topic| (0..).zip(&topic.logs).map(|(partition, log)| (topic.number, partition, log)))
     }
 
-    /// Whether the segment stands for an offset that is kept.
-    pub(super) fn has_kept(&self, segment: &Arc<Segment>) -> bool {
-        let mut extents = self.logs().flat_map(|(_, _, log)| &log.extents);
-        extents.any(|extent| Arc::ptr_eq(&extent.segment, segment))
+    /// The segments before this number whose index has no file.
+    pub(super) fn unindexed(&self, number: u64) -> Vec<Arc<Segment>> {
+        let mut unindexed: BTreeMap<u64, Arc<Segment>> = BTreeMap::new();
+        for extent in self.logs().flat_map(|(_, _, log)| &log.extents) {
+            if matches!(extent.entries, Entries::Memory(_)) && extent.segment.id.number < number {
+                unindexed.insert(extent.segment.id.number, extent.segment.clone());
+            }
+        }
+        unindexed.into_values().collect()
+    }
+
+    /// The segments that stand for an offset that is kept, by number, and the bytes of their kept batches.
+    pub(super) fn kept_segments(&self) -> HashMap<u64, u64> {
+        let mut kept = HashMap::new();
+        for (_, _, log) in self.logs() {
+            for extent in &log.extents {
+                *kept.entry(extent.segment.id.number).or_default() +=
+                    extent.bytes_from(log.bounds.log_start_offset);
+            }
+        }
+        kept
     }
 
     /// Bytes of the batches of a segment that are kept: an estimate, unless it is all or nothing.

@@ -1,12 +1,14 @@
 //! Gives disk back: segments that hold nothing that is kept are removed, and those that hold little of it are
 //! rewritten without the rest.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
 
 use super::error::StorageError;
+use super::files::UNFINISHED;
 use super::frame::FrameBuffer;
 use super::index_file::write_index;
 use super::log_reader::read_batches;
@@ -15,7 +17,7 @@ use super::partition_log::{Entries, Extent};
 use super::record::{put_batch, put_cover};
 use super::replay::entry;
 use super::segment::{self, Segment};
-use super::segment_index::{LogPart, Parts, StoredEntries};
+use super::segment_index::{BatchEntry, LogPart, Parts, StoredEntries};
 use super::store_state::StoreState;
 use protocol::records::Retained;
 
@@ -27,36 +29,38 @@ const FRAME_BYTES: usize = 1 << 20;
 /// Bytes that a rewritten segment gives back, at least.
 const GIVEN_BACK: u64 = 16 << 10;
 
+/// Whether segments may be rewritten, which takes room first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rewrites {
+    All,
+    None,
+}
+
 /// What stays of a batch of a log, by topic number and partition.
 pub(super) type Filter<'f> = dyn Fn(u32, i32, &Bytes) -> Result<Retained, StorageError> + 'f;
 
 /// Removes or rewrites complete segments, all of whose rows are in the snapshot.
-pub(super) fn run(shared: &Arc<StoreState>, now: i64) -> Result<(), StorageError> {
+pub(super) fn run(shared: &StoreState, rewrites: Rewrites, now: i64) -> Result<(), StorageError> {
     let snapshot = shared.snapshot.load(Ordering::Acquire);
     let state = shared.state();
+    let kept_bytes = state.kept_segments();
     let segments: Vec<Arc<Segment>> =
         state.segments.range(..snapshot).map(|(_, known)| known.clone()).collect();
     drop(state);
+    // What is removed makes room for what is rewritten.
+    for segment in segments.iter().filter(|segment| !kept_bytes.contains_key(&segment.id.number)) {
+        shared.change_state(|state| state.segments.remove(&segment.id.number));
+        shared.files.remove(segment.id)?;
+    }
     for segment in segments {
-        if shared.queue.is_closed() || shared.has_failed() {
-            return Ok(());
-        }
-        let state = shared.state();
-        let (is_kept, kept) = (state.has_kept(&segment), state.kept_bytes(&segment));
-        drop(state);
+        let Some(kept) = kept_bytes.get(&segment.id.number) else { continue };
         let length = segment.length();
-        if !is_kept {
-            remove(shared, &segment)?;
-        } else if kept * 100 <= length * REWRITTEN_BELOW && kept + GIVEN_BACK <= length {
+        let is_worth_it = kept * 100 <= length * REWRITTEN_BELOW && kept + GIVEN_BACK <= length;
+        if rewrites == Rewrites::All && is_worth_it && !shared.is_ending() {
             rewrite_or_report(shared, &segment, now, &|_, _, _| Ok(Retained::All))?;
         }
     }
     Ok(())
-}
-
-fn remove(shared: &StoreState, segment: &Arc<Segment>) -> Result<(), StorageError> {
-    shared.change_state(|state| state.segments.remove(&segment.id.number));
-    Ok(shared.files.remove(segment.id)?)
 }
 
 /// A segment that is being rewritten.
@@ -66,8 +70,8 @@ struct Rewritten {
     frame: FrameBuffer,
     now: i64,
     logs: Parts,
-    /// Whether anything is left out.
-    is_less: bool,
+    /// Bytes that the filter has left out of each log.
+    filtered: Vec<u64>,
 }
 
 impl Rewritten {
@@ -81,63 +85,143 @@ impl Rewritten {
     }
 }
 
-/// As [`rewrite`]; a segment that is damaged stays as it is, which is reported.
+/// Writes what is kept of a segment, and what `filter` leaves of it, into its next generation, and puts that
+/// in its place. It stays as it is if that is all, if there is no room, or if it is damaged, which is reported.
 pub(super) fn rewrite_or_report(
-    shared: &Arc<StoreState>,
+    shared: &StoreState,
     segment: &Arc<Segment>,
     now: i64,
     filter: &Filter<'_>,
 ) -> Result<(), StorageError> {
-    match rewrite(shared, segment, now, filter) {
-        Err(StorageError::Damaged(what)) => {
-            shared.report_damaged_segment(segment.id, &what);
-            Ok(())
-        }
-        done => done,
+    if shared.is_reported(segment.id) {
+        return Ok(());
     }
+    let id = SegmentId { number: segment.id.number, generation: segment.id.generation + 1 };
+    let unfinished = format!("{}{UNFINISHED}", id.log());
+    let written = write(shared, segment, id, &unfinished, now, filter);
+    match written {
+        Ok(Some(logs)) => return replace(shared, segment, id, &unfinished, &logs),
+        Ok(None) => {}
+        Err(StorageError::Damaged(what)) => shared.report_damaged_segment(segment.id, &what),
+        Err(error) if error.is_no_room() => {
+            log::debug!("{}: {} is not rewritten: {error}", shared.folder, segment.id.log());
+        }
+        Err(error) => return Err(error),
+    }
+    shared.files.files.remove(&unfinished)?;
+    Ok(shared.files.files.remove(&id.index())?)
 }
 
-/// Writes what is kept of a segment, and what `filter` leaves of it, into its next generation, and puts that
-/// in its place; leaves it as it is if that is all.
-fn rewrite(
-    shared: &Arc<StoreState>,
+/// Whether `filter` leaves anything out of the logs of a segment that are `wanted`.
+pub(super) fn is_filtered(
+    shared: &StoreState,
     segment: &Arc<Segment>,
+    wanted: &dyn Fn((u32, i32)) -> bool,
+    filter: &Filter<'_>,
+) -> Result<bool, StorageError> {
+    for (part, log_start, extent) in parts(shared, segment) {
+        if !wanted((part.number, part.partition)) {
+            continue;
+        }
+        for kept in entries(shared, segment, &part, log_start, extent)? {
+            let batch = match read_batch(shared, segment, &kept) {
+                // What is damaged is found again, and reported, when the segment is rewritten.
+                Err(StorageError::Damaged(_)) => return Ok(true),
+                batch => batch?,
+            };
+            if filter(part.number, part.partition, &batch)? != Retained::All {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+fn read_batch(shared: &StoreState, segment: &Segment, entry: &BatchEntry) -> Result<Bytes, StorageError> {
+    let mut batch = BytesMut::new();
+    read_batches(&shared.files, segment, std::slice::from_ref(entry), &mut batch)?;
+    Ok(batch.freeze())
+}
+
+/// The entries of the kept batches of one log in a segment.
+fn entries(
+    shared: &StoreState,
+    segment: &Segment,
+    part: &LogPart,
+    log_start: i64,
+    extent: Extent,
+) -> Result<Vec<BatchEntry>, StorageError> {
+    let mut entries = match extent.entries {
+        Entries::Memory(entries) => entries,
+        Entries::Stored(position) => {
+            let file = shared.files.get(&segment.id.index())?;
+            StoredEntries { file, position, count: part.count as usize }.from(log_start, usize::MAX)?
+        }
+    };
+    entries.retain(|entry| entry.next() > log_start);
+    Ok(entries)
+}
+
+/// Writes the next generation of a segment, under another name, and its index; `None` if nothing would be less.
+fn write(
+    shared: &StoreState,
+    segment: &Arc<Segment>,
+    id: SegmentId,
+    unfinished: &str,
     now: i64,
     filter: &Filter<'_>,
-) -> Result<(), StorageError> {
-    let id = SegmentId { number: segment.id.number, generation: segment.id.generation + 1 };
+) -> Result<Option<Written>, StorageError> {
     let new = Segment::new(id);
-    let unfinished = format!("{}{}", id.log(), super::files::UNFINISHED);
-    let file = shared.files.files.create(&unfinished)?;
+    let file = shared.files.files.create(unfinished)?;
     file.write_at(0, &segment::header(id))?;
-    let (frame, logs) = Default::default();
+    let (frame, logs, filtered) = Default::default();
     let position = segment::HEADER_BYTES;
-    let mut out = Rewritten { file, position, frame, now, logs, is_less: false };
-    out.is_less = shared.state().kept_bytes(segment) + GIVEN_BACK <= segment.length();
-    for (part, log_start, extent) in parts(shared, segment) {
-        copy(shared, segment, &new, &mut out, (part, log_start, extent), filter)?;
+    let mut out = Rewritten { file, position, frame, now, logs, filtered };
+    let is_emptied = shared.state().kept_bytes(segment) + GIVEN_BACK <= segment.length();
+    for of_log in parts(shared, segment) {
+        copy(shared, segment, &new, &mut out, of_log, filter)?;
     }
-    if !out.is_less {
-        return Ok(shared.files.files.remove(&unfinished)?);
+    if !is_emptied && out.filtered.iter().all(|bytes| *bytes == 0) {
+        return Ok(None);
     }
     out.end_frame(&new)?;
     out.file.sync()?;
     new.length.store(out.position, Ordering::Release);
-    shared.files.files.rename(&unfinished, &id.log())?;
-    // It stores the entry of the renamed file, too.
     let positions = write_index(shared, id, out.position, &out.logs)?;
+    Ok(Some(Written { segment: new, logs: out.logs, filtered: out.filtered, positions }))
+}
+
+/// The next generation of a segment.
+struct Written {
+    segment: Arc<Segment>,
+    logs: Parts,
+    /// Bytes that the filter has left out of each log.
+    filtered: Vec<u64>,
+    /// Where the entries of each log are in the index.
+    positions: BTreeMap<(u32, i32), u64>,
+}
+
+/// Puts the next generation of a segment in its place.
+fn replace(
+    shared: &StoreState,
+    segment: &Arc<Segment>,
+    id: SegmentId,
+    unfinished: &str,
+    written: &Written,
+) -> Result<(), StorageError> {
+    shared.files.files.rename(unfinished, &id.log())?;
+    shared.files.files.sync_folder()?;
     shared.change_state(|state| {
-        for (part, _) in &out.logs {
-            let Some(position) = positions.get(&(part.number, part.partition)) else { continue };
+        for ((part, _), filtered) in written.logs.iter().zip(&written.filtered) {
+            let Some(position) = written.positions.get(&(part.number, part.partition)) else { continue };
             let Some(log) = state.log_mut(part.number, part.partition) else { continue };
             let known = log.extents.iter_mut().find(|extent| Arc::ptr_eq(&extent.segment, segment));
             if let Some(known) = known {
-                let removed = known.bytes.saturating_sub(part.bytes);
-                *known = Extent::stored(new.clone(), part, *position);
-                log.bytes = log.bytes.saturating_sub(removed);
+                *known = Extent::stored(written.segment.clone(), part, *position);
+                log.bytes = log.bytes.saturating_sub(*filtered);
             }
         }
-        state.segments.insert(id.number, new);
+        state.segments.insert(id.number, written.segment.clone());
     });
     Ok(shared.files.remove(segment.id)?)
 }
@@ -163,26 +247,20 @@ fn copy(
     (part, log_start, extent): (LogPart, i64, Extent),
     filter: &Filter<'_>,
 ) -> Result<(), StorageError> {
-    let entries = match extent.entries {
-        Entries::Memory(entries) => entries,
-        Entries::Stored(position) => {
-            let file = shared.files.get(&segment.id.index())?;
-            StoredEntries { file, position, count: part.count as usize }.from(log_start, usize::MAX)?
-        }
-    };
+    let entries = entries(shared, segment, &part, log_start, extent)?;
     let (number, partition) = (part.number, part.partition);
-    let mut copied = Vec::new();
-    put_cover(out.frame.payload(), number, partition, part.start, part.end);
-    for kept in entries.iter().filter(|entry| entry.next() > log_start) {
-        let mut batch = BytesMut::new();
-        read_batches(&shared.files, segment, std::slice::from_ref(kept), &mut batch)?;
-        let batch = batch.freeze();
+    let (mut copied, mut filtered) = (Vec::new(), 0);
+    // What was removed at the start of the log is nobody's to stand for.
+    let start = part.start.max(log_start).min(part.end);
+    put_cover(out.frame.payload(), number, partition, start, part.end);
+    for kept in &entries {
+        let batch = read_batch(shared, segment, kept)?;
         let batch = match filter(number, partition, &batch)? {
             Retained::All => batch,
             Retained::Some(left) => left.into(),
             Retained::Nothing => Bytes::new(),
         };
-        out.is_less |= batch.len() < kept.size as usize;
+        filtered += u64::from(kept.size).saturating_sub(batch.len() as u64);
         if batch.is_empty() {
             continue;
         }
@@ -195,6 +273,7 @@ fn copy(
     let bytes = copied.iter().map(|entry| u64::from(entry.size)).sum();
     let max_timestamp = copied.iter().map(|entry| entry.max_timestamp).max().unwrap_or(-1);
     let count = u32::try_from(copied.len()).unwrap_or(u32::MAX);
-    out.logs.push((LogPart { bytes, count, max_timestamp, ..part }, copied));
+    out.logs.push((LogPart { start, bytes, count, max_timestamp, ..part }, copied));
+    out.filtered.push(filtered);
     Ok(())
 }

@@ -13,6 +13,7 @@ use super::disk_folder::DiskFolder;
 use super::error::StorageError;
 use super::frame::FrameBuffer;
 use super::open::{self, Check, Opened};
+use super::reclaim::{self, Rewrites};
 use super::record::put_probe;
 use super::retention;
 use super::store_state::StoreState;
@@ -60,7 +61,7 @@ pub(super) fn prove_writable(opened: Opened, retention: &Retention, now: i64) ->
             break;
         }
     }
-    super::reclaim::run(&shared, now)?;
+    reclaim::run(&shared, Rewrites::None, now)?;
     put_probe(frame.payload(), PROBE_BYTES);
     active.append(&mut frame, now).map_err(|failed| failed.error)?;
     Ok(active.finish()?)

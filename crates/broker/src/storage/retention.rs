@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::error::StorageError;
 use super::frame::FrameBuffer;
-use super::log_reader::LogReader;
+use super::log_reader::{LOOKED_UP, LogReader};
 use super::rows::PartitionRow;
 use super::segment_index::BatchEntry;
 use super::store_state::StoreState;
@@ -104,7 +104,13 @@ fn find_expired(
             let bytes = shared.state().partition(name, partition).map_or(0, |(_, log)| log.bytes);
             let mut expiring =
                 Expired { topic: name.clone(), number: topic.number, partition, after: *log, bytes };
-            expiring.find(&reader, &retention, now, &mut looked_at)?;
+            match expiring.find(&reader, &retention, now, &mut looked_at) {
+                // The other logs lose what has expired.
+                Err(StorageError::Damaged(what)) => {
+                    shared.report_damage(topic.number, name, partition, log.log_start_offset, &what);
+                }
+                found => found?,
+            }
             if expiring.after != *log {
                 expired.push(expiring);
             }
@@ -122,8 +128,10 @@ impl Expired {
         now: i64,
         looked_at: &mut usize,
     ) -> Result<(), StorageError> {
+        // Mostly the first batch is young enough.
+        let mut count = 1;
         while *looked_at < SLICE_BATCHES {
-            let Some(located) = reader.locate(self.after.log_start_offset)? else { break };
+            let Some(located) = reader.locate(self.after.log_start_offset, count)? else { break };
             for entry in &located.entries {
                 *looked_at += 1;
                 if !self.is_expired(entry, retention, now) {
@@ -133,6 +141,7 @@ impl Expired {
                 self.after.removed_timestamp = self.after.removed_timestamp.max(entry.max_timestamp);
                 self.bytes = self.bytes.saturating_sub(u64::from(entry.size));
             }
+            count = LOOKED_UP;
         }
         Ok(())
     }

@@ -129,8 +129,8 @@ impl SegmentFiles {
     /// Removes the files of a segment.
     pub(super) fn remove(&self, id: SegmentId) -> io::Result<()> {
         for name in [id.log(), id.index()] {
-            self.forget(&name);
             self.files.remove(&name)?;
+            self.forget(&name);
         }
         Ok(())
     }
@@ -153,13 +153,16 @@ pub(super) struct AppendError {
 }
 
 impl ActiveSegment {
-    /// Creates a segment.
-    pub(super) fn create(files: &SegmentFiles, number: u64) -> io::Result<ActiveSegment> {
+    /// Creates a segment. After an error there is none.
+    pub(super) fn create(files: &SegmentFiles, number: u64) -> Result<ActiveSegment, StorageError> {
         let id = SegmentId { number, generation: 0 };
         let file = files.files.create(&id.log())?;
-        file.write_at(0, &header(id))?;
-        file.sync()?;
-        files.files.sync_folder()?;
+        let written = file.write_at(0, &header(id)).and_then(|()| file.sync());
+        if let Err(error) = written.and_then(|()| files.files.sync_folder()) {
+            // A segment that nothing follows would be taken for the last one.
+            files.files.remove(&id.log()).map_err(|error| StorageError::Failed(error.into()))?;
+            return Err(error.into());
+        }
         files.keep(&id.log(), file.clone());
         Ok(ActiveSegment { segment: Segment::new(id), file, position: HEADER_BYTES, reserved: HEADER_BYTES })
     }

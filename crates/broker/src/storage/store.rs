@@ -41,7 +41,7 @@ pub struct Store {
 /// The threads of an open store, and its lock.
 struct Running {
     writer: Worker,
-    housekeeping: Option<Worker>,
+    housekeeping: Vec<Worker>,
     lock: Option<FolderLock>,
 }
 
@@ -73,12 +73,12 @@ impl Store {
         clock: Clock,
         retention_check_interval: Option<Duration>,
     ) -> Result<Store, OpenError> {
-        let progress = Progress::of(&opened);
+        let progress = Progress::of(&opened, clock());
         let Opened { files, write_state, state, active, snapshot, unindexed, lock } = opened;
         let cluster_id = URL_SAFE_NO_PAD.encode(write_state.meta.cluster_id).into();
         let shared = Arc::new(StoreState::new(name, cluster_id, files, state, snapshot));
-        let on_thread = retention_check_interval.is_some();
-        let (housekeeper, housekeeping) = Housekeeper::start(shared.clone(), unindexed, on_thread)?;
+        let on_threads = retention_check_interval.is_some();
+        let (housekeeper, housekeeping) = Housekeeper::start(shared.clone(), unindexed, on_threads)?;
         let writer = Writer {
             shared: shared.clone(),
             write_state,
@@ -327,9 +327,7 @@ impl Store {
         self.shared.fetch_waiters.wake_all();
         let Some(Running { writer, housekeeping, lock }) = lock(&self.running).take() else { return };
         writer.join();
-        if let Some(housekeeping) = housekeeping {
-            housekeeping.join();
-        }
+        housekeeping.into_iter().for_each(Worker::join);
         self.shared.close();
         if !self.has_failed()
             && let Err(error) = self.note_end()
@@ -344,7 +342,8 @@ impl Store {
         let state = self.shared.state();
         let last = state.segments.values().next_back().cloned();
         drop(state);
-        let Some(last) = last else { return Ok(()) };
+        // Without a length the writer did not come to its end.
+        let Some(last) = last.filter(|last| last.length() > 0) else { return Ok(()) };
         store_file(&*self.shared.files.files, names::CLOSED, &open::closed(last.id, last.length()))
     }
 

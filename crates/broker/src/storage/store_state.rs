@@ -143,6 +143,16 @@ impl StoreState {
         self.failure_stop.ask();
     }
 
+    /// Whether work that can be done later is to end.
+    pub(super) fn is_ending(&self) -> bool {
+        self.queue.is_closed() || self.has_failed()
+    }
+
+    /// Whether a segment was reported as damaged.
+    pub(super) fn is_reported(&self, id: SegmentId) -> bool {
+        lock(&self.reported_segments).contains(&id)
+    }
+
     /// Reports a segment that cannot be rewritten, once.
     pub(super) fn report_damaged_segment(&self, id: SegmentId, what: &str) {
         let mut reported = lock(&self.reported_segments);

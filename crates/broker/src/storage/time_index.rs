@@ -1,7 +1,7 @@
 //! Record lookup by timestamp, as in ListOffsets.
 
 use super::error::StorageError;
-use super::log_reader::{Located, LogReader};
+use super::log_reader::{LOOKED_UP, Located, LogReader};
 use super::segment::Segment;
 use super::segment_index::BatchEntry;
 use protocol::records::{Batches, Record};
@@ -15,7 +15,9 @@ impl LogReader<'_> {
         let mut at = self.bounds().log_start_offset;
         loop {
             at = self.first_reaching(timestamp, at);
-            let Some(Located { segment, entries, next }) = self.locate(at)? else { return Ok(None) };
+            let Some(Located { segment, entries, next }) = self.locate(at, LOOKED_UP)? else {
+                return Ok(None);
+            };
             for entry in entries.iter().filter(|entry| entry.max_timestamp >= timestamp) {
                 let start = self.bounds().log_start_offset;
                 let wanted = |record: &Record<'_>| record.timestamp >= timestamp && record.offset >= start;
@@ -29,19 +31,34 @@ impl LogReader<'_> {
 
     /// Offset and timestamp of the record with the largest timestamp, the first of them.
     pub(super) fn offset_of_max_timestamp(&self) -> Result<Option<(i64, i64)>, StorageError> {
-        let mut at = self.bounds().log_start_offset;
-        let mut best: Option<(i64, i64)> = None;
+        let start = self.bounds().log_start_offset;
+        let (mut at, mut best) = (start, None);
         loop {
             // Only what has a larger timestamp is looked at.
-            at = self.first_reaching(best.map_or(i64::MIN, |(_, timestamp)| timestamp.saturating_add(1)), at);
-            let Some(Located { segment, entries, next }) = self.locate(at)? else { return Ok(best) };
-            let largest = entries.iter().map(|entry| entry.max_timestamp).max().unwrap_or(-1);
+            at = self.first_reaching(
+                best.map_or(i64::MIN, |(_, timestamp): (i64, i64)| timestamp.saturating_add(1)),
+                at,
+            );
+            let Some(Located { segment, entries, next }) = self.locate(at, LOOKED_UP)? else {
+                return Ok(best);
+            };
+            let (cut, whole): (Vec<&BatchEntry>, Vec<&BatchEntry>) =
+                entries.iter().partition(|entry| entry.base < start);
+            // Of a batch in which the log begins, the header tells of records that are removed, too.
+            for entry in cut {
+                let mut largest = -1;
+                self.find(&segment, entry, |record| {
+                    largest = if record.offset >= start { record.timestamp.max(largest) } else { largest };
+                    false
+                })?;
+                best = self
+                    .find(&segment, entry, |record| record.offset >= start && record.timestamp == largest)?;
+            }
+            let largest = whole.iter().map(|entry| entry.max_timestamp).max().unwrap_or(-1);
             if best.is_none_or(|(_, timestamp)| timestamp < largest)
-                && let Some(entry) = entries.iter().find(|entry| entry.max_timestamp == largest)
+                && let Some(entry) = whole.into_iter().find(|entry| entry.max_timestamp == largest)
             {
-                let start = self.bounds().log_start_offset;
-                let wanted = |record: &Record<'_>| record.timestamp == largest && record.offset >= start;
-                best = self.find(&segment, entry, wanted)?.or(best);
+                best = self.find(&segment, entry, |record| record.timestamp == largest)?.or(best);
             }
             at = next;
         }
@@ -61,7 +78,7 @@ impl LogReader<'_> {
         &self,
         segment: &Segment,
         entry: &BatchEntry,
-        wanted: impl Fn(&Record<'_>) -> bool,
+        mut wanted: impl FnMut(&Record<'_>) -> bool,
     ) -> Result<Option<(i64, i64)>, StorageError> {
         let bytes = self.one_batch(segment, entry)?;
         let damaged = |error: protocol::records::RecordsError| StorageError::Damaged(error.to_string());

@@ -23,6 +23,8 @@ use protocol::error_code::ErrorCode;
 
 /// The pause between slices of retention, so that changes come first.
 const SLICE_PAUSE: Duration = Duration::from_millis(20);
+/// The pause between two passes of retention, however many topics and records are deleted.
+const PASS_PAUSE: Duration = Duration::from_secs(1);
 /// Bytes of removed batches in the last segment, beyond which it may be ended to give them back.
 const REMOVED_BYTES: u64 = 1 << 20;
 /// How far the last segment may outgrow its size while there are no file descriptors for the next one.
@@ -45,17 +47,20 @@ pub(super) struct Writer {
 pub(super) struct Progress {
     /// Bytes of the batches that were appended to the last segment.
     pub appended: u64,
+    /// When its first batch came, ms since 1970.
+    pub began: Option<i64>,
     /// Bytes of the log since the last snapshot.
     pub since_snapshot: u64,
 }
 
 impl Progress {
     /// How far it has come when a store is opened.
-    pub(super) fn of(opened: &Opened) -> Progress {
+    pub(super) fn of(opened: &Opened, now: i64) -> Progress {
         let since_snapshot =
             opened.state.segments.range(opened.snapshot..).map(|(_, segment)| segment.length());
         let since_snapshot = since_snapshot.sum::<u64>() + opened.active.position;
-        Progress { appended: opened.state.kept_bytes(&opened.active.segment), since_snapshot }
+        let appended = opened.state.kept_bytes(&opened.active.segment);
+        Progress { appended, began: (appended > 0).then_some(now), since_snapshot }
     }
 }
 
@@ -65,6 +70,7 @@ impl Writer {
         let soon = |pause: Duration| Instant::now().checked_add(pause);
         let mut next_slice = self.retention_check_interval.and(soon(SLICE_PAUSE));
         let mut frame = FrameBuffer::default();
+        let mut last_pass = Instant::now();
         while let Some(changes) = self.shared.queue.take(next_slice) {
             if self.shared.has_failed() {
                 changes.into_iter().for_each(|change| change.refuse(ErrorCode::KAFKA_STORAGE_ERROR));
@@ -77,13 +83,17 @@ impl Writer {
             if !changes.is_empty() {
                 self.apply_changes(changes, &mut frame);
             }
-            if frees {
-                next_slice = self.retention_check_interval.and(soon(SLICE_PAUSE));
+            if frees && self.retention_check_interval.is_some() {
+                let at = soon(SLICE_PAUSE).max(last_pass.checked_add(PASS_PAUSE));
+                next_slice = next_slice.min(at).or(at);
             }
             if next_slice.is_some_and(|at| at <= Instant::now()) {
                 next_slice = match self.apply_retention(&mut frame) {
                     Some(true) => soon(SLICE_PAUSE),
-                    Some(false) => self.retention_check_interval.and_then(soon),
+                    Some(false) => {
+                        last_pass = Instant::now();
+                        self.retention_check_interval.and_then(soon)
+                    }
                     None => None,
                 };
             }
@@ -138,6 +148,9 @@ impl Writer {
             Ok(payload) => {
                 applied.place(payload);
                 self.progress.appended += applied.appended_bytes();
+                if self.progress.appended > 0 {
+                    self.progress.began.get_or_insert(now);
+                }
                 self.shared.publish(applied.updates, &self.active.segment);
                 Some(applied.answers)
             }
@@ -151,7 +164,7 @@ impl Writer {
     /// Ends the last segment and begins the next one.
     fn roll(&mut self, now: i64) -> Result<(), StorageError> {
         let number = self.active.segment.id.number + 1;
-        let next = match ActiveSegment::create(&self.shared.files, number).map_err(StorageError::from) {
+        let next = match ActiveSegment::create(&self.shared.files, number) {
             Err(StorageError::NoDescriptors(cause))
                 if self.active.position < OVERGROWN * self.write_state.limits.segment_bytes =>
             {
@@ -162,7 +175,7 @@ impl Writer {
         };
         self.active.finish()?;
         let full = std::mem::replace(&mut self.active, next).segment;
-        self.progress.appended = 0;
+        (self.progress.appended, self.progress.began) = (0, None);
         let segment = self.active.segment.clone();
         self.shared.change_state(|state| state.segments.insert(number, segment));
         let snapshot = self.snapshot(number, now);
@@ -232,10 +245,12 @@ impl Writer {
         let is_removed =
             removed >= REMOVED_BYTES.min(self.write_state.limits.segment_bytes / 4) && removed > kept;
         let wants_end = |topic: &TopicState| {
-            let Some(policy) = Policy::of(&topic.topic.configs) else { return false };
+            let (Some(policy), Some(began)) = (Policy::of(&topic.topic.configs), self.progress.began) else {
+                return false;
+            };
             let mut last = topic.logs.iter().filter_map(|log| log.extents.last());
             last.any(|extent| {
-                Arc::ptr_eq(&extent.segment, &self.active.segment) && policy.ends_segment(extent, now)
+                Arc::ptr_eq(&extent.segment, &self.active.segment) && policy.ends_segment(extent, began, now)
             })
         };
         is_removed || state.topics.values().any(wants_end)
