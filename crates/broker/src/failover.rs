@@ -7,12 +7,13 @@ use net::sync::{Mutex, lock};
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::error::Error;
 use super::failure_notice::FailureNotice;
+use super::free_space::FreeSpace;
 use super::holder_watch::HolderWatch;
 use super::server::BrokerServer;
 use super::settings::BrokerSettings;
@@ -54,6 +55,7 @@ pub struct Failover {
     /// The address at which this process has served, and will serve again, also with port 0.
     served_at: OnceLock<SocketAddr>,
     notice: FailureNotice,
+    free_space: Arc<FreeSpace>,
     /// The store has failed, as far as this process has seen, since it was last opened with all checks,
     /// whatever the notice says now.
     has_failed: AtomicBool,
@@ -79,9 +81,17 @@ impl Failover {
         let unknown = |source| Error::Listen { listen: settings.listen.clone(), source };
         let addresses = settings.listen.to_socket_addrs().map_err(unknown)?.collect();
         let notice = FailureNotice::of(&settings.data_dir);
-        let state = Mutex::new(FailoverState::StandingBy);
-        let (has_failed, stop) = (AtomicBool::new(false), Stop::new());
-        Ok(Failover { settings, addresses, served_at: OnceLock::new(), notice, has_failed, stop, state })
+        let free_space = Arc::new(FreeSpace::new(&settings.data_dir, settings.min_free_bytes));
+        Ok(Failover {
+            settings,
+            addresses,
+            served_at: OnceLock::new(),
+            notice,
+            free_space,
+            has_failed: AtomicBool::new(false),
+            stop: Stop::new(),
+            state: Mutex::new(FailoverState::StandingBy),
+        })
     }
 
     /// Tries for the lock, and serves if it is free; returns the address then. The port may be in use for
@@ -99,7 +109,8 @@ impl Failover {
                 return Err(Error::Listen { listen: settings.listen.clone(), source });
             }
         };
-        let serving = BrokerServer::start(settings, store, socket)?;
+        self.free_space.look();
+        let serving = BrokerServer::start(settings, store, self.free_space.clone(), socket)?;
         let address = serving.address();
         self.publish_address(address);
         if let Err(error) = self.notice.clear() {
@@ -202,7 +213,7 @@ impl Failover {
                 let since = Instant::now();
                 // A later call of `ask_to_stop` finds that this process serves, and asks `ended`, too.
                 if !self.stop.is_asked() {
-                    HolderWatch::start(&self.settings.data_dir).run(&ended);
+                    HolderWatch::start(&self.settings.data_dir, &self.free_space).run(&ended);
                 }
                 if self.stop.is_asked() || !self.tell_failure() || !self.release_failed_store() {
                     return;

@@ -16,6 +16,8 @@ use nix::errno::Errno;
 const FAILURE: &str = "failure";
 /// The name of the file with what is wrong besides.
 const WARNING: &str = "warning";
+/// The name of the file with the reason why no records are taken, although the store has not failed.
+const REFUSAL: &str = "refusal";
 /// The length of the files, whatever their text.
 const BYTES: usize = 1024;
 /// The age from which a warning is not believed: its process refreshes it, or has ended without a word.
@@ -43,6 +45,12 @@ impl FailureNotice {
         FailureNotice::at(folder.join(WARNING))
     }
 
+    /// The notice why the process that serves the database in `folder` takes no records at present, although
+    /// its store has not failed.
+    pub fn refusal(folder: &Path) -> FailureNotice {
+        FailureNotice::at(folder.join(REFUSAL))
+    }
+
     fn at(path: PathBuf) -> FailureNotice {
         FailureNotice { path, is_unsynced: Arc::default() }
     }
@@ -63,7 +71,7 @@ impl FailureNotice {
         Ok((!text.is_empty()).then(|| text.to_owned()))
     }
 
-    /// What a process warned of within the last seconds, see [`dated`].
+    /// What a process told by a warning or a refusal within the last seconds, see [`dated`].
     pub fn read_recent(&self) -> Option<String> {
         recent(&self.read().ok()??, SystemTime::now())
     }

@@ -9,36 +9,37 @@ use net::descriptors::ShortageWatch;
 use net::stop::Stop;
 
 use super::failure_notice::{FailureNotice, dated, write_text};
+use super::free_space::FreeSpace;
 
 /// The interval of looks.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The watch of a process that serves.
-pub(super) struct HolderWatch {
+pub(super) struct HolderWatch<'a> {
     /// The notice of a failure, which shows whether the disk takes writes.
     failure: FailureNotice,
-    /// The warning for other processes, opened while there are descriptors.
-    warning: Option<File>,
+    warning: OpenNotice,
+    refusal: OpenNotice,
     descriptors: ShortageWatch,
-    /// Whether a warning may stand there.
-    is_told: bool,
+    space: &'a FreeSpace,
     /// What was logged of the disk.
     disk: Option<String>,
 }
 
-impl HolderWatch {
-    /// Begins with no warning, whatever the process that served before has left.
-    pub(super) fn start(folder: &Path) -> HolderWatch {
-        let opened = FailureNotice::warning(folder).open();
-        let warning = opened.inspect_err(|error| log::debug!("broker: no warning can be written: {error}"));
+impl<'a> HolderWatch<'a> {
+    /// Begins with no warning, whatever the process that served before has left, and with what was found last
+    /// of the space.
+    pub(super) fn start(folder: &Path, space: &'a FreeSpace) -> HolderWatch<'a> {
         let mut watch = HolderWatch {
             failure: FailureNotice::of(folder),
-            warning: warning.ok(),
+            warning: OpenNotice::of(&FailureNotice::warning(folder)),
+            refusal: OpenNotice::of(&FailureNotice::refusal(folder)),
             descriptors: ShortageWatch::default(),
-            is_told: true, // by the process that served before
+            space,
             disk: None,
         };
-        watch.tell(None);
+        watch.warning.tell(None);
+        watch.refusal.tell(space.last_refusal().as_deref());
         watch
     }
 
@@ -49,9 +50,12 @@ impl HolderWatch {
             if shortage.is_none() {
                 self.look_at_the_disk();
             }
-            self.tell(shortage.as_deref());
+            let warning = shortage.map(|what| format!("the process that serves the embedded broker: {what}"));
+            self.warning.tell(warning.as_deref());
+            self.refusal.tell(self.space.look().as_deref());
         }
-        self.tell(None);
+        self.warning.tell(None);
+        self.refusal.tell(None);
     }
 
     /// Logs that the disk takes no writes: the store itself learns it with the next message.
@@ -65,19 +69,32 @@ impl HolderWatch {
             self.disk = found;
         }
     }
+}
 
-    /// Writes a warning anew at each look, as others believe it only for a while; the want of one once.
-    fn tell(&mut self, warning: Option<&str>) {
-        if warning.is_none() && !self.is_told {
+/// A notice for other processes, opened while there are descriptors.
+struct OpenNotice {
+    file: Option<File>,
+    /// Whether something may stand there.
+    is_told: bool,
+}
+
+impl OpenNotice {
+    fn of(notice: &FailureNotice) -> OpenNotice {
+        let opened = notice.open();
+        let opened = opened.inspect_err(|error| log::debug!("broker: no notice can be written: {error}"));
+        OpenNotice { file: opened.ok(), is_told: true } // by the process that served before
+    }
+
+    /// Writes it anew at each look, as others believe it only for a while; the want of one once.
+    fn tell(&mut self, what: Option<&str>) {
+        if what.is_none() && !self.is_told {
             return;
         }
-        let text = warning.map(|what| {
-            dated(&format!("the process that serves the embedded broker: {what}"), SystemTime::now())
-        });
-        let Some(file) = &mut self.warning else { return };
+        let text = what.map(|what| dated(what, SystemTime::now()));
+        let Some(file) = &mut self.file else { return };
         match write_text(file, text.as_deref().unwrap_or_default()) {
-            Ok(()) => self.is_told = warning.is_some(),
-            Err(error) => log::debug!("broker: no warning can be written: {error}"),
+            Ok(()) => self.is_told = what.is_some(),
+            Err(error) => log::debug!("broker: no notice can be written: {error}"),
         }
     }
 }

@@ -8,6 +8,7 @@
 //! - [`requests`]: one file for each request, with its API key, its versions and its handler;
 //!   [`request_context`]: the client and the header of a request; [`topic_config`],
 //!   [`node_config`]: configurations
+//! - [`free_space`]: the room on the file system of the database
 //! - [`settings`]: settings and limits of the broker
 //! - [`node`]: store, group coordinator and memory budgets that handlers use
 //! - [`groups`]: the group coordinator
@@ -18,6 +19,7 @@ mod dispatch;
 mod error;
 mod failover;
 mod failure_notice;
+mod free_space;
 mod groups;
 mod holder_watch;
 mod node;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::free_space::FreeSpace;
 use super::groups::{GroupCoordinator, StartError};
 use super::request_context::RequestContext;
 use super::settings::BrokerSettings;
@@ -49,6 +50,8 @@ pub struct Node {
     pub config_changes: Mutex<()>,
     /// Held while a batch is read for which there may be no room.
     pub large_reads: Mutex<()>,
+    /// The room on the file system of the store.
+    pub free_space: Arc<FreeSpace>,
     /// Memory for records in Fetch responses.
     pub record_budget: ByteBudget,
     /// Memory for other responses.
@@ -64,7 +67,11 @@ impl Node {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub fn new(settings: BrokerSettings, store: Arc<Store>) -> Result<Node, StartError> {
+    pub fn new(
+        settings: BrokerSettings,
+        store: Arc<Store>,
+        free_space: Arc<FreeSpace>,
+    ) -> Result<Node, StartError> {
         let groups = GroupCoordinator::start(store.clone(), settings.initial_rebalance_delay)?;
         Ok(Node {
             settings,
@@ -72,6 +79,7 @@ impl Node {
             groups,
             config_changes: Mutex::default(),
             large_reads: Mutex::default(),
+            free_space,
             record_budget: ByteBudget::new(RECORD_BYTES),
             response_budget: ByteBudget::new(RESPONSE_BYTES),
             request_budget: ByteBudget::new(REQUEST_BYTES),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::connection::{self, ServerState};
 use super::error::Error;
+use super::free_space::FreeSpace;
 use super::groups::StartError;
 use super::node::Node;
 use super::settings::BrokerSettings;
@@ -19,17 +20,18 @@ pub struct BrokerServer {
 }
 
 impl BrokerServer {
-    /// Serves `store` to the clients that connect to `socket`.
+    /// Serves `store` to the clients that connect to `socket`, which store nothing while `free_space` refuses it.
     ///
     /// # Errors
     /// [`Error::Damaged`] for a group that cannot be read, and [`Error::Thread`]; the store is closed.
     pub fn start(
         settings: &BrokerSettings,
         store: Store,
+        free_space: Arc<FreeSpace>,
         socket: TcpListener,
     ) -> Result<BrokerServer, Error> {
         let store = Arc::new(store);
-        let node = Node::new(settings.clone(), store.clone()).map_err(|error| {
+        let node = Node::new(settings.clone(), store.clone(), free_space).map_err(|error| {
             store.close();
             match error {
                 StartError::Damaged(damaged) => {

@@ -9,7 +9,7 @@ use kafka_protocol::messages::produce_response::{
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
 
 use super::call::{Call, CloseReason, Handled};
-use super::produce_batch::{Refused, check, refuse};
+use super::produce_batch::{Refused, check, refuse, refuse_without_doubt};
 use super::{brief, message};
 use crate::node::Node;
 use crate::request_context::RequestContext;
@@ -150,14 +150,12 @@ fn refused_by_store<T>(node: &Node, code: ErrorCode) -> Result<T, Refused> {
     refuse(code, message)
 }
 
-/// After a failure that certainly left nothing of the batch, clients are told a code that says so and makes
-/// them try again; KAFKA_STORAGE_ERROR would leave them in doubt.
 fn refused_by_failure<T>(node: &Node) -> Result<T, Refused> {
     match node.store.failure() {
-        Some(failure) if !failure.in_doubt => refuse(
-            ErrorCode::NOT_ENOUGH_REPLICAS,
-            format!("nothing was stored, the store of the embedded broker has failed: {}", failure.reason),
-        ),
+        Some(failure) if !failure.in_doubt => refuse_without_doubt(format!(
+            "nothing was stored, the store of the embedded broker has failed: {}",
+            failure.reason
+        )),
         Some(failure) => {
             let message = format!("the store of the embedded broker has failed: {}", failure.reason);
             refuse(ErrorCode::KAFKA_STORAGE_ERROR, message)

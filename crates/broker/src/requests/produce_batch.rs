@@ -43,6 +43,12 @@ pub fn refuse<T>(code: ErrorCode, message: impl Into<String>) -> Result<T, Refus
     Err(Refused { code, message: message.into(), records: Vec::new() })
 }
 
+/// A refusal of the whole batch, of which certainly nothing is stored, and which may be stored later: clients
+/// are told a code that says so and makes them try again. KAFKA_STORAGE_ERROR would leave them in doubt.
+pub fn refuse_without_doubt<T>(message: impl Into<String>) -> Result<T, Refused> {
+    refuse(ErrorCode::NOT_ENOUGH_REPLICAS, message)
+}
+
 /// A batch that may be stored.
 pub struct Checked {
     /// The batch as it is to be stored.
@@ -89,6 +95,9 @@ pub fn check(
         valid.set_append_time(now)?;
     }
     check_size(&valid.bytes, &config)?;
+    if let Some(reason) = node.free_space.take(valid.bytes.len()) {
+        return refuse_without_doubt(reason);
+    }
     let append = Append { topic: name.clone(), partition, batch: valid.bytes };
     Ok(Checked { append, log_append_time: if config.log_append_time { now } else { -1 } })
 }

@@ -20,7 +20,7 @@ fn group(id: &str) -> GroupId {
 }
 
 /// Commits an offset of `t` as somebody without a group, or as a member.
-fn commit(client: &mut Client, version: i16, id: &str, generation: i32, offset: i64) -> ErrorCode {
+pub fn commit(client: &mut Client, version: i16, id: &str, generation: i32, offset: i64) -> ErrorCode {
     let partition = OffsetCommitRequestPartition::default()
         .with_committed_offset(offset)
         .with_committed_leader_epoch(-1)

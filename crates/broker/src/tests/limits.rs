@@ -18,6 +18,7 @@ use kafka_protocol::messages::{
 use super::client::{Client, batch_of, fetch, frame, id, long_fetch, produce, text, topic_name};
 use super::{Fixture, Folder, PATIENCE, settings, start};
 use crate::dispatch::dispatch;
+use crate::free_space::FreeSpace;
 use crate::node::Node;
 use crate::request_context::RequestContext;
 use crate::requests::call::Handled;
@@ -112,7 +113,10 @@ impl Unconnected {
     fn new() -> Unconnected {
         let folder = Folder::new();
         let store = Arc::new(Store::open(folder.path(), Retention::default()).unwrap());
-        Unconnected { node: Node::new(settings(&folder, "127.0.0.1:0"), store).unwrap(), _folder: folder }
+        let space = Arc::new(FreeSpace::new(folder.path(), None));
+        space.look();
+        let node = Node::new(settings(&folder, "127.0.0.1:0"), store, space).unwrap();
+        Unconnected { node, _folder: folder }
     }
 
     fn ask<R: kafka_protocol::protocol::Request>(&self, version: i16, request: &R) -> Result<usize, String> {

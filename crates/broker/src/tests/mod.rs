@@ -8,6 +8,7 @@ mod configs;
 mod conformance;
 mod failover;
 mod fetch;
+mod free_space;
 mod groups;
 mod limits;
 mod malformed;
@@ -58,6 +59,7 @@ pub fn settings(folder: &Folder, listen: &str) -> BrokerSettings {
         data_dir: folder.path().to_owned(),
         retention: None,
         retention_bytes: None,
+        min_free_bytes: None,
         auto_create_topics: true,
         partitions: 2,
         initial_rebalance_delay: Duration::ZERO,

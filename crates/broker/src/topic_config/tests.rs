@@ -16,6 +16,7 @@ fn settings() -> BrokerSettings {
         data_dir: PathBuf::from("data"),
         retention: Some(Duration::from_secs(60)),
         retention_bytes: None,
+        min_free_bytes: None,
         auto_create_topics: true,
         partitions: 1,
     }
