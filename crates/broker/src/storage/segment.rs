@@ -177,9 +177,7 @@ impl ActiveSegment {
         let certain = |error: io::Error| AppendError { error: error.into(), in_doubt: false };
         let end = self.position + frame.len() as u64;
         if end > self.reserved {
-            let reserved = end.next_multiple_of(RESERVED_BYTES);
-            self.file.reserve(reserved).map_err(certain)?;
-            self.reserved = reserved;
+            self.reserved = self.reserve(end).map_err(certain)?;
         }
         let seed = self.segment.seed();
         self.file.write_at(self.position, frame.seal(seed, self.position, time)).map_err(certain)?;
@@ -188,6 +186,16 @@ impl ActiveSegment {
         let payload = self.position + frame::HEADER_BYTES as u64;
         self.position = end;
         Ok(payload)
+    }
+
+    /// Makes the file so long at least, and returns how long: where a whole unit has no room, the frame may have.
+    fn reserve(&self, end: u64) -> io::Result<u64> {
+        let unit = end.next_multiple_of(RESERVED_BYTES);
+        match self.file.reserve(unit) {
+            Ok(()) => Ok(unit),
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => self.file.reserve(end).map(|()| end),
+            Err(error) => Err(error),
+        }
     }
 
     /// Ends the segment: gives back what was reserved.
