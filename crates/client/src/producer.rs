@@ -206,7 +206,10 @@ impl Producer {
             if open.is_empty() {
                 break;
             }
-            self.cluster.pause(backoff.next_wait());
+            // The last attempt is made in time: who waits for this may take longer for a lost answer.
+            let ends = open.iter().map(|p| if p.in_doubt { in_doubt_until } else { patience }).min();
+            let left = ends.map_or(Duration::ZERO, |end| end.saturating_duration_since(Instant::now()));
+            self.cluster.pause(backoff.next_wait().min(left));
             self.refresh_leaders(&open, patience);
         }
         let unanswered = || Outcome::Unknown("the request ended without an answer for this batch".to_owned());
