@@ -135,6 +135,7 @@ struct Notices {
     failure: FailureNotice,
     /// Holds good while this process has no descriptor to look again.
     last_failure: LastRead,
+    refusal: FailureNotice,
     warning: FailureNotice,
 }
 
@@ -144,6 +145,7 @@ impl StoreFailure {
         let notices = |folder| Notices {
             failure: FailureNotice::of(folder),
             last_failure: LastRead::default(),
+            refusal: FailureNotice::refusal(folder),
             warning: FailureNotice::warning(folder),
         };
         StoreFailure(data_dir.map(notices))
@@ -172,6 +174,17 @@ impl StoreFailure {
         };
         lock(last_failure).clone_from(&read);
         read
+    }
+
+    /// Why the process that serves takes no messages at present, although the store has not failed, and serves
+    /// all other requests; a sentence without its full stop.
+    pub fn refusal(&self) -> Option<String> {
+        self.0.as_ref()?.refusal.read_recent()
+    }
+
+    /// Why no message can be stored, whether the store has failed or not.
+    pub fn obstacle(&self) -> Option<String> {
+        self.read().or_else(|| self.refusal())
     }
 
     /// What is wrong with the process that serves, which stores all the same.

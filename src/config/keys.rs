@@ -70,6 +70,7 @@ pub(super) const KEYS: &[(&str, Put)] = &[
     ("embedded.data_dir", |s, v| put(&mut s.embedded.data_dir, folder(v))),
     ("embedded.retention_ms", |s, v| put(&mut s.embedded.retention_ms, limit(v, "for ever"))),
     ("embedded.retention_bytes", |s, v| put(&mut s.embedded.retention_bytes, limit(v, "no limit"))),
+    ("embedded.min_free_bytes", |s, v| put(&mut s.embedded.min_free_bytes, number(v, 0..=1 << 60).map(Some))),
     ("embedded.auto_create_topics", |s, v| put(&mut s.embedded.auto_create_topics, boolean(v))),
     ("embedded.initial_rebalance_delay_ms", |s, v| {
         put(&mut s.embedded.initial_rebalance_delay_ms, number(v, 0..=300_000))

@@ -93,6 +93,9 @@ pub struct EmbeddedSettings {
     pub retention_ms: i64,
     /// Bytes kept of each partition; -1: all.
     pub retention_bytes: i64,
+    /// Nothing is stored while the file system of `data_dir` has fewer bytes left; unset: the smaller of 64 MiB
+    /// and a twentieth of the file system.
+    pub min_free_bytes: Option<u64>,
     /// Whether a client that asks for a topic that does not exist creates it.
     pub auto_create_topics: bool,
     /// How long the first rebalance of an empty group waits for more members; 0: not at all.
@@ -211,6 +214,7 @@ impl Default for EmbeddedSettings {
             data_dir: PathBuf::from("data"),
             retention_ms: 604_800_000,
             retention_bytes: -1,
+            min_free_bytes: None,
             auto_create_topics: true,
             initial_rebalance_delay_ms: 0,
         }

@@ -56,6 +56,7 @@ impl Settings {
             data_dir: embedded.data_dir.clone(),
             retention: embedded.retention(),
             retention_bytes: embedded.retention_bytes(),
+            min_free_bytes: embedded.min_free_bytes,
             auto_create_topics: embedded.auto_create_topics,
             partitions: self.kafka.partitions.unwrap_or(USUAL_PARTITIONS),
             initial_rebalance_delay: Duration::from_millis(embedded.initial_rebalance_delay_ms),

@@ -46,7 +46,7 @@ pub enum NotStoredKind {
     NoAnswer,
     /// The topic is not known to have the partition.
     NoPartition,
-    /// The store of the embedded broker has failed.
+    /// The store of the embedded broker has failed, or its disk has too little room.
     StoreFailed,
     /// The message waited too long behind others.
     QueueTimeout,

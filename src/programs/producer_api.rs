@@ -59,7 +59,7 @@ fn run(invocation: &Invocation) -> Result<()> {
         let since = cluster.outage()?;
         cluster.trouble().map(|error| (since, error.to_string()))
     };
-    let obstacle = StoreFailureCheck::new(move || store.read()).with_outages(outage);
+    let obstacle = StoreFailureCheck::new(move || store.obstacle()).with_outages(outage);
     let sender = Producer::start_counted(&limits, topic, endpoint, NAME, metrics.clone(), obstacle);
     let outcome = sender.and_then(|sender| {
         let topics = Arc::new(Producers::new(sender.clone(), &limits, adapter.endpoint(), NAME));

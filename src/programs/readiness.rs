@@ -163,8 +163,8 @@ impl Prober {
         if let Some(shortage) = self.descriptors.look() {
             return Err(sentence(&shortage));
         }
-        if let Some(failure) = self.store.read() {
-            return Err(sentence(&failure));
+        if let Some(obstacle) = self.store.obstacle() {
+            return Err(sentence(&obstacle));
         }
         let deadline = Instant::now() + PROBE_TIMEOUT;
         let described = self.describe(deadline)?;

@@ -1,4 +1,5 @@
-//! What is wrong and keeps no message from being stored or handled: `/readyz`, the page and `status` tell it.
+//! What is wrong while the cluster can be seen: `/readyz` (where messages can be stored), the page and `status`
+//! tell it.
 
 use super::adapter_access::AdapterAccess;
 use crate::config::Settings;
@@ -23,12 +24,15 @@ impl Warnings {
     /// As it is now: sentences without full stops.
     pub(super) fn current(&self) -> Vec<String> {
         let own = [descriptors::shortage(), logging::failure()];
-        own.into_iter().chain([self.store.warning(), self.supervisor.read()]).flatten().collect()
+        own.into_iter()
+            .chain([self.store.refusal(), self.store.warning(), self.supervisor.read()])
+            .flatten()
+            .collect()
     }
 }
 
 /// What keeps other programs with the same settings from their work, as far as the disks tell that they
 /// share.
 pub(super) fn of_others(store: &StoreFailure, log_file: &str) -> Vec<String> {
-    [store.read(), store.warning(), logging::disk_trouble(log_file)].into_iter().flatten().collect()
+    [store.obstacle(), store.warning(), logging::disk_trouble(log_file)].into_iter().flatten().collect()
 }

@@ -104,6 +104,7 @@ impl Stage {
                 data_dir: folder.path().to_owned(),
                 retention: None,
                 retention_bytes: None,
+                min_free_bytes: None,
                 auto_create_topics: false,
                 partitions: 1,
                 initial_rebalance_delay: Duration::ZERO,

@@ -27,11 +27,19 @@ fn says_why(sentence: &str) -> bool {
 pub struct Place {
     pub disk: SmallDisk,
     port: u16,
+    /// `embedded.min_free_bytes`, where it is set.
+    min_free_bytes: Option<u64>,
 }
 
 impl Place {
+    /// One where messages are stored until the disk is full.
     pub fn new() -> Place {
-        Place { disk: SmallDisk::new(16), port: free_port() }
+        Place { min_free_bytes: Some(0), ..Place::watched() }
+    }
+
+    /// One where as much is kept free as is usual.
+    pub fn watched() -> Place {
+        Place { disk: SmallDisk::new(16), port: free_port(), min_free_bytes: None }
     }
 
     /// Where its broker listens.
@@ -40,11 +48,12 @@ impl Place {
     }
 
     fn settings(&self) -> Vec<String> {
-        let settings = [
+        let mut settings = vec![
             "kafka.bootstrap_servers=[]".to_owned(),
             format!("embedded.listen=127.0.0.1:{}", self.port),
             format!("embedded.data_dir={}", self.disk.path().join("data").display()),
         ];
+        settings.extend(self.min_free_bytes.map(|bytes| format!("embedded.min_free_bytes={bytes}")));
         settings.into_iter().flat_map(|setting| ["--set".to_owned(), setting]).collect()
     }
 

@@ -319,12 +319,20 @@ fn an_empty_group_may_be_made_to_wait_for_more_members() {
 }
 
 #[test]
-fn retention_is_a_number_or_none() {
+fn retention_is_a_number_or_none_and_what_is_kept_free_a_number() {
     let settings = read("", &[], &["embedded.retention_ms=-1", "embedded.retention_bytes=5"]).unwrap();
     assert_eq!((settings.embedded.retention(), settings.embedded.retention_bytes()), (None, Some(5)));
     for wrong in ["0", "-2", "a week", "1.5"] {
         let error = error("", &[], &[&format!("embedded.retention_ms={wrong}")]);
         assert!(error.contains("embedded.retention_ms: must be a whole number from 1 on, or -1 (for ever)"));
+    }
+    for (text, bytes) in [("0", 0), ("1152921504606846976", 1 << 60)] {
+        let settings = read("", &[], &[&format!("embedded.min_free_bytes={text}")]).unwrap();
+        assert_eq!(settings.broker().unwrap().min_free_bytes, Some(bytes));
+    }
+    for wrong in ["-1", "64M", "1.5", "1152921504606846977"] {
+        let error = error("", &[], &[&format!("embedded.min_free_bytes={wrong}")]);
+        assert!(error.contains("embedded.min_free_bytes: must be a whole number from 0 to"), "{error}");
     }
     assert!(error("", &[], &["embedded.data_dir="]).contains("must be the path of a folder"));
 }

@@ -3,6 +3,7 @@
 
 mod descriptors;
 mod disks;
+mod free_space;
 mod log_file;
 
 use std::net::{SocketAddr, TcpStream};

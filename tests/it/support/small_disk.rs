@@ -5,6 +5,8 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nix::sys::statvfs::statvfs;
+
 use super::watchdog::Folder;
 
 /// A file system of a few mebibytes; unmounted when dropped, at the latest when this process ends.
@@ -44,6 +46,21 @@ impl SmallDisk {
                 Err(error) => panic!("the disk is not full, but broken: {error}"),
             }
         }
+    }
+
+    /// Leaves so many bytes on it, or less, but not none.
+    pub fn fill_up_to(&self, bytes: u64) {
+        let mut file = File::create(self.filler()).expect("a file that takes most of the room");
+        while self.free() > bytes {
+            file.write_all(&[0x5a; 4096]).expect("room");
+        }
+        assert!(self.free() > 0, "no room is left");
+    }
+
+    /// The bytes that are left on it.
+    pub fn free(&self) -> u64 {
+        let space = statvfs(self.path()).expect("the disk is mounted");
+        space.blocks_available() as u64 * space.fragment_size() as u64
     }
 
     /// Makes room on it again.

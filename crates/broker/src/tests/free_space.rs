@@ -1,7 +1,7 @@
 //! A file system with less room than is to be kept free: no records are taken, and all else goes on.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::CreateTopicsRequest;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
@@ -20,13 +20,13 @@ fn start_with(folder: &Folder, min_free_bytes: u64) -> Broker {
     Broker::start(BrokerSettings { min_free_bytes, ..settings(folder, "127.0.0.1:0") }).unwrap()
 }
 
-/// Waits until the notice for other processes says this.
-fn wait_for_notice(folder: &Path, is_right: impl Fn(Option<String>) -> bool) {
+/// Waits until this is so of the notice for other processes.
+fn wait_for_notice(folder: &Path, is_right: impl Fn(&FailureNotice) -> bool) {
     let notice = FailureNotice::refusal(folder);
     let deadline = Instant::now() + PATIENCE;
-    while !is_right(notice.read_recent()) {
-        assert!(Instant::now() < deadline, "{:?}", notice.read_recent());
-        std::thread::yield_now();
+    while !is_right(&notice) {
+        assert!(Instant::now() < deadline, "{:?}", notice.read());
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -51,7 +51,7 @@ fn records_are_refused_with_the_reason_and_all_else_goes_on() {
     assert_eq!(commit(&mut client, 2, "g", -1, 1), ErrorCode::NONE);
     client.create_topic("another");
     client.delete_topic("another");
-    wait_for_notice(folder.path(), |told| told.is_some_and(|told| told.contains(&whose)));
+    wait_for_notice(folder.path(), |notice| notice.read_recent().is_some_and(|told| told.contains(&whose)));
     broker.stop();
     assert_eq!(FailureNotice::refusal(folder.path()).read().unwrap(), None, "who stops takes its word back");
 
@@ -91,10 +91,6 @@ fn what_an_ended_process_has_told_is_taken_back_by_the_next_one() {
     let notice = FailureNotice::refusal(folder.path());
     notice.set("4102444800 there was no room").unwrap(); // a time that is yet to come
     let broker = start_with(&folder, 0);
-    let deadline = Instant::now() + PATIENCE;
-    while notice.read().unwrap().is_some() {
-        assert!(Instant::now() < deadline, "it still stands there");
-        std::thread::yield_now();
-    }
+    wait_for_notice(folder.path(), |notice| notice.read().unwrap().is_none());
     broker.stop();
 }
