@@ -204,6 +204,13 @@ fn a_program_without_standbys_outlasts_a_full_disk() {
     let mut own = Book::default();
     eventually_equal("a message is stored", &200, || post_own(&api, &mut own).status);
     place.disk.fill();
+    // What the log has room for is stored.
+    let filler = "x".repeat(100_000);
+    let refused = eventually("a message is refused", PATIENCE, || {
+        let answer = post(&api, OWN_NUMBERS + own.total() as u64, &filler, &mut own);
+        (answer.status != 200).then_some(answer)
+    });
+    assert!(refused.status == 504 || refused.json()["error"]["code"] == "store_failed", "{refused:?}");
     // One after the other: none is refused together with others. Whether the one is stored whose sync fails
     // may be unknown.
     for number in 0..5 {
