@@ -116,7 +116,7 @@ impl Store {
     }
 
     /// Creates a topic. TOPIC_ALREADY_EXISTS, INVALID_PARTITIONS and POLICY_VIOLATION (more than
-    /// [`MAX_PARTITIONS`] in all) are its errors; the name and the configurations have been checked by the
+    /// [`MAX_PARTITIONS`](super::MAX_PARTITIONS) in all) are its errors; the name and the configurations have been checked by the
     /// caller.
     pub fn create_topic(
         &self,
@@ -139,7 +139,7 @@ impl Store {
     }
 
     /// Gives a topic more partitions, `count` in all. UNKNOWN_TOPIC_OR_PARTITION, INVALID_PARTITIONS (not more
-    /// than it has) and POLICY_VIOLATION (more than [`MAX_PARTITIONS`] in all) are its errors.
+    /// than it has) and POLICY_VIOLATION (more than [`MAX_PARTITIONS`](super::MAX_PARTITIONS) in all) are its errors.
     pub fn create_partitions(&self, name: &str, count: i32) -> Pending<Topic> {
         self.change(|reply| Change::CreatePartitions { name: name.into(), count, reply })
     }
