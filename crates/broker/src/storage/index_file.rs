@@ -7,8 +7,9 @@ use super::error::StorageError;
 use super::files::store_file;
 use super::names::SegmentId;
 use super::partition_log::{Entries, Extent};
+use super::replay;
 use super::segment::Segment;
-use super::segment_index::{self, LogPart, Parts, StoredEntries};
+use super::segment_index::{self, BatchEntry, LogPart, Parts, StoredEntries};
 use super::store_state::StoreState;
 
 /// Stores the index of a complete segment, which leaves memory then.
@@ -23,7 +24,10 @@ pub(super) fn store_index(shared: &StoreState, segment: &Arc<Segment>) -> Result
             Entries::Memory(entries) => entries,
             Entries::Stored(position) => {
                 let file = shared.files.get(&segment.id.index())?;
-                StoredEntries { file, position, count: part.count as usize }.all()?
+                match (StoredEntries { file, position, count: part.count as usize }).all() {
+                    Err(StorageError::Damaged(_)) => read_entries(shared, segment, &part)?,
+                    entries => entries?,
+                }
             }
         };
         logs.push((part, entries));
@@ -49,6 +53,18 @@ fn extents_of(shared: &StoreState, segment: &Arc<Segment>) -> Vec<(LogPart, Exte
         extents.extend(of_segment.map(|extent| (extent.part(number, partition), extent.clone())));
     }
     extents
+}
+
+/// The entries of a log's part of a segment, as the segment has them.
+fn read_entries(
+    shared: &StoreState,
+    segment: &Segment,
+    part: &LogPart,
+) -> Result<Vec<BatchEntry>, StorageError> {
+    let (_, parts) = replay::read_parts(&shared.files, segment)?;
+    let of_log = |found: &LogPart| (found.number, found.partition) == (part.number, part.partition);
+    let entries = parts.into_iter().find(|(found, _)| of_log(found)).map(|(_, entries)| entries);
+    entries.ok_or_else(|| StorageError::Damaged("a log is missing in a segment".to_owned()))
 }
 
 /// Writes the file of an index; where the entries of each log are in it.

@@ -11,8 +11,9 @@ use net::sync::RwLockReadGuard;
 use super::error::StorageError;
 use super::partition_log::{Entries, PartitionLog};
 use super::read_state::State;
+use super::replay;
 use super::segment::{Segment, SegmentFiles};
-use super::segment_index::{BatchEntry, StoredEntries};
+use super::segment_index::{BatchEntry, LogPart, StoredEntries};
 use super::store_state::StoreState;
 use super::{LOOK_UPS, LogBounds};
 use protocol::error_code::ErrorCode;
@@ -105,7 +106,13 @@ impl<'s> LogReader<'s> {
                     let count = extent.count as usize;
                     drop(state);
                     let file = self.shared.files.get(&segment.id.index())?;
-                    StoredEntries { file, position, count }.from(at, wanted)?
+                    match (StoredEntries { file, position, count }).from(at, wanted) {
+                        Err(StorageError::Damaged(what)) => {
+                            self.index_anew(&segment, &what)?;
+                            continue;
+                        }
+                        entries => entries?,
+                    }
                 }
             };
             if !entries.is_empty() {
@@ -117,6 +124,24 @@ impl<'s> LogReader<'s> {
             at = next;
         }
         Ok(None)
+    }
+
+    /// Takes the entries of the log's part of a segment from the segment, as its index is damaged. They stay in
+    /// memory until the index is stored anew.
+    fn index_anew(&self, segment: &Arc<Segment>, what: &str) -> Result<(), StorageError> {
+        log::warn!("{}: {}: {what}; it is made anew", self.shared.folder, segment.id.index());
+        let (_, parts) = replay::read_parts(&self.shared.files, segment)?;
+        let of_log = |part: &LogPart| (part.number, part.partition) == (self.number, self.partition);
+        let entries = parts.into_iter().find(|(part, _)| of_log(part)).map(|(_, entries)| entries);
+        let entries = entries.ok_or_else(|| StorageError::Damaged(what.to_owned()))?;
+        self.shared.change_state(|state| {
+            let log = state.log_mut(self.number, self.partition);
+            let mut extents = log.into_iter().flat_map(|log| &mut log.extents);
+            if let Some(extent) = extents.find(|extent| Arc::ptr_eq(&extent.segment, segment)) {
+                extent.entries = Entries::Memory(entries);
+            }
+        });
+        Ok(())
     }
 
     /// Whole batches from the one that holds `offset` on. See [`super::Store::read`].

@@ -229,11 +229,13 @@ impl Writer {
     /// Has files removed that hold nothing that is kept, and logs compacted; ends the last segment first if
     /// most of its batches are removed, or a compacted topic wants it.
     fn reclaim(&mut self, now: i64) {
-        if self.shall_end_segment(now)
-            && let Err(error) = self.roll(now)
-        {
-            self.shared.fail(&error, false);
-            return;
+        match self.shall_end_segment(now).then(|| self.roll(now)) {
+            // Other files may be removed, and make room.
+            Some(Err(error)) if error.is_no_room() => {
+                log::debug!("{}: the last segment goes on: {error}", self.shared.folder);
+            }
+            Some(Err(error)) => return self.shared.fail(&error, false),
+            Some(Ok(())) | None => {}
         }
         self.housekeeper.hand(Job::Reclaim { now });
     }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::super::write_state::Limits;
 use super::super::{LogBounds, Retention, Store};
 use super::crash::opened;
-use super::simulated_disk::{Disk, Image};
-use super::support::{Folder, Standing, append, at, batch, values};
+use super::simulated_disk::{Disk, Image, Trouble};
+use super::support::{Folder, Standing, append, at, batch, batch_of_times, values};
 use protocol::compression::Compression;
 use protocol::error_code::ErrorCode;
 use protocol::records::{Batches, encode_batch};
@@ -279,4 +279,123 @@ fn readers_beside_rewriting_get_what_was_stored() {
     assert_eq!(values(store, "kept", 0, 0).unwrap().len(), 200);
     store.close();
     assert_eq!(values(&folder.open(), "kept", 0, 0).unwrap().len(), 200);
+}
+
+#[test]
+fn a_log_that_lost_its_start_is_rewritten_once_and_keeps_its_size() {
+    let on_disk = OnDisk::open(Image::default(), Retention::default());
+    let store = &on_disk.store;
+    store.create_topic("t", 1, Default::default()).wait().unwrap();
+    store.create_topic("u", 1, Default::default()).wait().unwrap();
+    let large = "x".repeat(5000);
+    for number in 0..60 {
+        append(store, "t", 0, batch(&[&large], number)).unwrap();
+    }
+    // Of the segment in which the log begins now, little is kept.
+    let size = batch(&[&large], 1).len() as u64;
+    let first = i64::try_from(60_000 / size).unwrap();
+    assert_eq!(store.delete_records("t", 0, first).wait(), Ok(first));
+    for _ in 0..4 {
+        on_disk.apply_retention();
+    }
+    let generations: Vec<String> =
+        on_disk.logs().into_iter().filter(|name| !name.contains(".0.log")).collect();
+    assert!(
+        generations.iter().all(|name| name.contains(".1.log")) && generations.len() <= 1,
+        "{generations:?}"
+    );
+    assert_eq!(store.partition_bytes("t", 0), Some((60 - first as u64) * size));
+    let on_disk = on_disk.again(Retention::default());
+    assert_eq!(on_disk.store.partition_bytes("t", 0), Some((60 - first as u64) * size));
+    assert_eq!(values(&on_disk.store, "t", 0, first).unwrap().len(), 60 - first as usize);
+}
+
+#[test]
+fn a_rewrite_without_room_is_put_off_and_what_is_removed_makes_room() {
+    let on_disk = OnDisk::open(Image::default(), Retention::default());
+    let store = &on_disk.store;
+    for topic in ["gone", "kept"] {
+        store.create_topic(topic, 1, Default::default()).wait().unwrap();
+    }
+    for number in 0..40 {
+        append(store, "gone", 0, batch(&[&"x".repeat(20_000)], number)).unwrap();
+        append(store, "kept", 0, batch(&["y"], number)).unwrap();
+    }
+    store.delete_topic("gone").wait().unwrap();
+    let room = on_disk.disk.live().used();
+    on_disk.disk.set_trouble(Trouble { room: Some(room), ..Trouble::default() });
+    on_disk.apply_retention();
+    assert!(!store.has_failed());
+    assert!(on_disk.logs().iter().all(|name| name.contains(".0.log")), "{:?}", on_disk.logs());
+    assert_eq!(values(store, "kept", 0, 0).unwrap().len(), 40);
+    on_disk.disk.set_trouble(Trouble::default());
+    on_disk.apply_retention();
+    assert!(on_disk.disk.live().used() < room / 3);
+    assert_eq!(values(store, "kept", 0, 0).unwrap().len(), 40);
+}
+
+#[test]
+fn a_segment_for_which_there_are_no_descriptors_is_begun_later() {
+    let on_disk = OnDisk::open(Image::default(), Retention::default());
+    let store = &on_disk.store;
+    store.create_topic("t", 1, Default::default()).wait().unwrap();
+    let large = "x".repeat(61_000);
+    append(store, "t", 0, batch(&[&large], 1)).unwrap();
+    // Each step of the next segment's creation: create, write, sync, sync of the folder.
+    for step in 0..4 {
+        let asked = on_disk.disk.asked() + step;
+        on_disk.disk.set_trouble(Trouble { without_descriptors: Some(asked), ..Trouble::default() });
+        append(store, "t", 0, batch(&["in the former segment"], 1)).unwrap();
+        assert_eq!((on_disk.logs().len(), store.has_failed()), (1, false), "{step}");
+    }
+    on_disk.disk.set_trouble(Trouble::default());
+    append(store, "t", 0, batch(&["in the next one"], 1)).unwrap();
+    assert_eq!(on_disk.logs().len(), 2);
+    let on_disk = on_disk.again(Retention::default());
+    assert_eq!(values(&on_disk.store, "t", 0, 0).unwrap().len(), 6);
+}
+
+#[test]
+fn a_damaged_index_is_made_anew_from_its_segment() {
+    let on_disk = OnDisk::open(Image::default(), Retention::default());
+    for topic in ["t", "u"] {
+        on_disk.store.create_topic(topic, 1, Default::default()).wait().unwrap();
+    }
+    for number in 0..30 {
+        append(&on_disk.store, "t", 0, batch(&[&"x".repeat(5000)], number)).unwrap();
+        append(&on_disk.store, "u", 0, batch(&[&number.to_string()], number)).unwrap();
+    }
+    on_disk.store.close();
+    let mut image = on_disk.disk.live();
+    let name = "00000000000000000001.0.index";
+    let length = image.file(name).len();
+    let mut byte = [0];
+    image.file(name).read(length - 20, &mut byte).unwrap();
+    image.file_mut(name).write(length - 20, &[byte[0] ^ 1]);
+    let retention = Retention { age: None, bytes: Some(1_000_000) };
+    let on_disk = OnDisk::open(image, retention);
+    for topic in ["t", "u"] {
+        assert_eq!(values(&on_disk.store, topic, 0, 0).unwrap().len(), 30, "{topic}");
+    }
+    on_disk.apply_retention();
+    let on_disk = on_disk.again(retention);
+    let mut repaired = [0];
+    on_disk.disk.live().file(name).read(length - 20, &mut repaired).unwrap();
+    assert_eq!(repaired, byte);
+    assert_eq!(values(&on_disk.store, "u", 0, 0).unwrap().len(), 30);
+}
+
+#[test]
+fn the_largest_timestamp_is_found_behind_deleted_records() {
+    let on_disk = OnDisk::open(Image::default(), Retention::default());
+    let store = &on_disk.store;
+    store.create_topic("t", 1, Default::default()).wait().unwrap();
+    append(store, "t", 0, batch_of_times(&[100, 50])).unwrap();
+    append(store, "t", 0, batch(&["x"], 60)).unwrap();
+    append(store, "t", 0, batch(&["y"], 40)).unwrap();
+    assert_eq!(store.offset_of_max_timestamp("t", 0), Ok(Some((0, 100))));
+    store.delete_records("t", 0, 1).wait().unwrap();
+    assert_eq!(store.offset_of_max_timestamp("t", 0), Ok(Some((2, 60))));
+    store.delete_records("t", 0, 3).wait().unwrap();
+    assert_eq!(store.offset_of_max_timestamp("t", 0), Ok(Some((3, 40))));
 }

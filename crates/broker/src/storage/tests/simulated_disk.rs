@@ -163,6 +163,8 @@ pub enum Step {
 pub struct Trouble {
     /// The step, counted from 0, that is refused.
     pub refused_step: Option<usize>,
+    /// The step, counted from 0, for which the process has no file descriptors.
+    pub without_descriptors: Option<usize>,
     /// The read, counted from 0, that is refused.
     pub refused_read: Option<usize>,
     /// Bytes that fit on the disk.
@@ -212,6 +214,11 @@ impl Disk {
 
     pub fn reads(&self) -> usize {
         lock(&self.0).reads
+    }
+
+    /// From now on, the disk has this trouble.
+    pub fn set_trouble(&self, trouble: Trouble) {
+        lock(&self.0).trouble = trouble;
     }
 
     /// How many of the steps so far were of each kind: writes, syncs, renames, removals.
@@ -265,6 +272,9 @@ impl Disk {
         let mut inner = lock(&self.0);
         let number = inner.asked;
         inner.asked += 1;
+        if inner.trouble.without_descriptors == Some(number) {
+            return Err(io::Error::from_raw_os_error(24));
+        }
         if inner.trouble.refused_step == Some(number) {
             return Err(io::Error::other("the disk is broken"));
         }
