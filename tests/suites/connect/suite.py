@@ -14,7 +14,7 @@ from brokers import free_ports
 from support import Result
 
 TITLE = f"Kafka Connect {jars.VERSION}, distributed"
-BROKER = {}
+BROKER = {"embedded": {"kafka.partitions": 1}, "kafka": {"num.partitions": 1}}
 PATIENCE = 90
 PACKAGE = "org.apache.kafka.connect.file"
 WORKER = """\
@@ -139,9 +139,12 @@ def run(suite, classpath):
         return eventually(worker, f"{len(lines)} lines have come", lambda: sink.read_text().splitlines() == lines)
 
     def offsets_are_shown():
-        shown = eventually(worker, "offsets", lambda: worker.ask("GET", "/connectors/source/offsets")["offsets"])
-        assert shown[0]["offset"]["position"] == source.stat().st_size, shown
+        eventually(worker, "the source's offset", lambda: position() == source.stat().st_size)
         eventually(worker, "the sink's offset", lambda: lag_is_zero())
+
+    def position():
+        offsets = worker.ask("GET", "/connectors/source/offsets")["offsets"]
+        return offsets and offsets[0]["offset"]["position"]
 
     def lag_is_zero():
         offsets = worker.ask("GET", "/connectors/sink/offsets")["offsets"]
