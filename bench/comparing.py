@@ -1,4 +1,4 @@
-"""What the comparisons in queue/ and leases/ share: their options, how figures are shown, and the file of all of them."""
+"""What the comparisons in queue/, leases/ and embedded/ share: options, how figures are shown, their file."""
 
 import argparse
 import json
@@ -39,11 +39,11 @@ def spread(values, digits=0):
     return f"{statistics.median(values):,.{digits}f} ({min(values):,.{digits}f}–{max(values):,.{digits}f})"
 
 
-def save(given, peers, results):
+def save(given, peers, results, **more):
     """Writes all figures, and what they were measured with, to the file that the options name, if they name one."""
     if not given.output:
         return
     about = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "cores": os.cpu_count(),
              "system": platform.platform(), "peers": peers, "partitions": PARTITIONS, "rounds": given.rounds,
-             "scale": given.scale}
+             **more}
     given.output.write_text(json.dumps({"about": about, "results": results}, indent=1) + "\n")

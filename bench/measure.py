@@ -59,6 +59,7 @@ class Process:
     """A child process with the CPU and memory that it has used; killed at the end of its `with` block."""
 
     def __init__(self, command, **options):
+        self.started = time.time()
         self.child = subprocess.Popen([str(word) for word in command], **options)
 
     def __enter__(self):
@@ -128,11 +129,11 @@ class Broker:
 
 
 class Kafka(Broker):
-    """One real broker with Kafka's default settings."""
+    """One real broker with Kafka's default settings, and those that `more` has, each with its line's end."""
 
     name = "Kafka 4.3.1"
 
-    def __init__(self, folder):
+    def __init__(self, folder, more=""):
         port, controller = free_port(), free_port()
         properties = folder / "server.properties"
         properties.write_text(
@@ -141,7 +142,7 @@ class Kafka(Broker):
             f"listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n"
             f"log.dirs={folder / 'data'}\noffsets.topic.replication.factor=1\n"
             "transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n"
-            "group.initial.rebalance.delay.ms=0\nauto.create.topics.enable=false\n"
+            "group.initial.rebalance.delay.ms=0\nauto.create.topics.enable=false\n" + more
         )
         java = ["java", "-Xmx1g", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", JARS]
         format_command = [*java, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", properties]
@@ -151,12 +152,12 @@ class Kafka(Broker):
 
 
 class Embedded(Broker):
-    """The embedded broker, in a process that does nothing else."""
+    """The embedded broker, in a process that does nothing else; it stands by where another one has folder and port."""
 
     name = "the embedded broker"
 
-    def __init__(self, folder, programs):
-        port = free_port()
+    def __init__(self, folder, programs, port=None):
+        port = port or free_port()
         settings = ("kafka.bootstrap_servers=[]", f"embedded.listen=127.0.0.1:{port}", "embedded.data_dir=data",
                     f"adapter.listen=127.0.0.1:{free_port()}", "log.file=", "log.level=warn")
         command = [programs / "adapter", *(word for setting in settings for word in ("--set", setting))]
@@ -192,11 +193,11 @@ class Seed:
         return [sys.executable, ROOT / "bench/seed/consumidor.py", kafka.bootstrap, topic, group]
 
 
-def post(port, connections, seconds):
-    """Runs wrk; gives (200s, rate, p50 ms, p99 ms)."""
+def post(port, connections, seconds, size=len(BODY)):
+    """Runs wrk with bodies of so many bytes; gives (200s, rate, p50 ms, p99 ms)."""
     command = [
         "wrk", "--latency", "-t", min(connections, 2), "-c", connections, "-d", f"{seconds + 3}s", "--timeout", "20s",
-        "-s", ROOT / "bench/post.lua", f"http://127.0.0.1:{port}/enviar", "--", seconds,
+        "-s", ROOT / "bench/post.lua", f"http://127.0.0.1:{port}/enviar", "--", seconds, size,
     ]
     printed = subprocess.run([str(w) for w in command], check=True, capture_output=True, text=True).stdout
     found = re.search(r"RESULT (\d+) (\d+) (\d+) ([\d.]+) (\d+) (\d+)", printed)

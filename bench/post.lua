@@ -1,5 +1,5 @@
--- wrk's script: each connection posts a JSON body of about 100 bytes again and again for DURATION seconds, then waits,
--- so that every request has its answer before wrk ends and the 200s can be compared with the topic's end offsets.
+-- wrk's script: each connection posts a JSON body of SIZE bytes (about 100) again and again for DURATION seconds, then
+-- waits, so that every request has its answer before wrk ends and the 200s can be compared with the topic's end offsets.
 -- Prints one line: 200s, other answers, seconds from the first request to the last answer, p50 and p99 in microseconds.
 
 local ffi = require("ffi")
@@ -28,6 +28,7 @@ function init(args)
     wrk.method = "POST"
     wrk.headers["Content-Type"] = "application/json"
     wrk.body = '{"id":1,"contenido":"Hola desde Kafka, este mensaje tiene unos cien bytes, como los de cada dia ...."}'
+    wrk.body = wrk.body:sub(1, -3) .. string.rep("x", (tonumber(args[2]) or 0) - #wrk.body) .. '"}'
 end
 
 function delay()

@@ -145,7 +145,7 @@ def main():
             servers = {"ours": ours, "theirs": theirs}.get(options.only, ours + theirs)
             for row in comparing.chosen(ROWS, options):
                 results += compare(row, servers, options, folder)
-                comparing.save(options, peers, results)
+                comparing.save(options, peers, results, scale=options.scale)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -304,7 +304,7 @@ def main():
                 for row in chosen:
                     load = row.load.scaled(places.scale)
                     results += compare(broker, places, row, load, topics, folder, places.rounds)
-                    comparing.save(places, peers, results)
+                    comparing.save(places, peers, results, scale=places.scale)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
