@@ -11,6 +11,7 @@ use base64::write::EncoderWriter;
 
 use crate::message;
 use crate::record::{ConsumerRecord, Headers};
+use protocol::records::Record;
 
 /// Appends `record` to `out` as one JSON object without a line's end. `id` names the message in the answer to
 /// it.
@@ -35,12 +36,31 @@ pub fn write_with(out: &mut Vec<u8>, (name, value): (&str, &str), record: &Consu
     write_key(out, record.key);
     out.extend_from_slice(b",\"headers\":");
     write_headers(out, record.headers);
-    match record.timestamp {
-        Some(timestamp) => write_number(out, "timestamp", timestamp),
-        None => out.extend_from_slice(b",\"timestamp\":null"),
-    }
+    write_timestamp(out, record.timestamp);
     write_number(out, "attempt", record.attempt.into());
     write_value(out, record.value);
+    out.push(b'}');
+}
+
+/// Appends what is stored in a topic as one JSON object without a line's end: `topic`, `partition`, `offset`,
+/// `timestamp`, `key` or `key_base64`, `headers`, `encoding`, `value`. Other than by [`write`](fn@write), a
+/// value that is no JSON is a text, with the encoding `text`, unless it is not UTF-8.
+pub fn write_stored(out: &mut Vec<u8>, topic: &str, partition: i32, record: &Record<'_>) {
+    out.extend_from_slice(b"{\"topic\":");
+    write_text(out, topic);
+    write_number(out, "partition", partition.into());
+    write_number(out, "offset", record.offset);
+    write_timestamp(out, record.content().timestamp);
+    write_key(out, record.key);
+    out.extend_from_slice(b",\"headers\":");
+    write_headers(out, record.headers);
+    match record.value.map(|value| (std::str::from_utf8(value), message::check(value))) {
+        Some((Ok(text), Err(_))) => {
+            out.extend_from_slice(b",\"encoding\":\"text\",\"value\":");
+            write_text(out, text);
+        }
+        _ => write_value(out, record.value),
+    }
     out.push(b'}');
 }
 
@@ -72,6 +92,13 @@ pub fn write_headers(out: &mut Vec<u8>, headers: Headers<'_>) {
         out.push(b'}');
     }
     out.push(b']');
+}
+
+fn write_timestamp(out: &mut Vec<u8>, timestamp: Option<i64>) {
+    match timestamp {
+        Some(timestamp) => write_number(out, "timestamp", timestamp),
+        None => out.extend_from_slice(b",\"timestamp\":null"),
+    }
 }
 
 fn write_number(out: &mut Vec<u8>, name: &str, number: i64) {
@@ -193,6 +220,30 @@ mod tests {
         let line = line(&record(Some(b"k"), Some(b"{\"b\":1, \"a\":1.00}"), headers.borrowed()));
         let expected = r#"{"id":"17","topic":"pedidos","partition":3,"offset":1042,"key":"k","headers":[{"name":"a","value":"b"}],"timestamp":1700,"attempt":2,"encoding":"json","value":{"b":1, "a":1.00}}"#;
         assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn what_is_stored_is_json_text_or_base64() {
+        let stored = |value: Option<&[u8]>, timestamp| {
+            let headers = OwnHeaders::new([("a", Some(&b"b"[..]))]);
+            let record = Record { offset: 7, timestamp, key: Some(b"k"), value, headers: headers.borrowed() };
+            let mut out = Vec::new();
+            write_stored(&mut out, "pedidos", 3, &record);
+            String::from_utf8(out).unwrap()
+        };
+        let expected = r#"{"topic":"pedidos","partition":3,"offset":7,"timestamp":9,"key":"k","headers":[{"name":"a","value":"b"}],"encoding":"json","value":{"b": 1}}"#;
+        assert_eq!(stored(Some(b"{\"b\": 1}"), 9), expected);
+        let ends = [
+            (Some(&b"hola\n\"\xe2\x80\xa8"[..]), r#""encoding":"text","value":"hola\n\"\u2028"}"#),
+            (Some(b""), r#""encoding":"text","value":""}"#),
+            (Some(b"\xff"), r#""encoding":"base64","value":"/w=="}"#),
+            (None, r#""encoding":"null","value":null}"#),
+        ];
+        for (value, end) in ends {
+            let line = stored(value, -1);
+            assert!(line.ends_with(end) && line.contains(",\"timestamp\":null,"), "{line}");
+            serde_json::from_str::<Value>(&line).unwrap();
+        }
     }
 
     #[test]
