@@ -20,8 +20,13 @@ impl Table {
         }
         let mut text = String::new();
         for row in rows {
-            let cells: Vec<String> =
-                row.iter().zip(&self.widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+            // Nothing stands behind the last one, which may be long.
+            let width = |index: usize, width: usize| if index + 1 < row.len() { width } else { 0 };
+            let cells: Vec<String> = row
+                .iter()
+                .zip(self.widths.iter().enumerate())
+                .map(|(cell, (index, widest))| format!("{cell:0$}", width(index, *widest)))
+                .collect();
             text.push_str(cells.join("  ").trim_end());
             text.push('\n');
         }
