@@ -41,6 +41,11 @@ pub fn quote_whole(bytes: &[u8]) -> String {
     format!("\"{}\"", Escaped { bytes, limit: usize::MAX, quoted: true })
 }
 
+/// As [`escape_beginning`], in double quotes.
+pub fn quote_beginning(bytes: &[u8], limit: usize) -> String {
+    format!("\"{}\"", Escaped { bytes, limit, quoted: true })
+}
+
 /// The text's beginning, of so many bytes at most.
 pub fn beginning(text: &str, bytes: usize) -> &str {
     let end = (0..=bytes.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);

@@ -14,6 +14,7 @@
 //! - [`endpoint_client`]: how the endpoint, and others like it, are reached
 //! - [`supervise`]: the default program, which runs the others
 //! - [`status`]: tables of topics, groups and lag; [`open_messages`]: those of work queues
+//! - [`peek`]: looks into a topic without a group
 //! - [`queue`]: lists the waiting messages, attempts them now, puts them aside
 //! - [`dead_letters`]: lists, shows, replays and discards dead letters
 //! - [`users`]: adds, removes and lists the users of the endpoint; [`password_input`] reads a password
@@ -33,6 +34,7 @@ mod lease_queues;
 mod message_name;
 mod open_messages;
 mod password_input;
+pub mod peek;
 pub mod producer;
 pub mod producer_api;
 pub mod queue;

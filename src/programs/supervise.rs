@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{consumer, dead_letters, producer_api, queue, status, users};
+use super::{consumer, dead_letters, peek, producer_api, queue, status, users};
 use crate::cli::{AFTER_HELP, Invocation, Program, SettingsOptions, USAGE};
 use crate::config::{ConsumerSection, ProducerApiSettings, Settings};
 use crate::consumer::BUSY_GRACE;
@@ -49,6 +49,8 @@ enum Part {
     #[command(after_help = AFTER_HELP)]
     Status(status::Arguments),
     #[command(after_help = AFTER_HELP)]
+    Peek(peek::Arguments),
+    #[command(after_help = AFTER_HELP)]
     DeadLetters(dead_letters::Arguments),
     #[command(after_help = AFTER_HELP)]
     Queue(queue::Arguments),
@@ -67,6 +69,7 @@ impl Program for Arguments {
                 Part::Consumer(consumer) => ("consumer", consumer),
                 Part::ProducerApi(endpoint) => ("producer_api", endpoint),
                 Part::Status(status) => ("status", status),
+                Part::Peek(peek) => ("peek", peek),
                 Part::DeadLetters(dead_letters) => ("dead-letters", dead_letters),
                 Part::Queue(queue) => ("queue", queue),
                 Part::Users(users) => ("users", users),

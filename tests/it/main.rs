@@ -39,6 +39,7 @@ mod metrics;
 mod openapi;
 mod outage;
 mod page;
+mod peek;
 mod positions;
 mod programs;
 mod pull_and_push;
