@@ -55,6 +55,8 @@ pub struct ConsumerSection {
     pub push: PushSection,
     /// Address and port of a consumer's metrics; unset: they are not served.
     pub metrics_listen: Option<String>,
+    /// They may be served at an address that other machines reach.
+    pub anyone_may_scrape: bool,
 }
 
 /// The keys of `[consumer]` that begin with `push_`: messages are sent to a URL instead of a program.
@@ -133,6 +135,7 @@ impl Default for ConsumerSection {
             handler_timeout_ms: 60_000,
             push: PushSection::default(),
             metrics_listen: None,
+            anyone_may_scrape: false,
         }
     }
 }

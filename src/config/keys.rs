@@ -154,6 +154,7 @@ pub(super) const KEYS: &[(&str, Put)] = &[
         put(&mut s.consumer.push.send_timeout_ms, number(v, 100..=10 * MINUTE))
     }),
     ("consumer.metrics_listen", |s, v| put(&mut s.consumer.metrics_listen, listen(v).map(Some))),
+    ("consumer.anyone_may_scrape", |s, v| put(&mut s.consumer.anyone_may_scrape, boolean(v))),
     ("queue.order", |s, v| put(&mut s.queue.order, choice(v, LEASE_ORDERS))),
     ("queue.max_leases", |s, v| put(&mut s.queue.max_leases, number(v, 1..=1_000_000))),
     ("queue.max_queues", |s, v| put(&mut s.queue.max_queues, number(v, 1..=1_000))),

@@ -197,12 +197,19 @@ fn check_push(settings: &Settings) -> Result<(), Contradiction> {
     }
 }
 
-/// Metrics show topics and loads without authentication, so they are served on loopback only.
+/// Metrics show topics and loads without authentication, so they are served on loopback unless that is meant.
 fn check_metrics(settings: &Settings) -> Result<(), Contradiction> {
+    let (listen, permit) = ("consumer.metrics_listen", "consumer.anyone_may_scrape");
     match &settings.consumer.metrics_listen {
-        Some(address) if !is_loopback(address) => {
-            let sentence = format!("{address} can be reached from elsewhere; it must be on loopback");
-            Err([("consumer.metrics_listen", sentence.clone()), ("consumer.metrics_listen", sentence)])
+        Some(address) if !settings.consumer.anyone_may_scrape && !is_loopback(address) => {
+            let why = "metrics have no password, so whoever reaches them sees topics and loads";
+            Err([
+                (
+                    listen,
+                    format!("{address} can be reached from elsewhere: {why}; allow it with {permit} = true"),
+                ),
+                (permit, format!("must be true for {listen} = {address:?}, as {why}")),
+            ])
         }
         _ => Ok(()),
     }

@@ -140,13 +140,20 @@ impl HttpServer {
         Ok(server)
     }
 
-    /// Starts an endpoint that only exposes `monitoring`, at the address `listen` of the setting `key`.
+    /// Starts an endpoint that only exposes `monitoring`, at the address `listen` of the setting `key`,
+    /// which other machines may reach if `anyone_may_scrape`.
     ///
     /// # Errors
     /// The errors of [`HttpServer::start`].
-    pub fn start_monitoring(key: &str, listen: &str, monitoring: Monitoring) -> Result<HttpServer> {
+    pub fn start_monitoring(
+        key: &str,
+        listen: &str,
+        anyone_may_scrape: bool,
+        monitoring: Monitoring,
+    ) -> Result<HttpServer> {
         let settings = EndpointSettings {
             listen: listen.to_owned(),
+            anyone_may_send: anyone_may_scrape,
             max_connections: MONITORING_CONNECTIONS,
             ..EndpointSettings::default()
         };

@@ -48,7 +48,8 @@ impl MetricsEndpoint {
         let readiness = standing
             .map(|(standing, warnings)| -> Box<dyn Readiness> { Box::new(Working { standing, warnings }) });
         let monitoring = Monitoring::new(&[metrics], readiness);
-        let server = HttpServer::start_monitoring("consumer.metrics_listen", listen, monitoring)?;
+        let anyone = settings.consumer.anyone_may_scrape;
+        let server = HttpServer::start_monitoring("consumer.metrics_listen", listen, anyone, monitoring)?;
         log::info!("metrics at http://{}/metrics", server.address());
         let monitor = LagMonitor::new(cluster, settings, name, metrics.clone());
         let cluster = monitor.cluster.clone();

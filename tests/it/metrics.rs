@@ -27,6 +27,7 @@ run_on! {
         consumers_tell_their_partitions_lag_and_rebalances,
         the_access_log_shows_each_request_in_one_line_whatever_it_asks_for,
         the_consumers_of_the_default_program_have_ports_of_their_own,
+        metrics_are_told_beyond_loopback_where_anyone_may_scrape,
     }
 }
 
@@ -286,4 +287,21 @@ fn the_consumers_of_the_default_program_have_ports_of_their_own(version: &'stati
             Scrape::of(address).value("point_to_point_consumer_partitions", &[("topic", &topic)])
         });
     }
+}
+
+fn metrics_are_told_beyond_loopback_where_anyone_may_scrape(version: &'static str) {
+    let kafka = Kafka::shared(version);
+    let (topic, group) = (unique("abierto"), unique("grupo"));
+    let port = free_port();
+    let start = Program::consumer_start(kafka, "consumer1", &topic, &group);
+    let start = start.set("consumer.metrics_listen", &format!("0.0.0.0:{port}"));
+    let _consumer = start.set("consumer.anyone_may_scrape", "true").start();
+    let mut connection = eventually("it listens", PATIENCE, || {
+        Connection::open(SocketAddr::from(([127, 0, 0, 1], port))).ok()
+    });
+    // As a scraper asks that knows the machine by a name.
+    connection.send(b"GET /metrics HTTP/1.1\r\nHost: consumers.example.com:9100\r\n\r\n");
+    let answer = connection.answer().expect("an answer");
+    assert_eq!(answer.status, 200);
+    assert!(String::from_utf8_lossy(&answer.body).contains("point_to_point_consumer_messages_handled_total"));
 }

@@ -430,12 +430,20 @@ fn a_named_file_must_exist() {
 }
 
 #[test]
-fn metrics_are_told_on_loopback_alone() {
+fn metrics_are_told_beyond_loopback_only_where_anyone_may_scrape() {
     let settings = load_from(None, std::iter::empty(), &["consumer.metrics_listen=localhost:0".to_owned()]);
     assert_eq!(settings.unwrap().consumer.metrics_listen.as_deref(), Some("localhost:0"));
-    let line =
-        "--set: consumer.metrics_listen: 0.0.0.0:9100 can be reached from elsewhere; it must be on loopback";
-    assert_eq!(error("", &[], &["consumer.metrics_listen=0.0.0.0:9100"]), line);
+    let everywhere = "consumer.metrics_listen=0.0.0.0:9100";
+    let line = "--set: consumer.metrics_listen: 0.0.0.0:9100 can be reached from elsewhere: metrics have no password, so \
+                whoever reaches them sees topics and loads; allow it with consumer.anyone_may_scrape = true";
+    assert_eq!(error("", &[], &[everywhere]), line);
+    let refused =
+        error("[consumer]\nmetrics_listen = \"[::]:0\"\n", &[], &["consumer.anyone_may_scrape=false"]);
+    assert!(
+        refused.starts_with("--set: consumer.anyone_may_scrape: must be true for consumer."),
+        "{refused}"
+    );
+    assert!(read("", &[], &[everywhere, "consumer.anyone_may_scrape=true"]).is_ok());
 }
 
 #[test]

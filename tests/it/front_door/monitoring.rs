@@ -149,7 +149,10 @@ fn metrics_count_what_was_answered_and_refused_under_few_names() {
 #[test]
 fn an_endpoint_for_monitoring_alone_has_no_other_routes() {
     let monitoring = Monitoring::new(&[], None);
-    let server = HttpServer::start_monitoring("consumer.metrics_listen", "127.0.0.1:0", monitoring).unwrap();
+    let start = |listen, monitoring| {
+        HttpServer::start_monitoring("consumer.metrics_listen", listen, false, monitoring)
+    };
+    let server = start("127.0.0.1:0", monitoring).unwrap();
     let mut client = Client::connect(server.address());
     for (request, status) in [
         (get("/healthz"), 200),
@@ -162,7 +165,7 @@ fn an_endpoint_for_monitoring_alone_has_no_other_routes() {
         assert_eq!(client.ask(&request).status, status, "{request:?}");
     }
     let taken = server.address().to_string();
-    let again = HttpServer::start_monitoring("consumer.metrics_listen", &taken, Monitoring::new(&[], None));
+    let again = start(&taken, Monitoring::new(&[], None));
     let error = again.err().expect("the address is taken").to_string();
     assert!(error.contains(&format!("cannot listen on {taken} (consumer.metrics_listen)")), "{error}");
     server.stop(Instant::now() + PATIENCE);
