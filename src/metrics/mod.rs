@@ -4,17 +4,20 @@
 //! part that counts in it; a clone counts in the same place. There is no global: a family that nobody shows
 //! is counted all the same. An [`Exposition`] shows those that are registered with it.
 
+mod channel;
 mod consumer;
 mod http;
 mod leases;
+mod process;
 mod producer;
 mod work_queue;
 
 use std::fmt;
 
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::registry::Registry;
 
+pub use channel::{ChannelLook, ChannelMetrics, LogOffsets, StoreLook};
 pub use consumer::{ConsumerMetrics, Lags};
 pub use http::{Answered, HttpMetrics};
 pub use leases::{LeaseCounts, LeaseEnd, LeaseMetrics, LeasedQueue, LeasedQueues};
@@ -38,14 +41,21 @@ pub trait Family {
 }
 
 /// The metrics of a process, as text.
-pub struct Exposition(Registry);
+pub struct Exposition {
+    own: Registry,
+    /// Those whose names are the same in all programs.
+    standard: Registry,
+}
 
 impl Exposition {
-    /// Shows these families.
+    /// Shows these families, the build and the process.
     pub fn of(families: &[&dyn Family]) -> Exposition {
-        let mut registry = Registry::with_prefix(PREFIX);
-        families.iter().for_each(|family| family.register(&mut registry));
-        Exposition(registry)
+        let mut own = Registry::with_prefix(PREFIX);
+        process::register_build(&mut own);
+        families.iter().for_each(|family| family.register(&mut own));
+        let mut standard = Registry::default();
+        process::ProcessMetrics::register(&mut standard);
+        Exposition { own, standard }
     }
 
     /// All metrics as they are now, in the format of [`MEDIA_TYPE`].
@@ -54,7 +64,9 @@ impl Exposition {
     /// A metric cannot be written.
     pub fn text(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
-        encode(&mut text, &self.0)?;
+        encode_registry(&mut text, &self.own)?;
+        encode_registry(&mut text, &self.standard)?;
+        encode_eof(&mut text)?;
         Ok(text)
     }
 }
@@ -77,9 +89,11 @@ mod tests {
             "point_to_point_messages_total{outcome=\"stored\"} 2",
             "point_to_point_messages_total{outcome=\"unknown\"} 0",
             "point_to_point_http_refused_total{reason=\"slow_head\"} 1",
+            concat!("point_to_point_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
             "# EOF",
         ] {
-            assert!(text.lines().any(|shown| shown == line), "no {line} in {text}");
+            assert_eq!(text.lines().filter(|shown| *shown == line).count(), 1, "{line} in {text}");
         }
+        assert!(text.ends_with("# EOF\n"));
     }
 }

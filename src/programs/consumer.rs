@@ -179,8 +179,7 @@ pub(super) fn run_in_group(
     let metrics = ConsumerMetrics::default();
     let standing = Standing::default();
     let shown = settings.has_work_queue().then(|| (standing.clone(), Warnings::new(&settings, &adapter)));
-    let endpoint_of_metrics =
-        MetricsEndpoint::start(adapter.cluster(), &settings, &invocation.name, &metrics, shown);
+    let endpoint_of_metrics = MetricsEndpoint::start(&adapter, &settings, &invocation.name, &metrics, shown);
     let outcome = endpoint_of_metrics.and_then(|_endpoint| {
         let consumer = if settings.has_work_queue() {
             start_queue(&adapter, &settings, &invocation.name, stop, (metrics, standing), &handler)?

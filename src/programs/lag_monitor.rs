@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::adapter_access::AdapterAccess;
+use super::channel_monitor::ChannelMonitor;
 use super::warnings::Warnings;
 use crate::config::Settings;
 use crate::consumer::{Standing, Subscription};
 use crate::error::{Error, Result};
 use crate::http::{HttpServer, Monitoring, Readiness};
-use crate::metrics::{ConsumerMetrics, Lags};
+use crate::metrics::{ChannelMetrics, ConsumerMetrics, Family, Lags};
 use client::describe::groups;
 use client::group_member::OffsetReset;
 use client::offsets::{self, EARLIEST, LATEST, Offsets};
@@ -29,16 +31,19 @@ pub(super) struct MetricsEndpoint {
     _server: HttpServer,
     cluster: Arc<Cluster>,
     _worker: Worker,
+    /// Where no other process tells of the channel.
+    _channel: Option<ChannelMonitor>,
 }
 
 impl MetricsEndpoint {
     /// Starts to serve the `metrics` of the consumer `name`, if the settings have an address for them; also
-    /// whether it works, where its `standing` is known, and what is wrong besides.
+    /// whether it works, where its `standing` is known, and what is wrong besides. A consumer that runs on its
+    /// own also tells of the channel, as the endpoint of the default program does.
     ///
     /// # Errors
     /// The address cannot be listened on, or the system has no descriptor or thread left.
     pub(super) fn start(
-        cluster: &Cluster,
+        adapter: &AdapterAccess,
         settings: &Settings,
         name: &str,
         metrics: &ConsumerMetrics,
@@ -47,15 +52,20 @@ impl MetricsEndpoint {
         let Some(listen) = &settings.consumer.metrics_listen else { return Ok(None) };
         let readiness = standing
             .map(|(standing, warnings)| -> Box<dyn Readiness> { Box::new(Working { standing, warnings }) });
-        let monitoring = Monitoring::new(&[metrics], readiness);
+        let channel = ChannelMetrics::default();
+        let is_alone = matches!(adapter, AdapterAccess::Own(_));
+        let families: &[&dyn Family] = if is_alone { &[metrics, &channel] } else { &[metrics] };
+        let monitoring = Monitoring::new(families, readiness);
         let anyone = settings.consumer.anyone_may_scrape;
         let server = HttpServer::start_monitoring("consumer.metrics_listen", listen, anyone, monitoring)?;
         log::info!("metrics at http://{}/metrics", server.address());
+        let cluster = adapter.cluster();
+        let channel = is_alone.then(|| ChannelMonitor::start(cluster, settings, channel)).transpose()?;
         let monitor = LagMonitor::new(cluster, settings, name, metrics.clone());
         let cluster = monitor.cluster.clone();
         let worker = Worker::start("consumer-lag", move |stop| monitor.run(stop))
             .map_err(|error| Error::new("the thread consumer-lag cannot be started").caused_by(error))?;
-        Ok(Some(MetricsEndpoint { _server: server, cluster, _worker: worker }))
+        Ok(Some(MetricsEndpoint { _server: server, cluster, _worker: worker, _channel: channel }))
     }
 }
 

@@ -8,7 +8,8 @@
 //! - [`consumer_pull`], [`consumer_push`]: two other ways to consume
 //! - [`lease_queues`]: the messages that the endpoint hands out
 //! - [`readiness`]: whether messages can be stored now
-//! - [`lag_monitor`]: a consumer's metrics and their endpoint
+//! - [`lag_monitor`]: a consumer's metrics and their endpoint; [`channel_monitor`]: those of topic, dead letters and
+//!   store
 //! - [`warnings`]: what is wrong and keeps no message from being stored or handled
 //! - [`endpoint_word`]: what the endpoint says of itself, for `status`
 //! - [`endpoint_client`]: how the endpoint, and others like it, are reached
@@ -22,6 +23,7 @@
 
 pub mod adapter;
 pub mod adapter_access;
+mod channel_monitor;
 pub mod consumer;
 pub mod consumer_pull;
 pub mod consumer_push;

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::adapter_access::AdapterAccess;
+use super::channel_monitor::ChannelMonitor;
 use super::dashboard_source::DashboardSource;
 use super::lease_queues::LeaseQueues;
 use super::readiness::CanStore;
@@ -13,7 +14,7 @@ use super::warnings::Warnings;
 use crate::cli::{Invocation, Program, SettingsOptions};
 use crate::error::Result;
 use crate::http::{ANSWER_GRACE, HttpServer, Monitoring, Services};
-use crate::metrics::ProducerMetrics;
+use crate::metrics::{ChannelMetrics, Family, ProducerMetrics};
 use crate::producer::Producers;
 use crate::producer::{Producer, StoreFailureCheck};
 use crate::supervisor::parent_link;
@@ -78,9 +79,12 @@ fn run(invocation: &Invocation) -> Result<()> {
             )),
             queues: queues.clone(),
         };
+        let channel = ChannelMetrics::default();
+        let _monitor = ChannelMonitor::start(adapter.cluster(), settings, channel.clone())?;
         let ready = CanStore::start(adapter.cluster(), settings, sender.clone(), warnings, stop.clone());
         let server = ready.and_then(|ready| {
-            let monitoring = Monitoring::new(&[&metrics, &queues.metrics()], Some(Box::new(ready)));
+            let families: [&dyn Family; 3] = [&metrics, &channel, &queues.metrics()];
+            let monitoring = Monitoring::new(&families, Some(Box::new(ready)));
             HttpServer::start(&settings.endpoint(), services, monitoring)
         });
         let outcome = server.map(|server| {

@@ -2,12 +2,14 @@
 //! brokers, and log lines that can be found by the id of a request.
 
 use std::net::SocketAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::support::http::{Answer, Connection};
 use crate::support::kafka::Kafka;
 use crate::support::metrics::{Scrape, get};
 use crate::support::ports::free_port;
 use crate::support::program::{Program, Start, WAITING};
+use crate::support::watchdog::Folder;
 use crate::support::{EMBEDDED, NEWEST, PATIENCE, eventually, eventually_equal, run_on, unique};
 
 run_on! {
@@ -18,6 +20,7 @@ run_on! {
         the_endpoint_is_not_ready_while_too_few_replicas_are_in_sync,
         a_consumer_counts_what_became_of_its_messages,
         consumers_tell_their_partitions_lag_and_rebalances,
+        the_log_and_the_dead_letters_are_told_as_they_are,
     }
     mod embedded on EMBEDDED {
         a_scrape_of_the_endpoint_equals_what_was_done,
@@ -27,6 +30,7 @@ run_on! {
         consumers_tell_their_partitions_lag_and_rebalances,
         the_access_log_shows_each_request_in_one_line_whatever_it_asks_for,
         the_consumers_of_the_default_program_have_ports_of_their_own,
+        the_log_and_the_dead_letters_are_told_as_they_are,
         metrics_are_told_beyond_loopback_where_anyone_may_scrape,
     }
 }
@@ -216,6 +220,89 @@ fn consumers_tell_their_partitions_lag_and_rebalances(version: &'static str) {
     other.stop();
     eventually_equal("the first has all again", &4.0, || owned(at_again));
     assert_eq!(rebalances(at_again), 2.0);
+}
+
+fn the_log_and_the_dead_letters_are_told_as_they_are(version: &'static str) {
+    let kafka = Kafka::shared(version);
+    let topic = unique("medido");
+    let (letters, assistant) = (format!("{topic}-dlt"), kafka.assistant());
+    assistant.create_topic(&topic, 2, 1, &[]);
+    let api = Program::producer(kafka, &topic);
+    let log = || {
+        let scrape = Scrape::of(api.address());
+        let value =
+            |name: &str, labels: &[(&str, &str)]| scrape.value(&format!("point_to_point_{name}"), labels);
+        let offset = |name, partition| value(name, &[("topic", &topic), ("partition", partition)]);
+        [
+            offset("log_start_offset", "0"),
+            offset("log_end_offset", "0"),
+            offset("log_start_offset", "1"),
+            offset("log_end_offset", "1"),
+            value("dead_letters", &[("topic", &letters)]),
+        ]
+    };
+    for _ in 0..5 {
+        assistant.put(&topic, 1, None, Some(b"1"));
+    }
+    eventually_equal("five messages", &[0.0, 0.0, 0.0, 5.0, 0.0], log);
+    assistant.trim(&topic, 1, 3);
+    assistant.create_topic(&letters, 2, 1, &[]);
+    for partition in [0, 1, 1] {
+        assistant.put(&letters, partition, None, Some(b"2"));
+    }
+    eventually_equal("two messages and three letters", &[0.0, 0.0, 3.0, 5.0, 3.0], log);
+    let scrape = Scrape::of(api.address());
+    assert!(scrape.values("point_to_point_store_failed").is_empty(), "other brokers are named");
+}
+
+#[test]
+fn the_store_of_the_embedded_broker_is_told_by_the_endpoint_of_the_default_program() {
+    let folder = Folder::new("store-metrics");
+    let data = folder.path().join("data");
+    let start = |with: &[(&str, &str)]| {
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let start = Start::program("point-to-point").set("producer_api.listen", &address.to_string());
+        let start = start.set("embedded.listen", &format!("127.0.0.1:{}", free_port()));
+        let start = start.set("embedded.data_dir", &data.display().to_string());
+        let program = with.iter().fold(start, |start, (key, value)| start.set(key, value)).start();
+        eventually("it listens", PATIENCE, || Connection::open(address).ok());
+        (address, program)
+    };
+    let store = |address, name: &str| {
+        let values = Scrape::of(address).values(&format!("point_to_point_store_{name}"));
+        assert!(values.len() <= 1, "{values:?}");
+        values.first().copied()
+    };
+    let (address, program) = start(&[]);
+    eventually_equal("messages are taken", &Some(0.0), || store(address, "failed"));
+    assert!(store(address, "bytes").is_some_and(|bytes| bytes > 0.0));
+    assert!(store(address, "free_bytes").is_some_and(|bytes| bytes > 0.0));
+    drop(program);
+    let (address, _program) = start(&[("embedded.min_free_bytes", "1152921504606846976")]);
+    eventually_equal("none is taken", &Some(1.0), || store(address, "failed"));
+}
+
+#[test]
+fn what_is_known_of_the_process_is_told_by_the_usual_names() {
+    let api = Program::producer_with(Start::program("producer_api").on(Kafka::shared(EMBEDDED)));
+    let first = Scrape::of(api.address());
+    let value = |name| first.value(name, &[]);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64();
+    let started = value("process_start_time_seconds");
+    assert!(started > now - 600.0 && started < now + 2.0, "{started} at {now}");
+    assert!(value("process_resident_memory_bytes") > 1e6);
+    assert!(value("process_threads") > 3.0);
+    assert!(value("process_max_fds") > value("process_open_fds"));
+    assert_eq!(first.types["process_cpu_seconds"], "counter");
+    assert_eq!(first.value("point_to_point_build_info", &[("version", env!("CARGO_PKG_VERSION"))]), 1.0);
+    let _open = (0..5).map(|_| Connection::open(api.address()).expect("it listens")).collect::<Vec<_>>();
+    eventually("the descriptors of five clients are seen", PATIENCE, || {
+        let now = Scrape::of(api.address()).value("process_open_fds", &[]);
+        (now >= value("process_open_fds") + 5.0).then_some(())
+    });
+    let cpu = || Scrape::of(api.address()).value("process_cpu_seconds_total", &[]);
+    let before = cpu();
+    eventually("answers take processor time", PATIENCE, || (cpu() > before).then_some(()));
 }
 
 fn the_access_log_shows_each_request_in_one_line_whatever_it_asks_for(version: &'static str) {

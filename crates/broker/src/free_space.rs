@@ -134,7 +134,7 @@ impl fmt::Debug for FreeSpace {
 
 /// The space of the file system of `folder`. Some file systems do not tell theirs, and say zero.
 #[cfg(unix)]
-fn space_of(folder: &Path) -> Option<Space> {
+pub(crate) fn space_of(folder: &Path) -> Option<Space> {
     let found = nix::sys::statvfs::statvfs(folder);
     let found = found.inspect_err(|error| log::debug!("broker: {}: {error}", folder.display())).ok()?;
     // The types of these differ between systems.
@@ -147,7 +147,7 @@ fn space_of(folder: &Path) -> Option<Space> {
 }
 
 #[cfg(not(unix))]
-fn space_of(_: &Path) -> Option<Space> {
+pub(crate) fn space_of(_: &Path) -> Option<Space> {
     None
 }
 

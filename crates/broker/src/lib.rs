@@ -8,7 +8,8 @@
 //! - [`requests`]: one file for each request, with its API key, its versions and its handler;
 //!   [`request_context`]: the client and the header of a request; [`topic_config`],
 //!   [`node_config`]: configurations
-//! - [`free_space`]: the room on the file system of the database
+//! - [`free_space`]: the room on the file system of the database; [`folder_look`]: that, and the bytes of the
+//!   store, for processes that do not serve
 //! - [`settings`]: settings and limits of the broker
 //! - [`node`]: store, group coordinator and memory budgets that handlers use
 //! - [`groups`]: the group coordinator
@@ -19,6 +20,7 @@ mod dispatch;
 mod error;
 mod failover;
 mod failure_notice;
+mod folder_look;
 mod free_space;
 mod groups;
 mod holder_watch;
@@ -40,6 +42,7 @@ use std::time::Duration;
 pub use error::Error;
 use failover::Failover;
 pub use failure_notice::FailureNotice;
+pub use folder_look::{free_bytes, store_bytes};
 use net::sync::Worker;
 pub use settings::BrokerSettings;
 

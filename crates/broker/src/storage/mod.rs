@@ -61,6 +61,7 @@ use bytes::Bytes;
 
 pub use self::error::Cause;
 pub use self::fetch_waiters::FetchWaiter;
+pub(crate) use self::names::is_of_store;
 pub use self::open_error::OpenError;
 pub use self::pending_write::Pending;
 pub use self::retention::Retention;

@@ -75,7 +75,7 @@ fn number(text: &str) -> Option<u64> {
 }
 
 /// Whether a store makes files of this name, or its process leaves them beside it.
-pub(super) fn is_of_store(name: &str) -> bool {
+pub(crate) fn is_of_store(name: &str) -> bool {
     kind(name).is_some()
 }
 
