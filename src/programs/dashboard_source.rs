@@ -22,7 +22,7 @@ use crate::http::{
 use crate::queue::note::Attempted;
 use crate::runtime::StoreFailure;
 use client::describe::groups::{self, Group, Progress};
-use client::offsets::{self, LATEST, Offsets};
+use client::offsets::{self, EARLIEST, LATEST, Offsets};
 use client::{Cluster, LOOK_UPS};
 use net::stop::Stop;
 use protocol::TopicPartition;
@@ -91,10 +91,13 @@ impl DashboardSource {
         DeadLetterFollower::new(&settings, &self.group, &self.cluster)
     }
 
-    fn ends(&self, places: &BTreeSet<TopicPartition>, deadline: Instant) -> Offsets {
-        let wanted: Vec<_> = places.iter().map(|place| (place.clone(), LATEST)).collect();
-        let ends = offsets::find(&self.cluster, LOOK_UPS, &wanted, deadline);
-        if ends.len() < wanted.len() {
+    /// Where the logs of these partitions begin and end.
+    fn bounds(&self, places: &BTreeSet<TopicPartition>, deadline: Instant) -> [Offsets; 2] {
+        let [starts, ends] = [EARLIEST, LATEST].map(|time| {
+            let wanted: Vec<_> = places.iter().map(|place| (place.clone(), time)).collect();
+            offsets::find(&self.cluster, LOOK_UPS, &wanted, deadline)
+        });
+        if ends.len() < places.len() || starts.len() < places.len() {
             // A leader may have changed: the next call asks the new one.
             let topics: BTreeSet<&str> = places.iter().map(|place| place.topic.as_str()).collect();
             let topics: Vec<&str> = topics.into_iter().collect();
@@ -102,7 +105,7 @@ impl DashboardSource {
                 log::debug!("the page: {error}");
             }
         }
-        ends
+        [starts, ends]
     }
 }
 
@@ -114,10 +117,10 @@ impl crate::http::DashboardSource for DashboardSource {
         let partitions = self.partitions(deadline)?;
         let group = groups::one(&self.cluster, &self.group, deadline);
         let group = group.map_err(|error| Error::new("the group cannot be seen").caused_by(error))?;
-        let places = group.progress(&partitions, &Offsets::new());
+        let places = group.progress(&partitions, &Offsets::new(), &Offsets::new());
         let places = places.iter().take(MAX_PARTITIONS).map(|progress| progress.place.clone()).collect();
-        let ends = self.ends(&places, deadline);
-        Ok(shown(&group, &places, &ends))
+        let [starts, ends] = self.bounds(&places, deadline);
+        Ok(shown(&group, &places, &starts, &ends))
     }
 
     fn dead_letters(&self, most: usize, deadline: Instant) -> Result<Vec<DeadLetterView>> {
@@ -228,7 +231,7 @@ fn shown_stderr(bytes: &[u8]) -> String {
     text.chars().filter(|c| *c != '\r').map(shown).collect()
 }
 
-fn shown(group: &Group, places: &BTreeSet<TopicPartition>, ends: &Offsets) -> GroupState {
+fn shown(group: &Group, places: &BTreeSet<TopicPartition>, starts: &Offsets, ends: &Offsets) -> GroupState {
     let member = |member: &groups::Member| MemberState {
         id: member.member_id.clone(),
         name: member.client_id.clone(),
@@ -249,7 +252,12 @@ fn shown(group: &Group, places: &BTreeSet<TopicPartition>, ends: &Offsets) -> Gr
         group: group.name.clone(),
         state: group.state.clone(),
         members: group.members.as_ref().map(|members| members.iter().map(member).collect()),
-        partitions: group.progress(places, ends).into_iter().take(MAX_PARTITIONS).map(partition).collect(),
+        partitions: group
+            .progress(places, starts, ends)
+            .into_iter()
+            .take(MAX_PARTITIONS)
+            .map(partition)
+            .collect(),
     }
 }
 
@@ -301,8 +309,12 @@ mod tests {
 
     fn queues(group: &Group) -> Vec<QueueState> {
         let places = group.committed.keys().cloned().collect();
-        let ends = group.committed.keys().map(|place| (place.clone(), 1_000)).collect();
-        shown(group, &places, &ends).partitions.into_iter().filter_map(|state| state.queue).collect()
+        let all_at = |offset| group.committed.keys().map(|place| (place.clone(), offset)).collect();
+        shown(group, &places, &all_at(0), &all_at(1_000))
+            .partitions
+            .into_iter()
+            .filter_map(|state| state.queue)
+            .collect()
     }
 
     #[test]

@@ -147,14 +147,10 @@ impl LagMonitor {
         }
         let ends = self.find(owned.iter().copied(), LATEST, deadline);
         let committed = |place: &TopicPartition| Some(group.committed.get(place)?.offset);
-        let fresh = owned.iter().copied().filter(|place| committed(place).is_none());
-        let starts = match self.reset {
-            OffsetReset::Earliest => self.find(fresh, EARLIEST, deadline),
-            OffsetReset::Latest => Offsets::new(),
-        };
+        let starts = self.find(owned.iter().copied(), EARLIEST, deadline);
         let lag = |place: &TopicPartition| {
-            let position = committed(place).or_else(|| starts.get(place).copied())?;
-            Some((ends.get(place)? - position).max(0))
+            let (start, end) = (*starts.get(place)?, *ends.get(place)?);
+            lag(committed(place), start, end, self.reset)
         };
         let mut lags: Lags = self.topics.named().iter().map(|topic| (topic.clone(), Vec::new())).collect();
         for place in owned {
@@ -174,5 +170,32 @@ impl LagMonitor {
             return Offsets::new();
         }
         offsets::find(&self.cluster, &self.name, &wanted, deadline)
+    }
+}
+
+/// The messages that are still to be handled; `None` where that is not known before the first commit. What was
+/// removed below `start` is none of them.
+fn lag(committed: Option<i64>, start: i64, end: i64, reset: OffsetReset) -> Option<i64> {
+    let position = match (committed, reset) {
+        (Some(committed), _) => committed.max(start),
+        (None, OffsetReset::Earliest) => start,
+        (None, OffsetReset::Latest) => return None,
+    };
+    Some(end.saturating_sub(position).max(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_removed_before_it_was_handled_is_no_lag() {
+        let (earliest, latest) = (OffsetReset::Earliest, OffsetReset::Latest);
+        assert_eq!(lag(Some(4), 0, 10, earliest), Some(6));
+        assert_eq!(lag(Some(4), 7, 10, latest), Some(3));
+        assert_eq!(lag(Some(4), 10, 10, latest), Some(0));
+        assert_eq!(lag(Some(12), 7, 10, latest), Some(0), "another log than that of the commit");
+        assert_eq!(lag(None, 7, 10, earliest), Some(3));
+        assert_eq!(lag(None, 7, 10, latest), None);
     }
 }

@@ -14,7 +14,8 @@
 //! - [`endpoint_word`]: what the endpoint says of itself, for `status`
 //! - [`endpoint_client`]: how the endpoint, and others like it, are reached
 //! - [`supervise`]: the default program, which runs the others
-//! - [`status`]: tables of topics, groups and lag; [`open_messages`]: those of work queues
+//! - [`status`]: tables of topics, groups and lag; [`status_json`]: the same as JSON; [`open_messages`]: those of
+//!   work queues
 //! - [`peek`]: looks into a topic without a group
 //! - [`queue`]: lists the waiting messages, attempts them now, puts them aside
 //! - [`dead_letters`]: lists, shows, replays and discards dead letters
@@ -42,6 +43,7 @@ pub mod producer_api;
 pub mod queue;
 pub mod readiness;
 pub mod status;
+mod status_json;
 pub mod supervise;
 pub mod table;
 pub mod topic_directory;

@@ -68,11 +68,13 @@ struct Noted<'a> {
 
 impl OpenMessages {
     /// The attempted and the lowest open messages of a group, of those partitions that a queue has noted.
-    pub fn of(group: &Group, ends: &Offsets) -> OpenMessages {
+    pub fn of(group: &Group, starts: &Offsets, ends: &Offsets) -> OpenMessages {
         let noted = noted(group);
         let mut chosen = attempted(&noted);
         first_due(&mut chosen);
-        let mut others: Vec<_> = noted.iter().map(|at| untried(at, ends.get(at.place).copied())).collect();
+        let start = |at: &Noted<'_>| starts.get(at.place).copied().unwrap_or_default();
+        let untried = |at| untried(at, start(at), ends.get(at.place).copied());
+        let mut others: Vec<_> = noted.iter().map(untried).collect();
         while chosen.len() < MOST {
             let before = chosen.len();
             for partition in &mut others {
@@ -83,8 +85,7 @@ impl OpenMessages {
             }
         }
         let open = |at: &Noted<'_>| {
-            ends.get(at.place)
-                .map_or(0, |end| end.saturating_sub(at.next).saturating_sub(at.note.done_count()))
+            ends.get(at.place).map_or(0, |end| at.note.open_count(at.next.max(start(at)), *end))
         };
         OpenMessages::new(group, chosen, noted.iter().map(open).sum())
     }
@@ -194,7 +195,7 @@ impl QueueFacts {
         let note = Note::read(next, metadata).ok()?;
         let dues = note.attempted.iter().map(|message| message.due).filter(|due| *due > now);
         Some(QueueFacts {
-            open: progress.end.map(|end| (end - next - note.done_count()).max(0)),
+            open: progress.start.zip(progress.end).map(|(start, end)| note.open_count(next.max(start), end)),
             waiting: dues.clone().count(),
             next_due: dues.min().and_then(|due| i64::try_from(due).ok()),
             paused: note.paused,
@@ -236,13 +237,17 @@ fn first_due(messages: &mut Vec<OpenMessage>) {
     messages.truncate(MOST);
 }
 
-/// The open messages of a partition that were not attempted, the lowest first.
-fn untried<'a>(at: &'a Noted<'_>, end: Option<i64>) -> impl Iterator<Item = OpenMessage> + 'a {
+/// The open messages of a partition from `log_start` on that were not attempted, the lowest first.
+fn untried<'a>(
+    at: &'a Noted<'_>,
+    log_start: i64,
+    end: Option<i64>,
+) -> impl Iterator<Item = OpenMessage> + 'a {
     let end = end.unwrap_or(at.next);
     let after_last = at.note.done.last().map_or(at.next, |(_, after)| *after);
     let starts = std::iter::once(at.next).chain(at.note.done.iter().map(|(_, after)| *after));
     let stops = at.note.done.iter().map(|(start, _)| *start).chain([end.max(after_last)]);
-    let open = starts.zip(stops).flat_map(|(start, stop)| start..stop);
+    let open = starts.zip(stops).flat_map(move |(start, stop)| start.max(log_start)..stop);
     open.filter(|offset| at.note.attempted_at(*offset).is_none()).map(|offset| OpenMessage {
         place: at.place.clone(),
         offset,
@@ -339,12 +344,16 @@ mod tests {
     fn the_attempted_messages_are_shown_and_the_lowest_of_those_that_are_open() {
         let note = Note { done: vec![(6, 8), (9, 12)], attempted: vec![waits(8, 9_000)], ..Note::default() };
         let (empty, ends) = (Note::default(), |end| [(TopicPartition::new("t", 0), end)].into());
-        let open = OpenMessages::of(&group(&[(0, 5, &note), (1, 3, &empty)]), &ends(14));
+        let all = Offsets::new();
+        let open = OpenMessages::of(&group(&[(0, 5, &note), (1, 3, &empty)]), &all, &ends(14));
         assert_eq!(
             (names(&open), open.left),
             (["0:5", "0:8", "0:12", "0:13"].map(str::to_owned).to_vec(), 0)
         );
-        let many = OpenMessages::of(&group(&[(0, 5, &note)]), &ends(1_000_012));
+        let removed = [(TopicPartition::new("t", 0), 13)].into();
+        let left = OpenMessages::of(&group(&[(0, 5, &note)]), &removed, &ends(14));
+        assert_eq!((names(&left), left.left), (["0:8", "0:13"].map(str::to_owned).to_vec(), 0));
+        let many = OpenMessages::of(&group(&[(0, 5, &note)]), &all, &ends(1_000_012));
         assert_eq!((many.messages.len(), many.left), (MOST, 1_000_002 - MOST as i64));
         assert!(names(&many).contains(&"0:8".to_owned()));
     }

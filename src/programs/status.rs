@@ -1,13 +1,14 @@
 //! The tables of the cluster: topics with their ends, groups with their members, and each group's lag.
 
 use std::collections::BTreeSet;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::endpoint_word;
 use super::open_messages::{self, OpenMessages, QueueFacts};
+use super::status_json::Look;
 use super::table::{Table, none, time};
 use super::warnings;
 use crate::cli::{Invocation, Program, SettingsOptions};
@@ -19,7 +20,7 @@ use crate::runtime;
 use broker::Broker;
 use clap::Args;
 use client::describe::groups::{self, Group, Progress};
-use client::offsets::{self, LATEST, Offsets};
+use client::offsets::{self, EARLIEST, LATEST, Offsets};
 use client::{Cluster, LOOK_UPS};
 use net::backoff::Backoff;
 use protocol::TopicPartition;
@@ -33,8 +34,15 @@ pub struct Arguments {
     #[command(flatten)]
     settings: SettingsOptions,
     /// Also the open messages of work queues: those that were attempted, and the lowest ones
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     open: bool,
+    /// One line of JSON in place of the tables
+    #[arg(long)]
+    json: bool,
+    /// Show it again every so many seconds (2), until it is stopped
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2",
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    watch: Option<u64>,
 }
 
 impl Program for Arguments {
@@ -43,7 +51,7 @@ impl Program for Arguments {
     }
 
     fn run(&self, invocation: &Invocation) -> Result<()> {
-        run(invocation, self.open)
+        run(invocation, self)
     }
 }
 
@@ -53,29 +61,72 @@ const FIRST_ANSWER: Duration = Duration::from_secs(5);
 const ALL_ANSWERS: Duration = Duration::from_secs(20);
 /// The time in which another process takes over the embedded broker from one that has ended.
 const FAILOVER_TIME: Duration = Duration::from_secs(2);
+/// Moves to the upper left corner and clears what is below (ECMA-48 CUP and ED).
+const CLEAR: &str = "\x1b[H\x1b[J";
 /// The waits before further attempts in that time.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(200));
 
-fn run(invocation: &Invocation, with_open: bool) -> Result<()> {
-    let settings = &invocation.settings;
+fn run(invocation: &Invocation, arguments: &Arguments) -> Result<()> {
     // On a terminal the log would stand between the tables.
-    logging::start(&settings.log.of_a_look(), "status")?;
-    let described = thread::scope(|scope| {
+    logging::start(&invocation.settings.log.of_a_look(), "status")?;
+    let Some(seconds) = arguments.watch else {
+        let text = look(&invocation.settings, arguments)?;
+        // A reader such as `head` may close the pipe early.
+        let _ = io::stdout().write_all(text.as_bytes());
+        return Ok(());
+    };
+    let stop = crate::signals::stop()?;
+    let is_cleared = !arguments.json && io::stdout().is_terminal();
+    let mut is_first = true;
+    loop {
+        let mut text = match look(&invocation.settings, arguments) {
+            Ok(text) => text,
+            // It is told, and may be over at the next look.
+            Err(error) => {
+                let _ = io::stderr().write_fmt(format_args!("status: {error}\n"));
+                String::new()
+            }
+        };
+        if !arguments.json && !text.is_empty() {
+            let now = time(i64::try_from(open_messages::now()).ok());
+            let before = if is_cleared {
+                CLEAR
+            } else if is_first {
+                ""
+            } else {
+                "\n"
+            };
+            text = format!("{before}{now}\n{text}");
+        }
+        let out = &mut io::stdout();
+        let is_read = out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok();
+        is_first &= text.is_empty();
+        if !is_read || stop.wait_for(Duration::from_secs(seconds)) {
+            return Ok(());
+        }
+    }
+}
+
+/// What is seen at present.
+fn look(settings: &Settings, arguments: &Arguments) -> Result<String> {
+    let (described, warnings) = thread::scope(|scope| {
         let warn = thread::Builder::new().name("warnings".to_owned()).spawn_scoped(scope, || warn(settings));
-        warn.map_err(|error| Error::new("the thread warnings cannot be started").caused_by(error))?;
-        describe(settings, with_open)
-    });
-    let text = described?.text();
-    // A reader such as `head` may close the pipe early.
-    let _ = io::stdout().write_all(text.as_bytes());
-    Ok(())
+        let warn =
+            warn.map_err(|error| Error::new("the thread warnings cannot be started").caused_by(error))?;
+        Ok((describe(settings, arguments.open), warn.join().unwrap_or_default()))
+    })?;
+    let view = described?;
+    Ok(if arguments.json { view.json(&warnings) } else { view.text() })
 }
 
 /// Tells on standard error what is wrong, as soon as it is known: it may be why other answers take long.
-fn warn(settings: &Settings) {
-    let tell = |what: String| drop(io::stderr().write_fmt(format_args!("warning: {what}\n")));
-    warnings::of_others(&settings.store_failure(), &settings.log.file).into_iter().for_each(tell);
-    endpoint_word::of(&settings.producer_api).into_iter().for_each(tell);
+fn warn(settings: &Settings) -> Vec<String> {
+    let tell = |what: &String| drop(io::stderr().write_fmt(format_args!("warning: {what}\n")));
+    let others = warnings::of_others(&settings.store_failure(), &settings.log.file);
+    others.iter().for_each(tell);
+    let own = endpoint_word::of(&settings.producer_api);
+    own.iter().for_each(tell);
+    others.into_iter().chain(own).collect()
 }
 
 /// Describes the cluster. Tries again for a while where the process that serves the embedded broker may just
@@ -117,21 +168,25 @@ fn try_describe(cluster: &Arc<Cluster>, settings: &Settings, with_open: bool) ->
         partitions
             .extend((0..).zip(&topic.leaders).map(|(partition, _)| TopicPartition::new(name, partition)));
     }
-    let wanted: Vec<_> = partitions.iter().map(|place| (place.clone(), LATEST)).collect();
-    let ends = offsets::find(cluster, LOOK_UPS, &wanted, deadline);
+    let [starts, ends] = [EARLIEST, LATEST].map(|time| {
+        let wanted: Vec<_> = partitions.iter().map(|place| (place.clone(), time)).collect();
+        offsets::find(cluster, LOOK_UPS, &wanted, deadline)
+    });
     let mut open = Vec::new();
     for group in groups.iter().filter(|_| with_open) {
-        let mut messages = OpenMessages::of(group, &ends);
+        let mut messages = OpenMessages::of(group, &starts, &ends);
         messages.look_up(cluster, deadline);
         open.push(messages);
     }
-    Ok(View { partitions, ends, groups, open, now: open_messages::now() })
+    Ok(View { partitions, starts, ends, groups, open, now: open_messages::now() })
 }
 
 /// The state of the cluster.
 struct View {
     partitions: BTreeSet<TopicPartition>,
-    /// The ends of the partitions that have a leader now.
+    /// Where the logs of the partitions begin that have a leader now.
+    starts: Offsets,
+    /// Where they end.
     ends: Offsets,
     groups: Vec<Group>,
     /// The open messages of each group, if they are shown.
@@ -145,11 +200,25 @@ impl View {
         let tables = [self.topics(), self.members(), self.progress()];
         let mut tables: Vec<String> =
             tables.iter().filter(|table| table.len() > 1).map(|t| Table::default().text(t)).collect();
+        if self.has_lost() {
+            tables.last_mut().into_iter().for_each(|table| table.push_str(LAG_OF_THE_LOST));
+        }
         if self.has_queue() {
             tables.last_mut().into_iter().for_each(|table| table.push_str(LAG_OF_QUEUES));
         }
         tables.extend(OpenMessages::text(&self.open));
         if tables.is_empty() { "no topics and no groups\n".to_owned() } else { tables.join("\n") }
+    }
+
+    fn json(&self, warnings: &[String]) -> String {
+        let View { partitions, starts, ends, groups, now, .. } = self;
+        Look { partitions, starts, ends, groups, warnings, now: *now }.line()
+    }
+
+    /// Whether a group has not handled what is there no more.
+    fn has_lost(&self) -> bool {
+        let mut committed = self.groups.iter().flat_map(|group| &group.committed);
+        committed.any(|(place, at)| self.starts.get(place).is_some_and(|start| at.offset < *start))
     }
 
     fn has_queue(&self) -> bool {
@@ -207,7 +276,7 @@ impl View {
             "PAUSED",
         ])];
         for group in &self.groups {
-            for progress in group.progress([], &self.ends) {
+            for progress in group.progress([], &self.starts, &self.ends) {
                 let mut row = vec![
                     shown(&group.name),
                     shown(&progress.place.topic),
@@ -239,6 +308,9 @@ impl View {
         }
     }
 }
+
+/// What stands under the table where retention has removed what a group has not handled.
+const LAG_OF_THE_LOST: &str = "LAG counts from the first record that is kept, where COMMITTED is below it.\n";
 
 /// What stands under the table where a work queue is in it.
 const LAG_OF_QUEUES: &str =
@@ -292,6 +364,7 @@ mod tests {
         };
         let view = View {
             partitions: [place(0), place(1), place(2)].into(),
+            starts: [(place(0), 6), (place(1), 0)].into(),
             ends: [(place(0), 10), (place(1), 7)].into(),
             groups: vec![
                 group("workers", "Stable", Some(vec![member]), &[(0, 4), (2, 5)]),
@@ -313,10 +386,11 @@ a\\n      Empty   -          -          -
 new      Stable  ?          ?          ?
 
 GROUP    TOPIC      PARTITION  COMMITTED  END  LAG  OWNER      OPEN  WAITING  NEXT-DUE  PAUSED
-workers  mi-topico  0          4          10   6    consumer1  -     -        -         -
+workers  mi-topico  0          4          10   4    consumer1  -     -        -         -
 workers  mi-topico  1          -          7    -    consumer1  -     -        -         -
 workers  mi-topico  2          5          -    -    -          -     -        -         -
 new      mi-topico  1          7          7    0    ?          -     -        -         -
+LAG counts from the first record that is kept, where COMMITTED is below it.
 ";
         assert_eq!(view.text(), text);
     }
@@ -339,6 +413,7 @@ new      mi-topico  1          7          7    0    ?          -     -        - 
         queue.committed.get_mut(&place(1)).expect("it").metadata = note.text(7, 1_000);
         let view = View {
             partitions: BTreeSet::new(),
+            starts: [(place(0), 5), (place(1), 0), (place(2), 0)].into(),
             ends: [(place(0), 10), (place(1), 7), (place(2), 3)].into(),
             groups: vec![queue],
             open: Vec::new(),
@@ -349,9 +424,10 @@ GROUP    STATE  MEMBER  HOST  PARTITIONS
 workers  Empty  -       -     -
 
 GROUP    TOPIC      PARTITION  COMMITTED  END  LAG  OWNER  OPEN  WAITING  NEXT-DUE                  PAUSED
-workers  mi-topico  0          4          10   6    -      4     2        1970-01-01T00:01:20.008Z  yes
+workers  mi-topico  0          4          10   5    -      3     2        1970-01-01T00:01:20.008Z  yes
 workers  mi-topico  1          7          7    0    -      0     0        -                         no
 workers  mi-topico  2          1          3    2    -      -     -        -                         -
+LAG counts from the first record that is kept, where COMMITTED is below it.
 LAG counts from the lowest open offset of a work queue; OPEN leaves out what is done above it.
 ";
         assert_eq!(view.text(), text);
@@ -361,6 +437,7 @@ LAG counts from the lowest open offset of a work queue; OPEN leaves out what is 
     fn an_empty_cluster_is_reported_as_empty() {
         let view = View {
             partitions: BTreeSet::new(),
+            starts: Offsets::new(),
             ends: Offsets::new(),
             groups: Vec::new(),
             open: Vec::new(),

@@ -138,6 +138,13 @@ impl Note {
         count(&self.done)
     }
 
+    /// How many offsets from `start`, which is not below the committed one, to `end` are not done.
+    pub fn open_count(&self, start: i64, end: i64) -> i64 {
+        let done = self.done.iter().map(|(from, after)| after.min(&end).saturating_sub(*from.max(&start)));
+        let done = done.filter(|count| *count > 0).fold(0, i64::saturating_add);
+        end.saturating_sub(start).saturating_sub(done).max(0)
+    }
+
     /// The message at `offset`, if it was attempted.
     pub fn attempted_at(&self, offset: i64) -> Option<&Attempted> {
         self.attempted.iter().find(|message| message.offset == offset)

@@ -4,6 +4,8 @@
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde_json::Value;
+
 use crate::support::http::{Answer, Connection};
 use crate::support::kafka::Kafka;
 use crate::support::metrics::{Scrape, get};
@@ -21,6 +23,7 @@ run_on! {
         a_consumer_counts_what_became_of_its_messages,
         consumers_tell_their_partitions_lag_and_rebalances,
         the_log_and_the_dead_letters_are_told_as_they_are,
+        what_was_removed_before_it_was_handled_is_no_lag,
     }
     mod embedded on EMBEDDED {
         a_scrape_of_the_endpoint_equals_what_was_done,
@@ -31,6 +34,8 @@ run_on! {
         the_access_log_shows_each_request_in_one_line_whatever_it_asks_for,
         the_consumers_of_the_default_program_have_ports_of_their_own,
         the_log_and_the_dead_letters_are_told_as_they_are,
+        what_was_removed_before_it_was_handled_is_no_lag,
+        the_status_is_shown_again_until_it_is_stopped,
         metrics_are_told_beyond_loopback_where_anyone_may_scrape,
     }
 }
@@ -303,6 +308,56 @@ fn what_is_known_of_the_process_is_told_by_the_usual_names() {
     let cpu = || Scrape::of(api.address()).value("process_cpu_seconds_total", &[]);
     let before = cpu();
     eventually("answers take processor time", PATIENCE, || (cpu() > before).then_some(()));
+}
+
+fn what_was_removed_before_it_was_handled_is_no_lag(version: &'static str) {
+    let kafka = Kafka::shared(version);
+    let (topic, group, assistant) = (unique("borrado"), unique("grupo"), kafka.assistant());
+    assistant.create_topic(&topic, 1, 1, &[]);
+    let put = |count| (0..count).for_each(|_| _ = assistant.put(&topic, 0, None, Some(b"1")));
+    put(4);
+    let (mut first, _) = consumer(kafka, "primero", &topic, &group, &[]);
+    assistant.wait_for_commits(&group, &topic);
+    first.stop();
+    put(6);
+    assistant.trim(&topic, 0, 7);
+    let status = Start::program("point-to-point").on(kafka).arguments(&["status", "--json"]).start();
+    let line = status.wait_for_line("{\"", PATIENCE);
+    let shown: Value = serde_json::from_str(&line).expect("JSON");
+    let of_group = shown["groups"].as_array().expect("groups").iter().find(|seen| seen["group"] == group);
+    let progress = &of_group.expect("the group")["partitions"][0];
+    let numbers = ["committed", "start", "end", "lag"].map(|name| progress[name].as_i64());
+    assert_eq!(numbers, [Some(4), Some(7), Some(10), Some(3)]);
+    let held = [("consumer.handler", r#"["sleep", "50"]"#), ("retry.max_attempts", "1")];
+    let (_again, address) = consumer(kafka, "primero", &topic, &group, &held);
+    eventually_equal("what is left", &vec![3.0], || {
+        Scrape::of(address).values("point_to_point_consumer_lag")
+    });
+}
+
+fn the_status_is_shown_again_until_it_is_stopped(version: &'static str) {
+    let kafka = Kafka::shared(version);
+    let topic = unique("mirado");
+    kafka.assistant().create_topic(&topic, 1, 1, &[]);
+    let watch = |words: &[&str]| Start::program("point-to-point").on(kafka).arguments(words).start();
+    let mut program = watch(&["status", "--watch", "1", "--json"]);
+    let ends = || {
+        let looks = program.lines();
+        let looks = looks.iter().map(|line| serde_json::from_str::<Value>(line).expect("a line is JSON"));
+        let of_topic = looks.flat_map(|look| look["partitions"].as_array().expect("partitions").clone());
+        of_topic.filter(|seen| seen["topic"] == topic).map(|seen| seen["end"].as_i64()).collect::<Vec<_>>()
+    };
+    eventually("it is seen empty, twice", PATIENCE, || (ends().len() >= 2).then_some(()));
+    kafka.assistant().put(&topic, 0, None, Some(b"1"));
+    eventually("the message is seen", PATIENCE, || (ends().last() == Some(&Some(1))).then_some(()));
+    assert_eq!(ends().first(), Some(&Some(0)));
+    program.stop();
+    let mut program = watch(&["status", "--watch"]);
+    eventually("the table is seen twice", PATIENCE, || {
+        let tables = program.lines().iter().filter(|line| line.starts_with("TOPIC ")).count();
+        (tables >= 2).then_some(())
+    });
+    program.stop();
 }
 
 fn the_access_log_shows_each_request_in_one_line_whatever_it_asks_for(version: &'static str) {

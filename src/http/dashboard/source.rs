@@ -99,7 +99,7 @@ pub struct PartitionState {
     pub committed: Option<i64>,
     /// The end offset, if the leader answered.
     pub end: Option<i64>,
-    /// The lag, if both offsets are known.
+    /// The lag, if both offsets are known and where the log begins: what was removed is no part of it.
     pub lag: Option<i64>,
     /// The id of the member to which it is assigned.
     pub owner: Option<String>,

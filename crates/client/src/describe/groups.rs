@@ -74,9 +74,12 @@ pub struct Progress<'a> {
     pub committed: Option<i64>,
     /// What was noted beside it; empty if nothing was.
     pub metadata: &'a str,
+    /// The offset of the first record that is kept, if it is known.
+    pub start: Option<i64>,
     /// The offset after the last record, if it is known.
     pub end: Option<i64>,
-    /// How much there is between the two, where both are known.
+    /// How much there is from the committed offset to the end, where all three are known. What was removed
+    /// below the first record is no part of it: nobody will handle it.
     pub lag: Option<i64>,
     /// The member that owns it.
     pub owner: Option<&'a Member>,
@@ -93,6 +96,7 @@ impl Group {
     pub fn progress<'a>(
         &'a self,
         others: impl IntoIterator<Item = &'a TopicPartition>,
+        starts: &Offsets,
         ends: &Offsets,
     ) -> Vec<Progress<'a>> {
         let members = || self.members.iter().flatten();
@@ -101,10 +105,12 @@ impl Group {
         let progress = |place| {
             let found = self.committed.get(place);
             let metadata = found.map_or("", |found| found.metadata.as_str());
-            let (committed, end) = (found.map(|found| found.offset), ends.get(place).copied());
-            let lag = committed.zip(end).map(|(committed, end)| (end - committed).max(0));
+            let (start, end) = (starts.get(place).copied(), ends.get(place).copied());
+            let committed = found.map(|found| found.offset);
+            let next = committed.zip(start).map(|(committed, start)| committed.max(start));
+            let lag = next.zip(end).map(|(next, end)| end.saturating_sub(next).max(0));
             let owner = members().find(|member| member.partitions.contains(place));
-            Progress { place, committed, metadata, end, lag, owner }
+            Progress { place, committed, metadata, start, end, lag, owner }
         };
         places.into_iter().map(progress).collect()
     }
