@@ -1,4 +1,5 @@
-//! Looks up what a process tells in its metrics of the topic, its dead letters and the embedded broker's store.
+//! Looks up what a process tells in its metrics of the topic, its dead letters and the embedded broker's
+//! store.
 
 use std::path::PathBuf;
 use std::sync::Arc;

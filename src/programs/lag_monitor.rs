@@ -37,8 +37,8 @@ pub(super) struct MetricsEndpoint {
 
 impl MetricsEndpoint {
     /// Starts to serve the `metrics` of the consumer `name`, if the settings have an address for them; also
-    /// whether it works, where its `standing` is known, and what is wrong besides. A consumer that runs on its
-    /// own also tells of the channel, as the endpoint of the default program does.
+    /// whether it works, where its `standing` is known, and what is wrong besides. A consumer that runs on
+    /// its own also tells of the channel, as the endpoint of the default program does.
     ///
     /// # Errors
     /// The address cannot be listened on, or the system has no descriptor or thread left.
@@ -173,8 +173,8 @@ impl LagMonitor {
     }
 }
 
-/// The messages that are still to be handled; `None` where that is not known before the first commit. What was
-/// removed below `start` is none of them.
+/// The messages that are still to be handled; `None` where that is not known before the first commit. What
+/// was removed below `start` is none of them.
 fn lag(committed: Option<i64>, start: i64, end: i64, reset: OffsetReset) -> Option<i64> {
     let position = match (committed, reset) {
         (Some(committed), _) => committed.max(start),

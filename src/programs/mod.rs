@@ -8,14 +8,14 @@
 //! - [`consumer_pull`], [`consumer_push`]: two other ways to consume
 //! - [`lease_queues`]: the messages that the endpoint hands out
 //! - [`readiness`]: whether messages can be stored now
-//! - [`lag_monitor`]: a consumer's metrics and their endpoint; [`channel_monitor`]: those of topic, dead letters and
-//!   store
+//! - [`lag_monitor`]: a consumer's metrics and their endpoint;
+//!   [`channel_monitor`]: those of topic, dead letters and store
 //! - [`warnings`]: what is wrong and keeps no message from being stored or handled
 //! - [`endpoint_word`]: what the endpoint says of itself, for `status`
 //! - [`endpoint_client`]: how the endpoint, and others like it, are reached
 //! - [`supervise`]: the default program, which runs the others
-//! - [`status`]: tables of topics, groups and lag; [`status_json`]: the same as JSON; [`open_messages`]: those of
-//!   work queues
+//! - [`status`]: tables of topics, groups and lag; [`status_json`]: the same as JSON;
+//!   [`open_messages`]: the tables of work queues
 //! - [`peek`]: looks into a topic without a group
 //! - [`queue`]: lists the waiting messages, attempts them now, puts them aside
 //! - [`dead_letters`]: lists, shows, replays and discards dead letters

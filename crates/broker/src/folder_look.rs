@@ -7,8 +7,8 @@ use std::path::Path;
 use super::free_space::space_of;
 use super::storage::is_of_store;
 
-/// The bytes of the files of the store in `folder`: what stands in them, and what the last segment has grown by
-/// in advance.
+/// The bytes of the files of the store in `folder`: what stands in them, and what the last segment has grown
+/// by in advance.
 ///
 /// # Errors
 /// The folder cannot be read.
