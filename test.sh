@@ -9,7 +9,7 @@
 #   ./test.sh long     what takes minutes: the packages built as they would be published, the figures of durability with a
 #                      database of five gigabytes, two minutes of authentication that ends each five seconds, and the work
 #                      queue under chaos with a million messages and several seeds (TEST_SEEDS=1,2,3), one test at
-#                      a time; and the test suites of others on the embedded broker (tests/suites)
+#                      a time; the test suites of others on the embedded broker (tests/suites); and Prometheus' alerts
 # Other arguments go to `cargo test`, for example: ./test.sh --test it channel::
 set -eu
 cd "$(dirname "$0")"
@@ -172,6 +172,17 @@ set_up_suites() {
     has npm || apt_install nodejs npm
 }
 
+# Prometheus' promtool. Debian's package is unpacked alone, as it would also serve where it is installed.
+set_up_promtool() {
+    folder=$PWD/target/prometheus
+    PATH=$PATH:$folder/usr/bin
+    has promtool && return
+    has apt-get && has dpkg || fail "promtool is needed: install Prometheus"
+    mkdir -p "$folder"
+    (cd "$folder" && apt-get download -qq prometheus && dpkg -x prometheus_*.deb .) || true
+    has promtool || fail "promtool is needed: install Prometheus"
+}
+
 set_up() {
     set_up_rust
     set_up_clients
@@ -180,7 +191,12 @@ set_up() {
     set_up_kafka
     archive_classes
     set_up_browser
-    [ "$MODE" != long ] || set_up_suites
+    [ "$MODE" != long ] || { set_up_suites && set_up_promtool; }
+}
+
+alerts() {
+    promtool check rules packaging/prometheus/alerts.yml
+    promtool test rules packaging/prometheus/alerts_test.yml
 }
 
 lints() {
@@ -254,6 +270,7 @@ if [ "$MODE" = long ]; then
     if [ $# -eq 0 ]; then
         step "programs" cargo build --locked --bins
         step "others' test suites" tests/suites/run.sh
+        step "alerts" alerts
     fi
     [ $# -gt 0 ] || set -- durability:: secured::kafka_4_3::authentication_ queue::chaos:: queue::mixed:: leases::chaos:: --include-ignored --nocapture
     step "figures" cargo test --locked --test it --no-fail-fast -- "$@"

@@ -36,6 +36,7 @@ mod kept_handlers;
 mod leases;
 mod logs;
 mod metrics;
+mod monitoring_files;
 mod openapi;
 mod outage;
 mod page;
