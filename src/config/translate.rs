@@ -1,5 +1,6 @@
 //! The translation of the settings into each room's own settings: no other room knows the names of keys.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use adapter::{Access, AdapterSettings};
@@ -45,6 +46,7 @@ impl Settings {
             partitions: self.kafka.partitions.unwrap_or(USUAL_PARTITIONS),
             beside: None,
             replication_factor: self.kafka.replication_factor,
+            configs: BTreeMap::new(),
         })
     }
 

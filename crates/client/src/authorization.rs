@@ -63,7 +63,10 @@ fn on_topic(api: ApiKey) -> &'static str {
         ApiKey::Produce => "Write",
         ApiKey::Fetch | ApiKey::OffsetCommit => "Read",
         ApiKey::CreateTopics => "Create",
+        ApiKey::CreatePartitions => "Alter",
+        ApiKey::DeleteTopics => "Delete",
         ApiKey::DescribeConfigs => "DescribeConfigs",
+        ApiKey::IncrementalAlterConfigs => "AlterConfigs",
         _ => "Describe",
     }
 }

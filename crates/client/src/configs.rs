@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use kafka_protocol::messages::describe_configs_response::DescribeConfigsResult;
 use kafka_protocol::messages::{ApiKey, DescribeConfigsRequest};
 use kafka_protocol::protocol::StrBytes;
 
@@ -17,6 +18,20 @@ impl VersionedRequest for DescribeConfigsRequest {
     const API: ApiKey = ApiKey::DescribeConfigs;
     const VERSION: i16 = 4;
 }
+
+/// A configuration of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicConfig {
+    /// Its name.
+    pub name: String,
+    /// Its value in effect; `None` for one that the broker keeps secret.
+    pub value: Option<String>,
+    /// Whether the topic has it of its own, and not from the brokers or as the default.
+    pub own: bool,
+}
+
+/// The source of a configuration that a topic has of its own, as the protocol numbers them (KIP-226).
+const OF_THE_TOPIC: i8 = 1;
 
 /// What has a configuration.
 #[derive(Debug, Clone, Copy)]
@@ -89,6 +104,53 @@ pub fn of_broker(
     Ok(found.remove(name))
 }
 
+/// All configurations of some topics, each topic's by name.
+///
+/// # Errors
+/// As [`of_topic`], for any of them.
+pub fn of_topics(
+    cluster: &Cluster,
+    client_id: &str,
+    topics: &[&str],
+    deadline: Instant,
+) -> Result<BTreeMap<String, Vec<TopicConfig>>> {
+    let mut connection = cluster.connect_any(client_id, deadline)?;
+    connection.check_offers::<DescribeConfigsRequest>()?;
+    let asked = topics.iter().map(|topic| asked(Resource::Topic(topic), None)).collect();
+    let request = DescribeConfigsRequest::default().with_resources(asked);
+    let answer = connection.call(&request, cluster.deadline(deadline))?;
+    let mut found = BTreeMap::new();
+    for result in &answer.results {
+        let name = result.resource_name.to_string();
+        ErrorCode(result.error_code).ok().map_err(|code| {
+            let context = connection.context::<DescribeConfigsRequest>().for_topic(&name);
+            Error::refused(context.answered(result.error_message.as_deref()), code)
+        })?;
+        found.insert(name, topic_configs(result));
+    }
+    Ok(found)
+}
+
+fn topic_configs(result: &DescribeConfigsResult) -> Vec<TopicConfig> {
+    let config = result.configs.iter().map(|config| TopicConfig {
+        name: config.name.to_string(),
+        value: config.value.as_ref().map(ToString::to_string),
+        own: config.config_source == OF_THE_TOPIC,
+    });
+    let mut configs: Vec<TopicConfig> = config.collect();
+    configs.sort_by(|a, b| a.name.cmp(&b.name));
+    configs
+}
+
+/// The question for the configurations of these names, or for all.
+fn asked(resource: Resource<'_>, names: Option<&[&str]>) -> DescribeConfigsResource {
+    let text = |text: &str| StrBytes::from_string(text.to_owned());
+    DescribeConfigsResource::default()
+        .with_resource_type(resource.kind())
+        .with_resource_name(text(resource.name()))
+        .with_configuration_keys(names.map(|names| names.iter().map(|name| text(name)).collect()))
+}
+
 /// The values of the configurations of these names, or of all.
 fn values(
     cluster: &Cluster,
@@ -97,12 +159,7 @@ fn values(
     names: Option<&[&str]>,
     deadline: Instant,
 ) -> Result<BTreeMap<String, String>> {
-    let text = |text: &str| StrBytes::from_string(text.to_owned());
-    let asked = DescribeConfigsResource::default()
-        .with_resource_type(resource.kind())
-        .with_resource_name(text(resource.name()))
-        .with_configuration_keys(names.map(|names| names.iter().map(|name| text(name)).collect()));
-    let request = DescribeConfigsRequest::default().with_resources(vec![asked]);
+    let request = DescribeConfigsRequest::default().with_resources(vec![asked(resource, names)]);
     let answer = connection.call(&request, cluster.deadline(deadline))?;
     let result = answer.results.iter().find(|result| result.resource_name.as_str() == resource.name());
     let refused = |code| {

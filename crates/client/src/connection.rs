@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, DescribeGroupsRequest,
-    FetchRequest, FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest, JoinGroupRequest,
+    ApiKey, ApiVersionsRequest, ApiVersionsResponse, CreatePartitionsRequest, CreateTopicsRequest,
+    DeleteTopicsRequest, DescribeConfigsRequest, DescribeGroupsRequest, FetchRequest, FindCoordinatorRequest,
+    HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest,
     LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
     OffsetFetchRequest, ProduceRequest, RequestHeader, ResponseHeader, SaslAuthenticateRequest,
     SaslHandshakeRequest, SyncGroupRequest,
@@ -69,6 +70,16 @@ const REQUIRED: [(ApiKey, i16); 14] = [
     required::<CreateTopicsRequest>(),
 ];
 
+/// The requests that only an observer or an administrator makes: a broker is asked for them where they are
+/// needed.
+const FURTHER: [(ApiKey, i16); 5] = [
+    required::<ListGroupsRequest>(),
+    required::<DescribeConfigsRequest>(),
+    required::<DeleteTopicsRequest>(),
+    required::<CreatePartitionsRequest>(),
+    required::<IncrementalAlterConfigsRequest>(),
+];
+
 /// The requests that a broker has to offer, too, where this client authenticates.
 const REQUIRED_FOR_SASL: [(ApiKey, i16); 2] =
     [required::<SaslHandshakeRequest>(), required::<SaslAuthenticateRequest>()];
@@ -89,8 +100,8 @@ pub struct Connection {
     may_be_read: bool,
     /// Open, and no request of a caller's has been answered yet.
     is_new: bool,
-    /// The versions of ListGroups that the broker offers, for describing the groups of a cluster.
-    list_groups: Option<(i16, i16)>,
+    /// The versions that the broker offers of each of [`FURTHER`].
+    further: [Option<(i16, i16)>; FURTHER.len()],
 }
 
 impl Connection {
@@ -120,7 +131,7 @@ impl Connection {
             session: None,
             may_be_read: security.anyone_may_read,
             is_new: false,
-            list_groups: None,
+            further: [None; FURTHER.len()],
         };
         let opened = connection.check_versions(deadline).and_then(|()| connection.authenticate(deadline));
         opened.map_err(|error| error.before_sending(address))?;
@@ -341,17 +352,18 @@ impl Connection {
         for (api, version) in REQUIRED {
             self.check_version(api, version, range(api))?;
         }
-        self.list_groups = range(ApiKey::ListGroups);
+        self.further = FURTHER.map(|(api, _)| range(api));
         Ok(())
     }
 
-    /// Whether the broker offers ListGroups as this client speaks it, which only descriptions of a cluster
-    /// need.
+    /// Whether the broker offers a request, one of [`FURTHER`], as this client speaks it.
     ///
     /// # Errors
     /// [`Error::Unsupported`].
-    pub(crate) fn check_lists_groups(&self) -> Result<()> {
-        self.check_version(ListGroupsRequest::API, ListGroupsRequest::VERSION, self.list_groups)
+    pub(crate) fn check_offers<R: VersionedRequest>(&self) -> Result<()> {
+        let mut offers = FURTHER.iter().zip(self.further);
+        let offered = offers.find(|((api, _), _)| *api == R::API).and_then(|(_, offered)| offered);
+        self.check_version(R::API, R::VERSION, offered)
     }
 
     fn check_version(&self, api: ApiKey, version: i16, offered: Option<(i16, i16)>) -> Result<()> {
@@ -409,9 +421,13 @@ mod tests {
             keys::<CreateTopicsRequest>(),
             keys::<SaslHandshakeRequest>(),
             keys::<SaslAuthenticateRequest>(),
+            keys::<DescribeConfigsRequest>(),
+            keys::<DeleteTopicsRequest>(),
+            keys::<CreatePartitionsRequest>(),
+            keys::<IncrementalAlterConfigsRequest>(),
         ];
         assert!(pairs.iter().all(|(key, api)| key == api), "{pairs:?}");
-        assert_eq!(pairs.len(), REQUIRED.len() + REQUIRED_FOR_SASL.len() + 2);
+        assert_eq!(pairs.len(), REQUIRED.len() + REQUIRED_FOR_SASL.len() + FURTHER.len() + 1);
     }
 
     #[test]

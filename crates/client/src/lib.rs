@@ -6,6 +6,7 @@
 //! - [`settings`]: how it is reached, and what may be created there
 //! - [`metadata`]: brokers, topics and leaders, cached and refreshed
 //! - [`rights`]: whether the user may do what a program is about to
+//! - [`admin`]: what an administrator changes: topics, partitions, configurations
 //! - [`configs`]: the configuration of topics; `batch_limit`: what a topic takes at most
 //! - [`topics_on_demand`]: topics that brokers create for every client
 //! - [`describe`]: brokers, topics, replicas and groups, as an observer sees them
@@ -18,6 +19,7 @@
 //!
 //! Nothing here knows of the `kafka` crate or of HTTP.
 
+pub mod admin;
 pub mod assignor;
 pub mod authorization;
 mod batch_limit;

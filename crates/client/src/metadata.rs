@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
-use kafka_protocol::messages::{ApiKey, CreateTopicsRequest, MetadataRequest, MetadataResponse, TopicName};
+use kafka_protocol::messages::{ApiKey, MetadataRequest, MetadataResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
 use super::LOOK_UPS;
@@ -18,7 +17,7 @@ use super::diagnosis::{closes_at_requests, wants_sasl};
 use super::error::{Cause, Error, Result};
 use super::reachability::Reachability;
 use super::request_context::RequestContext;
-use super::settings::{ClusterSettings, TopicCreation};
+use super::settings::ClusterSettings;
 use super::versioned_request::VersionedRequest;
 use net::stop::Stop;
 use net::sync::{Condvar, Mutex, MutexGuard, lock, wait_timeout};
@@ -29,20 +28,12 @@ impl VersionedRequest for MetadataRequest {
     const VERSION: i16 = 7;
 }
 
-impl VersionedRequest for CreateTopicsRequest {
-    const API: ApiKey = ApiKey::CreateTopics;
-    const VERSION: i16 = 6;
-}
-
 /// A topic's partitions are asked for again when what is known is older than this.
 const MAX_AGE: Duration = Duration::from_secs(30);
 /// The longest wait for news of a topic that is known already.
 const RENEWAL: Duration = Duration::from_secs(1);
 /// How long a thread waits for another one that asks for metadata before it asks by itself.
 const METADATA_TURN: Duration = Duration::from_millis(500);
-/// How long a topic that was created may be unknown to a broker, and how often it is asked meanwhile.
-const CREATION_SPREADS: Duration = Duration::from_millis(500);
-const CREATION_PAUSE: Duration = Duration::from_millis(25);
 /// A refresh that ended this recently serves the next caller too.
 const FRESH: Duration = Duration::from_millis(50);
 
@@ -199,6 +190,11 @@ impl Cluster {
         *topic.leaders.get(usize::try_from(partition).ok()?)?
     }
 
+    /// The node that changes topics, as it was last heard of.
+    pub(crate) fn controller(&self) -> Result<i32> {
+        self.known().controller.ok_or_else(|| self.unreachable(Cause::NoController))
+    }
+
     /// Every topic of the cluster but its internal ones, in order of their names.
     ///
     /// # Errors
@@ -236,51 +232,6 @@ impl Cluster {
             return Ok(());
         }
         connection.ask(Some(topics), deadline).map(drop)
-    }
-
-    /// Creates a topic, such as those of [`ClusterSettings::create`], if the cluster does not have it.
-    ///
-    /// # Errors
-    /// No broker answers until `deadline`, or the cluster refuses (its code says why).
-    pub fn create_missing(&self, create: &TopicCreation, deadline: Instant) -> Result<()> {
-        if self.cached(&create.name).is_some() || self.topic(&create.name, deadline)?.is_some() {
-            return Ok(());
-        }
-        let beside = match &create.beside {
-            Some(other) => self.topic(other, deadline)?,
-            None => None,
-        };
-        let partitions =
-            beside.map_or(create.partitions, |other| i32::try_from(other.leaders.len()).unwrap_or(i32::MAX));
-        let controller = self.known().controller;
-        let node = controller.ok_or_else(|| self.unreachable(Cause::NoController))?;
-        let topic = CreatableTopic::default()
-            .with_name(topic_name(&create.name))
-            .with_num_partitions(partitions)
-            .with_replication_factor(create.replication_factor);
-        let timeout = self.settings.request_timeout.as_millis().min(i32::MAX as u128) as i32;
-        let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(timeout);
-        let answer = self.connect(node, LOOK_UPS, deadline)?.call(&request, deadline)?;
-        for result in &answer.topics {
-            match ErrorCode(result.error_code) {
-                ErrorCode::NONE => {
-                    log::info!("created topic {} with {partitions} partitions", create.name);
-                }
-                ErrorCode::TOPIC_ALREADY_EXISTS => {}
-                code => {
-                    let request = RequestContext::of::<CreateTopicsRequest>().for_topic(&create.name);
-                    return Err(Error::refused(request.answered(result.error_message.as_deref()), code));
-                }
-            }
-        }
-        // Not every broker knows it at once.
-        let limit = deadline.min(Instant::now() + CREATION_SPREADS);
-        loop {
-            self.refresh(&[&create.name], deadline)?;
-            if self.cached(&create.name).is_some() || Instant::now() >= limit || self.pause(CREATION_PAUSE) {
-                return Ok(());
-            }
-        }
     }
 
     /// When a call that starts now must have ended: after the request timeout, or at `limit` if that is

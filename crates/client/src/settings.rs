@@ -1,5 +1,6 @@
 //! How a cluster is reached, and what may be created there.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,4 +39,6 @@ pub struct TopicCreation {
     pub beside: Option<String>,
     /// Its replication factor; -1 takes the broker's default.
     pub replication_factor: i16,
+    /// The configurations that it has of its own.
+    pub configs: BTreeMap<String, String>,
 }

@@ -190,7 +190,7 @@ fn described(
 fn listed_by(cluster: &Cluster, node: i32, deadline: Instant) -> Result<Vec<(String, String)>> {
     let limit = cluster.deadline(deadline);
     let mut connection = cluster.connect(node, LOOK_UPS, limit)?;
-    connection.check_lists_groups()?;
+    connection.check_offers::<ListGroupsRequest>()?;
     let answer = connection.call(&ListGroupsRequest::default(), limit + READ_MARGIN)?;
     let refused = |code| Error::refused(connection.context::<ListGroupsRequest>(), code);
     ErrorCode(answer.error_code).ok().map_err(refused)?;

@@ -67,7 +67,8 @@ pub fn check_request(api_key: i16, version: i16, body: &[u8]) -> Result<(), Malf
 /// Checks the body of a response, the bytes after its header, in the version that is asked for: ApiVersions 3
 /// (or the version 0 that carries error 35), Produce 9, Fetch 12, ListOffsets 6, Metadata 9, FindCoordinator
 /// 3, JoinGroup 7, SyncGroup 5, Heartbeat 4, LeaveGroup 4, DescribeGroups 5, ListGroups 4, OffsetFetch 7,
-/// OffsetCommit 8, InitProducerId 4, CreateTopics 7, DescribeConfigs 4, SaslHandshake 1, SaslAuthenticate 2.
+/// OffsetCommit 8, InitProducerId 4, CreateTopics 7, DescribeConfigs 4, SaslHandshake 1, SaslAuthenticate 2,
+/// DeleteTopics 3, CreatePartitions 0, IncrementalAlterConfigs 0.
 ///
 /// Returns that version: decoded in it, and in no other, `body` makes nobody allocate more than a small
 /// multiple of its size and 64 MiB.

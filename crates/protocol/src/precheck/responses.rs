@@ -22,9 +22,12 @@ pub(super) const RESPONSES: &[Schema] = &[
     Schema { api_key: 17, versions: 1..=1, flexible: i16::MAX, fields: SASL_HANDSHAKE },
     Schema { api_key: 18, versions: 0..=3, flexible: 3, fields: API_VERSIONS },
     Schema { api_key: 19, versions: 6..=6, flexible: 5, fields: CREATE_TOPICS },
+    Schema { api_key: 20, versions: 3..=3, flexible: 4, fields: DELETE_TOPICS },
     Schema { api_key: 22, versions: 4..=4, flexible: 2, fields: INIT_PRODUCER_ID },
     Schema { api_key: 32, versions: 4..=4, flexible: 4, fields: DESCRIBE_CONFIGS },
     Schema { api_key: 36, versions: 2..=2, flexible: 2, fields: SASL_AUTHENTICATE },
+    Schema { api_key: 37, versions: 0..=0, flexible: 2, fields: CREATE_PARTITIONS },
+    Schema { api_key: 44, versions: 0..=0, flexible: 1, fields: INCREMENTAL_ALTER_CONFIGS },
 ];
 
 /// The schema of the response to request `api_key`, and its version: the one that is asked for, but for
@@ -148,6 +151,15 @@ const CREATE_TOPICS: &[Field] = &[
     ]),
     TAGS,
 ];
+
+/// Throttle time; topics: name, error.
+const DELETE_TOPICS: &[Field] = &[Fixed(4), Array(&[Text, Fixed(2), TAGS]), TAGS];
+
+/// Throttle time; topics: name, error; message.
+const CREATE_PARTITIONS: &[Field] = &[Fixed(4), Array(&[Text, Fixed(2), Text, TAGS]), TAGS];
+
+/// Throttle time; resources: error, message, type, name.
+const INCREMENTAL_ALTER_CONFIGS: &[Field] = &[Fixed(4), Array(&[Fixed(2), Text, Fixed(1), Text, TAGS]), TAGS];
 
 /// Throttle time; resources: error, message, type, name; configs (name, value, read-only, source, sensitive;
 /// synonyms: name, value, source; type, documentation).

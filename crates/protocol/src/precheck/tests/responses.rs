@@ -179,6 +179,30 @@ fn others() -> [Sample; 3] {
     ]
 }
 
+fn changes() -> [Sample; 3] {
+    use create_partitions_response::CreatePartitionsTopicResult;
+    use delete_topics_response::DeletableTopicResult;
+    use incremental_alter_configs_response::AlterConfigsResourceResponse;
+    let deleted = DeletableTopicResult::default().with_name(Some(topic_name())).with_error_code(3);
+    let deleted = DeleteTopicsResponse::default().with_responses(vec![deleted.clone(), deleted]);
+    let grown = CreatePartitionsTopicResult::default()
+        .with_name(topic_name())
+        .with_error_code(37)
+        .with_error_message(Some(text("fewer")));
+    let grown = CreatePartitionsResponse::default()
+        .with_results(vec![grown, CreatePartitionsTopicResult::default().with_error_message(None)]);
+    let altered = AlterConfigsResourceResponse::default()
+        .with_error_message(Some(text("none")))
+        .with_resource_name(text("t"));
+    let altered = IncrementalAlterConfigsResponse::default()
+        .with_responses(vec![altered, AlterConfigsResourceResponse::default()]);
+    [
+        sample!(Response, 20, 3, DeleteTopicsResponse, deleted),
+        sample!(Response, 37, 0, CreatePartitionsResponse, grown),
+        sample!(Response, 44, 0, IncrementalAlterConfigsResponse, altered),
+    ]
+}
+
 fn sasl() -> [Sample; 2] {
     let handshake = SaslHandshakeResponse::default()
         .with_error_code(33)
@@ -201,6 +225,7 @@ pub(super) fn samples() -> Vec<Sample> {
     samples.extend(groups());
     samples.extend(descriptions());
     samples.extend(others());
+    samples.extend(changes());
     samples.extend(sasl());
     samples
 }
