@@ -19,11 +19,14 @@
 //! - [`peek`]: looks into a topic without a group
 //! - [`queue`]: lists the waiting messages, attempts them now, puts them aside
 //! - [`dead_letters`]: lists, shows, replays and discards dead letters
+//! - [`topics`]: creates, alters, deletes, lists and describes topics
+//! - [`administration`]: how these commands reach the cluster, and what they say of names
 //! - [`users`]: adds, removes and lists the users of the endpoint; [`password_input`] reads a password
 //! - [`table`]: the text tables of these
 
 pub mod adapter;
 pub mod adapter_access;
+mod administration;
 mod channel_monitor;
 pub mod consumer;
 pub mod consumer_pull;
@@ -47,5 +50,6 @@ mod status_json;
 pub mod supervise;
 pub mod table;
 pub mod topic_directory;
+pub mod topics;
 pub mod users;
 pub mod warnings;

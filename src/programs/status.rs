@@ -317,11 +317,11 @@ const LAG_OF_QUEUES: &str =
     "LAG counts from the lowest open offset of a work queue; OPEN leaves out what is done above it.\n";
 
 /// Names come from whoever has access to the cluster.
-fn shown(name: &str) -> String {
+pub(super) fn shown(name: &str) -> String {
     if name.is_empty() { none() } else { crate::text::escape(name.as_bytes()).to_string() }
 }
 
-fn number(number: Option<i64>) -> String {
+pub(super) fn number(number: Option<i64>) -> String {
     number.map_or_else(none, |number| number.to_string())
 }
 
@@ -329,7 +329,7 @@ fn unknown() -> String {
     "?".to_owned()
 }
 
-fn cells(cells: &[&str]) -> Vec<String> {
+pub(super) fn cells(cells: &[&str]) -> Vec<String> {
     cells.iter().map(|cell| (*cell).to_owned()).collect()
 }
 

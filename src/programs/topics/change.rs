@@ -1,0 +1,124 @@
+//! The changes of topics. Each says what it did.
+
+use std::collections::BTreeMap;
+
+use super::{Alter, Create, Delete};
+use crate::error::{Error, Result};
+use crate::programs::administration::{counted, deadline, described, print, topic};
+use client::admin::{self, NewTopic};
+use client::{Cluster, Error as ClientError};
+use protocol::error_code::ErrorCode;
+
+/// Creates a topic.
+///
+/// # Errors
+/// The topic is there, unless that is wanted; or the brokers refuse.
+pub(super) fn create(cluster: &Cluster, asked: &Create) -> Result<()> {
+    let name = &asked.name;
+    let new = NewTopic {
+        name: name.clone(),
+        partitions: asked.partitions.unwrap_or(-1),
+        replication_factor: asked.replication_factor.unwrap_or(-1),
+        configs: asked.topic_config.iter().cloned().collect(),
+    };
+    described(cluster)?;
+    match admin::create_topic(cluster, &new, deadline()) {
+        Ok(size) => {
+            print(&format!("created topic {name}{}\n", sized(size)));
+            Ok(())
+        }
+        Err(ClientError::Refused { code: ErrorCode::TOPIC_ALREADY_EXISTS, .. }) if asked.if_not_exists => {
+            print(&format!("topic {name} is there already, and stays as it is\n"));
+            Ok(())
+        }
+        Err(ClientError::Refused { code: ErrorCode::TOPIC_ALREADY_EXISTS, .. }) => {
+            let what = "`topics alter` changes it, and with --if-not-exists it stays as it is";
+            Err(Error::new(format!("topic {name} is there already: {what}")))
+        }
+        Err(error) => Err(Error::new(format!("topic {name} cannot be created")).caused_by(error)),
+    }
+}
+
+/// The numbers of partitions and replicas, where they are told.
+fn sized((partitions, replicas): (i32, i16)) -> String {
+    match (usize::try_from(partitions), usize::try_from(replicas)) {
+        (Ok(partitions), Ok(replicas)) => {
+            format!(" with {}, each on {}", counted(partitions, "partition"), counted(replicas, "broker"))
+        }
+        _ => String::new(),
+    }
+}
+
+/// Sets configurations first, which a broker may refuse, and adds partitions then, which lasts.
+///
+/// # Errors
+/// There is no such topic, it would have fewer partitions, or the brokers refuse.
+pub(super) fn alter(
+    cluster: &Cluster,
+    asked: &Alter,
+    changes: &BTreeMap<String, Option<String>>,
+) -> Result<()> {
+    let name = &asked.name;
+    let description = described(cluster)?;
+    let has = topic(&description, name)?.partitions.len();
+    let wanted = asked.partitions.map(|wanted| usize::try_from(wanted).unwrap_or_default());
+    if wanted.is_some_and(|wanted| wanted < has) {
+        let has = counted(has, "partition");
+        return Err(Error::new(format!("topic {name} has {has}: they can become more, but never fewer")));
+    }
+    let failed = |error| Error::new(format!("topic {name} cannot be altered")).caused_by(error);
+    if !changes.is_empty() {
+        admin::alter_configs(cluster, name, changes, deadline()).map_err(failed)?;
+        for (config, value) in changes {
+            print(&match value {
+                Some(value) => format!("topic {name}: {config} is {value} now\n"),
+                None => format!("topic {name}: {config} is as the brokers have it now\n"),
+            });
+        }
+    }
+    match asked.partitions.zip(wanted) {
+        Some((_, wanted)) if wanted == has => {
+            print(&format!("topic {name} has {} already\n", counted(has, "partition")));
+        }
+        Some((count, wanted)) => {
+            admin::create_partitions(cluster, name, count, deadline()).map_err(failed)?;
+            let grown = format!("topic {name} has {} now, {has} before", counted(wanted, "partition"));
+            print(&format!("{grown}: messages of one key may go to another partition than those before\n"));
+        }
+        None => {}
+    }
+    Ok(())
+}
+
+/// Deletes topics.
+///
+/// # Errors
+/// One of them is not there, and nothing is deleted, unless that is wanted; or the brokers refuse.
+pub(super) fn delete(cluster: &Cluster, asked: &Delete) -> Result<()> {
+    let description = described(cluster)?;
+    let mut found = BTreeMap::new();
+    for name in &asked.names {
+        match topic(&description, name) {
+            Ok(topic) => _ = found.insert(name, topic.partitions.len()),
+            Err(_) if asked.if_exists => print(&format!("there is no topic {name}\n")),
+            Err(error) => return Err(error),
+        }
+    }
+    for (name, partitions) in found {
+        admin::delete_topic(cluster, name, deadline())
+            .map_err(|error| Error::new(format!("topic {name} cannot be deleted")).caused_by(error))?;
+        print(&format!("deleted topic {name} with {}\n", counted(partitions, "partition")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_size_of_a_new_topic_is_told_where_the_brokers_tell_it() {
+        assert_eq!(sized((1, 3)), " with 1 partition, each on 3 brokers");
+        assert_eq!(sized((-1, -1)), "");
+    }
+}
