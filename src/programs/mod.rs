@@ -19,6 +19,7 @@
 //! - [`peek`]: looks into a topic without a group
 //! - [`queue`]: lists the waiting messages, attempts them now, puts them aside
 //! - [`dead_letters`]: lists, shows, replays and discards dead letters
+//! - [`groups`]: lists and describes consumer groups, resets what they have committed
 //! - [`topics`]: creates, alters, deletes, lists and describes topics
 //! - [`administration`]: how these commands reach the cluster, and what they say of names
 //! - [`users`]: adds, removes and lists the users of the endpoint; [`password_input`] reads a password
@@ -35,6 +36,7 @@ pub mod dashboard_source;
 pub mod dead_letters;
 mod endpoint_client;
 mod endpoint_word;
+pub mod groups;
 mod lag_monitor;
 mod lease_queues;
 mod message_name;

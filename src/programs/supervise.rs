@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{consumer, dead_letters, peek, producer_api, queue, status, topics, users};
+use super::{consumer, dead_letters, groups, peek, producer_api, queue, status, topics, users};
 use crate::cli::{AFTER_HELP, Invocation, Program, SettingsOptions, USAGE};
 use crate::config::{ConsumerSection, ProducerApiSettings, Settings};
 use crate::consumer::BUSY_GRACE;
@@ -57,6 +57,8 @@ enum Part {
     #[command(after_help = AFTER_HELP)]
     Topics(topics::Arguments),
     #[command(after_help = AFTER_HELP)]
+    Groups(groups::Arguments),
+    #[command(after_help = AFTER_HELP)]
     Users(users::Arguments),
 }
 
@@ -75,6 +77,7 @@ impl Program for Arguments {
                 Part::DeadLetters(dead_letters) => ("dead-letters", dead_letters),
                 Part::Queue(queue) => ("queue", queue),
                 Part::Topics(topics) => ("topics", topics),
+                Part::Groups(groups) => ("groups", groups),
                 Part::Users(users) => ("users", users),
             }
         })

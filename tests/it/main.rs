@@ -9,6 +9,7 @@
     reason = "tests may stop at what they did not expect"
 )]
 
+mod administration;
 mod advertised;
 mod answers;
 mod causes;

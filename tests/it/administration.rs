@@ -1,0 +1,231 @@
+//! Topics and groups are administered from the command line, on a Kafka and on the embedded broker alike.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+use crate::support::kafka::Kafka;
+use crate::support::ports::free_port;
+use crate::support::program::{Program, binary};
+use crate::support::watchdog::Folder;
+use crate::support::{EMBEDDED, NEWEST, PATIENCE, run_on, unique};
+
+run_on! {
+    mod kafka_4_3 on NEWEST {
+        a_topic_is_created_described_altered_and_deleted,
+        what_the_brokers_refuse_is_told_and_changes_nothing,
+        a_group_is_reset_once_it_has_no_members,
+    }
+    mod embedded on EMBEDDED {
+        a_topic_is_created_described_altered_and_deleted,
+        what_the_brokers_refuse_is_told_and_changes_nothing,
+        a_group_is_reset_once_it_has_no_members,
+        the_first_topic_begins_the_store,
+    }
+}
+
+/// Exit code, standard output and standard error of a command on a cluster.
+type Said = (Option<i32>, String, String);
+
+fn said(output: &Output) -> Said {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+fn try_run(kafka: &Kafka, words: &[&str]) -> Said {
+    let folder = Folder::new("administration");
+    let servers = format!("kafka.bootstrap_servers={}", kafka.bootstrap());
+    let mut command = Command::new(binary("point-to-point"));
+    command.current_dir(folder.path()).args(words).args(["--set", &servers]);
+    said(&command.output().expect("a program that runs"))
+}
+
+/// What a command printed, which must succeed and say nothing else.
+fn run(kafka: &Kafka, words: &[&str]) -> String {
+    let (code, printed, errors) = try_run(kafka, words);
+    assert_eq!((code, errors.as_str()), (Some(0), ""), "{words:?}: {printed}");
+    printed
+}
+
+/// The one line of an error of a command that fails.
+fn refused(kafka: &Kafka, words: &[&str]) -> String {
+    let (code, printed, errors) = try_run(kafka, words);
+    assert_eq!((code, printed.as_str(), errors.lines().count()), (Some(1), "", 1), "{words:?}: {errors}");
+    errors
+}
+
+fn described(kafka: &Kafka, topic: &str) -> Value {
+    serde_json::from_str(&run(kafka, &["topics", "describe", topic, "--json"])).expect("JSON")
+}
+
+fn listed(kafka: &Kafka, topic: &str) -> Option<Value> {
+    let lines = run(kafka, &["topics", "list", "--json"]);
+    let mut topics = lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    topics.find(|found| found["name"] == topic)
+}
+
+fn a_topic_is_created_described_altered_and_deleted(version: &'static str) {
+    let kafka = Kafka::shared(version);
+    let topic = unique("pedidos");
+    let create = ["topics", "create", &topic, "--partitions", "2", "--topic-config", "retention.ms=86400000"];
+    let created = format!("created topic {topic} with 2 partitions, each on 1 broker\n");
+    assert_eq!(run(kafka, &create), created);
+    kafka.assistant().produce(&topic, "none", 1, "%d", 3);
+    let found = described(kafka, &topic);
+    assert_eq!(found["configs"], json!({"retention.ms": "86400000"}));
+    let bounds =
+        |at: usize| (found["partitions"][at]["start"].clone(), found["partitions"][at]["end"].clone());
+    assert_eq!((bounds(0), bounds(1)), ((json!(0), json!(0)), (json!(0), json!(3))));
+    let all = run(kafka, &["topics", "describe", &topic, "--all-configs"]);
+    assert!(all.contains("cleanup.policy") && all.contains("brokers"), "{all}");
+
+    let altered = run(
+        kafka,
+        &[
+            "topics",
+            "alter",
+            &topic,
+            "--partitions",
+            "3",
+            "--topic-config",
+            "max.message.bytes=2000",
+            "--delete-config",
+            "retention.ms",
+        ],
+    );
+    let expected = format!(
+        "topic {topic}: max.message.bytes is 2000 now\n\
+         topic {topic}: retention.ms is as the brokers have it now\n\
+         topic {topic} has 3 partitions now, 2 before: messages of one key may go to another partition than those \
+         before\n"
+    );
+    assert_eq!(altered, expected);
+    let found = crate::support::eventually("the third partition is known", PATIENCE, || {
+        let found = described(kafka, &topic);
+        (found["partitions"].as_array().expect("partitions").len() == 3).then_some(found)
+    });
+    assert_eq!(found["configs"], json!({"max.message.bytes": "2000"}));
+
+    let listed_topic = listed(kafka, &topic).expect("the topic");
+    let expected = json!({"name": topic, "partitions": 3, "replication_factor": 1, "internal": false});
+    assert_eq!(listed_topic, expected);
+    let deleted = format!("deleted topic {topic} with 3 partitions\n");
+    assert_eq!(run(kafka, &["topics", "delete", &topic]), deleted);
+    crate::support::eventually("the topic is gone", PATIENCE, || {
+        listed(kafka, &topic).is_none().then_some(())
+    });
+    let gone = format!("there is no topic {topic}\n");
+    assert_eq!(run(kafka, &["topics", "delete", &topic, "--if-exists"]), gone);
+}
+
+fn what_the_brokers_refuse_is_told_and_changes_nothing(version: &'static str) {
+    let kafka = Kafka::shared(version);
+    let topic = unique("facturas");
+    let wrong = refused(kafka, &["topics", "create", &topic, "--topic-config", "no.such=1"]);
+    assert!(wrong.contains(&format!("topic {topic} cannot be created")), "{wrong}");
+    assert!(wrong.contains("INVALID_CONFIG") && wrong.contains("no.such"), "{wrong}");
+    let many = refused(kafka, &["topics", "create", &topic, "--replication-factor", "3"]);
+    assert!(many.contains("INVALID_REPLICATION_FACTOR"), "{many}");
+    assert_eq!(listed(kafka, &topic), None);
+
+    run(kafka, &["topics", "create", &topic, "--partitions", "2"]);
+    let again = refused(kafka, &["topics", "create", &topic]);
+    assert!(again.contains("is there already"), "{again}");
+    let left = run(kafka, &["topics", "create", &topic, "--partitions", "9", "--if-not-exists"]);
+    assert_eq!(left, format!("topic {topic} is there already, and stays as it is\n"));
+    let fewer =
+        refused(kafka, &["topics", "alter", &topic, "--partitions", "1", "--topic-config", "retention.ms=1"]);
+    assert!(fewer.contains("they can become more, but never fewer"), "{fewer}");
+    let value = refused(kafka, &["topics", "alter", &topic, "--topic-config", "retention.ms=soon"]);
+    assert!(value.contains("INVALID_CONFIG"), "{value}");
+    let found = described(kafka, &topic);
+    assert_eq!(
+        (found["partitions"].as_array().expect("partitions").len(), &found["configs"]),
+        (2, &json!({}))
+    );
+    let typed = format!("{topic}x");
+    let missing = refused(kafka, &["topics", "delete", &topic, &typed]);
+    assert!(missing.contains(&format!("there is no topic {typed}, did you mean {topic}?")), "{missing}");
+    assert!(listed(kafka, &topic).is_some(), "nothing is deleted where one is missing");
+}
+
+fn a_group_is_reset_once_it_has_no_members(version: &'static str) {
+    let kafka = Kafka::shared(version);
+    let (topic, group) = (unique("pedidos"), unique("grupo"));
+    kafka.assistant().create_topic(&topic, 2, 1, &[]);
+    kafka.assistant().produce(&topic, "none", 0, "%d", 5);
+    kafka.assistant().produce(&topic, "none", 1, "1%d", 5);
+    let mut first = Program::consumer(kafka, "consumer1", &topic, &group);
+    first.wait_for_messages(10, PATIENCE);
+    kafka.assistant().wait_for_commits(&group, &topic);
+    let committed = || kafka.assistant().committed(&group, &topic);
+
+    let reset =
+        |words: &[&'static str]| [&["groups", "reset", "--group", &group, "--topic", &topic], words].concat();
+    let shown = run(kafka, &reset(&["--to-earliest"]));
+    assert!(shown.contains("--execute would be refused") && shown.contains("consumer1"), "{shown}");
+    let why = refused(kafka, &reset(&["--to-earliest", "--execute"]));
+    assert!(why.contains(&format!("group {group} has 1 member (consumer1): stop them first")), "{why}");
+    assert_eq!(committed(), [(0, 5), (1, 5)].into());
+
+    first.stop();
+    let shown = run(kafka, &reset(&["--to-earliest"]));
+    assert!(shown.ends_with("nothing is reset: --execute does it\n"), "{shown}");
+    let row = format!("{topic}  0          5          0    -5");
+    assert!(shown.lines().any(|line| line == row), "{shown}");
+    assert_eq!(committed(), [(0, 5), (1, 5)].into());
+
+    let done = run(kafka, &reset(&["--to-offset", "3", "--execute"]));
+    assert!(done.ends_with(&format!("reset 2 partitions of group {group}\n")), "{done}");
+    assert_eq!(committed(), [(0, 3), (1, 3)].into());
+    run(kafka, &reset(&["--to-time", "1970-01-02T00:00:00Z", "--partition", "0", "--execute"]));
+    assert_eq!(committed(), [(0, 0), (1, 3)].into());
+    run(kafka, &reset(&["--to-time", "2200-01-01T00:00:00Z", "--execute"]));
+    assert_eq!(committed(), [(0, 5), (1, 5)].into(), "behind the last, where there is none since then");
+    run(kafka, &reset(&["--to-offset", "99", "--partition", "1", "--execute"]));
+    assert_eq!(committed(), [(0, 5), (1, 5)].into(), "an offset that is not there is the nearest one");
+    run(kafka, &reset(&["--to-earliest", "--partition", "0", "--execute"]));
+    let beyond = refused(kafka, &reset(&["--to-latest", "--partition", "2", "--execute"]));
+    assert!(beyond.contains("has no partition 2"), "{beyond}");
+
+    let second = Program::consumer(kafka, "consumer2", &topic, &group);
+    second.wait_for_messages(5, PATIENCE);
+    kafka.assistant().wait_for_commits(&group, &topic);
+    assert_eq!(second.received(), ["0", "1", "2", "3", "4"]);
+    the_group_is_shown(kafka, &topic, &group);
+}
+
+/// The group of one consumer that is at the end.
+fn the_group_is_shown(kafka: &Kafka, topic: &str, group: &str) {
+    let listed = run(kafka, &["groups", "list", "--json"]);
+    let mut groups = listed.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let found = groups.find(|found| found["group"] == group).expect("the group");
+    assert_eq!(found, json!({"group": group, "state": "Stable", "members": 1, "topics": [topic]}));
+    let described = run(kafka, &["groups", "describe", group]);
+    let words = [group, topic, "1", "5", "5", "0", "consumer2", "127.0.0.1"];
+    let has = |line: &str| line.split_whitespace().eq(words);
+    assert!(described.lines().any(has), "{described}");
+    let missing = refused(kafka, &["groups", "describe", &format!("{group}x")]);
+    assert!(missing.contains("there is no group"), "{missing}");
+}
+
+/// Nobody has started the embedded broker yet: a look finds nothing, and a topic is the first thing stored.
+fn the_first_topic_begins_the_store(_: &'static str) {
+    let folder = Folder::new("administration");
+    let listen = format!("embedded.listen=127.0.0.1:{}", free_port());
+    let run = |words: &[&str]| in_folder(folder.path(), &listen, words);
+    let (code, printed, errors) = run(&["topics", "list"]);
+    assert_eq!((code, printed.as_str()), (Some(1), ""));
+    assert!(errors.contains("nothing is stored yet"), "{errors}");
+    let created = "created topic first with 4 partitions, each on 1 broker\n";
+    assert_eq!(run(&["topics", "create", "first"]), (Some(0), created.to_owned(), String::new()));
+    let listed = "TOPIC  PARTITIONS  REPLICAS\nfirst  4           1\n";
+    assert_eq!(run(&["topics", "list"]), (Some(0), listed.to_owned(), String::new()));
+}
+
+fn in_folder(folder: &Path, listen: &str, words: &[&str]) -> Said {
+    let mut command = Command::new(binary("point-to-point"));
+    command.current_dir(folder).args(words).args(["--set", listen]);
+    said(&command.output().expect("a program that runs"))
+}
