@@ -9,10 +9,11 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use adapter::{Adapter, AdapterSettings};
 use broker::{Broker, BrokerSettings, FailureNotice};
+use client::declared_topics::DeclaredTopics;
 use client::rights::Intent;
 use client::{Cluster, ClusterSettings};
 use net::descriptors;
-use net::sync::{Mutex, lock};
+use net::sync::{Mutex, Worker, lock};
 
 /// How long a connection to the embedded broker's address may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -32,11 +33,14 @@ pub struct RuntimeSettings {
     pub cluster: ClusterSettings,
     /// The adapter.
     pub adapter: AdapterSettings,
+    /// The topics that are to exist; they are looked after while other things begin.
+    pub topics: DeclaredTopics,
 }
 
 /// The embedded broker, if no other is named, the cluster and the adapter of this process. Dropped, it stops
 /// the adapter, whose members leave their groups, and then the broker.
 pub struct Runtime {
+    _topics: Option<TopicsAtStart>,
     adapter: Adapter,
     cluster: Cluster,
     // Dropped last: members leave their groups at it.
@@ -50,7 +54,7 @@ impl Runtime {
     /// The embedded broker cannot open its database or listen, the brokers named instead cannot be used with
     /// these settings however long one waits, or the adapter cannot listen.
     pub fn start(settings: RuntimeSettings) -> Result<Runtime> {
-        let RuntimeSettings { broker, mut cluster, mut adapter } = settings;
+        let RuntimeSettings { broker, mut cluster, mut adapter, topics } = settings;
         let any_port = broker.as_ref().is_some_and(|broker| broker.listen.ends_with(":0"));
         let broker = broker.map(start_broker).transpose()?;
         if let Some(broker) = broker.as_ref().filter(|_| any_port) {
@@ -66,7 +70,8 @@ impl Runtime {
         }
         let adapter = Adapter::start_sharing(&cluster, adapter)
             .map_err(|error| Error::new("the adapter cannot be started").caused_by(error))?;
-        Ok(Runtime { adapter, cluster, broker })
+        let topics = TopicsAtStart::begin(&cluster, topics)?;
+        Ok(Runtime { _topics: topics, adapter, cluster, broker })
     }
 
     /// Asks the brokers whether the user may do what `intent` says. The embedded broker knows no users.
@@ -94,6 +99,31 @@ impl Runtime {
     /// Stops it, as dropping it does.
     pub fn stop(self) {
         drop(self);
+    }
+}
+
+/// The thread that looks after the topics of the settings; ended when dropped.
+struct TopicsAtStart {
+    cluster: Arc<Cluster>,
+    _thread: Worker,
+}
+
+impl TopicsAtStart {
+    fn begin(cluster: &Cluster, topics: DeclaredTopics) -> Result<Option<TopicsAtStart>> {
+        if topics.topics.is_empty() {
+            return Ok(None);
+        }
+        let cluster = Arc::new(cluster.share(cluster.settings().clone()).quiet());
+        let own = cluster.clone();
+        let thread = Worker::start("topics", move |_| topics.establish(&own))
+            .map_err(|error| Error::new("the thread topics cannot be started").caused_by(error))?;
+        Ok(Some(TopicsAtStart { cluster, _thread: thread }))
+    }
+}
+
+impl Drop for TopicsAtStart {
+    fn drop(&mut self) {
+        self.cluster.stop();
     }
 }
 

@@ -6,14 +6,14 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Settings;
 use super::keys::{FORMER_KEYS, KEYS, Put, SECRETS};
 use super::security::{Secured, secure};
 use super::together::check_together;
-use super::values::{SettingValue, Value};
+use super::topic_sections::{self, TOPICS};
+use super::values::{SettingValue, Value, value_of};
 use crate::text::{closest, escape_whole};
 
 /// The file that is read when none is named and it exists.
@@ -142,6 +142,12 @@ impl Reader {
         for (section, value) in document.get_ref() {
             let origin = at(section.span().start);
             let section = section.get_ref();
+            if &**section == TOPICS {
+                self.settings.topics = topic_sections::read(value).map_err(|(place, sentence)| {
+                    ConfigError::new(format_args!("{}: {sentence}", at(place)))
+                })?;
+                continue;
+            }
             let DeValue::Table(keys) = value.get_ref() else {
                 let help = format!("belongs under one of the sections {}", sections().join(", "));
                 return Err(ConfigError::new(format_args!("{origin}: {section}: {help}")));
@@ -301,24 +307,6 @@ fn of_variable(key: &str, text: String) -> SettingValue {
 fn parsed(text: String) -> SettingValue {
     let value = DeValue::parse(text.trim()).ok().map(|value| value_of(&value));
     SettingValue { value: value.unwrap_or_else(|| Value::Text(text.clone())), text: Some(text) }
-}
-
-fn value_of(value: &Spanned<DeValue<'_>>) -> Value {
-    match value.get_ref() {
-        DeValue::String(text) => Value::Text(text.clone().into_owned()),
-        DeValue::Integer(digits) => match i64::from_str_radix(digits.as_str(), digits.radix()) {
-            Ok(number) => Value::Integer(number),
-            Err(_) => Value::Other("a number that long"),
-        },
-        DeValue::Boolean(value) => Value::Boolean(*value),
-        DeValue::Array(list) => Value::List(list.iter().map(value_of).collect()),
-        DeValue::Float(digits) => match digits.as_str().parse() {
-            Ok(number) => Value::Fraction(number),
-            Err(_) => Value::Other("such a number"),
-        },
-        DeValue::Datetime(_) => Value::Other("a date"),
-        DeValue::Table(_) => Value::Other("a table"),
-    }
 }
 
 #[cfg(test)]

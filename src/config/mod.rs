@@ -8,6 +8,7 @@ mod load;
 mod origins;
 mod security;
 mod together;
+mod topic_sections;
 mod translate;
 mod values;
 
@@ -19,6 +20,7 @@ use std::time::Duration;
 pub use consumer_sections::{ConsumerSection, PushSection, QueueSection, RetrySection};
 pub use load::{ConfigError, load, load_sources};
 pub use security::{SecurityProtocol, SecuritySection};
+pub use topic_sections::TopicSection;
 pub use values::{check_consumer_name, check_topic, port_of};
 
 pub use crate::consumer::Subscription;
@@ -50,6 +52,8 @@ pub struct Settings {
     pub adapter: AdapterSettings,
     /// The log.
     pub log: LogSettings,
+    /// The topics that are to exist, beside those that `kafka` names.
+    pub topics: Vec<TopicSection>,
 }
 
 /// `[kafka]`: the cluster and the topic.

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use adapter::{Access, AdapterSettings};
 use broker::BrokerSettings;
+use client::declared_topics::DeclaredTopics;
 use client::group_member::GroupSettings;
 use client::rights::Intent;
 use client::{ClusterSettings, TopicCreation};
 
-use super::Settings;
+use super::{Settings, TopicSection};
 use crate::consumer::push_handler::PushSettings;
 use crate::consumer::{ConsumerSettings, Payload, ProcessSettings, QueueSettings, RetrySettings};
 use crate::dead_letters::{BrowserSettings, StoreSettings, dead_letter_topic};
@@ -41,13 +42,47 @@ impl Settings {
 
     /// The channel's topic, if it may be created.
     pub fn topic_creation(&self) -> Option<TopicCreation> {
-        self.kafka.create_topic.then(|| TopicCreation {
-            name: self.kafka.topic.clone(),
+        self.kafka.create_topic.then(|| self.as_declared(self.undeclared(&self.kafka.topic)))
+    }
+
+    /// A topic of which `[[topics]]` says nothing.
+    fn undeclared(&self, name: &str) -> TopicCreation {
+        TopicCreation {
+            name: name.to_owned(),
             partitions: self.kafka.partitions.unwrap_or(USUAL_PARTITIONS),
             beside: None,
             replication_factor: self.kafka.replication_factor,
             configs: BTreeMap::new(),
-        })
+        }
+    }
+
+    /// A topic with what `[[topics]]` says of it, if it is there.
+    fn as_declared(&self, creation: TopicCreation) -> TopicCreation {
+        let Some(section) = self.topics.iter().find(|section| section.name == creation.name) else {
+            return creation;
+        };
+        TopicCreation {
+            partitions: section.partitions.unwrap_or(creation.partitions),
+            beside: creation.beside.filter(|_| section.partitions.is_none()),
+            replication_factor: match section.replication_factor {
+                -1 => creation.replication_factor,
+                factor => factor,
+            },
+            configs: section.config.clone(),
+            ..creation
+        }
+    }
+
+    /// `[[topics]]`.
+    fn declared_topics(&self) -> DeclaredTopics {
+        let topic = |section: &TopicSection| TopicCreation {
+            name: section.name.clone(),
+            partitions: section.partitions.unwrap_or(-1),
+            beside: None,
+            replication_factor: section.replication_factor,
+            configs: section.config.clone(),
+        };
+        DeclaredTopics { topics: self.topics.iter().map(topic).collect(), create: self.kafka.create_topic }
     }
 
     /// The embedded broker, if no other broker is named.
@@ -67,7 +102,12 @@ impl Settings {
 
     /// The embedded broker, if no other broker is named, and an adapter for this process alone.
     pub fn own_runtime(&self) -> RuntimeSettings {
-        RuntimeSettings { broker: self.broker(), cluster: self.cluster(), adapter: self.own_adapter() }
+        RuntimeSettings {
+            broker: self.broker(),
+            cluster: self.cluster(),
+            adapter: self.own_adapter(),
+            topics: self.declared_topics(),
+        }
     }
 
     /// The embedded broker, if no other broker is named, and the adapter for other programs.
@@ -118,14 +158,16 @@ impl Settings {
 
     /// The topics that are named and those for their dead letters, if they may be created.
     fn created_topics(&self) -> Vec<TopicCreation> {
-        let Some(own) = self.topic_creation() else { return Vec::new() };
-        let consumed = self.kafka.consumed();
-        let others = consumed.named().iter().filter(|name| **name != own.name);
-        let names: Vec<String> = [own.name.clone()].into_iter().chain(others.cloned()).collect();
+        if !self.kafka.create_topic {
+            return Vec::new();
+        }
+        let (own, consumed) = (&self.kafka.topic, self.kafka.consumed());
+        let others = consumed.named().iter().filter(|name| *name != own);
+        let names: Vec<String> = [own].into_iter().chain(others).cloned().collect();
         let both = |name: String| {
-            let letters = dead_letter_topic(&name);
-            let letters = TopicCreation { name: letters, beside: Some(name.clone()), ..own.clone() };
-            [TopicCreation { name, ..own.clone() }, letters]
+            let letters = self.undeclared(&dead_letter_topic(&name));
+            let letters = TopicCreation { beside: Some(name.clone()), ..letters };
+            [self.undeclared(&name), letters].map(|creation| self.as_declared(creation))
         };
         names.into_iter().flat_map(both).collect()
     }

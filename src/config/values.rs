@@ -4,6 +4,9 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use toml::Spanned;
+use toml::de::DeValue;
+
 use super::Secret;
 use crate::consumer::push_handler::check_url;
 use crate::consumer::{Subscription, TopicPattern};
@@ -26,6 +29,25 @@ pub(super) enum Value {
 pub(super) struct SettingValue {
     pub(super) value: Value,
     pub(super) text: Option<String>,
+}
+
+/// The value that stands in a file, a variable or an option.
+pub(super) fn value_of(value: &Spanned<DeValue<'_>>) -> Value {
+    match value.get_ref() {
+        DeValue::String(text) => Value::Text(text.clone().into_owned()),
+        DeValue::Integer(digits) => match i64::from_str_radix(digits.as_str(), digits.radix()) {
+            Ok(number) => Value::Integer(number),
+            Err(_) => Value::Other("a number that long"),
+        },
+        DeValue::Boolean(value) => Value::Boolean(*value),
+        DeValue::Array(list) => Value::List(list.iter().map(value_of).collect()),
+        DeValue::Float(digits) => match digits.as_str().parse() {
+            Ok(number) => Value::Fraction(number),
+            Err(_) => Value::Other("such a number"),
+        },
+        DeValue::Datetime(_) => Value::Other("a date"),
+        DeValue::Table(_) => Value::Other("a table"),
+    }
 }
 
 pub(super) fn text(setting: &SettingValue) -> Result<String, String> {

@@ -1,5 +1,6 @@
 //! Storing dead letters, one at a time: each is acknowledged before the next one comes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -188,7 +189,8 @@ impl DeadLetterStore {
             return;
         };
         let (name, beside) = (topic.to_owned(), Some(source.to_owned()));
-        let creation = TopicCreation { name, beside, ..creation.clone() };
+        let configs = BTreeMap::new();
+        let creation = TopicCreation { name, beside, configs, ..creation.clone() };
         if let Err(error) = cluster.create_missing(&creation, Instant::now() + CREATION) {
             log::warn!("the topic {topic} for dead letters is not there yet: {error}");
         }

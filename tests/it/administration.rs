@@ -1,5 +1,6 @@
 //! Topics and groups are administered from the command line, on a Kafka and on the embedded broker alike.
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -7,20 +8,22 @@ use serde_json::{Value, json};
 
 use crate::support::kafka::Kafka;
 use crate::support::ports::free_port;
-use crate::support::program::{Program, binary};
+use crate::support::program::{Program, Start, binary};
 use crate::support::watchdog::Folder;
-use crate::support::{EMBEDDED, NEWEST, PATIENCE, run_on, unique};
+use crate::support::{EMBEDDED, NEWEST, PATIENCE, eventually, run_on, unique};
 
 run_on! {
     mod kafka_4_3 on NEWEST {
         a_topic_is_created_described_altered_and_deleted,
         what_the_brokers_refuse_is_told_and_changes_nothing,
         a_group_is_reset_once_it_has_no_members,
+        topics_of_the_settings_are_created_by_the_first_program_and_stay_as_they_are,
     }
     mod embedded on EMBEDDED {
         a_topic_is_created_described_altered_and_deleted,
         what_the_brokers_refuse_is_told_and_changes_nothing,
         a_group_is_reset_once_it_has_no_members,
+        topics_of_the_settings_are_created_by_the_first_program_and_stay_as_they_are,
         the_first_topic_begins_the_store,
     }
 }
@@ -101,7 +104,7 @@ fn a_topic_is_created_described_altered_and_deleted(version: &'static str) {
          before\n"
     );
     assert_eq!(altered, expected);
-    let found = crate::support::eventually("the third partition is known", PATIENCE, || {
+    let found = eventually("the third partition is known", PATIENCE, || {
         let found = described(kafka, &topic);
         (found["partitions"].as_array().expect("partitions").len() == 3).then_some(found)
     });
@@ -112,9 +115,7 @@ fn a_topic_is_created_described_altered_and_deleted(version: &'static str) {
     assert_eq!(listed_topic, expected);
     let deleted = format!("deleted topic {topic} with 3 partitions\n");
     assert_eq!(run(kafka, &["topics", "delete", &topic]), deleted);
-    crate::support::eventually("the topic is gone", PATIENCE, || {
-        listed(kafka, &topic).is_none().then_some(())
-    });
+    eventually("the topic is gone", PATIENCE, || listed(kafka, &topic).is_none().then_some(()));
     let gone = format!("there is no topic {topic}\n");
     assert_eq!(run(kafka, &["topics", "delete", &topic, "--if-exists"]), gone);
 }
@@ -208,6 +209,38 @@ fn the_group_is_shown(kafka: &Kafka, topic: &str, group: &str) {
     assert!(described.lines().any(has), "{described}");
     let missing = refused(kafka, &["groups", "describe", &format!("{group}x")]);
     assert!(missing.contains("there is no group"), "{missing}");
+}
+
+fn topics_of_the_settings_are_created_by_the_first_program_and_stay_as_they_are(version: &'static str) {
+    let kafka = Kafka::shared(version);
+    let (topic, missing) = (unique("audit"), unique("audit"));
+    let folder = Folder::new("administration");
+    let adapter = |text: &str, create: &str| {
+        let file = folder.path().join("topics.toml");
+        fs::write(&file, text).expect("a file");
+        let start = Start::program("adapter").arguments(&["--config", file.to_str().expect("UTF-8")]);
+        let start =
+            start.set("kafka.bootstrap_servers", &kafka.bootstrap()).set("kafka.create_topic", create);
+        start.set("adapter.listen", "127.0.0.1:0").start()
+    };
+    let section = |topic: &str, rest: &str| format!("[[topics]]\nname = \"{topic}\"\n{rest}\n");
+    let wanted = section(&topic, "partitions = 3\nconfig = { \"retention.ms\" = 86400000 }");
+    let mut first = adapter(&wanted, "true");
+    eventually("the topic is created", PATIENCE, || listed(kafka, &topic));
+    let found = described(kafka, &topic);
+    assert_eq!(found["configs"], json!({"retention.ms": "86400000"}));
+    assert_eq!(found["partitions"].as_array().expect("partitions").len(), 3);
+    first.stop();
+
+    let other = section(&topic, "partitions = 5\nconfig = { \"retention.ms\" = 1000 }");
+    let mut second = adapter(&format!("{other}{}", section(&missing, "")), "false");
+    for difference in ["the number of partitions is 3, not 5", "retention.ms is 86400000, not 1000"] {
+        second.wait_for_log(&["WARN", &topic, difference], PATIENCE);
+    }
+    second.wait_for_log(&["WARN", &missing, "is not there", "kafka.create_topic is false"], PATIENCE);
+    second.stop();
+    assert_eq!(described(kafka, &topic), found);
+    assert_eq!(listed(kafka, &missing), None);
 }
 
 /// Nobody has started the embedded broker yet: a look finds nothing, and a topic is the first thing stored.

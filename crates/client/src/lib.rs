@@ -9,6 +9,7 @@
 //! - [`admin`]: what an administrator changes: topics, partitions, configurations
 //! - [`configs`]: the configuration of topics; `batch_limit`: what a topic takes at most
 //! - [`topics_on_demand`]: topics that brokers create for every client
+//! - [`declared_topics`]: the topics that the settings name
 //! - [`describe`]: brokers, topics, replicas and groups, as an observer sees them
 //! - [`producer`]: idempotent producing with `acks=all`
 //! - [`fetch`]: records of several brokers at once
@@ -27,6 +28,7 @@ pub mod configs;
 mod connect;
 pub mod connection;
 pub mod coordinator;
+pub mod declared_topics;
 pub mod describe;
 mod diagnosis;
 pub mod error;
