@@ -508,19 +508,19 @@ const KINDS: [fn(i16) -> Vec<Sample>; 41] = [
     create_partitions,
     delete_groups,
     admin::elect_leaders,
+    incremental_alter_configs,
     admin::alter_partition_reassignments,
     admin::list_partition_reassignments,
-    incremental_alter_configs,
     offset_delete,
     admin::describe_client_quotas,
     admin::describe_user_scram_credentials,
     admin::alter_user_scram_credentials,
     admin::describe_quorum,
     describe_cluster,
+    describe_producers,
     admin::describe_transactions,
     admin::list_transactions,
     admin::describe_topic_partitions,
-    describe_producers,
 ];
 
 /// Samples of every request in every version that is served.
