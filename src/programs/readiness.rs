@@ -202,7 +202,7 @@ impl Prober {
             let topic = &self.topic;
             log::warn!(
                 "topic {topic} has {found} partitions, and kafka.partitions is {wanted}, which counts only when the topic \
-                 is created; kafka-topics.sh --bootstrap-server HOST:PORT --alter --topic {topic} --partitions {wanted} \
+                 is created; `point-to-point topics alter {topic} --partitions {wanted}` \
                  gives it more (keys move to other partitions then; none can be taken away)"
             );
         }
