@@ -103,20 +103,14 @@ struct View {
 impl View {
     fn of(cluster: &Cluster, groups: Vec<Group>, deadline: Instant) -> View {
         let places = |timestamp: i64| {
-            let progress = groups.iter().flat_map(|group| group.progress([], &Offsets::new()));
+            let progress =
+                groups.iter().flat_map(|group| group.progress([], &Offsets::new(), &Offsets::new()));
             let places: BTreeSet<TopicPartition> = progress.map(|progress| progress.place.clone()).collect();
             let wanted: Vec<_> = places.into_iter().map(|place| (place, timestamp)).collect();
             offsets::find(cluster, LOOK_UPS, &wanted, deadline)
         };
         let (starts, ends) = (places(EARLIEST), places(LATEST));
         View { groups, starts, ends }
-    }
-
-    /// What is left to handle. What was removed before it was handled is not left.
-    fn lag(&self, progress: &Progress<'_>) -> Option<i64> {
-        let start = self.starts.get(progress.place).copied().unwrap_or(0);
-        let next = progress.committed?.max(start);
-        progress.end.map(|end| (end - next).max(0))
     }
 
     fn text(&self) -> String {
@@ -126,7 +120,9 @@ impl View {
         for group in &self.groups {
             let count = members(group).map_or_else(|| "?".to_owned(), |members| members.to_string());
             states.push(vec![shown(&group.name), shown(&group.state), count]);
-            rows.extend(group.progress([], &self.ends).iter().map(|progress| self.row(group, progress)));
+            rows.extend(
+                group.progress([], &self.starts, &self.ends).iter().map(|progress| self.row(group, progress)),
+            );
         }
         let tables = [states, rows];
         let tables = tables.iter().filter(|table| table.len() > 1).map(|table| Table::default().text(table));
@@ -142,7 +138,7 @@ impl View {
             progress.place.partition.to_string(),
             number(progress.committed),
             number(progress.end),
-            number(self.lag(progress)),
+            number(progress.lag),
             of_owner(|owner| &owner.client_id),
             of_owner(|owner| &owner.host),
         ]
@@ -155,7 +151,7 @@ impl View {
                 "partition": progress.place.partition,
                 "committed": progress.committed,
                 "end": progress.end,
-                "lag": self.lag(progress),
+                "lag": progress.lag,
                 "member": progress.owner.map(|owner| &owner.member_id),
             })
         };
@@ -165,7 +161,7 @@ impl View {
             "group": group.name,
             "state": group.state,
             "members": members,
-            "partitions": group.progress([], &self.ends).iter().map(partition).collect::<Vec<_>>(),
+            "partitions": group.progress([], &self.starts, &self.ends).iter().map(partition).collect::<Vec<_>>(),
         })
     }
 }
