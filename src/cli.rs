@@ -146,6 +146,9 @@ pub fn main<P: Program + Args>(name: &'static str) -> ExitCode {
 fn fail(name: &str, error: &dyn Display, code: u8) -> ExitCode {
     let separator = if name.is_empty() { "" } else { ": " };
     // The log may be off or not started yet. A standard error that cannot be written must not cause a panic.
+    // Names of others may stand in it.
+    let error = error.to_string();
+    let error = error.lines().map(crate::text::one_line).collect::<Vec<_>>().join("\n");
     let _ = std::io::stderr().write_fmt(format_args!("{name}{separator}{error}\n"));
     ExitCode::from(code)
 }

@@ -82,7 +82,12 @@ impl Settings {
             replication_factor: section.replication_factor,
             configs: section.config.clone(),
         };
-        DeclaredTopics { topics: self.topics.iter().map(topic).collect(), create: self.kafka.create_topic }
+        DeclaredTopics {
+            topics: self.topics.iter().map(topic).collect(),
+            created: self.created_topics(),
+            create: self.kafka.create_topic,
+            ..DeclaredTopics::default()
+        }
     }
 
     /// The embedded broker, if no other broker is named.

@@ -87,10 +87,23 @@ pub(super) fn missing<'a>(what: &str, name: &str, names: impl Iterator<Item = &'
     Error::new(format!("there is no {what} {}{meant}", status::shown(name)))
 }
 
-/// Prints. A reader such as `head` may close the pipe early.
+/// Tells what was done. What was done stays done, whether that can be told or not.
 pub(super) fn print(text: &str) {
+    let _ = print_whole(text);
+}
+
+/// Prints what was asked for. A reader such as `head` may close the pipe early.
+///
+/// # Errors
+/// It cannot be written.
+pub(super) fn print_whole(text: &str) -> Result<()> {
     let mut output = io::stdout().lock();
-    let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::new("standard output cannot be written").caused_by(error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// `1 partition`, `4 partitions`.

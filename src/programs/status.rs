@@ -71,9 +71,13 @@ fn run(invocation: &Invocation, arguments: &Arguments) -> Result<()> {
     logging::start(&invocation.settings.log.of_a_look(), "status")?;
     let Some(seconds) = arguments.watch else {
         let text = look(&invocation.settings, arguments)?;
-        // A reader such as `head` may close the pipe early.
-        let _ = io::stdout().write_all(text.as_bytes());
-        return Ok(());
+        return match io::stdout().write_all(text.as_bytes()) {
+            // A reader such as `head` may close the pipe early.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Error::new("standard output cannot be written").caused_by(error))
+            }
+            _ => Ok(()),
+        };
     };
     let stop = crate::signals::stop()?;
     let is_cleared = !arguments.json && io::stdout().is_terminal();
@@ -83,7 +87,8 @@ fn run(invocation: &Invocation, arguments: &Arguments) -> Result<()> {
             Ok(text) => text,
             // It is told, and may be over at the next look.
             Err(error) => {
-                let _ = io::stderr().write_fmt(format_args!("status: {error}\n"));
+                let _ = io::stderr()
+                    .write_fmt(format_args!("status: {}\n", crate::text::one_line(&error.to_string())));
                 String::new()
             }
         };

@@ -89,7 +89,11 @@ impl Cluster {
             configs: create.configs.clone(),
         };
         match create_topic(self, &topic, deadline) {
-            Ok(_) => log::info!("created topic {} with {partitions} partitions", create.name),
+            Ok((told, _)) => {
+                // Older brokers do not tell the number.
+                let count = if told < 0 { partitions } else { told };
+                log::info!("created topic {} with {count} partitions", create.name);
+            }
             Err(Error::Refused { code: ErrorCode::TOPIC_ALREADY_EXISTS, .. }) => {}
             Err(error) => return Err(error),
         }

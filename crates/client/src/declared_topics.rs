@@ -2,6 +2,8 @@
 //! differs is said and stays: a topic may have been altered since.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use net::backoff::Backoff;
@@ -12,18 +14,32 @@ use super::describe::TopicDescription;
 use super::error::Result;
 use super::metadata::Cluster;
 use super::settings::TopicCreation;
+use protocol::error_code::ErrorCode;
 
 /// How long one try with a topic may take, and the waits between the tries.
 const TRY: Duration = Duration::from_secs(10);
 const PAUSES: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+
+/// Refusals that only other settings mend.
+const OF_THE_SETTINGS: [ErrorCode; 4] = [
+    ErrorCode::INVALID_CONFIG,
+    ErrorCode::INVALID_PARTITIONS,
+    ErrorCode::POLICY_VIOLATION,
+    ErrorCode::INVALID_TOPIC_EXCEPTION,
+];
 
 /// Topics that are to exist.
 #[derive(Debug, Clone, Default)]
 pub struct DeclaredTopics {
     /// The topics; what is -1 in them is as the brokers have it.
     pub topics: Vec<TopicCreation>,
+    /// How those are created that are created where a program asks for them, too: whoever comes first, it is
+    /// the same.
+    pub created: Vec<TopicCreation>,
     /// Whether those that are missing may be created.
     pub create: bool,
+    /// Whether a refusal that may pass was told.
+    pub told: Arc<AtomicBool>,
 }
 
 impl DeclaredTopics {
@@ -49,12 +65,15 @@ impl DeclaredTopics {
                 }
                 true
             }
-            Err(error) if error.is_lasting() => {
+            Err(error) if error.code().is_some_and(|code| OF_THE_SETTINGS.contains(&code)) => {
                 log::error!("topic {} of the settings cannot be created: {error}", topic.name);
                 true
             }
             Err(error) => {
-                log::debug!("topic {} of the settings: {error}; trying again", topic.name);
+                // Brokers that are missing yet may come, and so may rights.
+                let is_told = self.told.swap(true, Ordering::Relaxed);
+                let level = if error.is_lasting() && !is_told { log::Level::Warn } else { log::Level::Debug };
+                log::log!(level, "topic {} of the settings: {error}; trying again", topic.name);
                 false
             }
         }
@@ -69,7 +88,10 @@ impl DeclaredTopics {
                 let configs = configs.inspect_err(|error| log::debug!("{error}")).unwrap_or_default();
                 Ok(differences(topic, &found, &configs))
             }
-            None if self.create => cluster.create_missing(topic, deadline).map(|()| Vec::new()),
+            None if self.create => {
+                let own = self.created.iter().find(|created| created.name == topic.name);
+                cluster.create_missing(own.unwrap_or(topic), deadline).map(|()| Vec::new())
+            }
             None => Ok(vec!["it is not there, and kafka.create_topic is false".to_owned()]),
         }
     }
@@ -105,7 +127,6 @@ fn differences(
 mod tests {
     use super::*;
     use crate::describe::PartitionDescription;
-    use protocol::error_code::ErrorCode;
 
     #[test]
     fn what_a_topic_has_otherwise_is_told_and_what_the_settings_leave_open_is_not() {

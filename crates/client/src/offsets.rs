@@ -98,8 +98,20 @@ fn one_round(
         if found.contains_key(key) {
             continue;
         }
-        if cluster.topic(topic, cluster.deadline(deadline))?.is_none() {
-            return Err(Error::refused(context().for_topic(topic), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+        // The partitions of other topics are asked for all the same.
+        match cluster.topic(topic, cluster.deadline(deadline)) {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                let refused =
+                    Error::refused(context().for_topic(topic), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+                result = Err(refused);
+                continue;
+            }
+            Err(error @ Error::Refused { .. }) => {
+                result = Err(error);
+                continue;
+            }
+            Err(error) => return Err(error),
         }
         let Some(leader) = cluster.leader(topic, *partition) else { continue };
         let entry = ListOffsetsPartition::default()

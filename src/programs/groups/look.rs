@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Describe;
 use crate::error::{Error, Result};
-use crate::programs::administration::{deadline, described, missing, print};
+use crate::programs::administration::{deadline, described, missing, print_whole};
 use crate::programs::status::{cells, number, shown};
 use crate::programs::table::{Table, none};
 use crate::queue::wishes::is_of_wishes;
@@ -23,12 +23,11 @@ use protocol::TopicPartition;
 /// The brokers do not answer.
 pub(super) fn list(cluster: &Arc<Cluster>, as_json: bool) -> Result<()> {
     let groups = all(cluster, deadline())?;
-    print(&match as_json {
+    print_whole(&match as_json {
         true => groups.iter().map(|group| format!("{}\n", listed_json(group))).collect(),
         false if groups.is_empty() => "no groups\n".to_owned(),
         false => listed(&groups),
-    });
-    Ok(())
+    })
 }
 
 /// Prints how far some groups are, or all.
@@ -45,12 +44,11 @@ pub(super) fn describe(cluster: &Arc<Cluster>, asked: &Describe) -> Result<()> {
     }
     groups.retain(|group| asked.names.is_empty() || asked.names.contains(&group.name));
     let view = View::of(cluster, groups, deadline);
-    print(&match asked.json {
+    print_whole(&match asked.json {
         true => view.groups.iter().map(|group| format!("{}\n", view.json(group))).collect(),
         false if view.groups.is_empty() => "no groups\n".to_owned(),
         false => view.text(),
-    });
-    Ok(())
+    })
 }
 
 /// The groups of others: those by which wishes are told to the owners of partitions are our own.

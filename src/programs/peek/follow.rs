@@ -117,6 +117,8 @@ impl<'a> Follower<'a> {
             let known = i32::try_from(self.next.len()).unwrap_or(i32::MAX);
             let count = i32::try_from(found.leaders.len()).unwrap_or(i32::MAX);
             self.next.extend((known..count).map(|partition| (partition, 0)));
+            // A topic that was made anew may have fewer.
+            self.next.retain(|(partition, _)| *partition < count);
         }
         Ok(true)
     }
@@ -124,14 +126,22 @@ impl<'a> Follower<'a> {
     fn by_leader(&self) -> Result<BTreeMap<i32, Vec<Position>>> {
         let Place { cluster, topic } = self.place;
         let mut by_leader: BTreeMap<i32, Vec<Position>> = BTreeMap::new();
+        let mut without_leader = None;
         for &(partition, offset) in &self.next {
-            let leader = cluster.leader(topic, partition);
-            let leader = leader
-                .ok_or_else(|| Error::refused(self.request(partition), ErrorCode::LEADER_NOT_AVAILABLE))?;
+            let Some(leader) = cluster.leader(topic, partition) else {
+                without_leader = Some(partition);
+                continue;
+            };
             let position = Position { topic: topic.to_owned(), partition, offset, max_bytes: FETCHED_BYTES };
             by_leader.entry(leader).or_default().push(position);
         }
-        Ok(by_leader)
+        match without_leader {
+            // The others can be read.
+            Some(partition) if by_leader.is_empty() => {
+                Err(Error::refused(self.request(partition), ErrorCode::LEADER_NOT_AVAILABLE))
+            }
+            _ => Ok(by_leader),
+        }
     }
 
     /// Whether more is wanted.

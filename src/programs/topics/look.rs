@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Describe, List};
 use crate::error::{Error, Result};
-use crate::programs::administration::{deadline, described, print, topic};
+use crate::programs::administration::{deadline, described, print_whole, topic};
 use crate::programs::status::{cells, number, shown};
 use crate::programs::table::{Table, none};
 use client::configs::{self, TopicConfig};
@@ -22,12 +22,11 @@ use protocol::TopicPartition;
 pub(super) fn list(cluster: &Cluster, asked: &List) -> Result<()> {
     let mut topics = described(cluster)?.topics;
     topics.retain(|topic| !(asked.exclude_internal && topic.internal));
-    print(&match asked.json {
+    print_whole(&match asked.json {
         true => lines(topics.iter().map(listed_json)),
         false if topics.is_empty() => "no topics\n".to_owned(),
         false => listed(&topics),
-    });
-    Ok(())
+    })
 }
 
 /// Prints what there is to say of some topics, or of all.
@@ -41,12 +40,11 @@ pub(super) fn describe(cluster: &Cluster, asked: &Describe) -> Result<()> {
         names => names.iter().map(|name| topic(&description, name)).collect::<Result<_>>()?,
     };
     let view = View::of(cluster, topics, asked.all_configs)?;
-    print(&match asked.json {
+    print_whole(&match asked.json {
         true => lines(view.topics.iter().map(|topic| view.json(topic))),
         false if view.topics.is_empty() => "no topics\n".to_owned(),
         false => view.text(),
-    });
-    Ok(())
+    })
 }
 
 fn lines(values: impl Iterator<Item = Value>) -> String {
