@@ -13,7 +13,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Command};
 
 use crate::config::{self, Settings};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::logging;
 pub use dead_letters::{
     AllDeadLetters, DeadLetterChoice, DeadLetterIds, DeadLetterProgram, DeadLetterTopics, LetterTopic,
@@ -151,6 +151,19 @@ fn fail(name: &str, error: &dyn Display, code: u8) -> ExitCode {
     let error = error.lines().map(crate::text::one_line).collect::<Vec<_>>().join("\n");
     let _ = std::io::stderr().write_fmt(format_args!("{name}{separator}{error}\n"));
     ExitCode::from(code)
+}
+
+/// What became of a write to standard output. A reader such as `head` may close the pipe early.
+///
+/// # Errors
+/// It could not be written.
+pub fn printed(written: std::io::Result<()>) -> Result<()> {
+    match written {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::new("standard output cannot be written").caused_by(error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A program with its name on the command line.

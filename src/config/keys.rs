@@ -3,9 +3,9 @@
 use super::origins::origins;
 use super::security::values::{extensions, insecure, mechanism, password, protocol, token_url, words};
 use super::values::{
-    SettingValue, api_token, boolean, choice, command, file, folder, fraction, group, host_and_port, limit,
-    listen, listen_at_a_port, number, pointer, push_url, replication_factor, servers, statuses, text, token,
-    topic, topics, visible,
+    MOST_PARTITIONS, SettingValue, api_token, boolean, choice, command, file, folder, fraction, group,
+    host_and_port, limit, listen, listen_at_a_port, number, pointer, push_url, replication_factor, servers,
+    statuses, text, token, topic, topics, visible,
 };
 use super::{MAX_BODY_BYTES, Settings};
 use crate::consumer::{CommitMode, HandlerMode, Order, Payload};
@@ -36,7 +36,7 @@ pub(super) const KEYS: &[(&str, Put)] = &[
     ("kafka.topic", |s, v| put(&mut s.kafka.topic, topic(v))),
     ("kafka.topics", |s, v| put(&mut s.kafka.topics, topics(v))),
     ("kafka.create_topic", |s, v| put(&mut s.kafka.create_topic, boolean(v))),
-    ("kafka.partitions", |s, v| put(&mut s.kafka.partitions, number(v, 1..=10_000).map(Some))),
+    ("kafka.partitions", |s, v| put(&mut s.kafka.partitions, number(v, 1..=MOST_PARTITIONS).map(Some))),
     ("kafka.replication_factor", |s, v| put(&mut s.kafka.replication_factor, replication_factor(v))),
     ("kafka.request_timeout_ms", |s, v| put(&mut s.kafka.request_timeout_ms, number(v, 100..=100_000))),
     // The kafka crate's timeout for an answer is always 120 s.

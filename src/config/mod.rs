@@ -21,7 +21,7 @@ pub use consumer_sections::{ConsumerSection, PushSection, QueueSection, RetrySec
 pub use load::{ConfigError, load, load_sources};
 pub use security::{SecurityProtocol, SecuritySection};
 pub use topic_sections::TopicSection;
-pub use values::{check_consumer_name, check_topic, port_of};
+pub use values::{MOST_PARTITIONS, check_consumer_name, check_topic, port_of};
 
 pub use crate::consumer::Subscription;
 use crate::logging::LogSettings;
@@ -97,8 +97,8 @@ pub struct EmbeddedSettings {
     pub retention_ms: i64,
     /// Bytes kept of each partition; -1: all.
     pub retention_bytes: i64,
-    /// Nothing is stored while the file system of `data_dir` has fewer bytes left; unset: the smaller of 64 MiB
-    /// and a twentieth of the file system.
+    /// Nothing is stored while the file system of `data_dir` has fewer bytes left; unset: the smaller of 64
+    /// MiB and a twentieth of the file system.
     pub min_free_bytes: Option<u64>,
     /// Whether a client that asks for a topic that does not exist creates it.
     pub auto_create_topics: bool,

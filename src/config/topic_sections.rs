@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::values::{SettingValue, Value, number, replication_factor, shown, topic, value_of};
+use super::values::{
+    MOST_PARTITIONS, SettingValue, Value, number, replication_factor, shown, topic, value_of,
+};
 use crate::text::closest;
 
 /// The name of the list in the file.
@@ -72,7 +74,7 @@ fn section(at: usize, keys: &DeTable<'_>) -> Result<TopicSection, Fault> {
         let setting = SettingValue { value: value_of(value), text: None };
         let put = match key {
             "name" => topic(&setting).map(|name| found.name = name),
-            "partitions" => number(&setting, 1..=10_000).map(|count| found.partitions = Some(count)),
+            "partitions" => number(&setting, 1..=MOST_PARTITIONS).map(|count| found.partitions = Some(count)),
             "replication_factor" => {
                 replication_factor(&setting).map(|factor| found.replication_factor = factor)
             }

@@ -86,7 +86,6 @@ impl Settings {
             topics: self.topics.iter().map(topic).collect(),
             created: self.created_topics(),
             create: self.kafka.create_topic,
-            ..DeclaredTopics::default()
         }
     }
 

@@ -12,6 +12,9 @@ use crate::consumer::push_handler::check_url;
 use crate::consumer::{Subscription, TopicPattern};
 use crate::http::{LEGAL_TOKEN, check_token};
 
+/// The most partitions that a topic is created with.
+pub const MOST_PARTITIONS: i32 = 10_000;
+
 /// A value as it was parsed from its source.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Value {
@@ -340,8 +343,8 @@ fn pattern(text: &str) -> Result<Subscription, String> {
 }
 
 /// The name of a topic that may have dead letters, by Kafka's own rule for topic names
-/// (org.apache.kafka.common.internals.Topic), which allows 249 characters; the topic for dead letters has four
-/// more.
+/// (org.apache.kafka.common.internals.Topic), which allows 249 characters; the topic for dead letters has
+/// four more.
 ///
 /// # Errors
 /// It is none.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::status;
+use crate::cli::printed;
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::logging;
@@ -98,12 +99,7 @@ pub(super) fn print(text: &str) {
 /// It cannot be written.
 pub(super) fn print_whole(text: &str) -> Result<()> {
     let mut output = io::stdout().lock();
-    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Error::new("standard output cannot be written").caused_by(error))
-        }
-        _ => Ok(()),
-    }
+    printed(output.write_all(text.as_bytes()).and_then(|()| output.flush()))
 }
 
 /// `1 partition`, `4 partitions`.

@@ -11,7 +11,7 @@ use super::open_messages::{self, OpenMessages, QueueFacts};
 use super::status_json::Look;
 use super::table::{Table, none, time};
 use super::warnings;
-use crate::cli::{Invocation, Program, SettingsOptions};
+use crate::cli::{Invocation, Program, SettingsOptions, printed};
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::logging;
@@ -71,13 +71,7 @@ fn run(invocation: &Invocation, arguments: &Arguments) -> Result<()> {
     logging::start(&invocation.settings.log.of_a_look(), "status")?;
     let Some(seconds) = arguments.watch else {
         let text = look(&invocation.settings, arguments)?;
-        return match io::stdout().write_all(text.as_bytes()) {
-            // A reader such as `head` may close the pipe early.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(Error::new("standard output cannot be written").caused_by(error))
-            }
-            _ => Ok(()),
-        };
+        return printed(io::stdout().write_all(text.as_bytes()));
     };
     let stop = crate::signals::stop()?;
     let is_cleared = !arguments.json && io::stdout().is_terminal();

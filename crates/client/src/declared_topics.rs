@@ -2,8 +2,6 @@
 //! differs is said and stays: a topic may have been altered since.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use net::backoff::Backoff;
@@ -38,8 +36,6 @@ pub struct DeclaredTopics {
     pub created: Vec<TopicCreation>,
     /// Whether those that are missing may be created.
     pub create: bool,
-    /// Whether a refusal that may pass was told.
-    pub told: Arc<AtomicBool>,
 }
 
 impl DeclaredTopics {
@@ -48,16 +44,17 @@ impl DeclaredTopics {
     pub fn establish(&self, cluster: &Cluster) {
         let mut left: Vec<&TopicCreation> = self.topics.iter().collect();
         let mut pauses = PAUSES;
+        let mut is_told = false;
         loop {
-            left.retain(|topic| !cluster.stopping() && !self.is_settled(cluster, topic));
+            left.retain(|topic| !cluster.stopping() && !self.is_settled(cluster, topic, &mut is_told));
             if left.is_empty() || cluster.pause(pauses.next_wait()) {
                 return;
             }
         }
     }
 
-    /// Whether nothing more can be done for a topic.
-    fn is_settled(&self, cluster: &Cluster, topic: &TopicCreation) -> bool {
+    /// Whether nothing more can be done for a topic. A refusal that may pass is told once, for all of them.
+    fn is_settled(&self, cluster: &Cluster, topic: &TopicCreation, is_told: &mut bool) -> bool {
         match self.check(cluster, topic) {
             Ok(differences) => {
                 for difference in differences {
@@ -71,8 +68,8 @@ impl DeclaredTopics {
             }
             Err(error) => {
                 // Brokers that are missing yet may come, and so may rights.
-                let is_told = self.told.swap(true, Ordering::Relaxed);
-                let level = if error.is_lasting() && !is_told { log::Level::Warn } else { log::Level::Debug };
+                let is_new = !std::mem::replace(is_told, true);
+                let level = if error.is_lasting() && is_new { log::Level::Warn } else { log::Level::Debug };
                 log::log!(level, "topic {} of the settings: {error}; trying again", topic.name);
                 false
             }

@@ -153,13 +153,17 @@ impl View {
                 "member": progress.owner.map(|owner| &owner.member_id),
             })
         };
-        let member = |member: &Member| json!({ "id": member.member_id, "client_id": member.client_id, "host": member.host });
+        let member = |member: &Member| {
+            let Member { member_id, client_id, host, .. } = member;
+            json!({ "id": member_id, "client_id": client_id, "host": host })
+        };
+        let progress = group.progress([], &self.starts, &self.ends);
         let members = group.members.as_ref().map(|all| all.iter().map(member).collect::<Vec<_>>());
         json!({
             "group": group.name,
             "state": group.state,
             "members": members,
-            "partitions": group.progress([], &self.starts, &self.ends).iter().map(partition).collect::<Vec<_>>(),
+            "partitions": progress.iter().map(partition).collect::<Vec<_>>(),
         })
     }
 }

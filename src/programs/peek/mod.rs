@@ -16,7 +16,7 @@ use std::io::{self, Stdout};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use crate::cli::{Invocation, Program, SettingsOptions};
+use crate::cli::{Invocation, Program, SettingsOptions, printed};
 use crate::dead_letters::filter;
 use crate::error::{Error, Result};
 use crate::logging;
@@ -108,12 +108,9 @@ impl Program for Arguments {
         let outcome = self.look(&Place { cluster: &cluster, topic }, &stop);
         broker.into_iter().for_each(Broker::stop);
         match outcome {
-            // A stop is no failure of what it cuts short, nor is a reader such as `head` that has enough.
+            // A stop is no failure of what it cuts short.
             Err(Ended::Failed(_)) if stop.is_asked() => Ok(()),
-            Err(Ended::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            Err(Ended::Output(error)) => {
-                Err(Error::new("standard output cannot be written").caused_by(error))
-            }
+            Err(Ended::Output(error)) => printed(Err(error)),
             Err(Ended::Failed(error)) => Err(error),
             Ok(()) => Ok(()),
         }

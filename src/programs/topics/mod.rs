@@ -4,6 +4,7 @@ mod change;
 mod look;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use clap::{Args, Subcommand, value_parser};
 
@@ -12,8 +13,8 @@ use crate::cli::{AFTER_HELP, Invocation, Program, SettingsOptions};
 use crate::config;
 use crate::error::{Error, Result};
 
-/// The most partitions of a topic, as `kafka.partitions` has it.
-const MOST_PARTITIONS: i64 = 10_000;
+/// How many partitions a topic may have.
+const PARTITIONS: RangeInclusive<i64> = 1..=config::MOST_PARTITIONS as i64;
 
 /// The command line.
 #[derive(Debug, Args)]
@@ -124,7 +125,7 @@ struct Create {
     #[arg(value_name = "TOPIC", value_parser = config::check_topic)]
     name: String,
     /// Its partitions [default: as the brokers' num.partitions says; the embedded broker's: kafka.partitions]
-    #[arg(long, value_name = "N", value_parser = value_parser!(i32).range(1..=MOST_PARTITIONS))]
+    #[arg(long, value_name = "N", value_parser = value_parser!(i32).range(PARTITIONS))]
     partitions: Option<i32>,
     /// The replicas of each partition [default: as the brokers' default.replication.factor says]
     #[arg(long, value_name = "N", value_parser = value_parser!(i16).range(1..))]
@@ -155,7 +156,7 @@ struct Alter {
     #[arg(value_name = "TOPIC")]
     name: String,
     /// So many partitions in all: more than it has
-    #[arg(long, value_name = "N", value_parser = value_parser!(i32).range(1..=MOST_PARTITIONS))]
+    #[arg(long, value_name = "N", value_parser = value_parser!(i32).range(PARTITIONS))]
     partitions: Option<i32>,
     /// A configuration to set, such as retention.ms=86400000 (repeatable)
     #[arg(long, value_name = "NAME=VALUE", value_parser = configuration)]

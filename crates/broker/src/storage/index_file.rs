@@ -14,30 +14,19 @@ use super::store_state::StoreState;
 
 /// Stores the index of a complete segment, which leaves memory then.
 pub(super) fn store_index(shared: &StoreState, segment: &Arc<Segment>) -> Result<(), StorageError> {
-    let extents = extents_of(shared, segment);
+    let extents = shared.state().parts_of(segment);
     if extents.iter().all(|(_, extent)| matches!(extent.entries, Entries::Stored(_))) {
         return Ok(());
     }
     let mut logs = Parts::new();
     for (part, extent) in extents {
-        let entries = match extent.entries {
-            Entries::Memory(entries) => entries,
-            Entries::Stored(position) => {
-                let file = shared.files.get(&segment.id.index())?;
-                match (StoredEntries { file, position, count: part.count as usize }).all() {
-                    Err(StorageError::Damaged(_)) => read_entries(shared, segment, &part)?,
-                    entries => entries?,
-                }
-            }
-        };
-        logs.push((part, entries));
+        logs.push((part, entries(shared, &part, extent)?));
     }
     let positions = write_index(shared, segment.id, segment.length(), &logs)?;
     shared.change_state(|state| {
         for ((number, partition), position) in positions {
-            let Some(log) = state.log_mut(number, partition) else { continue };
-            let extent = log.extents.iter_mut().find(|extent| Arc::ptr_eq(&extent.segment, segment));
-            if let Some(extent) = extent {
+            let log = state.log_mut(number, partition);
+            if let Some(extent) = log.and_then(|log| log.extent_in_mut(segment)) {
                 extent.entries = Entries::Stored(position);
             }
         }
@@ -45,26 +34,35 @@ pub(super) fn store_index(shared: &StoreState, segment: &Arc<Segment>) -> Result
     Ok(())
 }
 
-fn extents_of(shared: &StoreState, segment: &Arc<Segment>) -> Vec<(LogPart, Extent)> {
-    let state = shared.state();
-    let mut extents = Vec::new();
-    for (number, partition, log) in state.logs() {
-        let of_segment = log.extents.iter().filter(|extent| Arc::ptr_eq(&extent.segment, segment));
-        extents.extend(of_segment.map(|extent| (extent.part(number, partition), extent.clone())));
+/// The entries of a log's part of a segment: of one whose index is damaged, from the segment.
+pub(super) fn entries(
+    shared: &StoreState,
+    part: &LogPart,
+    extent: Extent,
+) -> Result<Vec<BatchEntry>, StorageError> {
+    let position = match extent.entries {
+        Entries::Memory(entries) => return Ok(entries),
+        Entries::Stored(position) => position,
+    };
+    let file = shared.files.get(&extent.segment.id.index())?;
+    match (StoredEntries { file, position, count: part.count as usize }).all() {
+        Err(StorageError::Damaged(_)) => read_entries(shared, &extent.segment, part.number, part.partition),
+        entries => entries,
     }
-    extents
 }
 
 /// The entries of a log's part of a segment, as the segment has them.
-fn read_entries(
+pub(super) fn read_entries(
     shared: &StoreState,
     segment: &Segment,
-    part: &LogPart,
+    number: u32,
+    partition: i32,
 ) -> Result<Vec<BatchEntry>, StorageError> {
     let (_, parts) = replay::read_parts(&shared.files, segment)?;
-    let of_log = |found: &LogPart| (found.number, found.partition) == (part.number, part.partition);
-    let entries = parts.into_iter().find(|(found, _)| of_log(found)).map(|(_, entries)| entries);
-    entries.ok_or_else(|| StorageError::Damaged("a log is missing in a segment".to_owned()))
+    let mut parts = parts.into_iter();
+    let found = parts.find(|(part, _)| (part.number, part.partition) == (number, partition));
+    let missing = || StorageError::Damaged(format!("{}: a log is missing in it", segment.id.log()));
+    found.map(|(_, entries)| entries).ok_or_else(missing)
 }
 
 /// Writes the file of an index; where the entries of each log are in it.

@@ -1,7 +1,7 @@
 //! Reads of one partition's log, on the thread of the caller.
 //!
-//! Where batches are is looked up under the lock of the readers' state, or in the index of a complete segment;
-//! the batches themselves are read without a lock.
+//! Where batches are is looked up under the lock of the readers' state, or in the index of a complete
+//! segment; the batches themselves are read without a lock.
 
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use bytes::{Bytes, BytesMut};
 use net::sync::RwLockReadGuard;
 
 use super::error::StorageError;
+use super::index_file::read_entries;
 use super::partition_log::{Entries, PartitionLog};
 use super::read_state::State;
-use super::replay;
 use super::segment::{Segment, SegmentFiles};
-use super::segment_index::{BatchEntry, LogPart, StoredEntries};
+use super::segment_index::{BatchEntry, StoredEntries};
 use super::store_state::StoreState;
 use super::{LOOK_UPS, LogBounds};
 use protocol::error_code::ErrorCode;
@@ -126,18 +126,14 @@ impl<'s> LogReader<'s> {
         Ok(None)
     }
 
-    /// Takes the entries of the log's part of a segment from the segment, as its index is damaged. They stay in
-    /// memory until the index is stored anew.
+    /// Takes the entries of the log's part of a segment from the segment, as its index is damaged. They stay
+    /// in memory until the index is stored anew.
     fn index_anew(&self, segment: &Arc<Segment>, what: &str) -> Result<(), StorageError> {
         log::warn!("{}: {}: {what}; it is made anew", self.shared.folder, segment.id.index());
-        let (_, parts) = replay::read_parts(&self.shared.files, segment)?;
-        let of_log = |part: &LogPart| (part.number, part.partition) == (self.number, self.partition);
-        let entries = parts.into_iter().find(|(part, _)| of_log(part)).map(|(_, entries)| entries);
-        let entries = entries.ok_or_else(|| StorageError::Damaged(what.to_owned()))?;
+        let entries = read_entries(self.shared, segment, self.number, self.partition)?;
         self.shared.change_state(|state| {
             let log = state.log_mut(self.number, self.partition);
-            let mut extents = log.into_iter().flat_map(|log| &mut log.extents);
-            if let Some(extent) = extents.find(|extent| Arc::ptr_eq(&extent.segment, segment)) {
+            if let Some(extent) = log.and_then(|log| log.extent_in_mut(segment)) {
                 extent.entries = Entries::Memory(entries);
             }
         });

@@ -286,9 +286,8 @@ impl Opening {
             return Ok(());
         };
         for (part, position) in directory {
-            let Some(log) = self.replay.state.log_mut(part.number, part.partition) else { continue };
-            let known = log.extents.iter_mut().find(|extent| Arc::ptr_eq(&extent.segment, segment));
-            if let Some(known) = known {
+            let log = self.replay.state.log_mut(part.number, part.partition);
+            if let Some(known) = log.and_then(|log| log.extent_in_mut(segment)) {
                 *known = Extent::stored(segment.clone(), &part, position);
             }
         }
@@ -316,8 +315,8 @@ impl Opening {
         }
     }
 
-    /// Makes the end of the log durable: what a process wrote before it ended may not be on the disk, nor what
-    /// the kernel failed to write.
+    /// Makes the end of the log durable: what a process wrote before it ended may not be on the disk, nor
+    /// what the kernel failed to write.
     fn resume(&mut self, segment: Arc<Segment>, end: &End) -> Result<ActiveSegment, StorageError> {
         let file = self.files.get(&segment.id.log())?;
         let length = file.length()?;

@@ -110,6 +110,16 @@ impl PartitionLog {
         self.extents.iter().map(|extent| extent.bytes_from(self.bounds.log_start_offset)).sum()
     }
 
+    /// The part that is in a segment: there is one at most.
+    pub(super) fn extent_in(&self, segment: &Arc<Segment>) -> Option<&Extent> {
+        self.extents.iter().find(|extent| Arc::ptr_eq(&extent.segment, segment))
+    }
+
+    /// As [`PartitionLog::extent_in`], to change it.
+    pub(super) fn extent_in_mut(&mut self, segment: &Arc<Segment>) -> Option<&mut Extent> {
+        self.extents.iter_mut().find(|extent| Arc::ptr_eq(&extent.segment, segment))
+    }
+
     /// The first part that holds offsets from `offset` on.
     pub(super) fn extent_at(&self, offset: i64) -> Option<&Extent> {
         self.extents.get(self.extents.partition_point(|extent| extent.end <= offset)..)?.first()

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::partition_log::{Entries, PartitionLog};
+use super::partition_log::{Entries, Extent, PartitionLog};
 use super::segment::Segment;
-use super::segment_index::BatchEntry;
+use super::segment_index::{BatchEntry, LogPart};
 use super::{CommittedOffset, LogBounds, Topic};
 
 /// Memory of a row beside its own bytes.
@@ -74,11 +74,26 @@ impl State {
         topic.logs.get_mut(usize::try_from(partition).ok()?)
     }
 
+    /// As [`State::log_mut`], to look at it.
+    pub(super) fn log(&self, number: u32, partition: i32) -> Option<&PartitionLog> {
+        let topic = self.topics.get(self.names.get(&number)?)?;
+        topic.logs.get(usize::try_from(partition).ok()?)
+    }
+
     /// All logs, with the numbers of their topics and their partitions.
     pub(super) fn logs(&self) -> impl Iterator<Item = (u32, i32, &PartitionLog)> {
         self.topics
             .values()
             .flat_map(|topic| (0..).zip(&topic.logs).map(|(partition, log)| (topic.number, partition, log)))
+    }
+
+    /// What each log has in a segment.
+    pub(super) fn parts_of(&self, segment: &Arc<Segment>) -> Vec<(LogPart, Extent)> {
+        let logs = self.logs();
+        let parts = logs.filter_map(|(number, partition, log)| {
+            log.extent_in(segment).map(|extent| (extent.part(number, partition), extent.clone()))
+        });
+        parts.collect()
     }
 
     /// The segments before this number whose index has no file.
@@ -106,11 +121,10 @@ impl State {
 
     /// Bytes of the batches of a segment that are kept: an estimate, unless it is all or nothing.
     pub(super) fn kept_bytes(&self, segment: &Arc<Segment>) -> u64 {
-        let in_segment = |log: &PartitionLog| {
-            let of_segment = log.extents.iter().filter(|extent| Arc::ptr_eq(&extent.segment, segment));
-            of_segment.map(|extent| extent.bytes_from(log.bounds.log_start_offset)).sum::<u64>()
-        };
-        self.logs().map(|(_, _, log)| in_segment(log)).sum()
+        let parts = self.logs().filter_map(|(_, _, log)| {
+            log.extent_in(segment).map(|extent| extent.bytes_from(log.bounds.log_start_offset))
+        });
+        parts.sum()
     }
 
     /// Makes a change visible; what was appended is in `segment`. Returns the logs that waiters may wait for.

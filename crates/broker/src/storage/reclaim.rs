@@ -8,16 +8,16 @@ use std::sync::atomic::Ordering;
 use bytes::{Bytes, BytesMut};
 
 use super::error::StorageError;
-use super::files::UNFINISHED;
+use super::files::{StoredFile, UNFINISHED};
 use super::frame::FrameBuffer;
-use super::index_file::write_index;
+use super::index_file::{entries, write_index};
 use super::log_reader::read_batches;
 use super::names::SegmentId;
-use super::partition_log::{Entries, Extent};
+use super::partition_log::Extent;
 use super::record::{put_batch, put_cover};
 use super::replay::entry;
 use super::segment::{self, Segment};
-use super::segment_index::{BatchEntry, LogPart, Parts, StoredEntries};
+use super::segment_index::{BatchEntry, LogPart, Parts};
 use super::store_state::StoreState;
 use protocol::records::Retained;
 
@@ -65,7 +65,7 @@ pub(super) fn run(shared: &StoreState, rewrites: Rewrites, now: i64) -> Result<(
 
 /// A segment that is being rewritten.
 struct Rewritten {
-    file: Arc<dyn super::files::StoredFile>,
+    file: Arc<dyn StoredFile>,
     position: u64,
     frame: FrameBuffer,
     now: i64,
@@ -86,7 +86,8 @@ impl Rewritten {
 }
 
 /// Writes what is kept of a segment, and what `filter` leaves of it, into its next generation, and puts that
-/// in its place. It stays as it is if that is all, if there is no room, or if it is damaged, which is reported.
+/// in its place. It stays as it is if that is all, if there is no room, or if it is damaged, which is
+/// reported.
 pub(super) fn rewrite_or_report(
     shared: &StoreState,
     segment: &Arc<Segment>,
@@ -123,7 +124,7 @@ pub(super) fn is_filtered(
         if !wanted((part.number, part.partition)) {
             continue;
         }
-        for kept in entries(shared, segment, &part, log_start, extent)? {
+        for kept in kept_entries(shared, &part, log_start, extent)? {
             let batch = match read_batch(shared, segment, &kept) {
                 // What is damaged is found again, and reported, when the segment is rewritten.
                 Err(StorageError::Damaged(_)) => return Ok(true),
@@ -144,25 +145,19 @@ fn read_batch(shared: &StoreState, segment: &Segment, entry: &BatchEntry) -> Res
 }
 
 /// The entries of the kept batches of one log in a segment.
-fn entries(
+fn kept_entries(
     shared: &StoreState,
-    segment: &Segment,
     part: &LogPart,
     log_start: i64,
     extent: Extent,
 ) -> Result<Vec<BatchEntry>, StorageError> {
-    let mut entries = match extent.entries {
-        Entries::Memory(entries) => entries,
-        Entries::Stored(position) => {
-            let file = shared.files.get(&segment.id.index())?;
-            StoredEntries { file, position, count: part.count as usize }.from(log_start, usize::MAX)?
-        }
-    };
+    let mut entries = entries(shared, part, extent)?;
     entries.retain(|entry| entry.next() > log_start);
     Ok(entries)
 }
 
-/// Writes the next generation of a segment, under another name, and its index; `None` if nothing would be less.
+/// Writes the next generation of a segment, under another name, and its index; `None` if nothing would be
+/// less.
 fn write(
     shared: &StoreState,
     segment: &Arc<Segment>,
@@ -215,8 +210,7 @@ fn replace(
         for ((part, _), filtered) in written.logs.iter().zip(&written.filtered) {
             let Some(position) = written.positions.get(&(part.number, part.partition)) else { continue };
             let Some(log) = state.log_mut(part.number, part.partition) else { continue };
-            let known = log.extents.iter_mut().find(|extent| Arc::ptr_eq(&extent.segment, segment));
-            if let Some(known) = known {
+            if let Some(known) = log.extent_in_mut(segment) {
                 *known = Extent::stored(written.segment.clone(), part, *position);
                 log.bytes = log.bytes.saturating_sub(*filtered);
             }
@@ -229,13 +223,10 @@ fn replace(
 /// What each log has in a segment: the part, the start of the log and the extent.
 fn parts(shared: &StoreState, segment: &Arc<Segment>) -> Vec<(LogPart, i64, Extent)> {
     let state = shared.state();
-    let mut parts = Vec::new();
-    for (number, partition, log) in state.logs() {
-        let of_segment = log.extents.iter().filter(|extent| Arc::ptr_eq(&extent.segment, segment));
-        let start = log.bounds.log_start_offset;
-        parts.extend(of_segment.map(|extent| (extent.part(number, partition), start, extent.clone())));
-    }
-    parts
+    let start =
+        |part: &LogPart| state.log(part.number, part.partition).map(|log| log.bounds.log_start_offset);
+    let parts = state.parts_of(segment).into_iter();
+    parts.filter_map(|(part, extent)| Some((part, start(&part)?, extent))).collect()
 }
 
 /// Copies the kept batches of one log.
@@ -247,7 +238,7 @@ fn copy(
     (part, log_start, extent): (LogPart, i64, Extent),
     filter: &Filter<'_>,
 ) -> Result<(), StorageError> {
-    let entries = entries(shared, segment, &part, log_start, extent)?;
+    let entries = kept_entries(shared, &part, log_start, extent)?;
     let (number, partition) = (part.number, part.partition);
     let (mut copied, mut filtered) = (Vec::new(), 0);
     // What was removed at the start of the log is nobody's to stand for.

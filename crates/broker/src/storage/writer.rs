@@ -9,6 +9,7 @@ use super::error::StorageError;
 use super::frame::FrameBuffer;
 use super::housekeeping::{Housekeeper, Job};
 use super::open::Opened;
+use super::pending_write::Answer;
 use super::read_state::TopicState;
 use super::retention;
 use super::segment::ActiveSegment;
@@ -132,12 +133,7 @@ impl Writer {
     }
 
     /// Makes a transaction durable, and publishes it. `None` if that fails, which the store records.
-    fn commit(
-        &mut self,
-        mut applied: Applied,
-        frame: &mut FrameBuffer,
-        now: i64,
-    ) -> Option<Vec<super::pending_write::Answer>> {
+    fn commit(&mut self, mut applied: Applied, frame: &mut FrameBuffer, now: i64) -> Option<Vec<Answer>> {
         if frame.is_empty() {
             return Some(applied.answers);
         }
@@ -250,10 +246,8 @@ impl Writer {
             let (Some(policy), Some(began)) = (Policy::of(&topic.topic.configs), self.progress.began) else {
                 return false;
             };
-            let mut last = topic.logs.iter().filter_map(|log| log.extents.last());
-            last.any(|extent| {
-                Arc::ptr_eq(&extent.segment, &self.active.segment) && policy.ends_segment(extent, began, now)
-            })
+            let mut parts = topic.logs.iter().filter_map(|log| log.extent_in(&self.active.segment));
+            parts.any(|extent| policy.ends_segment(extent, began, now))
         };
         is_removed || state.topics.values().any(wants_end)
     }
