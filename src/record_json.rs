@@ -1,8 +1,8 @@
 //! A record as JSON in one line, for programs that read a line for each message.
 //!
 //! Nothing is built in between: the bytes go to the end of a buffer that the caller keeps. The fields come in
-//! this order: `id`, `topic`, `partition`, `offset`, `key` or `key_base64`, `headers`, `timestamp`, `attempt`,
-//! `encoding`, `value`. `docs/consuming.md` describes them for users.
+//! this order: `id`, `topic`, `partition`, `offset`, `key` or `key_base64`, `headers`, `timestamp`,
+//! `attempt`, `encoding`, `value`. `docs/consuming.md` describes them for users.
 
 use std::io::Write;
 

@@ -206,8 +206,8 @@ impl StoreFailure {
         read
     }
 
-    /// Why the process that serves takes no messages at present, although the store has not failed, and serves
-    /// all other requests; a sentence without its full stop.
+    /// Why the process that serves takes no messages at present, although the store has not failed, and
+    /// serves all other requests; a sentence without its full stop.
     pub fn refusal(&self) -> Option<String> {
         self.0.as_ref()?.refusal.read_recent()
     }

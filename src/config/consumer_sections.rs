@@ -18,8 +18,8 @@ pub struct ConsumerSection {
     pub session_timeout_ms: u64,
     /// Time between heartbeats; unset: a tenth of the session timeout, at most 500.
     pub heartbeat_interval_ms: Option<u64>,
-    /// The time limit for one message: after it a consumer that prints leaves the group, and with a work queue
-    /// the attempt has failed.
+    /// The time limit for one message: after it a consumer that prints leaves the group, and with a work
+    /// queue the attempt has failed.
     pub max_processing_ms: u64,
     /// A fetch is answered as soon as this many bytes are there.
     pub fetch_min_bytes: i32,

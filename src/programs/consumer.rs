@@ -159,8 +159,8 @@ impl Handler for SelectedHandler {
     }
 }
 
-/// Prints the messages of a program's own group, where none is set, with the loop `body`; or, where there is a
-/// handler or more than one message at a time, works with a queue. Ends when stop is asked.
+/// Prints the messages of a program's own group, where none is set, with the loop `body`; or, where there is
+/// a handler or more than one message at a time, works with a queue. Ends when stop is asked.
 pub(super) fn run_in_group(
     invocation: &Invocation,
     group: &str,

@@ -1,5 +1,5 @@
-//! What is wrong while the cluster can be seen: `/readyz` (where messages can be stored), the page and `status`
-//! tell it.
+//! What is wrong while the cluster can be seen: `/readyz` (where messages can be stored), the page and
+//! `status` tell it.
 
 use super::adapter_access::AdapterAccess;
 use crate::config::Settings;

@@ -20,7 +20,8 @@ pub struct BrokerServer {
 }
 
 impl BrokerServer {
-    /// Serves `store` to the clients that connect to `socket`, which store nothing while `free_space` refuses it.
+    /// Serves `store` to the clients that connect to `socket`, which store nothing while `free_space` refuses
+    /// it.
     ///
     /// # Errors
     /// [`Error::Damaged`] for a group that cannot be read, and [`Error::Thread`]; the store is closed.

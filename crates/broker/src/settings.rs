@@ -24,8 +24,8 @@ pub struct BrokerSettings {
     pub retention: Option<Duration>,
     /// A partition with more bytes loses its oldest batches; `None` sets no limit.
     pub retention_bytes: Option<u64>,
-    /// Records are refused while the file system of `data_dir` has fewer bytes left; 0 refuses none, `None` is
-    /// the smaller of 64 MiB and a twentieth of the file system.
+    /// Records are refused while the file system of `data_dir` has fewer bytes left; 0 refuses none, `None`
+    /// is the smaller of 64 MiB and a twentieth of the file system.
     pub min_free_bytes: Option<u64>,
     /// Whether a Metadata request creates a missing topic, if the request allows it.
     pub auto_create_topics: bool,

@@ -1,7 +1,8 @@
 //! What an administrator changes: topics, their partitions and their configurations (CreateTopics,
 //! CreatePartitions, IncrementalAlterConfigs, DeleteTopics; KIP-4, KIP-195, KIP-339).
 //!
-//! Each request is sent once: after a lost answer nobody knows whether it was followed, and the error says so.
+//! Each request is sent once: after a lost answer nobody knows whether it was followed, and the error says
+//! so.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -68,7 +69,9 @@ pub struct NewTopic {
 }
 
 impl Cluster {
-    /// Creates a topic, such as those of [`ClusterSettings::create`](super::settings::ClusterSettings::create), if the cluster does not have it.
+    /// Creates a topic, such as those of
+    /// [`ClusterSettings::create`](super::settings::ClusterSettings::create), if the cluster does not have
+    /// it.
     ///
     /// # Errors
     /// No broker answers until `deadline`, or the cluster refuses (its code says why).
@@ -108,8 +111,8 @@ impl Cluster {
     }
 }
 
-/// Creates a topic. Returns the numbers of its partitions and of the replicas of each, -1 where the user may not
-/// know.
+/// Creates a topic. Returns the numbers of its partitions and of the replicas of each, -1 where the user may
+/// not know.
 ///
 /// # Errors
 /// No broker answers until `deadline`, or it refuses: `TOPIC_ALREADY_EXISTS`, `INVALID_CONFIG`, ...

@@ -56,8 +56,8 @@ impl Resource<'_> {
     }
 }
 
-/// The values in effect of some configurations of a topic, in the order of their names; `None` for one that the
-/// broker does not know.
+/// The values in effect of some configurations of a topic, in the order of their names; `None` for one that
+/// the broker does not know.
 ///
 /// # Errors
 /// No broker answers until `deadline`, or they may not be read.

@@ -1,9 +1,10 @@
-//! Compaction: of the records with one key, a compacted topic keeps the last (Kafka's `cleanup.policy=compact`).
+//! Compaction: of the records with one key, a compacted topic keeps the last (Kafka's
+//! `cleanup.policy=compact`).
 //!
 //! Complete segments are rewritten without the others; offsets stay. What is compacted, and when, is said by
 //! the topic's configurations: `min.cleanable.dirty.ratio`, `min.compaction.lag.ms`, `max.compaction.lag.ms`,
-//! `delete.retention.ms`. A record without a key is removed, as in Kafka. The last segment is never compacted;
-//! it ends, for this, with the topic's `segment.ms` or `segment.bytes`.
+//! `delete.retention.ms`. A record without a key is removed, as in Kafka. The last segment is never
+//! compacted; it ends, for this, with the topic's `segment.ms` or `segment.bytes`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};

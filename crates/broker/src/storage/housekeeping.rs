@@ -21,7 +21,8 @@ const MAX_COMPLETE: usize = 4;
 
 /// A job.
 pub(super) enum Job {
-    /// A segment is complete; with it comes, perhaps, the snapshot at the beginning of the one of this number.
+    /// A segment is complete; with it comes, perhaps, the snapshot at the beginning of the one of this
+    /// number.
     Complete { segment: Arc<Segment>, snapshot: Option<(u64, Vec<u8>)> },
     /// Files are to be removed, and logs compacted, as of this time.
     Reclaim { now: i64 },

@@ -1,9 +1,9 @@
 //! Recovery: opens the store after it has failed.
 //!
 //! After a failed sync the page cache may hold bytes as written that are not on the disk. Only the failed
-//! transaction can have written them, at the end of the log; each opening writes the last frame anew and syncs
-//! it before it is believed. As a second line the page cache of the files is dropped, and every frame is
-//! checked.
+//! transaction can have written them, at the end of the log; each opening writes the last frame anew and
+//! syncs it before it is believed. As a second line the page cache of the files is dropped, and every frame
+//! is checked.
 
 use std::path::Path;
 use std::sync::Arc;

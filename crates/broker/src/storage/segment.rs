@@ -1,8 +1,8 @@
 //! Segments: the files of the log, of which the last one is written to.
 //!
 //! All logs share them, in the order in which their batches came: one sync makes the batches, offsets and
-//! groups of a whole transaction durable. A file begins with a header of 28 bytes: what it is, its number, its
-//! generation and their CRC-32C; frames follow.
+//! groups of a whole transaction durable. A file begins with a header of 28 bytes: what it is, its number,
+//! its generation and their CRC-32C; frames follow.
 
 use std::collections::VecDeque;
 use std::io;
@@ -188,7 +188,8 @@ impl ActiveSegment {
         Ok(payload)
     }
 
-    /// Makes the file so long at least, and returns how long: where a whole unit has no room, the frame may have.
+    /// Makes the file so long at least, and returns how long: where a whole unit has no room, the frame may
+    /// have.
     fn reserve(&self, end: u64) -> io::Result<u64> {
         let unit = end.next_multiple_of(RESERVED_BYTES);
         match self.file.reserve(unit) {

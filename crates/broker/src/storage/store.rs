@@ -116,8 +116,8 @@ impl Store {
     }
 
     /// Creates a topic. TOPIC_ALREADY_EXISTS, INVALID_PARTITIONS and POLICY_VIOLATION (more than
-    /// [`MAX_PARTITIONS`](super::MAX_PARTITIONS) in all) are its errors; the name and the configurations have been checked by the
-    /// caller.
+    /// [`MAX_PARTITIONS`](super::MAX_PARTITIONS) in all) are its errors; the name and the configurations have
+    /// been checked by the caller.
     pub fn create_topic(
         &self,
         name: &str,
@@ -138,8 +138,9 @@ impl Store {
         self.change(|reply| Change::AlterTopic { name: name.into(), configs, replace, reply })
     }
 
-    /// Gives a topic more partitions, `count` in all. UNKNOWN_TOPIC_OR_PARTITION, INVALID_PARTITIONS (not more
-    /// than it has) and POLICY_VIOLATION (more than [`MAX_PARTITIONS`](super::MAX_PARTITIONS) in all) are its errors.
+    /// Gives a topic more partitions, `count` in all. UNKNOWN_TOPIC_OR_PARTITION, INVALID_PARTITIONS (not
+    /// more than it has) and POLICY_VIOLATION (more than [`MAX_PARTITIONS`](super::MAX_PARTITIONS) in all)
+    /// are its errors.
     pub fn create_partitions(&self, name: &str, count: i32) -> Pending<Topic> {
         self.change(|reply| Change::CreatePartitions { name: name.into(), count, reply })
     }

@@ -45,7 +45,8 @@ pub struct Group {
     /// Its members, by client id and then member id; `None` where the coordinator does not tell: they use a
     /// newer protocol than the classic one.
     pub members: Option<Vec<Member>>,
-    /// The next offset to handle with what was noted beside it, by topic and partition, where one is committed.
+    /// The next offset to handle with what was noted beside it, by topic and partition, where one is
+    /// committed.
     pub committed: BTreeMap<TopicPartition, Committed>,
 }
 

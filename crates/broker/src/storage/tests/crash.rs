@@ -1,5 +1,5 @@
-//! Crashes at every write, change of length, sync, rename and removal: what was acknowledged is there, nothing is there by
-//! halves, and what a producer sends again is stored once.
+//! Crashes at every write, change of length, sync, rename and removal: what was acknowledged is there,
+//! nothing is there by halves, and what a producer sends again is stored once.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Flipped bytes and lost files: a store is refused, or what is damaged is an error, or everything is as it was
-//! stored.
+//! Flipped bytes and lost files: a store is refused, or what is damaged is an error, or everything is as it
+//! was stored.
 
 use super::super::{OpenError, Retention, Store};
 use super::crash::open_disk;

@@ -1,5 +1,5 @@
-//! A disk in memory: it remembers what was changed since when, so that a crash at any moment can be played; it
-//! can refuse, and it can be full.
+//! A disk in memory: it remembers what was changed since when, so that a crash at any moment can be played;
+//! it can refuse, and it can be full.
 
 use net::sync::{Mutex, lock};
 use std::collections::BTreeMap;
