@@ -10,8 +10,15 @@ const POLICY: &str = "Content-Security-Policy: default-src 'none'; script-src 's
     X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n";
 
 /// One script of several files: each uses what stands before it.
-const SCRIPT: &str =
-    concat!(include_str!("elements.js"), include_str!("queues.js"), include_str!("script.js"));
+const SCRIPT: &str = concat!(
+    include_str!("elements.js"),
+    include_str!("requests.js"),
+    include_str!("messages.js"),
+    include_str!("group.js"),
+    include_str!("queues.js"),
+    include_str!("letters.js"),
+    include_str!("script.js"),
+);
 
 /// A file of the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
