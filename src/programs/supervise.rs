@@ -10,7 +10,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{consumer, dead_letters, groups, peek, producer_api, queue, status, topics, users};
+use super::{
+    adapter, consumer, consumer_pull, consumer_push, dead_letters, groups, peek, producer, producer_api,
+    queue, status, topics, users,
+};
 use crate::cli::{AFTER_HELP, Invocation, Program, SettingsOptions, USAGE};
 use crate::config::{ConsumerSection, ProducerApiSettings, Settings};
 use crate::consumer::BUSY_GRACE;
@@ -40,12 +43,21 @@ pub struct Arguments {
     subcommand: Option<Part>,
 }
 
+/// The roles, which are also programs of their own, and then what an administrator does.
 #[derive(Debug, Subcommand)]
 enum Part {
+    #[command(alias = "producer_api", after_help = AFTER_HELP)]
+    ProducerApi(producer_api::Arguments),
+    #[command(after_help = AFTER_HELP)]
+    Producer(Box<producer::Arguments>),
     #[command(after_help = AFTER_HELP)]
     Consumer(consumer::Arguments),
-    #[command(name = "producer_api", after_help = AFTER_HELP)]
-    ProducerApi(producer_api::Arguments),
+    #[command(alias = "consumer_pull", after_help = AFTER_HELP)]
+    ConsumerPull(consumer_pull::Arguments),
+    #[command(alias = "consumer_push", after_help = AFTER_HELP)]
+    ConsumerPush(consumer_push::Arguments),
+    #[command(after_help = AFTER_HELP)]
+    Adapter(adapter::Arguments),
     #[command(after_help = AFTER_HELP)]
     Status(status::Arguments),
     #[command(after_help = AFTER_HELP)]
@@ -70,8 +82,13 @@ impl Program for Arguments {
     fn subcommand(&self) -> Option<(&'static str, &dyn Program)> {
         self.subcommand.as_ref().map(|part| -> (_, &dyn Program) {
             match part {
-                Part::Consumer(consumer) => ("consumer", consumer),
+                // A role has the name, and so the client id, of its own program.
                 Part::ProducerApi(endpoint) => ("producer_api", endpoint),
+                Part::Producer(producer) => ("producer", &**producer),
+                Part::Consumer(consumer) => ("consumer", consumer),
+                Part::ConsumerPull(consumer) => ("consumer_pull", consumer),
+                Part::ConsumerPush(consumer) => ("consumer_push", consumer),
+                Part::Adapter(adapter) => ("adapter", adapter),
                 Part::Status(status) => ("status", status),
                 Part::Peek(peek) => ("peek", peek),
                 Part::DeadLetters(dead_letters) => ("dead-letters", dead_letters),
@@ -191,7 +208,7 @@ fn roles(settings: &Settings) -> Result<Vec<Role>> {
         options: Vec::new(),
         is_server,
     };
-    let mut roles = vec![role("producer_api", &["producer_api"], true)];
+    let mut roles = vec![role("producer_api", &["producer-api"], true)];
     for (index, name) in (0..).zip(CONSUMERS) {
         let options = metrics_listen(settings.consumer.metrics_listen.as_deref(), index)?;
         roles.push(Role { options, ..role(name, &["consumer", "--name", name], false) });

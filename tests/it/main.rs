@@ -50,6 +50,7 @@ mod queue;
 mod queue_by_hand;
 mod removed;
 mod rest;
+mod roles;
 mod rooms;
 mod secured;
 mod sending;
