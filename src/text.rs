@@ -1,7 +1,7 @@
 //! Text from outside, escaped for a log line or a terminal.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write};
 
 /// The most bytes of a text from outside that a log line shows.
 pub const SHOWN_BYTES: usize = 512;
@@ -145,6 +145,24 @@ pub fn write_escaped<W: fmt::Write>(
     out.write_str(text.get(plain..).unwrap_or_default())
 }
 
+/// The same JSON without what could move a terminal's cursor or turn its text around: such characters stand in
+/// strings alone, where they may be escaped (RFC 8259, section 7).
+pub fn safe_json(json: &str) -> Cow<'_, str> {
+    let is_plain = |character: char| match character.is_ascii() {
+        true => character != '\u{7f}',
+        false => is_safe(character),
+    };
+    if json.chars().all(is_plain) {
+        return Cow::Borrowed(json);
+    }
+    let mut safe = String::with_capacity(json.len() + 64);
+    // A string takes everything.
+    let _ = write_escaped(&mut safe, json, is_plain, |out, character| {
+        character.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(out, "\\u{unit:04x}"))
+    });
+    Cow::Owned(safe)
+}
+
 /// Writes a character as in a Rust string.
 fn write_escape<W: fmt::Write>(out: &mut W, character: char) -> fmt::Result {
     if character.is_ascii() {
@@ -204,6 +222,17 @@ mod tests {
     fn a_line_stays_one_line_and_what_is_escaped_in_it_stays_as_it_is() {
         assert_eq!(one_line(r"señor \n \u{1b} a"), r"señor \n \u{1b} a");
         assert_eq!(one_line("a\nb\r\x1b\u{85}\u{202e}\\"), r"a\nb\r\u{1b}\u{85}\u{202e}\");
+    }
+
+    #[test]
+    fn json_is_the_same_without_what_could_turn_a_terminals_text_around() {
+        let hostile =
+            serde_json::json!({"a\u{202e}": ["\u{9b}1A\u{7f}\n\u{2066}", "señor \\ \u{1f600}", "\u{e0001}"]});
+        let (json, plain) = (hostile.to_string(), r#"{"b":"señor"}"#);
+        let safe = safe_json(&json);
+        assert!(safe.chars().all(|c| c == '\\' || is_safe(c)), "{safe}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&safe).unwrap(), hostile);
+        assert!(matches!(safe_json(plain), Cow::Borrowed(same) if same == plain));
     }
 
     #[test]

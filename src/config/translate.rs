@@ -13,7 +13,7 @@ use client::{ClusterSettings, TopicCreation};
 use super::{Settings, TopicSection};
 use crate::consumer::push_handler::PushSettings;
 use crate::consumer::{ConsumerSettings, Payload, ProcessSettings, QueueSettings, RetrySettings};
-use crate::dead_letters::{BrowserSettings, StoreSettings, dead_letter_topic};
+use crate::dead_letters::{BrowserSettings, StoreSettings, dead_letter_topic, source_topic};
 use crate::http::{AccessToken, EndpointSettings};
 use crate::producer::ProducerSettings;
 use crate::runtime::{RuntimeSettings, StoreFailure};
@@ -56,6 +56,11 @@ impl Settings {
         }
     }
 
+    /// The topic for the dead letters of `source`, of which `[[topics]]` says nothing.
+    fn undeclared_letters(&self, source: &str) -> TopicCreation {
+        TopicCreation { beside: Some(source.to_owned()), ..self.undeclared(&dead_letter_topic(source)) }
+    }
+
     /// A topic with what `[[topics]]` says of it, if it is there.
     fn as_declared(&self, creation: TopicCreation) -> TopicCreation {
         let Some(section) = self.topics.iter().find(|section| section.name == creation.name) else {
@@ -71,6 +76,19 @@ impl Settings {
             configs: section.config.clone(),
             ..creation
         }
+    }
+
+    /// The topics for dead letters that stand in `[[topics]]`.
+    fn declared_letters(&self) -> Vec<TopicCreation> {
+        let sources = self.topics.iter().filter_map(|section| source_topic(&section.name));
+        sources.map(|source| self.as_declared(self.undeclared_letters(source))).collect()
+    }
+
+    /// The number of partitions that the channel's topic is to have, if the settings say it and a look at
+    /// `[[topics]]` does not compare it already.
+    pub fn wanted_partitions(&self) -> Option<i32> {
+        let declared = self.topics.iter().find(|section| section.name == self.kafka.topic);
+        self.kafka.partitions.filter(|_| declared.is_none_or(|section| section.partitions.is_none()))
     }
 
     /// `[[topics]]`.
@@ -169,8 +187,7 @@ impl Settings {
         let others = consumed.named().iter().filter(|name| *name != own);
         let names: Vec<String> = [own].into_iter().chain(others).cloned().collect();
         let both = |name: String| {
-            let letters = self.undeclared(&dead_letter_topic(&name));
-            let letters = TopicCreation { beside: Some(name.clone()), ..letters };
+            let letters = self.undeclared_letters(&name);
             [self.undeclared(&name), letters].map(|creation| self.as_declared(creation))
         };
         names.into_iter().flat_map(both).collect()
@@ -219,7 +236,8 @@ impl Settings {
                 circuit_failures: consumer.circuit_failures,
             },
             dead_letters: StoreSettings {
-                creation: self.topic_creation(),
+                creation: self.kafka.create_topic.then(|| self.undeclared(&self.kafka.topic)),
+                declared: self.declared_letters(),
                 group: consumer.group().to_owned(),
                 delivery_timeout: self.kafka.delivery_timeout(),
                 producer: self.producer_settings(),
@@ -335,5 +353,40 @@ mod tests {
     #[test]
     fn the_endpoint_has_the_same_defaults_as_its_settings() {
         assert_eq!(Settings::default().endpoint(), EndpointSettings::default());
+    }
+
+    fn declared(name: &str, partitions: Option<i32>) -> TopicSection {
+        let config = BTreeMap::from([("retention.ms".to_owned(), "9".to_owned())]);
+        TopicSection { name: name.to_owned(), partitions, replication_factor: 3, config }
+    }
+
+    #[test]
+    fn a_topic_for_dead_letters_is_created_as_the_settings_declare_it() {
+        let topics =
+            vec![declared("orders", Some(8)), declared("orders-dlt", Some(2)), declared("bills-dlt", None)];
+        let settings = Settings { topics, ..Settings::default() }.consumer_settings().dead_letters;
+        let creation = |source: &str| settings.letter_topic_creation(source).unwrap();
+        let orders = creation("orders");
+        assert_eq!((orders.name.as_str(), orders.partitions, orders.beside), ("orders-dlt", 2, None));
+        assert_eq!((orders.replication_factor, orders.configs.len()), (3, 1));
+        let bills = creation("bills");
+        assert_eq!(
+            (bills.beside.as_deref(), bills.replication_factor, bills.configs.len()),
+            (Some("bills"), 3, 1)
+        );
+        let others = creation("others");
+        assert_eq!((others.name.as_str(), others.beside.as_deref()), ("others-dlt", Some("others")));
+        assert_eq!((others.replication_factor, others.configs.len()), (-1, 0));
+    }
+
+    #[test]
+    fn the_partitions_of_a_declared_topic_are_not_compared_with_those_of_others() {
+        let mut settings = Settings::default();
+        settings.kafka.partitions = Some(6);
+        assert_eq!(settings.wanted_partitions(), Some(6));
+        settings.topics = vec![declared(&settings.kafka.topic, None)];
+        assert_eq!(settings.wanted_partitions(), Some(6));
+        settings.topics = vec![declared(&settings.kafka.topic, Some(2))];
+        assert_eq!(settings.wanted_partitions(), None);
     }
 }

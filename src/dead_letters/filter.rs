@@ -68,7 +68,8 @@ pub fn since(text: &str) -> Result<i64, String> {
     let units = [('s', 1), ('m', 60), ('h', 3_600), ('d', 86_400)];
     let before_now = units.iter().find_map(|(letter, unit)| ago(text.strip_suffix(*letter)?, *unit));
     let time = before_now.or_else(|| date(text)).or_else(|| date(&format!("{text}T00:00:00Z")));
-    time.ok_or_else(|| {
+    // No message is older, and times below 0 mean something else to brokers.
+    time.map(|ms| ms.max(0)).ok_or_else(|| {
         "a time is 2026-05-01T10:00:00Z, 2026-05-01, or so long ago: 90s, 30m, 12h, 7d".to_owned()
     })
 }
@@ -120,6 +121,7 @@ mod tests {
     #[test]
     fn a_time_is_a_date_or_so_long_ago() {
         assert_eq!(since("1970-01-02"), Ok(86_400_000));
+        assert_eq!(since("1969-12-31T23:59:59.998Z"), Ok(0), "-2 means the oldest message, -1 the end");
         assert_eq!(since("1970-01-01T01:00:00.5+01:00"), Ok(500));
         let now = since("0s").unwrap();
         assert!((now - 7_200_000 - since("2h").unwrap()).abs() < 60_000);

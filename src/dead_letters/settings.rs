@@ -33,12 +33,27 @@ pub fn source_topic(topic: &str) -> Option<&str> {
 pub struct StoreSettings {
     /// How a topic for dead letters is created, if it may be, but for its name and what it is beside.
     pub creation: Option<TopicCreation>,
+    /// Those that are created otherwise.
+    pub declared: Vec<TopicCreation>,
     /// The consumer's group, which a header of each dead letter names.
     pub group: String,
     /// `kafka.delivery_timeout_ms`: after it a record is stored, or it is not, or that is unknown.
     pub delivery_timeout: Duration,
     /// The producer that stores them; its limits do not apply.
     pub producer: ProducerSettings,
+}
+
+impl StoreSettings {
+    /// How the topic for the dead letters of `source` is created, if it may be.
+    pub fn letter_topic_creation(&self, source: &str) -> Option<TopicCreation> {
+        let (name, usual) = (dead_letter_topic(source), self.creation.as_ref()?);
+        let declared = self.declared.iter().find(|creation| creation.name == name);
+        Some(declared.cloned().unwrap_or_else(|| TopicCreation {
+            name,
+            beside: Some(source.to_owned()),
+            ..usual.clone()
+        }))
+    }
 }
 
 /// The settings of the administrator's tool: the topics, and how dead letters are replayed.

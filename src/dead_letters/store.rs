@@ -1,6 +1,5 @@
 //! Storing dead letters, one at a time: each is acknowledged before the next one comes.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -15,7 +14,7 @@ use crate::producer::{DeliveryReport, NotStoredKind, PartitionChoice, Producer, 
 use crate::record::ConsumerRecord;
 use crate::text::beginning;
 use adapter::Endpoint;
-use client::{Cluster, TopicCreation};
+use client::Cluster;
 use net::backoff::Backoff;
 use net::stop::Stop;
 use net::sync::{Mutex, lock};
@@ -185,12 +184,8 @@ impl DeadLetterStore {
     /// Creates a topic for dead letters, if it is missing and may be created; that is tried again with the
     /// next letter.
     fn create(&self, source: &str, topic: &str) {
-        let Some((cluster, creation)) = self.cluster.as_ref().zip(self.settings.creation.as_ref()) else {
-            return;
-        };
-        let (name, beside) = (topic.to_owned(), Some(source.to_owned()));
-        let configs = BTreeMap::new();
-        let creation = TopicCreation { name, beside, configs, ..creation.clone() };
+        let creation = self.settings.letter_topic_creation(source);
+        let Some((cluster, creation)) = self.cluster.as_ref().zip(creation) else { return };
         if let Err(error) = cluster.create_missing(&creation, Instant::now() + CREATION) {
             log::warn!("the topic {topic} for dead letters is not there yet: {error}");
         }

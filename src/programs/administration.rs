@@ -4,12 +4,15 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::status;
 use crate::cli::printed;
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::logging;
 use crate::runtime;
+use crate::text::safe_json;
 use broker::Broker;
 use client::Cluster;
 use client::describe::{Description, TopicDescription};
@@ -100,6 +103,11 @@ pub(super) fn print(text: &str) {
 pub(super) fn print_whole(text: &str) -> Result<()> {
     let mut output = io::stdout().lock();
     printed(output.write_all(text.as_bytes()).and_then(|()| output.flush()))
+}
+
+/// A line of JSON for each value.
+pub(super) fn lines(values: impl Iterator<Item = Value>) -> String {
+    values.map(|value| format!("{}\n", safe_json(&value.to_string()))).collect()
 }
 
 /// `1 partition`, `4 partitions`.

@@ -127,7 +127,7 @@ impl Prober {
         });
         let cluster = Arc::new(cluster.quiet());
         let (creation, store) = (settings.topic_creation(), settings.store_failure());
-        let wanted_partitions = kafka.partitions;
+        let wanted_partitions = settings.wanted_partitions();
         Prober {
             cluster,
             topic: kafka.topic.clone(),

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::open_messages::QueueFacts;
 use super::table;
+use crate::text::safe_json;
 use client::describe::groups::{Group, Member, Progress};
 use client::offsets::Offsets;
 use protocol::TopicPartition;
@@ -40,7 +41,7 @@ impl Look<'_> {
         let partitions: Vec<Value> = self.partitions.iter().map(partition).collect();
         let groups: Vec<Value> = self.groups.iter().map(|group| self.group(group)).collect();
         let look = json!({"at": at, "partitions": partitions, "groups": groups, "warnings": self.warnings});
-        format!("{look}\n")
+        format!("{}\n", safe_json(&look.to_string()))
     }
 
     fn group(&self, group: &Group) -> Value {

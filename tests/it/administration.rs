@@ -195,6 +195,14 @@ fn a_group_is_reset_once_it_has_no_members(version: &'static str) {
     kafka.assistant().wait_for_commits(&group, &topic);
     assert_eq!(second.received(), ["0", "1", "2", "3", "4"]);
     the_group_is_shown(kafka, &topic, &group);
+    if version == NEWEST {
+        let own = refused(kafka, &["topics", "delete", &topic, "__consumer_offsets"]);
+        assert!(
+            own.contains("__consumer_offsets is one of the brokers' own, and nothing is deleted"),
+            "{own}"
+        );
+        assert!(listed(kafka, &topic).is_some());
+    }
 }
 
 /// The group of one consumer that is at the end.

@@ -104,31 +104,30 @@ pub fn of_broker(
     Ok(found.remove(name))
 }
 
-/// All configurations of some topics, each topic's by name.
+/// All configurations of some topics, each topic's by name, or why they are not told.
 ///
 /// # Errors
-/// As [`of_topic`], for any of them.
+/// No broker answers until `deadline`.
 pub fn of_topics(
     cluster: &Cluster,
     client_id: &str,
     topics: &[&str],
     deadline: Instant,
-) -> Result<BTreeMap<String, Vec<TopicConfig>>> {
+) -> Result<BTreeMap<String, Result<Vec<TopicConfig>>>> {
     let mut connection = cluster.connect_any(client_id, deadline)?;
     connection.check_offers::<DescribeConfigsRequest>()?;
     let asked = topics.iter().map(|topic| asked(Resource::Topic(topic), None)).collect();
     let request = DescribeConfigsRequest::default().with_resources(asked);
     let answer = connection.call(&request, cluster.deadline(deadline))?;
-    let mut found = BTreeMap::new();
-    for result in &answer.results {
+    let told = |result: &DescribeConfigsResult| {
         let name = result.resource_name.to_string();
-        ErrorCode(result.error_code).ok().map_err(|code| {
+        let configs = ErrorCode(result.error_code).ok().map(|()| topic_configs(result)).map_err(|code| {
             let context = connection.context::<DescribeConfigsRequest>().for_topic(&name);
             Error::refused(context.answered(result.error_message.as_deref()), code)
-        })?;
-        found.insert(name, topic_configs(result));
-    }
-    Ok(found)
+        });
+        (name, configs)
+    };
+    Ok(answer.results.iter().map(told).collect())
 }
 
 fn topic_configs(result: &DescribeConfigsResult) -> Vec<TopicConfig> {

@@ -81,8 +81,9 @@ impl DeclaredTopics {
         let found = cluster.describe(Some(&[&topic.name]), deadline)?.topic(&topic.name)?;
         match found {
             Some(found) => {
-                let configs = configs::of_topics(cluster, LOOK_UPS, &[&topic.name], deadline);
-                let configs = configs.inspect_err(|error| log::debug!("{error}")).unwrap_or_default();
+                let told = configs::of_topics(cluster, LOOK_UPS, &[&topic.name], deadline);
+                let told = told.and_then(|mut told| told.remove(&topic.name).unwrap_or(Ok(Vec::new())));
+                let configs = told.inspect_err(|error| log::debug!("{error}")).unwrap_or_default();
                 Ok(differences(topic, &found, &configs))
             }
             None if self.create => {
@@ -95,11 +96,7 @@ impl DeclaredTopics {
 }
 
 /// What a topic has that the settings have otherwise. A configuration that is not told is not compared.
-fn differences(
-    wanted: &TopicCreation,
-    found: &TopicDescription,
-    configs: &BTreeMap<String, Vec<TopicConfig>>,
-) -> Vec<String> {
+fn differences(wanted: &TopicCreation, found: &TopicDescription, configs: &[TopicConfig]) -> Vec<String> {
     let mut differences = Vec::new();
     let mut compare = |what: &str, wanted: i64, found: usize| {
         if usize::try_from(wanted).is_ok_and(|wanted| wanted != found) {
@@ -109,7 +106,7 @@ fn differences(
     compare("the number of partitions", wanted.partitions.into(), found.partitions.len());
     let replicas = found.partitions.first().map_or(0, |partition| partition.replicas.len());
     compare("the number of replicas", wanted.replication_factor.into(), replicas);
-    let told = configs.get(&wanted.name).into_iter().flatten();
+    let told = configs.iter();
     let told: BTreeMap<&str, &str> =
         told.filter_map(|config| Some((config.name.as_str(), config.value.as_deref()?))).collect();
     for (name, value) in &wanted.configs {
@@ -141,7 +138,6 @@ mod tests {
         };
         let configs =
             vec![config("retention.ms", Some("5")), config("secret", None), config("same", Some("1"))];
-        let configs = [("audit".to_owned(), configs)].into();
         let wanted = |partitions, replication_factor, configs: &[(&str, &str)]| TopicCreation {
             name: "audit".to_owned(),
             partitions,

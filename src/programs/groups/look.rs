@@ -1,6 +1,6 @@
 //! The tables of groups, and the same as JSON.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Describe;
 use crate::error::{Error, Result};
-use crate::programs::administration::{deadline, described, missing, print_whole};
+use crate::programs::administration::{deadline, described, lines, missing, print_whole};
 use crate::programs::status::{cells, number, shown};
 use crate::programs::table::{Table, none};
 use crate::queue::wishes::is_of_wishes;
@@ -22,9 +22,10 @@ use protocol::TopicPartition;
 /// # Errors
 /// The brokers do not answer.
 pub(super) fn list(cluster: &Arc<Cluster>, as_json: bool) -> Result<()> {
-    let groups = all(cluster, deadline())?;
+    let deadline = deadline();
+    let groups = these(cluster, names(cluster, deadline)?, deadline)?;
     print_whole(&match as_json {
-        true => groups.iter().map(|group| format!("{}\n", listed_json(group))).collect(),
+        true => lines(groups.iter().map(listed_json)),
         false if groups.is_empty() => "no groups\n".to_owned(),
         false => listed(&groups),
     })
@@ -36,27 +37,35 @@ pub(super) fn list(cluster: &Arc<Cluster>, as_json: bool) -> Result<()> {
 /// One of them is not there, or the brokers do not answer.
 pub(super) fn describe(cluster: &Arc<Cluster>, asked: &Describe) -> Result<()> {
     let deadline = deadline();
-    let mut groups = all(cluster, deadline)?;
-    for name in &asked.names {
-        if !groups.iter().any(|group| group.name == *name) {
-            return Err(missing("group", name, groups.iter().map(|group| group.name.as_str())));
-        }
+    let mut groups = names(cluster, deadline)?;
+    if let Some(name) = asked.names.iter().find(|name| !groups.contains_key(*name)) {
+        return Err(missing("group", name, groups.keys().map(String::as_str)));
     }
-    groups.retain(|group| asked.names.is_empty() || asked.names.contains(&group.name));
-    let view = View::of(cluster, groups, deadline);
+    // A group that is not asked for may be one that cannot be described now.
+    groups.retain(|name, _| asked.names.is_empty() || asked.names.contains(name));
+    let view = View::of(cluster, these(cluster, groups, deadline)?, deadline);
     print_whole(&match asked.json {
-        true => view.groups.iter().map(|group| format!("{}\n", view.json(group))).collect(),
+        true => lines(view.groups.iter().map(|group| view.json(group))),
         false if view.groups.is_empty() => "no groups\n".to_owned(),
         false => view.text(),
     })
 }
 
-/// The groups of others: those by which wishes are told to the owners of partitions are our own.
-fn all(cluster: &Arc<Cluster>, deadline: Instant) -> Result<Vec<Group>> {
+/// The groups of others, with their states: those by which wishes are told to the owners of partitions are our
+/// own.
+fn names(cluster: &Cluster, deadline: Instant) -> Result<BTreeMap<String, String>> {
     described(cluster)?;
-    let groups = groups::all(cluster, deadline)
-        .map_err(|error| Error::new("no answer about the groups").caused_by(error))?;
-    Ok(groups.into_iter().filter(|group| !is_of_wishes(&group.name)).collect())
+    let mut names = groups::names(cluster, deadline).map_err(unanswered)?;
+    names.retain(|name, _| !is_of_wishes(name));
+    Ok(names)
+}
+
+fn these(cluster: &Arc<Cluster>, names: BTreeMap<String, String>, deadline: Instant) -> Result<Vec<Group>> {
+    groups::these(cluster, names, deadline).map_err(unanswered)
+}
+
+fn unanswered(error: client::Error) -> Error {
+    Error::new("no answer about the groups").caused_by(error)
 }
 
 /// The number of members, where it is told.

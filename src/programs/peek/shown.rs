@@ -1,11 +1,12 @@
 //! What a look shows of a message: a row of a table, all of it, or JSON.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use crate::dead_letters::headers::as_number;
 use crate::programs::table::{Table, none, time};
 use crate::record_json;
-use crate::text::{SHOWN_BYTES, escape_beginning, quote_beginning};
+use crate::text::{SHOWN_BYTES, escape_beginning, quote_beginning, safe_json};
 use protocol::records::{Headers, Record};
 
 /// The rows that are aligned and printed together.
@@ -45,7 +46,10 @@ impl Shape {
             Shape::Json => {
                 let mut line = Vec::new();
                 record_json::write_stored(&mut line, topic, partition, record);
-                Shown::Line(line)
+                Shown::Line(match str::from_utf8(&line).map(safe_json) {
+                    Ok(Cow::Owned(safe)) => safe.into_bytes(),
+                    _ => line,
+                })
             }
         }
     }

@@ -99,6 +99,10 @@ pub(super) fn delete(cluster: &Cluster, asked: &Delete) -> Result<()> {
     let mut found = BTreeMap::new();
     for name in &asked.names {
         match topic(&description, name) {
+            Ok(topic) if topic.internal => {
+                let what = format!("topic {name} is one of the brokers' own, and nothing is deleted");
+                return Err(Error::new(what));
+            }
             Ok(topic) => _ = found.insert(name, topic.partitions.len()),
             Err(_) if asked.if_exists => print(&format!("there is no topic {name}\n")),
             Err(error) => return Err(error),

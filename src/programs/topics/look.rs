@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{Describe, List};
 use crate::error::{Error, Result};
-use crate::programs::administration::{deadline, described, print_whole, topic};
+use crate::programs::administration::{deadline, described, lines, print_whole, topic};
 use crate::programs::status::{cells, number, shown};
 use crate::programs::table::{Table, none};
 use client::configs::{self, TopicConfig};
@@ -45,10 +45,6 @@ pub(super) fn describe(cluster: &Cluster, asked: &Describe) -> Result<()> {
         false if view.topics.is_empty() => "no topics\n".to_owned(),
         false => view.text(),
     })
-}
-
-fn lines(values: impl Iterator<Item = Value>) -> String {
-    values.map(|value| format!("{value}\n")).collect()
 }
 
 /// The replicas of a topic's first partition: a reassignment apart, all have as many.
@@ -101,6 +97,15 @@ impl<'a> View<'a> {
             names => configs::of_topics(cluster, LOOK_UPS, names, deadline)
                 .map_err(|error| Error::new("no answer about the configurations").caused_by(error))?,
         };
+        // Whoever may see a topic may not see its configurations, and that is no reason to hide the rest.
+        let told = |(name, told): (String, client::Result<_>)| match told {
+            Ok(configs) => Some((name, configs)),
+            Err(error) => {
+                log::error!("the configurations of topic {name} are not told: {error}");
+                None
+            }
+        };
+        let configs = configs.into_iter().filter_map(told).collect();
         Ok(View { topics, starts, ends, configs, all_configs })
     }
 
@@ -164,11 +169,13 @@ impl<'a> View<'a> {
                 "end": end,
             })
         };
-        let configs = |own: bool| -> Map<String, Value> {
-            let configs = self.configs.get(&topic.name).into_iter().flatten();
-            let configs = configs.filter(|config| config.own == own);
-            configs.map(|config| (config.name.clone(), config.value.clone().into())).collect()
+        // Null where they are not told.
+        let configs = |own: bool| {
+            let configs = self.configs.get(&topic.name)?.iter().filter(|config| config.own == own);
+            let pairs = configs.map(|config| (config.name.clone(), config.value.clone().into()));
+            Some(Value::Object(pairs.collect()))
         };
+        let configs = |own| configs(own).unwrap_or_default();
         let mut value = json!({
             "name": topic.name,
             "internal": topic.internal,
@@ -176,7 +183,7 @@ impl<'a> View<'a> {
             "configs": configs(true),
         });
         if let Some(object) = value.as_object_mut().filter(|_| self.all_configs) {
-            object.insert("other_configs".to_owned(), configs(false).into());
+            object.insert("other_configs".to_owned(), configs(false));
         }
         value
     }

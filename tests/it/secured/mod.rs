@@ -1,5 +1,6 @@
 //! Our programs on a real Kafka as it is run in production: TLS and SASL on every way to the brokers, ACLs.
 
+mod administration;
 mod others;
 mod refusals;
 mod rights;
@@ -11,6 +12,7 @@ use crate::support::program::{Program, Start, WAITING};
 use crate::support::secured::Way;
 use crate::support::{NEWEST, OLDEST, PATIENCE, run_on};
 
+use administration::*;
 use others::*;
 use refusals::*;
 use rights::*;
@@ -42,6 +44,7 @@ run_on! {
         consumers_need_to_read_the_topic_and_the_group,
         dead_letters_need_the_rights_of_their_topic_and_group,
         status_shows_what_it_may_describe,
+        topics_and_groups_are_administered_with_the_rights_of_the_documents as HEAVY,
         an_adapter_needs_what_its_clients_do,
         a_missing_right_ends_a_program_at_its_start_and_is_named,
         a_right_to_create_the_topic_that_is_missing_is_named_once_and_waited_for,

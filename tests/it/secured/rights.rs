@@ -11,11 +11,11 @@ use crate::support::secured::{PASSWORD, Secured, Way};
 use crate::support::{PATIENCE, eventually, unique};
 
 /// A right: an operation on a kind of resource.
-type Right = (&'static str, Resource, &'static str);
+pub(super) type Right = (&'static str, Resource, &'static str);
 
 /// What a right is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Resource {
+pub(super) enum Resource {
     Topic,
     DeadLetters,
     Group,
@@ -35,12 +35,12 @@ const REPLAY: &[Right] =
     &[("TOPIC", DeadLetters, "READ"), ("GROUP", Settled, "READ"), ("TOPIC", Topic, "WRITE")];
 
 /// A user with certain rights, a topic and a group.
-struct Stranger<'a> {
-    kafka: &'a Secured,
+pub(super) struct Stranger<'a> {
+    pub(super) kafka: &'a Secured,
     user: String,
     way: Way,
-    topic: String,
-    group: String,
+    pub(super) topic: String,
+    pub(super) group: String,
 }
 
 impl<'a> Stranger<'a> {
@@ -51,7 +51,7 @@ impl<'a> Stranger<'a> {
         stranger
     }
 
-    fn without_topic(kafka: &'a Secured) -> Stranger<'a> {
+    pub(super) fn without_topic(kafka: &'a Secured) -> Stranger<'a> {
         Stranger::of(kafka, unique("seguro"), unique("grupo"))
     }
 
@@ -63,16 +63,16 @@ impl<'a> Stranger<'a> {
     }
 
     /// The same topic and group, but another user, without rights.
-    fn another(&self) -> Stranger<'a> {
+    pub(super) fn another(&self) -> Stranger<'a> {
         Stranger::of(self.kafka, self.topic.clone(), self.group.clone())
     }
 
-    fn with(self, rights: &[Right]) -> Stranger<'a> {
+    pub(super) fn with(self, rights: &[Right]) -> Stranger<'a> {
         rights.iter().for_each(|right| self.allow(*right));
         self
     }
 
-    fn name(&self, resource: Resource) -> String {
+    pub(super) fn name(&self, resource: Resource) -> String {
         match resource {
             Topic => self.topic.clone(),
             DeadLetters => format!("{}-dlt", self.topic),
@@ -89,17 +89,17 @@ impl<'a> Stranger<'a> {
         self.kafka.forbid(&self.user, kind, &self.name(resource), operation);
     }
 
-    fn start(&self, name: &str) -> Start {
+    pub(super) fn start(&self, name: &str) -> Start {
         consumer(&self.way, name, &self.topic, &self.group)
     }
 
     /// Sends one message as the user who may do everything.
-    fn put(&self, value: &str) {
+    pub(super) fn put(&self, value: &str) {
         self.kafka.kafka.assistant().put(&self.topic, 0, None, Some(value.as_bytes()));
     }
 
     /// A subcommand of the default program, run to its end: its exit code and what it printed.
-    fn run(&self, words: &[&str]) -> (Option<i32>, String) {
+    pub(super) fn run(&self, words: &[&str]) -> (Option<i32>, String) {
         let mut program = self.start("point-to-point").arguments(words).start();
         let code = program.wait(PATIENCE);
         program.wait_for_outputs();

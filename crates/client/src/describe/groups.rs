@@ -117,16 +117,36 @@ impl Group {
     }
 }
 
-/// All groups of the cluster, by name.
+/// The names of all groups of the cluster, with their states.
 ///
 /// # Errors
 /// A broker does not answer until `deadline`, or refuses.
-pub fn all(cluster: &Arc<Cluster>, deadline: Instant) -> Result<Vec<Group>> {
-    let mut states: BTreeMap<String, String> = BTreeMap::new();
+pub fn names(cluster: &Cluster, deadline: Instant) -> Result<BTreeMap<String, String>> {
+    let mut states = BTreeMap::new();
     for node in cluster.nodes() {
         states.extend(in_time(cluster, deadline, || listed_by(cluster, node, deadline))?);
     }
-    states.into_iter().map(|(name, state)| seen(cluster, &name, || Ok(Some(state)), deadline)).collect()
+    Ok(states)
+}
+
+/// The groups with these names, which are in these states.
+///
+/// # Errors
+/// As [`names`], for any of them.
+pub fn these(
+    cluster: &Arc<Cluster>,
+    names: BTreeMap<String, String>,
+    deadline: Instant,
+) -> Result<Vec<Group>> {
+    names.into_iter().map(|(name, state)| seen(cluster, &name, || Ok(Some(state)), deadline)).collect()
+}
+
+/// All groups of the cluster, by name.
+///
+/// # Errors
+/// As [`names`].
+pub fn all(cluster: &Arc<Cluster>, deadline: Instant) -> Result<Vec<Group>> {
+    these(cluster, names(cluster, deadline)?, deadline)
 }
 
 /// The group `name`, whether it is there or not.
