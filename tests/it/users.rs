@@ -30,6 +30,15 @@ impl UsersFile {
         self.0.path().join("users.toml")
     }
 
+    /// Puts another file in its place, at once: an endpoint may read it at any time.
+    fn replace(&self, bytes: impl AsRef<[u8]>) {
+        let next = self.0.path().join("users.next");
+        fs::write(&next, bytes).expect("a file");
+        let mode = fs::metadata(self.path()).expect("the file").permissions();
+        fs::set_permissions(&next, mode).expect("its mode");
+        fs::rename(&next, self.path()).expect("the file in its place");
+    }
+
     /// The setting that names it.
     fn setting(&self) -> String {
         format!("producer_api.users_file={}", self.path().display())
@@ -208,10 +217,10 @@ fn an_endpoint_serves_its_users_names_them_in_the_access_log_and_shows_no_secret
     assert_eq!(post(address, Some(&basic("José", "wrong-wrong"))).status, 401);
     assert_eq!(post(address, None).status, 401);
     let whole = fs::read(file.path()).unwrap();
-    fs::write(file.path(), "[users.ana]\ntoken = \"geheim\"").unwrap();
+    file.replace("[users.ana]\ntoken = \"geheim\"");
     program.wait_for_log(&["ERROR", "the users stay as they were: "], PATIENCE);
     assert_eq!(post(address, Some(&ana)).status, 200);
-    fs::write(file.path(), whole).unwrap();
+    file.replace(whole);
     file.done(&["remove", "ana"], "");
     eventually("its token is refused", PATIENCE, || (post(address, Some(&ana)).status == 401).then_some(()));
     program.stop();
