@@ -1,5 +1,7 @@
 //! A consumer of the group: prints each message once and then commits it.
 
+mod allocator;
+
 use std::process::ExitCode;
 
 use point_to_point::cli;

@@ -1,5 +1,7 @@
 //! Asks for one message at a time, prints it and commits it.
 
+mod allocator;
+
 use std::process::ExitCode;
 
 use point_to_point::cli;

@@ -1,5 +1,7 @@
 //! Has a function called for every message, and commits at intervals.
 
+mod allocator;
+
 use std::process::ExitCode;
 
 use point_to_point::cli;

@@ -1,5 +1,7 @@
 //! The default program: the whole channel at once; its subcommands are the parts.
 
+mod allocator;
+
 use std::process::ExitCode;
 
 use point_to_point::cli;

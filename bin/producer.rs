@@ -1,5 +1,7 @@
 //! Sends a file's lines, or those of standard input, to the topic and reports each delivery.
 
+mod allocator;
+
 use std::process::ExitCode;
 
 use point_to_point::cli;

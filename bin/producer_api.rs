@@ -1,5 +1,7 @@
 //! The HTTP endpoint: what is posted to it is stored in the topic.
 
+mod allocator;
+
 use std::process::ExitCode;
 
 use point_to_point::cli;
