@@ -27,6 +27,9 @@ pub struct DeadLetterChoice {
     /// Only letters that this group could not handle
     #[arg(long)]
     group: Option<String>,
+    /// Only letters with this text in value, key, error, standard error or topic, in capitals or not
+    #[arg(long, value_name = "TEXT")]
+    text: Option<String>,
     /// Only letters with this text in the error, or in its type
     #[arg(long, value_name = "TEXT")]
     error: Option<String>,
@@ -48,6 +51,7 @@ impl DeadLetterChoice {
             ids: self.letters.iter().copied().collect(),
             partition: self.partition,
             group: self.group.clone(),
+            text: self.text.clone(),
             error: self.error.clone(),
             since: self.since,
             key: self.key.clone().map(String::into_bytes),

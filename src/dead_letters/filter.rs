@@ -17,6 +17,9 @@ pub struct DeadLetterFilter {
     pub partition: Option<i32>,
     /// The message could not be handled by this group. `None` admits every group.
     pub group: Option<String>,
+    /// The value, the key, the type or the text of the error, what the handler wrote on standard error, or the
+    /// original topic contains this text, in capitals or not. `None` admits every letter.
+    pub text: Option<String>,
     /// The type of the error, or its text, contains this text. `None` admits every error.
     pub error: Option<String>,
     /// The message became a dead letter at this time or later, in ms since 1970. `None` admits every time.
@@ -47,7 +50,17 @@ impl DeadLetterFilter {
             && self.error.as_deref().is_none_or(says)
             && self.since.is_none_or(|since| letter.timestamp.is_some_and(|time| time >= since))
             && self.key.as_deref().is_none_or(|key| letter.key.as_deref() == Some(key))
+            && self.text.as_deref().is_none_or(|text| holds(letter, text))
     }
+}
+
+/// Whether some part of `letter` contains `text`, in capitals or not.
+fn holds(letter: &DeadLetter, text: &str) -> bool {
+    let text = text.to_lowercase();
+    let bytes = [letter.value.as_deref(), letter.key.as_deref(), letter.stderr()];
+    let bytes = bytes.into_iter().flatten().map(String::from_utf8_lossy);
+    let texts = [letter.exception(), letter.message(), letter.topic()].into_iter().flatten();
+    bytes.chain(texts).any(|part| part.to_lowercase().contains(&text))
 }
 
 /// A point in time, in ms since 1970: `2026-05-01T10:00:00Z`, `2026-05-01` (UTC), or an age such as `90s`,
@@ -77,7 +90,9 @@ pub fn since(text: &str) -> Result<i64, String> {
 #[cfg(test)]
 mod tests {
     use super::super::dead_letter::tests::letter;
-    use super::super::headers::{CONSUMER_GROUP, EXCEPTION_FQCN, EXCEPTION_MESSAGE, ORIGINAL_PARTITION};
+    use super::super::headers::{
+        CONSUMER_GROUP, EXCEPTION_FQCN, EXCEPTION_MESSAGE, ORIGINAL_PARTITION, ORIGINAL_TOPIC, STDERR,
+    };
     use super::*;
 
     #[test]
@@ -94,6 +109,7 @@ mod tests {
             ids: [found.id].into(),
             partition: Some(2),
             group: Some("g".to_owned()),
+            text: None,
             error: Some("status: 1".to_owned()),
             since: Some(1_000),
             key: Some(vec![0xff]),
@@ -116,6 +132,29 @@ mod tests {
             assert!(!wrong.fits(&found) && !wrong.is_everything(), "{wrong:?}");
         }
         assert!(!whole.fits(&letter(&[])), "what does not say it does not fit");
+    }
+
+    #[test]
+    fn a_text_may_stand_in_any_part_in_capitals_or_not() {
+        let mut found = letter(&[
+            (EXCEPTION_MESSAGE, Some(b"No Stock")),
+            (EXCEPTION_FQCN, Some(b"a::Refused")),
+            (ORIGINAL_TOPIC, Some(b"pedidos")),
+            (STDERR, Some("Ánimo\n".as_bytes())),
+        ]);
+        (found.key, found.value) = (Some(b"cliente-7".to_vec()), Some(b"{\"Id\":1}\xff".to_vec()));
+        let fits = |text: &str| {
+            DeadLetterFilter { text: Some(text.to_owned()), ..DeadLetterFilter::default() }.fits(&found)
+        };
+        for text in ["no stock", "STOCK", "refused", "Pedido", "ÁNIMO", "CLIENTE-7", "\"id\":1"] {
+            assert!(fits(text), "{text}");
+        }
+        for text in ["no  stock", "cliente-8", "0:7"] {
+            assert!(!fits(text), "{text}");
+        }
+        assert!(
+            !DeadLetterFilter { text: Some("x".to_owned()), ..DeadLetterFilter::default() }.is_everything()
+        );
     }
 
     #[test]

@@ -17,8 +17,8 @@ pub use cause::{FailureCause, StderrTail, Verdict};
 pub use dead_letter::{DeadLetter, DeadLetterId};
 pub use filter::DeadLetterFilter;
 pub use replay::{
-    DeadLetterBrowser, DeadLetterFollower, DeadLetterIter, Missing, ReplayAction, ReplayEdit, ReplayOutcome,
-    ReplayRequest, ReplaySummary, ReplayTargets,
+    DeadLetterBrowser, DeadLetterFollower, DeadLetterIter, FoundLetters, Missing, ReplayAction, ReplayEdit,
+    ReplayOutcome, ReplayRequest, ReplaySummary, ReplayTargets,
 };
 pub use settings::{BrowserSettings, StoreSettings, dead_letter_topic, source_of_any, source_topic};
 pub use store::DeadLetterStore;

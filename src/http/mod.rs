@@ -40,6 +40,7 @@ use crate::error::{Error, Result};
 use api::dead_letters::ReplayQueue;
 use api::enviar::ChannelApi;
 pub use api::health::{Monitoring, Readiness};
+use api::letter_search::SearchQueue;
 use api::message_api::MessageApi;
 use api::metadata_cache::MetadataWorker;
 pub use api::metadata_cache::{Partition, PartitionOffsets, Topic, TopicDirectory};
@@ -48,8 +49,8 @@ use api::rest::RestApi;
 use backend::{Backend, Router};
 use dashboard::Dashboard;
 pub use dashboard::{
-    AttemptedState, DashboardSource, DeadLetterView, Excerpt, GroupState, LeaseState, LeasedQueueState,
-    MemberState, MessagePlace, PartitionState, QueueState, Replayed,
+    AttemptedState, DashboardSource, DeadLetterView, DeadLettersView, Excerpt, GroupState, LeaseState,
+    LeasedQueueState, MemberState, MessagePlace, PartitionState, QueueState, Settled,
 };
 pub use queues::{
     Ask, Caller, ChangeRequest, FORWARDED, LeaseChange, OnChanged, QueueCounts, QueueName, QueueRefusal,
@@ -86,11 +87,12 @@ pub struct HttpServer {
 }
 
 /// The threads of an endpoint for messages besides those of server and backend. They are stopped in this
-/// order, after the backend: the dashboard's end gives up a replay under way.
+/// order, after the backend: the dashboard's end gives up a replay or a search under way.
 struct Workers {
     _metadata: MetadataWorker,
     _dashboard: Dashboard,
     _replay: Worker,
+    _search: Worker,
 }
 
 impl Workers {
@@ -101,8 +103,9 @@ impl Workers {
         services: Services,
     ) -> Result<(Workers, MessageApi)> {
         let Services { channel, topics, directory, dashboard: source, queues } = services;
-        let dashboard = Dashboard::start(Arc::clone(&source), limits.max_connections)?;
-        let (replays, replay) = ReplayQueue::start(source, dashboard.feed())?;
+        let dashboard = Dashboard::start(Arc::clone(&source), &settings.topic, limits.max_connections)?;
+        let (replays, replay) = ReplayQueue::start(Arc::clone(&source), dashboard.feed())?;
+        let (searches, search) = SearchQueue::start(source)?;
         let metadata = MetadataWorker::start(directory, settings.max_pending_bytes)?;
         let answer_timeout = settings.answer_timeout;
         let topics = dashboard.record_topics(topics);
@@ -116,8 +119,9 @@ impl Workers {
             QueueApi { queues, metadata: metadata.cache(), topic, group, longest_lease, answer_timeout };
         let channel = ChannelApi { channel, topic: settings.topic.clone(), any_payload, key_pointer };
         let feed = dashboard.feed();
-        let api = MessageApi { channel, rest, queues, feed, replays, answer_timeout, max_body_bytes };
-        Ok((Workers { _metadata: metadata, _dashboard: dashboard, _replay: replay }, api))
+        let api =
+            MessageApi { channel, rest, queues, feed, replays, searches, answer_timeout, max_body_bytes };
+        Ok((Workers { _metadata: metadata, _dashboard: dashboard, _replay: replay, _search: search }, api))
     }
 }
 

@@ -12,16 +12,17 @@ use super::warnings::Warnings;
 use crate::config::Settings;
 use crate::dead_letters::{
     BrowserSettings, DeadLetter, DeadLetterBrowser, DeadLetterFilter, DeadLetterFollower, DeadLetterId,
-    Missing, ReplayAction, ReplayOutcome, ReplayRequest, ReplayTargets, dead_letter_topic,
+    FoundLetters, Missing, ReplayAction, ReplayOutcome, ReplayRequest, ReplayTargets, dead_letter_topic,
 };
 use crate::error::{Error, Result};
 use crate::http::{
-    AttemptedState, DeadLetterView, Excerpt, GroupState, LeasedQueueState, MemberState, MessagePlace,
-    PartitionState, QueueState, Replayed,
+    AttemptedState, DeadLetterView, DeadLettersView, Excerpt, GroupState, LeasedQueueState, MemberState,
+    MessagePlace, PartitionState, QueueState, Settled,
 };
 use crate::queue::note::Attempted;
 use crate::runtime::StoreFailure;
 use client::describe::groups::{self, Group, Progress};
+use client::group_member::OffsetReset;
 use client::offsets::{self, EARLIEST, LATEST, Offsets};
 use client::{Cluster, LOOK_UPS};
 use net::stop::Stop;
@@ -44,6 +45,8 @@ pub struct DashboardSource {
     cluster: Arc<Cluster>,
     topic: String,
     group: String,
+    /// Where a consumer of the group begins before the first commit.
+    reset: OffsetReset,
     queues: Arc<LeaseQueues>,
     browser: DeadLetterBrowser,
     browser_settings: BrowserSettings,
@@ -69,6 +72,7 @@ impl DashboardSource {
             cluster: Arc::new(cluster.share(settings.cluster())),
             topic: settings.kafka.topic.clone(),
             group: settings.consumer.group().to_owned(),
+            reset: settings.consumer.auto_offset_reset,
             browser: DeadLetterBrowser::new(&browser_settings).on(cluster),
             browser_settings,
             followers: Mutex::default(),
@@ -120,13 +124,20 @@ impl crate::http::DashboardSource for DashboardSource {
         let places = group.progress(&partitions, &Offsets::new(), &Offsets::new());
         let places = places.iter().take(MAX_PARTITIONS).map(|progress| progress.place.clone()).collect();
         let [starts, ends] = self.bounds(&places, deadline);
-        Ok(shown(&group, &places, &starts, &ends))
+        Ok(shown(&group, &places, &starts, &ends, self.reset))
     }
 
-    fn dead_letters(&self, most: usize, deadline: Instant) -> Result<Vec<DeadLetterView>> {
-        let letters = self.browser.newest(most, deadline)?;
+    fn dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+        most: usize,
+        deadline: Instant,
+    ) -> Result<DeadLettersView> {
+        let found = self.browser.search(filter, most, deadline)?;
+        let FoundLetters { letters, fit, looked_at, open, is_complete: complete } = found;
         let mut targets = self.browser.targets(Some(deadline));
-        Ok(letters.iter().rev().map(|letter| dead_letter(letter, &mut targets)).collect())
+        let letters = letters.iter().rev().map(|letter| dead_letter(letter, &mut targets)).collect();
+        Ok(DeadLettersView { letters, fit, looked_at, open, complete })
     }
 
     fn letters_of(
@@ -154,14 +165,18 @@ impl crate::http::DashboardSource for DashboardSource {
         Ok(letters)
     }
 
-    fn replay(&self, letters: &[DeadLetterId], deadline: Instant) -> Result<Vec<Replayed>> {
+    fn settle(
+        &self,
+        action: ReplayAction,
+        letters: &[DeadLetterId],
+        deadline: Instant,
+    ) -> Result<Vec<Settled>> {
         let filter = DeadLetterFilter::with_ids(letters.iter().copied());
         let order = ReplayRequest { filter, max: None, deadline: Some(deadline) };
         let mut errors: BTreeMap<DeadLetterId, Option<String>> = BTreeMap::new();
-        let summary =
-            self.browser.replay(ReplayAction::Replay, &order, &self.stop, &mut |letter, outcome| {
-                errors.insert(letter.id, failure(outcome));
-            })?;
+        let summary = self.browser.replay(action, &order, &self.stop, &mut |letter, outcome| {
+            errors.insert(letter.id, failure(outcome));
+        })?;
         for (name, missing) in summary.missing {
             let what = match missing {
                 Missing::AlreadyReplayed => "it is replayed or discarded already",
@@ -172,7 +187,7 @@ impl crate::http::DashboardSource for DashboardSource {
         let ended_early = summary.stopped.unwrap_or_else(|| "its turn did not come".to_owned());
         let outcome = |name: &DeadLetterId| {
             let error = errors.remove(name).unwrap_or_else(|| Some(ended_early.clone()));
-            Replayed { letter: *name, error }
+            Settled { letter: *name, error }
         };
         Ok(letters.iter().map(outcome).collect())
     }
@@ -191,7 +206,7 @@ impl crate::http::DashboardSource for DashboardSource {
     }
 }
 
-/// Why a letter is not replayed; `None` if it is.
+/// Why a letter is not settled; `None` if it is.
 fn failure(outcome: &ReplayOutcome) -> Option<String> {
     match outcome {
         ReplayOutcome::Replayed { .. } | ReplayOutcome::Discarded => None,
@@ -231,7 +246,13 @@ fn shown_stderr(bytes: &[u8]) -> String {
     text.chars().filter(|c| *c != '\r').map(shown).collect()
 }
 
-fn shown(group: &Group, places: &BTreeSet<TopicPartition>, starts: &Offsets, ends: &Offsets) -> GroupState {
+fn shown(
+    group: &Group,
+    places: &BTreeSet<TopicPartition>,
+    starts: &Offsets,
+    ends: &Offsets,
+    reset: OffsetReset,
+) -> GroupState {
     let member = |member: &groups::Member| MemberState {
         id: member.member_id.clone(),
         name: member.client_id.clone(),
@@ -239,14 +260,20 @@ fn shown(group: &Group, places: &BTreeSet<TopicPartition>, starts: &Offsets, end
     };
     let now = open_messages::now();
     let listed = (MAX_ATTEMPTED_IN_ALL / places.len().max(1)).min(MAX_ATTEMPTED);
-    let partition = |progress: Progress<'_>| PartitionState {
-        topic: progress.place.topic.clone(),
-        partition: progress.place.partition,
-        committed: progress.committed,
-        end: progress.end,
-        lag: progress.lag,
-        owner: progress.owner.map(|owner| owner.member_id.clone()),
-        queue: QueueFacts::of(&progress, now).map(|facts| queue(facts, listed, now)),
+    let partition = |progress: Progress<'_>| {
+        let queue = QueueFacts::of(&progress, now).map(|facts| queue(facts, listed, now));
+        let open = queue.as_ref().map(|queue| queue.open);
+        PartitionState {
+            topic: progress.place.topic.clone(),
+            partition: progress.place.partition,
+            committed: progress.committed,
+            end: progress.end,
+            lag: progress.lag,
+            start: progress.start,
+            done: done(&progress, open, reset),
+            owner: progress.owner.map(|owner| owner.member_id.clone()),
+            queue,
+        }
     };
     GroupState {
         group: group.name.clone(),
@@ -258,6 +285,16 @@ fn shown(group: &Group, places: &BTreeSet<TopicPartition>, starts: &Offsets, end
             .take(MAX_PARTITIONS)
             .map(partition)
             .collect(),
+    }
+}
+
+/// What [`PartitionState::done`] says; `open` is what a work queue has open, where there is one.
+fn done(progress: &Progress<'_>, open: Option<Option<i64>>, reset: OffsetReset) -> Option<i64> {
+    match (open, progress.committed, reset) {
+        (Some(open), ..) => Some(progress.end?.saturating_sub(open?)),
+        (None, Some(committed), _) => Some(committed),
+        (None, None, OffsetReset::Earliest) => progress.start,
+        (None, None, OffsetReset::Latest) => None,
     }
 }
 
@@ -310,7 +347,7 @@ mod tests {
     fn queues(group: &Group) -> Vec<QueueState> {
         let places = group.committed.keys().cloned().collect();
         let all_at = |offset| group.committed.keys().map(|place| (place.clone(), offset)).collect();
-        shown(group, &places, &all_at(0), &all_at(1_000))
+        shown(group, &places, &all_at(0), &all_at(1_000), OffsetReset::Latest)
             .partitions
             .into_iter()
             .filter_map(|state| state.queue)
@@ -321,6 +358,20 @@ mod tests {
     fn what_a_program_wrote_is_shown_without_what_could_bloat_it() {
         assert_eq!(shown_stderr(b"a\tb\r\n\x1b[1mc\xff"), "a\tb\n\u{fffd}[1mc\u{fffd}");
         assert_eq!(shown_stderr(&[b"x".repeat(9_000), b"end".to_vec()].concat()).len(), MAX_STDERR);
+    }
+
+    #[test]
+    fn what_is_done_counts_what_a_work_queue_has_done_above_its_commit() {
+        let place = TopicPartition::new("t", 0);
+        let (start, end, metadata) = (Some(2), Some(10), "");
+        let progress =
+            |committed| Progress { place: &place, committed, metadata, start, end, lag: None, owner: None };
+        let (earliest, latest) = (OffsetReset::Earliest, OffsetReset::Latest);
+        assert_eq!(done(&progress(Some(4)), Some(Some(3)), latest), Some(7));
+        assert_eq!(done(&progress(Some(4)), Some(None), latest), None);
+        assert_eq!(done(&progress(Some(4)), None, latest), Some(4));
+        assert_eq!(done(&progress(None), None, earliest), Some(2));
+        assert_eq!(done(&progress(None), None, latest), None);
     }
 
     #[test]

@@ -122,7 +122,18 @@ impl DeadLetterBrowser {
     /// The errors of [`DeadLetterBrowser::letters`] and of [`DeadLetterIter`].
     pub fn newest(&self, count: usize, deadline: Instant) -> Result<Vec<DeadLetter>> {
         let cluster = self.cluster();
-        let Some(parts) = self.parts(&cluster, Some(deadline))? else { return Ok(Vec::new()) };
+        let parts = self.parts(&cluster, Some(deadline))?.unwrap_or_default();
+        self.newest_of(&cluster, &parts, count, deadline)
+    }
+
+    /// The newest `count` letters in `parts`, the oldest of them first.
+    pub(super) fn newest_of(
+        &self,
+        cluster: &Arc<Cluster>,
+        parts: &[PartitionRange],
+        count: usize,
+        deadline: Instant,
+    ) -> Result<Vec<DeadLetter>> {
         let mut window = i64::try_from(count).unwrap_or(i64::MAX).saturating_mul(2).max(1);
         loop {
             let late = |part: &PartitionRange| PartitionRange {
@@ -130,7 +141,7 @@ impl DeadLetterBrowser {
                 ..part.clone()
             };
             let mut reader = self.reader(
-                &cluster,
+                cluster,
                 parts.iter().map(late).collect(),
                 &DeadLetterFilter::default(),
                 Some(deadline),

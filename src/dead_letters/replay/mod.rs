@@ -1,6 +1,7 @@
 //! The administrator's tool for dead letters: list, show, replay, discard.
 //!
 //! - [`browse`]: [`DeadLetterBrowser`], which finds them; [`reader`]: the fetches below it, the oldest first
+//! - [`search`]: those that fit a filter, from the newest on backwards
 //! - [`follow`]: which messages have become dead letters
 //! - [`run`]: a replay or a discard; [`edit`]: letters that are changed on their way back; [`resend`]: the
 //!   produce requests of a replay
@@ -15,9 +16,11 @@ pub mod progress;
 pub mod reader;
 pub mod resend;
 pub mod run;
+pub mod search;
 
 pub use browse::{DeadLetterBrowser, DeadLetterIter};
 pub use edit::ReplayEdit;
 pub use follow::DeadLetterFollower;
 pub use resend::{ReplayOutcome, ReplayTargets};
 pub use run::{Missing, ReplayAction, ReplayRequest, ReplaySummary};
+pub use search::FoundLetters;

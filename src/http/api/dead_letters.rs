@@ -1,4 +1,5 @@
-//! `POST /dead-letters/replay`: sends dead letters back to the topic that they came from.
+//! `POST /dead-letters/replay` sends dead letters back to the topic that they came from, `POST
+//! /dead-letters/discard` takes them for done with.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,16 +9,16 @@ use std::time::{Duration, Instant};
 use net::sync::Worker;
 use serde_json::{Value, json};
 
-use crate::dead_letters::DeadLetterId;
+use crate::dead_letters::{DeadLetterId, ReplayAction};
 use crate::error::{Error, Result};
-use crate::http::dashboard::{DashboardSource, FeedHandle, Replayed};
+use crate::http::dashboard::{DashboardSource, FeedHandle, Settled};
 use crate::http::responder::Responder;
 use crate::http::response::{ErrorResponse, Response};
 
 /// The most letters in one request.
 const MAX_LETTERS: usize = 100;
 
-/// The time that a replay may take after its deadline to finish the current letter, less the server's grace
+/// The time that a replay or a discard may take after its deadline to finish the current letter, less the server's grace
 /// for the response.
 const MARGIN: Duration = Duration::from_millis(2500);
 
@@ -28,18 +29,19 @@ const BAD_LETTERS: ErrorResponse = ErrorResponse::new(
 );
 
 struct ReplayRequest {
+    action: ReplayAction,
     letters: Vec<DeadLetterId>,
     deadline: Instant,
     responder: Responder,
 }
 
-/// The queue of the one thread that replays; the thread ends when this is dropped.
+/// The queue of the one thread that replays and discards; the thread ends when this is dropped.
 pub(crate) struct ReplayQueue {
     requests: SyncSender<ReplayRequest>,
 }
 
 impl ReplayQueue {
-    /// Starts the thread, which replays through `source` and then refreshes the dashboard.
+    /// Starts the thread, which settles letters through `source` and then refreshes the dashboard.
     ///
     /// # Errors
     /// The system gives no thread.
@@ -53,19 +55,21 @@ impl ReplayQueue {
         Ok((ReplayQueue { requests }, thread))
     }
 
-    /// Replays the letters that `body` names; the response comes within `answer_timeout`.
+    /// Replays or discards the letters that `body` names; the response comes within `answer_timeout`.
     ///
     /// # Errors
     /// The response to a body that names none, or to a request for which there is no room.
     pub(crate) fn post(
         &self,
+        action: ReplayAction,
         body: &[u8],
         answer_timeout: Duration,
         responder: Responder,
     ) -> Result<(), Response> {
         let letters = names(body).ok_or_else(|| BAD_LETTERS.response())?;
         let deadline = Instant::now() + answer_timeout.saturating_sub(MARGIN).max(answer_timeout / 2);
-        self.requests.try_send(ReplayRequest { letters, deadline, responder }).map_err(|error| match error {
+        let request = ReplayRequest { action, letters, deadline, responder };
+        self.requests.try_send(request).map_err(|error| match error {
             TrySendError::Full(_) => busy(),
             TrySendError::Disconnected(_) => Response::error(503, "closing", "The server stops."),
         })
@@ -73,7 +77,7 @@ impl ReplayQueue {
 }
 
 fn busy() -> Response {
-    Response::error(503, "busy", "Other dead letters are being replayed; nothing was replayed.")
+    Response::error(503, "busy", "Other dead letters are being replayed or discarded; nothing was done.")
 }
 
 /// The names of the letters in a body, without duplicates.
@@ -93,11 +97,9 @@ fn serve(requests: &Receiver<ReplayRequest>, source: &dyn DashboardSource, feed:
         let response = if request.deadline <= Instant::now() {
             busy()
         } else {
-            match source.replay(&request.letters, request.deadline) {
-                Ok(replayed) => replay_response(&replayed),
-                Err(error) => {
-                    Response::error(503, "not_replayed", &format!("No dead letter was replayed: {error}."))
-                }
+            match source.settle(request.action, &request.letters, request.deadline) {
+                Ok(settled) => response_of(&settled),
+                Err(error) => nothing_done(request.action, &error),
             }
         };
         request.responder.respond(response);
@@ -105,10 +107,18 @@ fn serve(requests: &Receiver<ReplayRequest>, source: &dyn DashboardSource, feed:
     }
 }
 
-/// 200 if all letters are replayed, else 207.
-fn replay_response(replayed: &[Replayed]) -> Response {
-    let status = if replayed.iter().all(|letter| letter.error.is_none()) { 200 } else { 207 };
-    Response::json(status, json!({"letters": replayed}).to_string().into_bytes())
+fn nothing_done(action: ReplayAction, error: &Error) -> Response {
+    let (code, done) = match action {
+        ReplayAction::Replay => ("not_replayed", "replayed"),
+        ReplayAction::Discard => ("not_discarded", "discarded"),
+    };
+    Response::error(503, code, &format!("No dead letter was {done}: {error}."))
+}
+
+/// 200 if all letters are settled, else 207.
+fn response_of(settled: &[Settled]) -> Response {
+    let status = if settled.iter().all(|letter| letter.error.is_none()) { 200 } else { 207 };
+    Response::json(status, json!({"letters": settled}).to_string().into_bytes())
 }
 
 #[cfg(test)]

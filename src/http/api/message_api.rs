@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use super::dead_letters::ReplayQueue;
 use super::enviar::{ChannelApi, ChannelTarget};
 use super::json::{self, MAX_DEPTH};
+use super::letter_search::SearchQueue;
 use super::queues::{QueueApi, QueueRequest};
 use super::rest::{RecordTarget, RestApi};
+use crate::dead_letters::ReplayAction;
 use crate::http::dashboard::FeedHandle;
 use crate::http::reply::Reply;
 use crate::http::responder::Responder;
@@ -20,6 +22,8 @@ pub(crate) enum BodyKind {
     Records(RecordTarget),
     /// The names of dead letters to replay.
     Replay,
+    /// The names of dead letters to discard.
+    Discard,
     /// What a worker says to a queue.
     Queue(QueueRequest),
 }
@@ -34,8 +38,10 @@ pub(crate) struct MessageApi {
     pub(crate) queues: QueueApi,
     /// Takes the viewers of the dashboard.
     pub(crate) feed: FeedHandle,
-    /// Replays dead letters.
+    /// Replays and discards dead letters.
     pub(crate) replays: ReplayQueue,
+    /// Looks for dead letters.
+    pub(crate) searches: SearchQueue,
     /// The time from a whole request to its response.
     pub(crate) answer_timeout: Duration,
     /// The largest body, in bytes, unpacked where it is compressed.
@@ -61,11 +67,14 @@ impl MessageApi {
             BodyKind::Message(target) => self.channel.post(body, target, deadline, responder),
             BodyKind::Records(target) => self.rest.post(target, body, deadline, responder),
             BodyKind::Queue(request) => self.queues.post(request, &body, responder),
-            BodyKind::Replay => {
-                let checked = json::check_body(&body, MAX_DEPTH);
-                let posted = checked.and_then(|()| self.replays.post(&body, self.answer_timeout, responder));
-                Reply::deferred(posted)
-            }
+            BodyKind::Replay => self.settle(ReplayAction::Replay, &body, responder),
+            BodyKind::Discard => self.settle(ReplayAction::Discard, &body, responder),
         }
+    }
+
+    fn settle(&self, action: ReplayAction, body: &[u8], responder: Responder) -> Reply {
+        let checked = json::check_body(body, MAX_DEPTH);
+        let posted = checked.and_then(|()| self.replays.post(action, body, self.answer_timeout, responder));
+        Reply::deferred(posted)
     }
 }

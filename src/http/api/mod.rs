@@ -18,6 +18,7 @@ pub(crate) mod delivery_status;
 pub(crate) mod enviar;
 pub(crate) mod health;
 pub(crate) mod json;
+pub(crate) mod letter_search;
 pub(crate) mod media_type;
 pub(crate) mod message_api;
 pub(crate) mod message_key;

@@ -42,8 +42,8 @@ pub(crate) fn demand(method: &str, target: &[u8]) -> Option<Demand> {
     }
     match route {
         Route::Enviar => Some(Demand::SendToChannel),
-        Route::Replay => Some(Demand::Right(Right::Admin)),
-        Route::Events | Route::Metrics => Some(Demand::Right(Right::Read)),
+        Route::Replay | Route::Discard => Some(Demand::Right(Right::Admin)),
+        Route::Events | Route::Letters | Route::Metrics => Some(Demand::Right(Right::Read)),
         Route::Rest(RestRoute::Topic(topic) | RestRoute::Partition(topic, _) | RestRoute::Raw(topic))
             if method == "POST" =>
         {
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     /// The right that each method of each route needs; `-`: none.
-    const TABLE: [(&str, &str, &str); 40] = [
+    const TABLE: [(&str, &str, &str); 43] = [
         ("POST", "/queues/{topic}/receive", "receive"),
         ("POST", "/queues/{topic}/ack", "receive"),
         ("POST", "/queues/{topic}/nack", "receive"),
@@ -79,7 +79,10 @@ mod tests {
         ("GET", "/queues/{topic}", "read"),
         ("HEAD", "/queues/{topic}", "read"),
         ("POST", "/enviar", "send"),
+        ("GET", "/dead-letters", "read"),
+        ("HEAD", "/dead-letters", "read"),
         ("POST", "/dead-letters/replay", "admin"),
+        ("POST", "/dead-letters/discard", "admin"),
         ("GET", "/events", "read"),
         ("HEAD", "/events", "read"),
         ("GET", "/metrics", "read"),

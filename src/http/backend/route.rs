@@ -18,8 +18,12 @@ pub(crate) enum Route<'a> {
     Page(PageFile),
     /// `/events`
     Events,
+    /// `/dead-letters`
+    Letters,
     /// `/dead-letters/replay`
     Replay,
+    /// `/dead-letters/discard`
+    Discard,
     /// `/healthz`
     Health,
     /// `/readyz`
@@ -70,7 +74,9 @@ impl<'a> Route<'a> {
             "/enviar" => Some(Route::Enviar),
             "/openapi.json" => Some(Route::OpenApi),
             "/events" => Some(Route::Events),
+            "/dead-letters" => Some(Route::Letters),
             "/dead-letters/replay" => Some(Route::Replay),
+            "/dead-letters/discard" => Some(Route::Discard),
             "/healthz" => Some(Route::Health),
             "/healthy" => Some(Route::ProxyHealth),
             "/ready" => Some(Route::ProxyReadiness),
@@ -87,10 +93,10 @@ impl<'a> Route<'a> {
     /// Its methods, as in an `Allow` header.
     pub(crate) fn methods(self) -> &'static str {
         match self {
-            Route::Enviar | Route::Replay => "POST",
+            Route::Enviar | Route::Replay | Route::Discard => "POST",
             Route::Health | Route::Readiness | Route::Metrics | Route::OpenApi => "GET, HEAD",
             Route::ProxyHealth | Route::ProxyReadiness | Route::Uptime => "GET, HEAD",
-            Route::Page(_) | Route::Events => "GET, HEAD",
+            Route::Page(_) | Route::Events | Route::Letters => "GET, HEAD",
             Route::Rest(place) => place.methods(),
             Route::Queue(place) => place.methods(),
         }
@@ -109,7 +115,9 @@ impl<'a> Route<'a> {
             Route::Metrics => "/metrics",
             Route::Page(file) => file.path(),
             Route::Events => "/events",
+            Route::Letters => "/dead-letters",
             Route::Replay => "/dead-letters/replay",
+            Route::Discard => "/dead-letters/discard",
             Route::Rest(place) => place.template(),
             Route::Queue(place) => place.template(),
         }
@@ -145,14 +153,16 @@ pub(super) mod tests {
         });
         let state = Route::Queue(QueueRoute::Of(topic, QueueAction::State));
         let monitoring = [Route::Health, Route::Readiness, Route::Metrics, Route::OpenApi];
-        let mut routes = vec![Route::Enviar, Route::Events, Route::Replay];
+        let mut routes = vec![Route::Enviar, Route::Events];
+        routes.extend([Route::Letters, Route::Replay, Route::Discard]);
         routes.extend(monitoring);
         routes.extend([Route::ProxyHealth, Route::ProxyReadiness, Route::Uptime]);
         routes.extend(files.into_iter().chain(places.map(Route::Rest)));
         routes.extend(queues.chain([state]));
         for route in &routes {
             match route {
-                Route::Enviar | Route::Events | Route::Replay => {}
+                Route::Enviar | Route::Events => {}
+                Route::Letters | Route::Replay | Route::Discard => {}
                 Route::Health | Route::Readiness | Route::Metrics | Route::OpenApi => {}
                 Route::ProxyHealth | Route::ProxyReadiness | Route::Uptime => {}
                 Route::Page(PageFile::Index | PageFile::Style | PageFile::Script) => {}

@@ -102,6 +102,7 @@ impl Router {
             (Route::Events, Some((api, _))) => {
                 Reply::deferred(api.feed.join(responder()).map_err(|_| TOO_MANY_VIEWERS.response()))
             }
+            (Route::Letters, Some((api, _))) => api.searches.get(query, api.answer_timeout, responder()),
             (Route::Rest(route), Some((api, _))) if *request.method() != Method::Post => {
                 api.rest.get(route, responder())
             }
@@ -129,7 +130,7 @@ impl Router {
         let encoding = header(request, CONTENT_ENCODING).and_then(ContentEncoding::of);
         let body = body::read(request)?;
         let is_large = large_bodies::is_large(body.len());
-        if is_large && matches!(kind, BodyKind::Replay) {
+        if is_large && matches!(kind, BodyKind::Replay | BodyKind::Discard) {
             return Err(LARGE_REPLAY.response());
         }
         let api = Arc::clone(api);
@@ -191,6 +192,7 @@ fn body_kind(
             RecordTarget::of(content_type, route, query, record_fields()?).map(BodyKind::Records)
         }
         Route::Replay => Parameters::read(query, &[]).map(|_| BodyKind::Replay),
+        Route::Discard => Parameters::read(query, &[]).map(|_| BodyKind::Discard),
         _ => ChannelTarget::of(query, content_type, record_fields()?).map(BodyKind::Message),
     }
 }

@@ -1,12 +1,16 @@
-//! The dashboard's thread: describes the cluster while there are viewers, and sends them every change.
+//! The dashboard's thread: describes the cluster while there are viewers, and sends them every change. It
+//! takes the samples for the charts, with and without viewers.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
 use super::feed::{Feed, FeedUpdate, WaitPlan};
+use super::history::{History, SAMPLE_INTERVAL};
 use super::source::{DashboardSource, GroupState};
+use crate::dead_letters::DeadLetterFilter;
+use crate::error::Result;
 use crate::http::responder::ResponseStream;
 
 /// The pause between two descriptions of the cluster.
@@ -32,6 +36,7 @@ pub(super) struct Broadcaster {
     /// The last change of the recent messages that the viewers have.
     sent_changes: u64,
     last: LastEvents,
+    history: History,
     /// The time of the next read of the dead letters.
     letters_at: Instant,
 }
@@ -44,17 +49,19 @@ struct LastEvents {
     queues_event: Option<Arc<[u8]>>,
     warnings_event: Option<Arc<[u8]>>,
     letters_event: Option<Arc<[u8]>>,
+    open_letters_event: Option<Arc<[u8]>>,
 }
 
 impl Broadcaster {
-    /// A thread without viewers.
-    pub(super) fn new(feed: Arc<Feed>, source: Arc<dyn DashboardSource>) -> Broadcaster {
+    /// A thread without viewers, for the channel with this topic.
+    pub(super) fn new(feed: Arc<Feed>, source: Arc<dyn DashboardSource>, topic: &str) -> Broadcaster {
         Broadcaster {
             feed,
             source,
             viewers: Vec::new(),
             sent_changes: 0,
             last: LastEvents::default(),
+            history: History::new(topic),
             letters_at: Instant::now(),
         }
     }
@@ -62,22 +69,29 @@ impl Broadcaster {
     /// Serves the viewers until the feed is stopped.
     pub(super) fn run(mut self) {
         let mut send_at = Instant::now();
-        let mut poll_at = send_at;
+        let (mut poll_at, mut sample_at) = (send_at, send_at);
         loop {
             let (viewers, sent_changes) = (self.viewers.len(), self.sent_changes);
-            let plan = WaitPlan { viewers, sent_changes, send_at, poll_at };
+            let plan = WaitPlan { viewers, sent_changes, send_at, poll_at, sample_at };
             let Some(update) = self.feed.wait(&plan) else { return };
             if !update.sent.is_empty() {
                 send_at = Instant::now() + SEND_INTERVAL;
             }
-            let poll = update.poll;
+            let (poll, sample) = (update.poll, update.sample);
             if update.refresh {
                 self.letters_at = Instant::now();
             }
             self.send_messages(update);
             if poll {
-                self.poll_cluster();
+                self.poll_cluster(sample);
                 poll_at = Instant::now() + POLL_INTERVAL;
+            } else if sample {
+                let group = self.describe_group();
+                self.take_sample(group.as_ref().ok());
+            }
+            if sample {
+                // In step, unless a look took too long.
+                sample_at = (sample_at + SAMPLE_INTERVAL).max(Instant::now());
             }
             self.viewers.retain(|viewer| !viewer.is_closed());
             if self.viewers.is_empty() {
@@ -98,21 +112,44 @@ impl Broadcaster {
         }
         let everything = event("sent", &self.feed.recent());
         for newcomer in update.newcomers {
-            let LastEvents { group_event, queues_event, warnings_event, letters_event, .. } = &self.last;
-            let last = [warnings_event, group_event, queues_event, letters_event];
+            let LastEvents { group_event, queues_event, warnings_event, .. } = &self.last;
+            let LastEvents { letters_event, open_letters_event, .. } = &self.last;
+            let last = [warnings_event, group_event, queues_event, open_letters_event, letters_event];
             newcomer.push(Arc::clone(&everything));
+            newcomer.push(event("history", &self.history));
             last.into_iter().flatten().for_each(|event| newcomer.push(Arc::clone(event)));
             self.viewers.push(newcomer);
         }
     }
 
-    /// Describes the cluster, and sends the events that differ from the last ones.
-    fn poll_cluster(&mut self) {
+    fn describe_group(&self) -> Result<GroupState> {
+        self.source.group(Instant::now() + POLL_TIMEOUT)
+    }
+
+    /// Adds a sample, with the group if the cluster was seen, and sends it.
+    fn take_sample(&mut self, group: Option<&GroupState>) {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let at = i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX);
+        let sample = self.history.add(at, self.feed.stored(), group);
+        if self.viewers.is_empty() {
+            return;
+        }
+        // Where the clock was set back, the viewers have to forget what they have.
+        let begins = self.history.begins();
+        self.broadcast(&if begins { event("history", &self.history) } else { event("sample", &sample) });
+    }
+
+    /// Describes the cluster, and sends the events that differ from the last ones, and a sample if it is time
+    /// for one.
+    fn poll_cluster(&mut self, sample: bool) {
         let warnings = event("warnings", &self.source.warnings());
         self.send_if_changed(warnings, |last| &mut last.warnings_event);
         let queues = event("queues", &self.source.leased_queues());
         self.send_if_changed(queues, |last| &mut last.queues_event);
-        let group = self.source.group(Instant::now() + POLL_TIMEOUT);
+        let group = self.describe_group();
+        if sample {
+            self.take_sample(group.as_ref().ok());
+        }
         let reached = group.is_ok();
         let group_event = match group {
             Ok(group) => {
@@ -129,9 +166,12 @@ impl Broadcaster {
         };
         self.send_if_changed(group_event, |last| &mut last.group_event);
         if reached && Instant::now() >= self.letters_at {
-            match self.source.dead_letters(SHOWN_LETTERS, Instant::now() + POLL_TIMEOUT) {
-                Ok(letters) => {
-                    self.send_if_changed(event("letters", &letters), |last| &mut last.letters_event);
+            let everything = DeadLetterFilter::default();
+            match self.source.dead_letters(&everything, SHOWN_LETTERS, Instant::now() + POLL_TIMEOUT) {
+                Ok(found) => {
+                    let open = event("open_letters", &found.open);
+                    self.send_if_changed(open, |last| &mut last.open_letters_event);
+                    self.send_if_changed(event("letters", &found.letters), |last| &mut last.letters_event);
                 }
                 Err(error) => log::debug!("the dead letters cannot be shown: {error}"),
             }

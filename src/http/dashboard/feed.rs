@@ -1,7 +1,7 @@
 //! The state that handlers, producers and the dashboard's thread share: new viewers, and the recent messages.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use net::sync::{Condvar, Mutex, lock, wait_timeout};
@@ -49,6 +49,8 @@ pub(super) struct FeedUpdate {
     pub(super) poll: bool,
     /// A handler has asked for that.
     pub(super) refresh: bool,
+    /// A sample is to be taken now.
+    pub(super) sample: bool,
 }
 
 /// The state of the dashboard's thread before it waits.
@@ -61,6 +63,8 @@ pub(super) struct WaitPlan {
     pub(super) send_at: Instant,
     /// The time of the next description of the cluster.
     pub(super) poll_at: Instant,
+    /// The time of the next sample, whether there are viewers or not.
+    pub(super) sample_at: Instant,
 }
 
 /// The handlers' access to the feed.
@@ -151,18 +155,23 @@ impl Feed {
                 return None;
             }
             let changed = state.recent.changes() > plan.sent_changes;
-            let due = if changed { plan.poll_at.min(plan.send_at) } else { plan.poll_at };
-            let left = due.saturating_duration_since(Instant::now());
             let viewed = plan.viewers > 0;
-            if !state.newcomers.is_empty() || (viewed && (left.is_zero() || state.refresh)) {
+            let due = match (viewed, changed) {
+                (false, _) => plan.sample_at,
+                (true, false) => plan.sample_at.min(plan.poll_at),
+                (true, true) => plan.sample_at.min(plan.poll_at).min(plan.send_at),
+            };
+            let left = due.saturating_duration_since(Instant::now());
+            if !state.newcomers.is_empty() || left.is_zero() || (viewed && state.refresh) {
                 return Some(state.next_update(plan));
             }
-            state = if viewed {
-                wait_timeout(&self.changed, state, left)
-            } else {
-                self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
-            };
+            state = wait_timeout(&self.changed, state, left);
         }
+    }
+
+    /// The number of messages that were stored since the start.
+    pub(super) fn stored(&self) -> u64 {
+        lock(&self.state).recent.added()
     }
 
     /// All recent messages.
@@ -173,14 +182,16 @@ impl Feed {
 
 impl FeedState {
     fn next_update(&mut self, plan: &WaitPlan) -> FeedUpdate {
-        let viewed = plan.viewers > 0;
-        let due = viewed && Instant::now() >= plan.poll_at;
+        let now = Instant::now();
+        let sample = now >= plan.sample_at;
         let newcomers = std::mem::take(&mut self.newcomers);
         self.viewers += newcomers.len();
         let refresh = std::mem::take(&mut self.refresh);
         FeedUpdate {
-            poll: refresh || due || !viewed,
+            // A sample is taken of what the viewers see.
+            poll: self.viewers > 0 && (refresh || sample || now >= plan.poll_at || plan.viewers == 0),
             refresh,
+            sample,
             sent: self.recent.changed(plan.sent_changes),
             changes: self.recent.changes(),
             newcomers,

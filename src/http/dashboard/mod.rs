@@ -5,14 +5,16 @@
 //! - [`page`] is HTML, style and script
 //! - [`recording_sink`] adds the stored messages to [`recent_messages`]
 //! - [`feed`] is the state that handlers, producers and the dashboard's thread share
+//! - [`history`] is what the charts show
 //! - [`source`] is the interface to the cluster
 //! - [`broadcaster`] is the thread that sends events to the viewers
 //!
-//! The cluster is described once a second, and only while there are viewers. A new viewer gets everything
-//! first, then the changes.
+//! The cluster is described once a second while there are viewers, and otherwise every ten seconds, for the
+//! charts alone. A new viewer gets everything first, then the changes.
 
 mod broadcaster;
 mod feed;
+mod history;
 pub(crate) mod page;
 mod recent_messages;
 mod recording_sink;
@@ -29,14 +31,14 @@ use feed::Feed;
 pub(crate) use feed::FeedHandle;
 use recording_sink::RecordingSink;
 pub use source::{
-    AttemptedState, DashboardSource, DeadLetterView, Excerpt, GroupState, LeaseState, LeasedQueueState,
-    MemberState, MessagePlace, PartitionState, QueueState, Replayed,
+    AttemptedState, DashboardSource, DeadLetterView, DeadLettersView, Excerpt, GroupState, LeaseState,
+    LeasedQueueState, MemberState, MessagePlace, PartitionState, QueueState, Settled,
 };
 
 /// The most viewers at a time.
 const MAX_VIEWERS: usize = 64;
 
-/// The dashboard's thread, which sleeps while there are no viewers. It has ended when this is dropped.
+/// The dashboard's thread, which does little while there are no viewers. It has ended when this is dropped.
 pub(crate) struct Dashboard {
     feed: Arc<Feed>,
     source: Arc<dyn DashboardSource>,
@@ -44,14 +46,19 @@ pub(crate) struct Dashboard {
 }
 
 impl Dashboard {
-    /// Starts the thread, which asks `source`. The server has `max_connections`; a quarter of them may be
+    /// Starts the thread, which asks `source` for the channel with this `topic`. The server has
+    /// `max_connections`; a quarter of them may be
     /// viewers, so that streams leave room for requests.
     ///
     /// # Errors
     /// The system gives no thread.
-    pub(crate) fn start(source: Arc<dyn DashboardSource>, max_connections: usize) -> Result<Dashboard> {
+    pub(crate) fn start(
+        source: Arc<dyn DashboardSource>,
+        topic: &str,
+        max_connections: usize,
+    ) -> Result<Dashboard> {
         let feed = Arc::new(Feed::new((max_connections / 4).clamp(1, MAX_VIEWERS)));
-        let broadcaster = Broadcaster::new(Arc::clone(&feed), Arc::clone(&source));
+        let broadcaster = Broadcaster::new(Arc::clone(&feed), Arc::clone(&source), topic);
         let thread = Worker::start("http-dashboard", move |_| broadcaster.run())
             .map_err(|error| Error::new("the dashboard's thread cannot be started").caused_by(error))?;
         Ok(Dashboard { feed, source, _thread: thread })

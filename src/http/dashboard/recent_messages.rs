@@ -46,12 +46,18 @@ pub(super) struct SentMessage {
 pub(super) struct RecentMessages {
     messages: VecDeque<SentMessage>,
     changes: u64,
+    added: u64,
 }
 
 impl RecentMessages {
     /// The number of the last change.
     pub(super) fn changes(&self) -> u64 {
         self.changes
+    }
+
+    /// The number of messages that were ever added.
+    pub(super) fn added(&self) -> u64 {
+        self.added
     }
 
     /// The messages that have changed after the change `after`.
@@ -62,6 +68,7 @@ impl RecentMessages {
     /// Adds a message; the oldest one makes room for it.
     pub(super) fn add(&mut self, mut message: SentMessage) {
         self.changes += 1;
+        self.added += 1;
         message.changed = self.changes;
         if self.messages.len() == KEPT {
             self.messages.pop_front();
@@ -223,6 +230,8 @@ mod tests {
             committed: Some(committed),
             end: Some(10),
             lag: None,
+            start: None,
+            done: None,
             owner: owner.map(str::to_owned),
             queue: None,
         };

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::dead_letters::DeadLetterId;
+use crate::dead_letters::{DeadLetterFilter, DeadLetterId, ReplayAction};
 use crate::error::Result;
 
 /// Describes the consumer group and its dead letters. The calls come from threads of the endpoint that serve
@@ -18,11 +18,17 @@ pub trait DashboardSource: Send + Sync + 'static {
     /// The cluster did not answer before `deadline`.
     fn group(&self, deadline: Instant) -> Result<GroupState>;
 
-    /// The newest dead letters that are neither replayed nor discarded, the newest first, at most `most`.
+    /// The newest `most` dead letters that fit `filter` and are neither replayed nor discarded, as far as they
+    /// are found before `deadline`.
     ///
     /// # Errors
     /// The errors of [`DashboardSource::group`].
-    fn dead_letters(&self, most: usize, deadline: Instant) -> Result<Vec<DeadLetterView>>;
+    fn dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+        most: usize,
+        deadline: Instant,
+    ) -> Result<DeadLettersView>;
 
     /// Which of these messages, none of them older than `since` (ms since 1970), the group has put aside as
     /// dead letters, whether these are settled by now or not.
@@ -36,11 +42,17 @@ pub trait DashboardSource: Send + Sync + 'static {
         deadline: Instant,
     ) -> Result<BTreeMap<MessagePlace, DeadLetterId>>;
 
-    /// Sends dead letters back to the topic that they came from. The results are in the order of `letters`.
+    /// Sends dead letters back to the topic that they came from, or discards them. The results are in the
+    /// order of `letters`.
     ///
     /// # Errors
-    /// No dead letter was replayed.
-    fn replay(&self, letters: &[DeadLetterId], deadline: Instant) -> Result<Vec<Replayed>>;
+    /// Nothing was done.
+    fn settle(
+        &self,
+        action: ReplayAction,
+        letters: &[DeadLetterId],
+        deadline: Instant,
+    ) -> Result<Vec<Settled>>;
 
     /// The queues that workers receive from over HTTP, in the order of topic and group. It waits for nobody.
     fn leased_queues(&self) -> Vec<LeasedQueueState>;
@@ -101,6 +113,13 @@ pub struct PartitionState {
     pub end: Option<i64>,
     /// The lag, if both offsets are known and where the log begins: what was removed is no part of it.
     pub lag: Option<i64>,
+    /// The offset of the first record that is kept, if the leader answered.
+    #[serde(skip)]
+    pub start: Option<i64>,
+    /// The offset that the group would have committed if it had handled as much in order, what a work queue
+    /// has done above the committed one included; before the first commit where a consumer would begin.
+    #[serde(skip)]
+    pub done: Option<i64>,
     /// The id of the member to which it is assigned.
     pub owner: Option<String>,
     /// What a work queue has noted beside the committed offset; `None` if none has.
@@ -206,13 +225,28 @@ pub struct DeadLetterView {
     pub value: Option<Excerpt>,
 }
 
-/// The result of the replay of one dead letter.
+/// Dead letters that were looked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct DeadLettersView {
+    /// The newest of those that fit, the newest first.
+    pub letters: Vec<DeadLetterView>,
+    /// The number of those that fit, of the letters that were looked at.
+    pub fit: u64,
+    /// The number of letters that were looked at, the newest ones.
+    pub looked_at: u64,
+    /// The number of all that are neither replayed nor discarded.
+    pub open: u64,
+    /// Whether all of them were looked at.
+    pub complete: bool,
+}
+
+/// The result of the replay, or the discard, of one dead letter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Replayed {
+pub struct Settled {
     /// Its name.
     #[serde(serialize_with = "as_text")]
     pub letter: DeadLetterId,
-    /// The reason why it was not replayed; `None`: it is stored in the topic again.
+    /// The reason why it is still there; `None`: it is stored in the topic again, or discarded.
     pub error: Option<String>,
 }
 

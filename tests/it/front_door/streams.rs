@@ -136,26 +136,60 @@ fn a_stop_ends_streams_at_once_and_finishes_requests() {
 }
 
 #[test]
-fn dead_letters_are_replayed_by_name() {
+fn dead_letters_are_replayed_and_discarded_by_name() {
+    dead_letters_are_settled_by_name("replay");
+    dead_letters_are_settled_by_name("discard");
+}
+
+fn dead_letters_are_settled_by_name(action: &str) {
     let (server, _channel) = start(&settings());
-    let replay = |body: &str| {
-        let head = "POST /dead-letters/replay HTTP/1.1\r\nHost: x\r\nContent-Type: application/json";
+    let settle = |body: &str| {
+        let head =
+            format!("POST /dead-letters/{action} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json");
         Client::connect(server.address())
             .ask(format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
     };
-    let answer = replay(r#"{"letters":["0:1"]}"#);
+    let answer = settle(r#"{"letters":["0:1"]}"#);
     assert_eq!(
         (answer.status, answer.body.as_str()),
         (200, r#"{"letters":[{"error":null,"letter":"0:1"}]}"#)
     );
-    let answer = replay(r#"{"letters":["9:1","0:2"]}"#);
+    let answer = settle(r#"{"letters":["9:1","0:2"]}"#);
     assert_eq!(answer.status, 207);
     assert!(answer.body.contains("it is not there"), "{}", answer.body);
-    assert_eq!(replay("").code(), "bad_json");
+    assert_eq!(settle("").code(), "bad_json");
     for body in ["{}", r#"{"letters":[]}"#, r#"{"letters":["-"]}"#] {
-        let answer = replay(body);
+        let answer = settle(body);
         assert_eq!((answer.status, answer.code().as_str()), (400, "bad_letters"), "{body}");
     }
+}
+
+#[test]
+fn dead_letters_are_looked_for_with_the_conditions_that_are_known() {
+    let (server, _channel) = start(&settings());
+    let ask = |query: &str| {
+        Client::connect(server.address()).ask(format!("GET /dead-letters{query} HTTP/1.1\r\nHost: x\r\n\r\n"))
+    };
+    let none = r#"{"letters":[],"fit":0,"looked_at":0,"open":0,"complete":true}"#;
+    for query in ["", "?text=no%20stock&max=100", "?error=a&key=b&group=c&partition=3&since=2h"] {
+        let answer = ask(query);
+        assert_eq!((answer.status, answer.body.as_str()), (200, none), "{query}");
+    }
+    for (query, code) in
+        [("?txt=a", "unknown_parameter"), ("?max=101", "bad_parameter"), ("?since=x", "bad_parameter")]
+    {
+        let answer = ask(query);
+        assert_eq!((answer.status, answer.code().as_str()), (400, code), "{query}");
+    }
+}
+
+#[test]
+fn who_watches_gets_the_history_first() {
+    let (server, _channel) = start(&settings());
+    let mut client = Client::connect(server.address());
+    client.send("GET /events HTTP/1.1\r\nHost: x\r\n\r\n");
+    client.read_until("event: history\ndata: {\"since\":");
+    client.read_until("\"interval\":10000,\"samples\":[");
 }
 
 #[test]

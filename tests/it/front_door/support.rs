@@ -10,12 +10,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use point_to_point::config::{ProducerApiSettings, Settings};
-use point_to_point::dead_letters::DeadLetterId;
+use point_to_point::dead_letters::{DeadLetterFilter, DeadLetterId, ReplayAction};
 use point_to_point::error::Result as Asked;
 use point_to_point::http::{
-    Ask, ChangeRequest, DashboardSource, DeadLetterView, EndpointSettings, GroupState, HttpServer,
+    Ask, ChangeRequest, DashboardSource, DeadLettersView, EndpointSettings, GroupState, HttpServer,
     LeasedQueueState, MessagePlace, Monitoring, OnChanged, PartitionOffsets, QueueCounts, QueueName, Queues,
-    Readiness, ReceiptOutcome, Replayed, Services, Submit, SubmitTo, Topic, TopicDirectory, WaitingWorker,
+    Readiness, ReceiptOutcome, Services, Settled, Submit, SubmitTo, Topic, TopicDirectory, WaitingWorker,
 };
 use point_to_point::producer::{
     DeliveryCallback, DeliveryReport, NotStoredKind, ProducerRecord, SubmitError,
@@ -146,14 +146,14 @@ impl DashboardSource for Nothing {
         Ok(BTreeMap::new())
     }
 
-    fn dead_letters(&self, _: usize, _: Instant) -> Asked<Vec<DeadLetterView>> {
-        Ok(Vec::new())
+    fn dead_letters(&self, _: &DeadLetterFilter, _: usize, _: Instant) -> Asked<DeadLettersView> {
+        Ok(DeadLettersView { complete: true, ..DeadLettersView::default() })
     }
 
-    fn replay(&self, letters: &[DeadLetterId], _: Instant) -> Asked<Vec<Replayed>> {
+    fn settle(&self, _: ReplayAction, letters: &[DeadLetterId], _: Instant) -> Asked<Vec<Settled>> {
         let replayed = |letter: &DeadLetterId| {
             let error = (letter.partition == 9).then(|| "it is not there".to_owned());
-            Replayed { letter: *letter, error }
+            Settled { letter: *letter, error }
         };
         Ok(letters.iter().map(replayed).collect())
     }

@@ -1,5 +1,6 @@
 //! What the page shows of messages that became dead letters.
 
+use super::webdriver::ENTER;
 use super::{assert_it_fits, open};
 use crate::supervisor::channel::Channel;
 use crate::support::watchdog::Folder;
@@ -69,4 +70,68 @@ pub fn whoever_looks_later_sees_the_same(version: &'static str) {
     replay.wait_for_line("discarded 1", PATIENCE);
     let browser = open(&channel);
     browser.wait_for(&format!("{STATES}.length === 1 && {STATES}[0].startsWith('dead letter ')"));
+}
+
+/// How many letters are listed, and what is said of them.
+const LISTED: &str = "document.querySelectorAll('#letters .entry').length";
+const SUMMARY: &str = "document.getElementById('letters-summary').textContent";
+const ANSWER: &str = "document.getElementById('replay-answer').textContent";
+
+pub fn letters_are_found_beyond_the_newest_and_only_those_shown_are_discarded_or_replayed(
+    version: &'static str,
+) {
+    let handler = serde_json::json!(["sh", "-c", "echo No Stock >&2; exit 65"]).to_string();
+    let channel = Channel::start_with(version, |start| start.set("consumer.handler", &handler));
+    (1..=25).for_each(|id| drop(channel.post(&format!("cliente-{id}"), id)));
+    let browser = open(&channel);
+    browser.wait_for(&format!("{SUMMARY} === 'The newest 20 of 25 letters.' && {LISTED} === 20"));
+    let filter = |text: &str| {
+        browser.value("document.getElementById('letter-filter').select()");
+        browser.type_text(text);
+    };
+    // The oldest is not among those that are shown without a filter.
+    filter("CLIENTE-1");
+    browser.wait_for(&format!("{SUMMARY} === '11 of 25 letters have this text.' && {LISTED} === 11"));
+    assert_it_fits(&browser, "letters-filter");
+    filter("{\"id\":1}");
+    browser.wait_for(&format!("{SUMMARY} === '1 of 25 letters has this text.' && {LISTED} === 1"));
+    // It is discarded only if that is meant.
+    let button = "document.querySelector('#letters button[aria-label^=\"Discard \"]')";
+    let dialog = "document.getElementById('ask-discard').open";
+    browser.value(&format!("{button}.focus()"));
+    browser.press(&[ENTER]);
+    browser.wait_for(&format!("{dialog} && document.activeElement.value === 'keep'"));
+    assert_it_fits(&browser, "letters-discard");
+    browser.press(&[ENTER]);
+    browser.wait_for(&format!("!{dialog} && {button} === document.activeElement"));
+    assert_eq!(browser.text(ANSWER), "");
+    browser.press(&[ENTER]);
+    browser.wait_for(dialog);
+    browser.value("document.querySelector('#ask-discard [value=\"discard\"]').focus()");
+    browser.press(&[ENTER]);
+    browser.wait_for(&format!("{ANSWER} === '1 letter discarded.'"));
+    browser.wait_for(&format!("{SUMMARY} === '0 of 24 letters have this text.' && {LISTED} === 0"));
+    // All that the filter shows, and nothing else: cliente-2, cliente-20 to cliente-25.
+    filter("cliente-2");
+    browser.wait_for(&format!("{LISTED} === 7"));
+    browser.value("document.getElementById('discard-all').click()");
+    browser.wait_for(&format!(
+        "{dialog} && document.getElementById('discard-title').textContent === 'Discard these 7 letters?'"
+    ));
+    browser.value("document.querySelector('#ask-discard [value=\"discard\"]').click()");
+    browser.wait_for(&format!("{ANSWER} === '7 letters discarded.'"));
+    browser.wait_for(&format!("{SUMMARY} === '0 of 17 letters have this text.'"));
+    // What the handler wrote is searched, too, and what is replayed comes back.
+    filter("no stock");
+    browser.wait_for(&format!("{LISTED} === 17"));
+    filter("cliente-1");
+    browser.wait_for(&format!("{LISTED} === 10"));
+    browser.value("document.getElementById('replay-all').click()");
+    browser.wait_for(&format!("{ANSWER} === '10 letters replayed.'"));
+    let again = "[...document.querySelectorAll('#letters .about')].filter((e) => e.textContent.includes('replayed 1 time')).length";
+    browser.wait_for(&format!("{again} === 10"));
+    browser.value("document.getElementById('letter-filter').select()");
+    browser.press(&['\u{e003}']);
+    browser.wait_for(&format!("{SUMMARY} === '17 letters.' && {again} === 10 && {LISTED} === 17"));
+    assert_eq!(browser.log("browser"), Vec::<String>::new());
 }

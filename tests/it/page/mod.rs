@@ -1,5 +1,6 @@
 //! The page of the endpoint in a real browser, before the whole channel.
 
+mod charts;
 mod letters;
 mod other_origins;
 mod queues;
@@ -16,7 +17,14 @@ use crate::support::program::{Program, Start, WAITING};
 use crate::support::small_disk::SmallDisk;
 use crate::support::watchdog::Folder;
 use crate::support::{EMBEDDED, NEWEST, PATIENCE, run_on};
-use letters::{what_became_a_dead_letter_is_never_called_committed, whoever_looks_later_sees_the_same};
+use charts::{
+    the_metrics_can_be_read_where_there_is_a_token,
+    who_comes_later_sees_what_was_stored_and_handled_meanwhile,
+};
+use letters::{
+    letters_are_found_beyond_the_newest_and_only_those_shown_are_discarded_or_replayed,
+    what_became_a_dead_letter_is_never_called_committed, whoever_looks_later_sees_the_same,
+};
 use other_origins::a_page_of_another_origin_sends_where_that_origin_is_allowed;
 use queues::{
     a_queue_that_nobody_receives_from_is_listed_no_more,
@@ -42,6 +50,9 @@ run_on! {
         a_dead_letter_appears_and_is_handled_when_it_is_replayed as HEAVY,
         what_became_a_dead_letter_is_never_called_committed as HEAVY,
         whoever_looks_later_sees_the_same as HEAVY,
+        letters_are_found_beyond_the_newest_and_only_those_shown_are_discarded_or_replayed as HEAVY,
+        who_comes_later_sees_what_was_stored_and_handled_meanwhile as HEAVY,
+        the_metrics_can_be_read_where_there_is_a_token as HEAVY,
         what_waits_in_a_work_queue_is_listed_with_its_failures_and_its_time as HEAVY,
         a_pause_of_a_work_queue_and_its_end_are_shown as HEAVY,
         a_message_that_is_tried_after_a_death_is_shown_as_that as HEAVY,
@@ -280,7 +291,7 @@ fn it_fits_phone_and_desk_in_light_and_dark_and_every_control_has_a_name(version
 
 /// What the page shows now has room on phone and desk, can be read in light and dark, and has names.
 fn assert_it_fits(browser: &Browser, what: &str) {
-    for (name, width, height) in [("phone", 360, 780), ("desk", 1280, 900)] {
+    for (name, width, height) in [("small-phone", 360, 780), ("phone", 400, 800), ("desk", 1280, 900)] {
         for scheme in ["light", "dark"] {
             browser.look_as(width, height, scheme);
             let dark = format!("matchMedia('(prefers-color-scheme: dark)').matches === {}", scheme == "dark");

@@ -123,6 +123,17 @@ impl Browser {
         self.press(&text.chars().collect::<Vec<_>>());
     }
 
+    /// Goes to the tab that the page has opened.
+    pub fn go_to_other_tab(&self) {
+        let path = |command: &str| format!("/session/{}/{command}", self.session);
+        let own = ask(self.driver, "GET", &path("window"), &Value::Null);
+        let other = eventually("another tab is open", PATIENCE, || {
+            let all = ask(self.driver, "GET", &path("window/handles"), &Value::Null);
+            all.as_array().and_then(|all| all.iter().find(|tab| **tab != own)).cloned()
+        });
+        self.call("window", &json!({"handle": other}));
+    }
+
     /// A DevTools command.
     pub fn devtools(&self, command: &str, parameters: &Value) -> Value {
         self.call("goog/cdp/execute", &json!({"cmd": command, "params": parameters}))
@@ -183,8 +194,9 @@ fn pictures() -> PathBuf {
 
 /// One WebDriver command; its value.
 fn ask(driver: SocketAddr, method: &str, path: &str, body: &Value) -> Value {
+    let text = if body.is_null() { String::new() } else { body.to_string() };
     let answer = Connection::open(driver)
-        .and_then(|mut connection| connection.request(method, path, "", body.to_string().as_bytes()))
+        .and_then(|mut connection| connection.request(method, path, "", text.as_bytes()))
         .unwrap_or_else(|error| panic!("{method} {path}: {error}"));
     let value = answer.json()["value"].clone();
     assert_eq!(answer.status, 200, "{path} {body}: {}", value["message"].as_str().unwrap_or_default());

@@ -1,30 +1,95 @@
-// The dead letters, and their replay.
+// The dead letters: which are shown, their replay and their discard.
+
+/** As many as one request may name. */
+const MOST_FOUND = 100;
+const TYPING_MS = 300;
+const AGAIN_MS = 3_000;
 
 const letters = new Map();
+let newestLetters = [];
+let openLetters = 0;
 
+function showOpenLetters(count) {
+  openLetters = count;
+}
+
+/** The newest letters have changed; with a filter, others may be shown. */
 function showLetters(newest) {
-  const focused = document.activeElement;
-  const hadFocus = at('letters').contains(focused) || focused === at('replay-all');
-  forget(letters, new Set(newest.map((letter) => letter.letter)));
-  arrange(at('letters'), newest.map((letter) => kept(letters, letter.letter, () => letterEntry(letter))));
+  newestLetters = newest;
+  if (filterText() !== '') return lookAgain(0);
   const none = 'None. A message that cannot be handled, or is no JSON, is put aside here, and can be replayed.';
-  setText(at('letters-summary'), newest.length === 0 ? none : `The newest ${counted(newest.length, 'letter')}.`);
-  at('replay-all').hidden = newest.length < 2;
+  const some = openLetters > newest.length ? `The newest ${newest.length} of ${counted(openLetters, 'letter')}.` : `${counted(newest.length, 'letter')}.`;
+  listLetters(newest, newest.length === 0 ? none : some);
+}
+
+function listLetters(shown, summary) {
+  const focused = document.activeElement;
+  const hadFocus = at('letters').contains(focused) || at('letters-actions').contains(focused);
+  forget(letters, new Set(shown.map((letter) => letter.letter)));
+  arrange(at('letters'), shown.map((letter) => kept(letters, letter.letter, () => letterEntry(letter))));
+  setText(at('letters-summary'), summary);
+  at('letters-actions').hidden = shown.length < 2;
+  at('filter-line').hidden = shown.length < 2 && filterText() === '';
   if (hadFocus && !focused.checkVisibility()) at('letters-title').focus();
 }
 
-function letterEntry(letter) {
-  const button = make('button', '', 'Replay');
+const filterText = () => at('letter-filter').value.trim();
+
+let looking = 0;
+let isLooking = false;
+
+/** Looks for the letters that fit after a while, unless that is asked again until then. */
+function lookAgain(wait) {
+  clearTimeout(looking);
+  looking = setTimeout(look, wait);
+}
+
+/** The endpoint looks beyond the newest letters; one search after the other. */
+async function look() {
+  const text = filterText();
+  if (text === '') return showLetters(newestLetters);
+  if (isLooking) return lookAgain(TYPING_MS);
+  isLooking = true;
+  try {
+    const answer = await request(`/dead-letters?max=${MOST_FOUND}&text=${encodeURIComponent(text)}`);
+    const found = await content(answer);
+    if (filterText() !== text) return;
+    if (answer.ok) return listLetters(found.letters, foundSummary(found));
+    setText(at('letters-summary'), found.message);
+    if (answer.status === 503) lookAgain(AGAIN_MS);
+  } catch {
+    setText(at('letters-summary'), 'The endpoint did not answer.');
+  } finally {
+    isLooking = false;
+  }
+}
+
+function foundSummary({ letters: shown, fit, looked_at: looked, open, complete }) {
+  const number = (count) => count.toLocaleString('en');
+  const all = complete ? counted(open, 'letter') : `the newest ${number(looked)} letters, ${number(open)} in all`;
+  const beside = shown.length < fit ? `; these are the newest ${shown.length}` : '';
+  return `${number(fit)} of ${all} ${fit === 1 ? 'has' : 'have'} this text${beside}.`;
+}
+
+function letterButton(text, name, work) {
+  const button = make('button', '', text);
   button.type = 'button';
-  button.setAttribute('aria-label', `Replay ${letter.letter}`);
-  button.addEventListener('click', () => whileDisabled(button, at('letters-title'), () => replay([letter.letter])));
+  button.setAttribute('aria-label', `${text} ${name}`);
+  button.addEventListener('click', () => whileDisabled(button, at('letters-title'), work));
+  return button;
+}
+
+function letterEntry(letter) {
+  const name = letter.letter;
+  const buttons = make('span', 'buttons', '', letterButton('Replay', name, () => settle('replay', [name])),
+    letterButton('Discard', name, () => discard([name], letter)));
   const replays = letter.replays > 0 ? ` · replayed ${counted(letter.replays, 'time')}` : '';
   const attempts = letter.attempts > 0 ? ` · ${counted(letter.attempts, 'attempt')}` : '';
   const about = make('span', '', `${letter.from}${size(letter.value)} · ${time(letter.at)}${attempts}${replays}`);
-  const line = make('div', 'line', '', make('p', 'about', '', ...chip(letter.key), about), button);
+  const line = make('div', 'line', '', make('p', 'about', '', ...chip(letter.key), about), buttons);
   const error = foreign('p', 'error', letter.error);
   const entry = make('li', 'entry', '', excerpt(letter.value), error, ...stderrPart(letter), line);
-  entry.dataset.letter = letter.letter;
+  entry.dataset.letter = name;
   return entry;
 }
 
@@ -38,21 +103,35 @@ function stderrPart({ stderr, stderr_messages: messages }) {
   return [make('details', 'stderr', '', summary, foreign('pre', '', stderr))];
 }
 
-async function replay(names) {
+/** Discards letters if the user means it; one that is discarded alone is shown once more. */
+async function discard(names, letter) {
+  const dialog = at('ask-discard');
+  setText(at('discard-title'), names.length === 1 ? 'Discard this letter?' : `Discard these ${names.length} letters?`);
+  at('discard-letter').replaceChildren(...(letter ? [excerpt(letter.value)] : []));
+  dialog.returnValue = '';
+  dialog.showModal();
+  await new Promise((resolve) => dialog.addEventListener('close', resolve, { once: true }));
+  if (dialog.returnValue === 'discard') await settle('discard', names);
+}
+
+/** Replays or discards letters. */
+async function settle(action, names) {
   const answer = at('replay-answer');
-  say(answer, '', 'Replaying …');
+  const [doing, done] = { replay: ['Replaying …', 'replayed'], discard: ['Discarding …', 'discarded'] }[action];
+  say(answer, '', doing);
   try {
-    const { status, said } = await post('/dead-letters/replay', JSON.stringify({ letters: names }));
+    const { status, said } = await post(`/dead-letters/${action}`, JSON.stringify({ letters: names }));
     const failed = (said.letters ?? []).filter((letter) => letter.error !== null);
     if (status === 200) {
-      say(answer, 'good', `${counted(names.length, 'letter')} replayed.`);
+      say(answer, 'good', `${counted(names.length, 'letter')} ${done}.`);
     } else if (failed.length > 0) {
-      say(answer, 'bad', `${failed.length} of ${names.length} not replayed: ${failed[0].error}`);
+      say(answer, 'bad', `${failed.length} of ${names.length} not ${done}: ${failed[0].error}`);
     } else {
       say(answer, 'bad', said.message ?? `The endpoint answered ${status}.`);
     }
   } catch {
-    say(answer, 'bad', 'No answer came; what is still listed was not replayed, or will be listed no more soon.');
+    say(answer, 'bad', `No answer came; what is still listed was not ${done}, or will be listed no more soon.`);
   }
+  if (filterText() !== '') lookAgain(0);
 }
 

@@ -11,11 +11,15 @@ const POLICY: &str = "Content-Security-Policy: default-src 'none'; script-src 's
 
 /// One script of several files: each uses what stands before it.
 const SCRIPT: &str = concat!(
+    "const VERSION = '",
+    env!("CARGO_PKG_VERSION"),
+    "';\n\n",
     include_str!("elements.js"),
     include_str!("requests.js"),
     include_str!("messages.js"),
     include_str!("group.js"),
     include_str!("queues.js"),
+    include_str!("charts.js"),
     include_str!("letters.js"),
     include_str!("script.js"),
 );

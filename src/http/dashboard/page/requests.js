@@ -91,3 +91,20 @@ async function whileDisabled(button, next, work) {
   if (hadFocus && document.activeElement === document.body) (button.checkVisibility() ? button : next).focus();
 }
 
+let metricsUrl = '';
+
+/** Shows the metrics in a tab: a link carries no token, and browsers show no text of their media type. */
+async function openMetrics(event) {
+  event.preventDefault();
+  const tab = window.open('', '_blank');
+  let text;
+  try {
+    text = await (await request('/metrics')).text();
+  } catch {
+    text = 'The endpoint did not answer.';
+  }
+  URL.revokeObjectURL(metricsUrl);
+  metricsUrl = URL.createObjectURL(new Blob([text], { type: 'text/plain; charset=utf-8' }));
+  if (tab) tab.location = metricsUrl;
+}
+

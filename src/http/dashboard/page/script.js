@@ -17,7 +17,8 @@ function showWarnings(sentences) {
 }
 
 const shows = { sent: showSent, group: showGroup, queues: showQueues, trouble: showTrouble,
-  warnings: showWarnings, letters: showLetters };
+  warnings: showWarnings, letters: showLetters, open_letters: showOpenLetters, history: showHistory,
+  sample: showSample };
 
 /** One event: lines `event: name` and `data: json`; a comment has neither. */
 function handle(block) {
@@ -29,7 +30,7 @@ function handle(block) {
 function connection(state, text) {
   at('connection').dataset.state = state;
   setText(at('connection'), text);
-  if (state === 'lost') for (const list of ['members', 'queues']) at(list).classList.add('stale');
+  if (state === 'lost') for (const list of ['members', 'queues', 'charts']) at(list).classList.add('stale');
 }
 
 let watching = null;
@@ -97,8 +98,14 @@ at('message').addEventListener('keydown', (event) => {
   if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) at('send').requestSubmit();
 });
 at('replay-all').addEventListener('click', () => {
-  whileDisabled(at('replay-all'), at('letters-title'), () => replay([...letters.keys()]));
+  whileDisabled(at('replay-all'), at('letters-title'), () => settle('replay', [...letters.keys()]));
 });
+at('discard-all').addEventListener('click', () => {
+  whileDisabled(at('discard-all'), at('letters-title'), () => discard([...letters.keys()]));
+});
+at('letter-filter').addEventListener('input', () => lookAgain(TYPING_MS));
+at('metrics').addEventListener('click', openMetrics);
+setText(at('version'), `point-to-point ${VERSION}`);
 at('user').addEventListener('input', tellTokenFromPassword);
 document.addEventListener('visibilitychange', restart);
 restart();

@@ -1,0 +1,129 @@
+//! The search for dead letters: from the newest on backwards, in pieces that grow, within limits.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::browse::{DeadLetterBrowser, unreadable};
+use super::reader::PartitionRange;
+use crate::dead_letters::dead_letter::DeadLetter;
+use crate::dead_letters::filter::DeadLetterFilter;
+use crate::error::Result;
+use client::Cluster;
+
+/// The most letters, and bytes of them, that a search looks at.
+const MOST_LETTERS: u64 = 10_000;
+const MOST_BYTES: usize = 64 * 1024 * 1024;
+/// The offsets of each partition in the first piece, and how much larger the next one is.
+const FIRST_PIECE: i64 = 200;
+const GROWTH: i64 = 4;
+
+/// Dead letters that were looked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FoundLetters {
+    /// The newest of those that fit, the oldest of them first.
+    pub letters: Vec<DeadLetter>,
+    /// The number of those that fit, of the letters that were looked at.
+    pub fit: u64,
+    /// The number of letters that were looked at: the newest ones of each partition.
+    pub looked_at: u64,
+    /// The number of all letters that are not settled.
+    pub open: u64,
+    /// Whether all of them were looked at.
+    pub is_complete: bool,
+}
+
+impl DeadLetterBrowser {
+    /// The newest `most` dead letters that are not settled and fit `filter`. It looks at the newest 10,000
+    /// letters, at 64 MiB of them, and until `deadline`: what it has found by then is the result.
+    ///
+    /// # Errors
+    /// No broker answers in time, the committed progress cannot be read, or an answer is damaged.
+    pub fn search(&self, filter: &DeadLetterFilter, most: usize, deadline: Instant) -> Result<FoundLetters> {
+        let cluster = self.cluster();
+        let parts = self.parts(&cluster, Some(deadline))?.unwrap_or_default();
+        let open = parts.iter().map(PartitionRange::open).sum();
+        if filter.is_everything() {
+            // All fit, and only the newest have to be read.
+            let letters = self.newest_of(&cluster, &parts, most, deadline)?;
+            return Ok(FoundLetters { letters, fit: open, looked_at: open, open, is_complete: true });
+        }
+        let search = Search { browser: self, cluster, filter, most, deadline, bytes: 0 };
+        search.run(parts, FoundLetters { open, ..FoundLetters::default() })
+    }
+}
+
+struct Search<'a> {
+    browser: &'a DeadLetterBrowser,
+    cluster: Arc<Cluster>,
+    filter: &'a DeadLetterFilter,
+    most: usize,
+    deadline: Instant,
+    bytes: usize,
+}
+
+impl Search<'_> {
+    fn run(mut self, parts: Vec<PartitionRange>, mut found: FoundLetters) -> Result<FoundLetters> {
+        // Below its lowest open offset there is nothing to look for in a partition.
+        let lowest = |part: PartitionRange| PartitionRange {
+            start: part.progress.open_from(part.start).max(part.start),
+            ..part
+        };
+        let mut parts: Vec<PartitionRange> = parts.into_iter().map(lowest).collect();
+        let mut size = FIRST_PIECE;
+        loop {
+            parts.retain(|part| part.start < part.end);
+            if parts.is_empty() {
+                found.is_complete = true;
+                return Ok(found);
+            }
+            let late = |part: &PartitionRange| PartitionRange {
+                start: part.start.max(part.end.saturating_sub(size)),
+                ..part.clone()
+            };
+            let piece: Vec<PartitionRange> = parts.iter().map(late).collect();
+            for (part, read) in parts.iter_mut().zip(&piece) {
+                part.end = read.start;
+            }
+            if !self.look(piece, &mut found)? {
+                return Ok(found);
+            }
+            size = size.saturating_mul(GROWTH);
+        }
+    }
+
+    /// Looks at a piece of each partition, all older than what was looked at before; false at a limit.
+    fn look(&mut self, piece: Vec<PartitionRange>, found: &mut FoundLetters) -> Result<bool> {
+        let mut reader = self.browser.reader(&self.cluster, piece, self.filter, Some(self.deadline));
+        let mut fitting: VecDeque<DeadLetter> = VecDeque::new();
+        let goes_on = loop {
+            if self.is_enough(found) {
+                break false;
+            }
+            let letter = match reader.next_letter() {
+                Ok(Some(letter)) => letter,
+                Ok(None) => break true,
+                Err(_) if self.is_enough(found) => break false,
+                Err(error) => return Err(unreadable(self.browser.topic()).caused_by(error)),
+            };
+            found.looked_at += 1;
+            self.bytes = self.bytes.saturating_add(letter.bytes());
+            if self.filter.fits(&letter) {
+                found.fit += 1;
+                fitting.push_back(letter);
+                if fitting.len() > self.most {
+                    fitting.pop_front();
+                }
+            }
+        };
+        found.letters.extend(fitting);
+        found.letters.sort_by_key(|letter| (letter.timestamp, letter.id));
+        let surplus = found.letters.len().saturating_sub(self.most);
+        found.letters.drain(..surplus);
+        Ok(goes_on)
+    }
+
+    fn is_enough(&self, found: &FoundLetters) -> bool {
+        found.looked_at >= MOST_LETTERS || self.bytes >= MOST_BYTES || Instant::now() >= self.deadline
+    }
+}
