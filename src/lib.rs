@@ -40,8 +40,8 @@ pub use channel::{
 };
 pub use consumer::{Failure, FailureCause, Handler};
 pub use dead_letters::{
-    DeadLetter, DeadLetterBrowser, DeadLetterFilter, DeadLetterId, DeadLetterIter, Missing, ReplayAction,
-    ReplayEdit, ReplayOutcome, ReplayRequest, ReplaySummary,
+    DeadLetter, DeadLetterBrowser, DeadLetterFilter, DeadLetterId, DeadLetterIter, FoundLetters, Missing,
+    ReplayAction, ReplayEdit, ReplayOutcome, ReplayRequest, ReplaySummary,
 };
 pub use net::stop::Stop;
 

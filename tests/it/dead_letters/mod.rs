@@ -2,6 +2,7 @@
 //! letter is lost, whatever dies when.
 
 mod places;
+mod search;
 mod stderr;
 mod through;
 mod topics;

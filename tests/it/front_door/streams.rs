@@ -222,7 +222,7 @@ fn the_page_is_guarded_by_its_headers_and_not_sent_twice() {
 fn a_page_of_another_site_can_send_nothing() {
     let (server, channel) = start(&settings());
     for headers in ["Origin: http://evil.example\r\n", "Origin: null\r\n", "Sec-Fetch-Site: cross-site\r\n"] {
-        for path in ["/enviar", "/dead-letters/replay", "/nowhere"] {
+        for path in ["/enviar", "/dead-letters/replay", "/dead-letters/discard", "/nowhere"] {
             let request = post("", "1").replace("/enviar", path).replace("Host:", &format!("{headers}Host:"));
             let answer = Client::connect(server.address()).ask(request);
             assert_eq!((answer.status, answer.code().as_str()), (403, "cross_site"), "{headers}{path}");

@@ -48,7 +48,9 @@ pub fn who_comes_later_sees_what_was_stored_and_handled_meanwhile(version: &'sta
     assert!(browser.text("document.getElementById('charts-note').textContent").starts_with("Since "));
     // What stands still is behind, and that is the lag.
     let _still = CONSUMERS.map(|name| Frozen::new(channel.child(name)));
-    (1..=12).for_each(|id| drop(channel.post("b", 1000 + id)));
+    for id in 1..=12 {
+        channel.post("b", 1000 + id);
+    }
     browser.wait_for(&format!("/^now 12 · max \\d+$/.test({})", numbers("lag")));
     // Each sample can be read with the keyboard.
     let plot = "document.querySelector('.chart[data-name=\"lag\"] svg')";

@@ -82,7 +82,9 @@ pub fn letters_are_found_beyond_the_newest_and_only_those_shown_are_discarded_or
 ) {
     let handler = serde_json::json!(["sh", "-c", "echo No Stock >&2; exit 65"]).to_string();
     let channel = Channel::start_with(version, |start| start.set("consumer.handler", &handler));
-    (1..=25).for_each(|id| drop(channel.post(&format!("cliente-{id}"), id)));
+    for id in 1..=25 {
+        channel.post(&format!("cliente-{id}"), id);
+    }
     let browser = open(&channel);
     browser.wait_for(&format!("{SUMMARY} === 'The newest 20 of 25 letters.' && {LISTED} === 20"));
     let filter = |text: &str| {

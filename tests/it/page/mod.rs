@@ -3,6 +3,7 @@
 mod charts;
 mod letters;
 mod other_origins;
+mod pictures;
 mod queues;
 mod webdriver;
 mod work_queue;

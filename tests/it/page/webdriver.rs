@@ -141,8 +141,13 @@ impl Browser {
 
     /// Shows the page as on a screen of this width, in `light` or `dark`.
     pub fn look_as(&self, width: u32, height: u32, scheme: &str) {
+        self.look_closely_as(width, height, scheme, 2);
+    }
+
+    /// As [`Browser::look_as`], on a screen with so many dots for each pixel in a row.
+    pub fn look_closely_as(&self, width: u32, height: u32, scheme: &str, dots: u32) {
         let metrics =
-            json!({"width": width, "height": height, "deviceScaleFactor": 2, "mobile": width < 600});
+            json!({"width": width, "height": height, "deviceScaleFactor": dots, "mobile": width < 600});
         self.devtools("Emulation.setDeviceMetricsOverride", &metrics);
         let feature = json!({"name": "prefers-color-scheme", "value": scheme});
         self.devtools("Emulation.setEmulatedMedia", &json!({"features": [feature]}));
@@ -150,12 +155,24 @@ impl Browser {
 
     /// Keeps a picture of the whole page in `target/page`.
     pub fn picture(&self, name: &str) {
-        let whole = json!({"format": "png", "captureBeyondViewport": true});
-        let picture = self.devtools("Page.captureScreenshot", &whole)["data"].clone();
+        self.keep(name, &json!({"format": "png", "captureBeyondViewport": true}));
+    }
+
+    /// Keeps a picture of what a screen shows, in `target/page`; gives its bytes. Nothing on it moves.
+    pub fn screen(&self, name: &str) -> usize {
+        self.devtools("Emulation.setScrollbarsHidden", &json!({"hidden": true}));
+        let still = "document.getAnimations().forEach((animation) => animation.finish())";
+        self.value(still);
+        self.keep(name, &json!({"format": "png", "optimizeForSpeed": false}))
+    }
+
+    fn keep(&self, name: &str, options: &Value) -> usize {
+        let picture = self.devtools("Page.captureScreenshot", options)["data"].clone();
         let picture = STANDARD.decode(picture.as_str().expect("a picture")).expect("base64");
         let folder = pictures();
         fs::create_dir_all(&folder).expect("the folder of the pictures");
-        fs::write(folder.join(format!("{name}.png")), picture).expect("a picture is written");
+        fs::write(folder.join(format!("{name}.png")), &picture).expect("a picture is written");
+        picture.len()
     }
 
     /// What was logged since the last time: `browser` (the console) or `performance` (DevTools events).

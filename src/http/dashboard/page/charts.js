@@ -10,7 +10,7 @@ const inAll = (name) => (shown) => `${shown.reduce((sum, sample) => sum + (sampl
 /** What each chart shows: a value of a sample, and beside it perhaps another one, and a sum. */
 const CHARTS = [
   { name: 'stored', title: 'Stored per second', value: perSecond('stored'), sum: inAll('stored'),
-    beside: { title: 'through this endpoint, in any topic', value: perSecond('sent'), sum: inAll('sent') } },
+    beside: { title: 'through this endpoint', value: perSecond('sent'), sum: inAll('sent') } },
   { name: 'handled', title: 'Committed per second', value: perSecond('handled'), sum: inAll('handled') },
   { name: 'lag', title: 'Lag', value: (sample) => sample.lag },
 ];

@@ -75,20 +75,20 @@ function letterButton(text, name, work) {
   const button = make('button', '', text);
   button.type = 'button';
   button.setAttribute('aria-label', `${text} ${name}`);
-  button.addEventListener('click', () => whileDisabled(button, at('letters-title'), work));
+  button.addEventListener('click', () => work(button));
   return button;
 }
 
 function letterEntry(letter) {
   const name = letter.letter;
-  const buttons = make('span', 'buttons', '', letterButton('Replay', name, () => settle('replay', [name])),
-    letterButton('Discard', name, () => discard([name], letter)));
+  const buttons = make('span', 'buttons', '', letterButton('Replay', name, (button) => settle('replay', [name], button)),
+    letterButton('Discard', name, (button) => discard([name], button, letter)));
   const replays = letter.replays > 0 ? ` · replayed ${counted(letter.replays, 'time')}` : '';
   const attempts = letter.attempts > 0 ? ` · ${counted(letter.attempts, 'attempt')}` : '';
   const about = make('span', '', `${letter.from}${size(letter.value)} · ${time(letter.at)}${attempts}${replays}`);
-  const line = make('div', 'line', '', make('p', 'about', '', ...chip(letter.key), about), buttons);
+  const line = make('p', 'about', '', ...chip(letter.key), about);
   const error = foreign('p', 'error', letter.error);
-  const entry = make('li', 'entry', '', excerpt(letter.value), error, ...stderrPart(letter), line);
+  const entry = make('li', 'entry', '', excerpt(letter.value), error, ...stderrPart(letter), line, buttons);
   entry.dataset.letter = name;
   return entry;
 }
@@ -104,18 +104,22 @@ function stderrPart({ stderr, stderr_messages: messages }) {
 }
 
 /** Discards letters if the user means it; one that is discarded alone is shown once more. */
-async function discard(names, letter) {
+async function discard(names, button, letter) {
   const dialog = at('ask-discard');
   setText(at('discard-title'), names.length === 1 ? 'Discard this letter?' : `Discard these ${names.length} letters?`);
   at('discard-letter').replaceChildren(...(letter ? [excerpt(letter.value)] : []));
   dialog.returnValue = '';
   dialog.showModal();
   await new Promise((resolve) => dialog.addEventListener('close', resolve, { once: true }));
-  if (dialog.returnValue === 'discard') await settle('discard', names);
+  // The letter may have gone from the list meanwhile, and its button with it.
+  if (document.activeElement === document.body) at('letters-title').focus();
+  if (dialog.returnValue === 'discard') settle('discard', names, button);
 }
 
-/** Replays or discards letters. */
-async function settle(action, names) {
+/** Replays or discards letters, while the button for that cannot be pressed again. */
+const settle = (action, names, button) => whileDisabled(button, at('letters-title'), () => askToSettle(action, names));
+
+async function askToSettle(action, names) {
   const answer = at('replay-answer');
   const [doing, done] = { replay: ['Replaying …', 'replayed'], discard: ['Discarding …', 'discarded'] }[action];
   say(answer, '', doing);

@@ -98,11 +98,9 @@ at('message').addEventListener('keydown', (event) => {
   if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) at('send').requestSubmit();
 });
 at('replay-all').addEventListener('click', () => {
-  whileDisabled(at('replay-all'), at('letters-title'), () => settle('replay', [...letters.keys()]));
+  settle('replay', [...letters.keys()], at('replay-all'));
 });
-at('discard-all').addEventListener('click', () => {
-  whileDisabled(at('discard-all'), at('letters-title'), () => discard([...letters.keys()]));
-});
+at('discard-all').addEventListener('click', () => discard([...letters.keys()], at('discard-all')));
 at('letter-filter').addEventListener('input', () => lookAgain(TYPING_MS));
 at('metrics').addEventListener('click', openMetrics);
 setText(at('version'), `point-to-point ${VERSION}`);
