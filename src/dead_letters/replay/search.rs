@@ -14,9 +14,11 @@ use client::Cluster;
 /// The most letters, and bytes of them, that a search looks at.
 const MOST_LETTERS: u64 = 10_000;
 const MOST_BYTES: usize = 64 * 1024 * 1024;
+/// The most bytes of the letters that are found.
+const MOST_FOUND_BYTES: usize = 32 * 1024 * 1024;
 /// The offsets of each partition in the first piece, and how much larger the next one is.
-const FIRST_PIECE: i64 = 200;
-const GROWTH: i64 = 4;
+const FIRST_PIECE: u64 = 20;
+const GROWTH: u64 = 4;
 
 /// Dead letters that were looked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,8 +36,9 @@ pub struct FoundLetters {
 }
 
 impl DeadLetterBrowser {
-    /// The newest `most` dead letters that are not settled and fit `filter`. It looks at the newest 10,000
-    /// letters, at 64 MiB of them, and until `deadline`: what it has found by then is the result.
+    /// The newest `most` dead letters that are not settled and fit `filter`, fewer where they are large. It
+    /// looks at the newest 10,000 letters, or about 64 MiB of them, and until `deadline`: what it has found by
+    /// then is the result.
     ///
     /// # Errors
     /// No broker answers in time, the committed progress cannot be read, or an answer is damaged.
@@ -77,8 +80,14 @@ impl Search<'_> {
                 found.is_complete = true;
                 return Ok(found);
             }
+            // A piece is read from its oldest letter on, so that it must fit into what is left.
+            let most = self.letters_left(&found) / u64::try_from(parts.len()).unwrap_or(u64::MAX);
+            let offsets = i64::try_from(size.min(most)).unwrap_or(i64::MAX);
+            if offsets == 0 {
+                return Ok(found);
+            }
             let late = |part: &PartitionRange| PartitionRange {
-                start: part.start.max(part.end.saturating_sub(size)),
+                start: part.start.max(part.end.saturating_sub(offsets)),
                 ..part.clone()
             };
             let piece: Vec<PartitionRange> = parts.iter().map(late).collect();
@@ -86,6 +95,7 @@ impl Search<'_> {
                 part.end = read.start;
             }
             if !self.look(piece, &mut found)? {
+                found.is_complete = found.looked_at >= found.open;
                 return Ok(found);
             }
             size = size.saturating_mul(GROWTH);
@@ -95,35 +105,53 @@ impl Search<'_> {
     /// Looks at a piece of each partition, all older than what was looked at before; false at a limit.
     fn look(&mut self, piece: Vec<PartitionRange>, found: &mut FoundLetters) -> Result<bool> {
         let mut reader = self.browser.reader(&self.cluster, piece, self.filter, Some(self.deadline));
-        let mut fitting: VecDeque<DeadLetter> = VecDeque::new();
+        let (mut fitting, mut found_bytes) = (VecDeque::<DeadLetter>::new(), 0_usize);
         let goes_on = loop {
-            if self.is_enough(found) {
+            if self.is_over(found) {
                 break false;
             }
             let letter = match reader.next_letter() {
                 Ok(Some(letter)) => letter,
                 Ok(None) => break true,
-                Err(_) if self.is_enough(found) => break false,
+                Err(_) if self.is_over(found) => break false,
                 Err(error) => return Err(unreadable(self.browser.topic()).caused_by(error)),
             };
             found.looked_at += 1;
             self.bytes = self.bytes.saturating_add(letter.bytes());
             if self.filter.fits(&letter) {
                 found.fit += 1;
+                found_bytes += letter.bytes();
                 fitting.push_back(letter);
-                if fitting.len() > self.most {
-                    fitting.pop_front();
+                while fitting.len() > self.most || (found_bytes > MOST_FOUND_BYTES && fitting.len() > 1) {
+                    found_bytes -= fitting.pop_front().as_ref().map_or(0, DeadLetter::bytes);
                 }
             }
         };
-        found.letters.extend(fitting);
-        found.letters.sort_by_key(|letter| (letter.timestamp, letter.id));
-        let surplus = found.letters.len().saturating_sub(self.most);
-        found.letters.drain(..surplus);
+        fitting.extend(std::mem::take(&mut found.letters));
+        self.keep_newest(&mut fitting);
+        found.letters = fitting.into();
         Ok(goes_on)
     }
 
-    fn is_enough(&self, found: &FoundLetters) -> bool {
-        found.looked_at >= MOST_LETTERS || self.bytes >= MOST_BYTES || Instant::now() >= self.deadline
+    /// Leaves the newest ones, as many as may be told.
+    fn keep_newest(&self, letters: &mut VecDeque<DeadLetter>) {
+        letters.make_contiguous().sort_by_key(|letter| (letter.timestamp, letter.id));
+        let mut bytes: usize = letters.iter().map(DeadLetter::bytes).sum();
+        while letters.len() > self.most || (bytes > MOST_FOUND_BYTES && letters.len() > 1) {
+            bytes -= letters.pop_front().as_ref().map_or(0, DeadLetter::bytes);
+        }
+    }
+
+    /// How many letters may still be looked at, if they are as large as those before.
+    fn letters_left(&self, found: &FoundLetters) -> u64 {
+        let size = self.bytes / usize::try_from(found.looked_at).unwrap_or(usize::MAX).max(1);
+        let in_bytes = MOST_BYTES.saturating_sub(self.bytes) / size.max(1);
+        MOST_LETTERS.saturating_sub(found.looked_at).min(u64::try_from(in_bytes).unwrap_or(u64::MAX))
+    }
+
+    fn is_over(&self, found: &FoundLetters) -> bool {
+        // Those of a piece may be larger than those before it.
+        let is_large = self.bytes >= 2 * MOST_BYTES;
+        is_large || found.looked_at >= MOST_LETTERS || Instant::now() >= self.deadline
     }
 }
