@@ -69,7 +69,8 @@ impl DashboardSource {
         DashboardSource {
             queues,
             warnings,
-            cluster: Arc::new(cluster.share(settings.cluster())),
+            // It looks now and then also while nobody watches; of outages the producers tell.
+            cluster: Arc::new(cluster.share(settings.cluster()).quiet()),
             topic: settings.kafka.topic.clone(),
             group: settings.consumer.group().to_owned(),
             reset: settings.consumer.auto_offset_reset,

@@ -65,6 +65,23 @@ pub fn who_comes_later_sees_what_was_stored_and_handled_meanwhile(version: &'sta
     assert_eq!(browser.log("browser"), Vec::<String>::new());
 }
 
+/// The broker stands still, and with it whatever the endpoint could ask.
+pub fn where_the_cluster_was_not_seen_the_charts_have_a_gap(version: &'static str) {
+    let channel = Channel::start(version);
+    let browser = open(&channel);
+    browser.wait_for(&format!("/^now 0 /.test({})", numbers("stored")));
+    let still = Frozen::new(channel.program.id());
+    browser.wait_for(&format!("/^now not known /.test({})", numbers("stored")));
+    browser.wait_for(&format!("/^now not known /.test({})", numbers("lag")));
+    drop(still);
+    browser.wait_for(&format!("/^now 0 /.test({})", numbers("stored")));
+    let plot = "document.querySelector('.chart[data-name=\"stored\"] svg')";
+    let label = browser.text(&format!("{plot}.getAttribute('aria-label')"));
+    assert!(label.ends_with(", with 1 gap where it is not known"), "{label}");
+    let lines = format!("{plot}.querySelector('.curve').getAttribute('d').split('M').length - 1");
+    assert_eq!(browser.value(&lines), 2);
+}
+
 /// A link carries no token.
 pub fn the_metrics_can_be_read_where_there_is_a_token(version: &'static str) {
     use std::os::unix::fs::PermissionsExt;

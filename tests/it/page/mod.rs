@@ -5,6 +5,7 @@ mod letters;
 mod other_origins;
 mod pictures;
 mod queues;
+mod small_png;
 mod webdriver;
 mod work_queue;
 
@@ -19,7 +20,7 @@ use crate::support::small_disk::SmallDisk;
 use crate::support::watchdog::Folder;
 use crate::support::{EMBEDDED, NEWEST, PATIENCE, run_on};
 use charts::{
-    the_metrics_can_be_read_where_there_is_a_token,
+    the_metrics_can_be_read_where_there_is_a_token, where_the_cluster_was_not_seen_the_charts_have_a_gap,
     who_comes_later_sees_what_was_stored_and_handled_meanwhile,
 };
 use letters::{
@@ -53,6 +54,7 @@ run_on! {
         whoever_looks_later_sees_the_same as HEAVY,
         letters_are_found_beyond_the_newest_and_only_those_shown_are_discarded_or_replayed as HEAVY,
         who_comes_later_sees_what_was_stored_and_handled_meanwhile as HEAVY,
+        where_the_cluster_was_not_seen_the_charts_have_a_gap as HEAVY,
         the_metrics_can_be_read_where_there_is_a_token as HEAVY,
         what_waits_in_a_work_queue_is_listed_with_its_failures_and_its_time as HEAVY,
         a_pause_of_a_work_queue_and_its_end_are_shown as HEAVY,

@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use super::small_png::smaller;
 use crate::support::http::Connection;
 use crate::support::ports::free_port;
 use crate::support::watchdog::{Folder, Guarded};
@@ -141,38 +142,35 @@ impl Browser {
 
     /// Shows the page as on a screen of this width, in `light` or `dark`.
     pub fn look_as(&self, width: u32, height: u32, scheme: &str) {
-        self.look_closely_as(width, height, scheme, 2);
+        self.look_on(
+            &json!({"width": width, "height": height, "deviceScaleFactor": 2, "mobile": width < 600}),
+            scheme,
+        );
     }
 
-    /// As [`Browser::look_as`], on a screen with so many dots for each pixel in a row.
-    pub fn look_closely_as(&self, width: u32, height: u32, scheme: &str, dots: u32) {
-        let metrics =
-            json!({"width": width, "height": height, "deviceScaleFactor": dots, "mobile": width < 600});
-        self.devtools("Emulation.setDeviceMetricsOverride", &metrics);
+    /// As [`Browser::look_as`], on a screen of any kind.
+    pub fn look_on(&self, metrics: &Value, scheme: &str) {
+        self.devtools("Emulation.setDeviceMetricsOverride", metrics);
         let feature = json!({"name": "prefers-color-scheme", "value": scheme});
         self.devtools("Emulation.setEmulatedMedia", &json!({"features": [feature]}));
     }
 
     /// Keeps a picture of the whole page in `target/page`.
     pub fn picture(&self, name: &str) {
-        self.keep(name, &json!({"format": "png", "captureBeyondViewport": true}));
+        keep(name, &self.captured(&json!({"format": "png", "captureBeyondViewport": true})));
     }
 
-    /// Keeps a picture of what a screen shows, in `target/page`; gives its bytes. Nothing on it moves.
+    /// As [`Browser::picture`], of what a screen shows, and in fewer bytes; gives how many they are.
     pub fn screen(&self, name: &str) -> usize {
-        self.devtools("Emulation.setScrollbarsHidden", &json!({"hidden": true}));
-        let still = "document.getAnimations().forEach((animation) => animation.finish())";
-        self.value(still);
-        self.keep(name, &json!({"format": "png", "optimizeForSpeed": false}))
+        self.value("document.getAnimations().forEach((animation) => animation.finish())");
+        let picture = smaller(&self.captured(&json!({"format": "png"})));
+        keep(name, &picture);
+        picture.len()
     }
 
-    fn keep(&self, name: &str, options: &Value) -> usize {
+    fn captured(&self, options: &Value) -> Vec<u8> {
         let picture = self.devtools("Page.captureScreenshot", options)["data"].clone();
-        let picture = STANDARD.decode(picture.as_str().expect("a picture")).expect("base64");
-        let folder = pictures();
-        fs::create_dir_all(&folder).expect("the folder of the pictures");
-        fs::write(folder.join(format!("{name}.png")), &picture).expect("a picture is written");
-        picture.len()
+        STANDARD.decode(picture.as_str().expect("a picture")).expect("base64")
     }
 
     /// What was logged since the last time: `browser` (the console) or `performance` (DevTools events).
@@ -201,6 +199,12 @@ impl Drop for Browser {
         }
         self.process.kill();
     }
+}
+
+fn keep(name: &str, picture: &[u8]) {
+    let folder = pictures();
+    fs::create_dir_all(&folder).expect("the folder of the pictures");
+    fs::write(folder.join(format!("{name}.png")), picture).expect("a picture is written");
 }
 
 /// Where the pictures are kept: beside cargo's folder for temporary files.
