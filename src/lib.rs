@@ -93,5 +93,6 @@ pub mod signals;
 pub mod supervisor;
 #[doc(hidden)]
 pub mod text;
+mod topic_reader;
 #[doc(hidden)]
 pub mod users;

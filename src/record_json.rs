@@ -46,6 +46,15 @@ pub fn write_with(out: &mut Vec<u8>, (name, value): (&str, &str), record: &Consu
 /// `timestamp`, `key` or `key_base64`, `headers`, `encoding`, `value`. Other than by [`write`](fn@write), a
 /// value that is no JSON is a text, with the encoding `text`, unless it is not UTF-8.
 pub fn write_stored(out: &mut Vec<u8>, topic: &str, partition: i32, record: &Record<'_>) {
+    write_stored_as(out, topic, partition, record, false);
+}
+
+/// As [`write_stored`], but a value that is JSON is a text, too: no reader of JSON changes its numbers.
+pub fn write_stored_as_text(out: &mut Vec<u8>, topic: &str, partition: i32, record: &Record<'_>) {
+    write_stored_as(out, topic, partition, record, true);
+}
+
+fn write_stored_as(out: &mut Vec<u8>, topic: &str, partition: i32, record: &Record<'_>, is_text: bool) {
     out.extend_from_slice(b"{\"topic\":");
     write_text(out, topic);
     write_number(out, "partition", partition.into());
@@ -54,8 +63,9 @@ pub fn write_stored(out: &mut Vec<u8>, topic: &str, partition: i32, record: &Rec
     write_key(out, record.key);
     out.extend_from_slice(b",\"headers\":");
     write_headers(out, record.headers);
-    match record.value.map(|value| (std::str::from_utf8(value), message::check(value))) {
-        Some((Ok(text), Err(_))) => {
+    let is_text = |value| is_text || message::check(value).is_err();
+    match record.value.map(|value| (std::str::from_utf8(value), is_text(value))) {
+        Some((Ok(text), true)) => {
             out.extend_from_slice(b",\"encoding\":\"text\",\"value\":");
             write_text(out, text);
         }
@@ -233,6 +243,12 @@ mod tests {
         };
         let expected = r#"{"topic":"pedidos","partition":3,"offset":7,"timestamp":9,"key":"k","headers":[{"name":"a","value":"b"}],"encoding":"json","value":{"b": 1}}"#;
         assert_eq!(stored(Some(b"{\"b\": 1}"), 9), expected);
+        let mut text = Vec::new();
+        let json = Some(&b"{\"n\": 1.00}"[..]);
+        let record = Record { offset: 7, timestamp: 9, key: None, value: json, headers: Headers::default() };
+        write_stored_as_text(&mut text, "pedidos", 3, &record);
+        let read: Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!((&read["encoding"], &read["value"]), (&json!("text"), &json!("{\"n\": 1.00}")));
         let ends = [
             (Some(&b"hola\n\"\xe2\x80\xa8"[..]), r#""encoding":"text","value":"hola\n\"\u2028"}"#),
             (Some(b""), r#""encoding":"text","value":""}"#),

@@ -12,7 +12,7 @@
 //! 3. `backend`: `tiny_http`, the private connection to it, routes and router
 //! 4. `api`: the handlers of all routes but the dashboard's
 //! 5. `dashboard`: the page, and the events that it shows
-//! 6. the files of this folder: `handed_on`, `responder`, `reply`, `response`, `submit`, `queues`,
+//! 6. the files of this folder: `handed_on`, `held`, `responder`, `reply`, `response`, `submit`, `queues`,
 //!    `settings`, `static_files`, `constant_time`, `decimal`
 
 mod api;
@@ -21,6 +21,7 @@ mod constant_time;
 mod dashboard;
 mod decimal;
 mod handed_on;
+mod held;
 mod queues;
 mod reply;
 mod responder;
@@ -46,6 +47,11 @@ use api::metadata_cache::MetadataWorker;
 pub use api::metadata_cache::{Partition, PartitionOffsets, Topic, TopicDirectory};
 use api::queues::QueueApi;
 use api::rest::RestApi;
+pub use api::rest::messages::{
+    HeaderView, MessageSearch, MessageSource, MessageView, NoMessages, PlaceOfMessage, SearchFrom,
+    SearchedMessages, SearchedPartition,
+};
+use api::rest::messages::{LookWorkers, MessagesApi};
 use backend::{Backend, Router};
 use dashboard::Dashboard;
 pub use dashboard::{
@@ -69,6 +75,8 @@ pub struct Services {
     pub topics: Arc<dyn SubmitTo>,
     /// Describes topics and brokers.
     pub directory: Box<dyn TopicDirectory>,
+    /// Reads the messages of any topic.
+    pub messages: Arc<dyn MessageSource>,
     /// Describes the consumer group and its dead letters.
     pub dashboard: Arc<dyn DashboardSource>,
     /// Hands messages out.
@@ -90,6 +98,7 @@ pub struct HttpServer {
 /// order, after the backend: the dashboard's end gives up a replay or a search under way.
 struct Workers {
     _metadata: MetadataWorker,
+    _looks: LookWorkers,
     _dashboard: Dashboard,
     _replay: Worker,
     _search: Worker,
@@ -102,12 +111,14 @@ impl Workers {
         limits: &Limits,
         services: Services,
     ) -> Result<(Workers, MessageApi)> {
-        let Services { channel, topics, directory, dashboard: source, queues } = services;
+        let Services { channel, topics, directory, messages, dashboard: source, queues } = services;
         let dashboard = Dashboard::start(Arc::clone(&source), &settings.topic, limits.max_connections)?;
         let (replays, replay) = ReplayQueue::start(Arc::clone(&source), dashboard.feed())?;
         let (searches, search) = SearchQueue::start(source)?;
         let metadata = MetadataWorker::start(directory, settings.max_pending_bytes)?;
+        let (looks, look_workers) = LookWorkers::start(messages)?;
         let answer_timeout = settings.answer_timeout;
+        let messages = MessagesApi { looks, answer_timeout };
         let topics = dashboard.record_topics(topics);
         let EndpointSettings { any_payload, key_pointer, max_body_bytes, .. } = settings.clone();
         let json_topic = (!any_payload).then(|| settings.topic.clone());
@@ -120,8 +131,15 @@ impl Workers {
         let channel = ChannelApi { channel, topic: settings.topic.clone(), any_payload, key_pointer };
         let feed = dashboard.feed();
         let api =
-            MessageApi { channel, rest, queues, feed, replays, searches, answer_timeout, max_body_bytes };
-        Ok((Workers { _metadata: metadata, _dashboard: dashboard, _replay: replay, _search: search }, api))
+            MessageApi { channel, rest, messages, queues, feed, replays, searches, answer_timeout, max_body_bytes };
+        let workers = Workers {
+            _metadata: metadata,
+            _looks: look_workers,
+            _dashboard: dashboard,
+            _replay: replay,
+            _search: search,
+        };
+        Ok((workers, api))
     }
 }
 

@@ -3,6 +3,9 @@
 //! Header values are words of this program. Bytes that a client sent can only come back inside a body.
 
 use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::held::HeldBytes;
 
 /// The header line of a JSON response.
 const JSON: &str = "Content-Type: application/json\r\n";
@@ -25,22 +28,24 @@ pub(crate) struct Response {
     pub(crate) headers: Cow<'static, str>,
     /// The body.
     pub(crate) body: Vec<u8>,
+    /// The memory that it takes until it is written, where that is counted.
+    pub(crate) held: Option<Arc<HeldBytes>>,
 }
 
 impl Response {
     /// A response whose body is JSON already.
     pub(crate) fn json(status: u16, body: Vec<u8>) -> Response {
-        Response { status, headers: JSON.into(), body }
+        Response { status, headers: JSON.into(), body, held: None }
     }
 
     /// A response without a body.
     pub(crate) fn empty(status: u16) -> Response {
-        Response { status, headers: Cow::Borrowed(""), body: Vec::new() }
+        Response { status, headers: Cow::Borrowed(""), body: Vec::new(), held: None }
     }
 
     /// A response of another media type.
     pub(crate) fn of_type(status: u16, media_type: &'static str, body: Vec<u8>) -> Response {
-        Response { status, headers: format!("Content-Type: {media_type}\r\n").into(), body }
+        Response { status, headers: format!("Content-Type: {media_type}\r\n").into(), body, held: None }
     }
 
     /// An error in the form that all errors have:

@@ -15,8 +15,8 @@ pub(crate) fn respond(if_none_match: Option<&str>, media_type: &str, text: &str,
     });
     let headers = format!("{lines}{CACHE}ETag: {tag}\r\n");
     if is_known {
-        return Response { status: 304, headers: headers.into(), body: Vec::new() };
+        return Response { status: 304, headers: headers.into(), body: Vec::new(), held: None };
     }
     let headers = format!("Content-Type: {media_type}\r\n{headers}");
-    Response { status: 200, headers: headers.into(), body: text.into() }
+    Response { status: 200, headers: headers.into(), body: text.into(), held: None }
 }

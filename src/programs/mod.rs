@@ -3,6 +3,7 @@
 //! - [`adapter_access`]: access to the adapter, in the own process or in the supervisor
 //! - [`producer_api`], [`consumer`], [`adapter`]: the three roles
 //! - [`topic_directory`]: the topics of the cluster, for `producer_api`
+//! - [`message_source`]: the messages of any topic, for the endpoint
 //! - [`dashboard_source`]: the state of the cluster, for the endpoint's page
 //! - [`producer`]: sends lines and reports each delivery
 //! - [`consumer_pull`], [`consumer_push`]: two other ways to consume
@@ -40,6 +41,7 @@ pub mod groups;
 mod lag_monitor;
 mod lease_queues;
 mod message_name;
+mod message_source;
 mod open_messages;
 mod password_input;
 pub mod peek;

@@ -8,6 +8,7 @@ use super::adapter_access::AdapterAccess;
 use super::channel_monitor::ChannelMonitor;
 use super::dashboard_source::DashboardSource;
 use super::lease_queues::LeaseQueues;
+use super::message_source::MessageSource;
 use super::readiness::CanStore;
 use super::topic_directory::ClusterTopicDirectory;
 use super::warnings::Warnings;
@@ -71,6 +72,7 @@ fn run(invocation: &Invocation) -> Result<()> {
             channel: Box::new(sender.clone()),
             topics: topics.clone(),
             directory: Box::new(ClusterTopicDirectory::new(adapter.cluster(), settings)),
+            messages: Arc::new(MessageSource::new(adapter.cluster(), settings)),
             dashboard: Arc::new(DashboardSource::new(
                 adapter.cluster(),
                 settings,

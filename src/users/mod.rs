@@ -26,7 +26,7 @@ pub use topics::TopicPattern;
 pub struct Entry {
     /// Its rights.
     pub rights: BTreeSet<Right>,
-    /// The topics to which it may send; none: the channel's own.
+    /// The topics that it may send to, receive from and look into; none: the channel's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub topics: Vec<TopicPattern>,
     /// The hash of its token, if it has one.

@@ -13,7 +13,7 @@ pub enum Right {
     Send,
     /// Receiving messages; no route needs it yet.
     Receive,
-    /// Seeing the page's events, topics, brokers and metrics.
+    /// Seeing the page's events, topics and their messages, brokers and metrics.
     Read,
     /// Replaying dead letters, and every other right.
     Admin,

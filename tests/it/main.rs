@@ -36,6 +36,7 @@ mod inputs;
 mod kept_handlers;
 mod leases;
 mod logs;
+mod looks;
 mod metrics;
 mod monitoring_files;
 mod openapi;

@@ -8,6 +8,7 @@ use super::enviar::{ChannelApi, ChannelTarget};
 use super::json::{self, MAX_DEPTH};
 use super::letter_search::SearchQueue;
 use super::queues::{QueueApi, QueueRequest};
+use super::rest::messages::MessagesApi;
 use super::rest::{RecordTarget, RestApi};
 use crate::dead_letters::ReplayAction;
 use crate::http::dashboard::FeedHandle;
@@ -34,6 +35,8 @@ pub(crate) struct MessageApi {
     pub(crate) channel: ChannelApi,
     /// Takes records for any topic, and describes the cluster.
     pub(crate) rest: RestApi,
+    /// Looks into topics.
+    pub(crate) messages: MessagesApi,
     /// Hands messages out.
     pub(crate) queues: QueueApi,
     /// Takes the viewers of the dashboard.

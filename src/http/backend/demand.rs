@@ -15,6 +15,8 @@ pub(crate) enum Demand {
     SendToChannel,
     /// The right to send, and this topic.
     SendTo(String),
+    /// The right to read, and this topic or that of its dead letters.
+    ReadFrom(String),
     /// The right to receive, and the channel's own topic.
     ReceiveFromChannel,
     /// The right to receive, and this topic.
@@ -27,6 +29,7 @@ impl Demand {
         match self {
             Demand::Right(right) => *right,
             Demand::SendToChannel | Demand::SendTo(_) => Right::Send,
+            Demand::ReadFrom(_) => Right::Read,
             Demand::ReceiveFromChannel | Demand::ReceiveFrom(_) => Right::Receive,
         }
     }
@@ -55,6 +58,9 @@ pub(crate) fn demand(method: &str, target: &[u8]) -> Option<Demand> {
         Route::Queue(QueueRoute::Of(topic, _)) => {
             Some(uri::segment(topic).map_or(Demand::Right(Right::Receive), Demand::ReceiveFrom))
         }
+        Route::Rest(RestRoute::Messages(topic) | RestRoute::Message(topic, ..)) => {
+            Some(uri::segment(topic).map_or(Demand::Right(Right::Read), Demand::ReadFrom))
+        }
         Route::Rest(_) => Some(Demand::Right(Right::Read)),
         Route::OpenApi | Route::Page(_) | Route::Health | Route::Readiness => None,
         Route::ProxyHealth | Route::ProxyReadiness | Route::Uptime => None,
@@ -67,7 +73,7 @@ mod tests {
     use super::*;
 
     /// The right that each method of each route needs; `-`: none.
-    const TABLE: [(&str, &str, &str); 43] = [
+    const TABLE: [(&str, &str, &str); 47] = [
         ("POST", "/queues/{topic}/receive", "receive"),
         ("POST", "/queues/{topic}/ack", "receive"),
         ("POST", "/queues/{topic}/nack", "receive"),
@@ -107,6 +113,10 @@ mod tests {
         ("GET", "/_health", "-"),
         ("GET", "/topics/{topic}/partitions/{partition}/offsets", "read"),
         ("HEAD", "/topics/{topic}/partitions/{partition}/offsets", "read"),
+        ("GET", "/topics/{topic}/messages", "read"),
+        ("HEAD", "/topics/{topic}/messages", "read"),
+        ("GET", "/topics/{topic}/partitions/{partition}/messages/{offset}", "read"),
+        ("HEAD", "/topics/{topic}/partitions/{partition}/messages/{offset}", "read"),
         ("GET", "/openapi.json", "-"),
         ("GET", "/", "-"),
         ("GET", "/page/style.css", "-"),
@@ -140,6 +150,10 @@ mod tests {
         assert_eq!(demand("POST", b"/recibir?max=1"), Some(Demand::ReceiveFromChannel));
         assert_eq!(demand("POST", b"/queues/ped%69dos/ack"), from("pedidos"));
         assert_eq!(demand("POST", b"/queues/%ff/ack"), Some(Demand::Right(Right::Receive)));
+        let read = |topic: &str| Some(Demand::ReadFrom(topic.to_owned()));
+        assert_eq!(demand("GET", b"/topics/ped%69dos/messages?max=1"), read("pedidos"));
+        assert_eq!(demand("HEAD", b"/topics/a/partitions/0/messages/7"), read("a"));
+        assert_eq!(demand("GET", b"/topics/%ff/messages"), Some(Demand::Right(Right::Read)));
         for (method, target) in [("GET", "/enviar"), ("POST", "/metrics"), ("GET", "/nothing"), ("GET", "*")]
         {
             assert_eq!(demand(method, target.as_bytes()), None, "{method} {target}");

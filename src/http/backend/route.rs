@@ -143,6 +143,8 @@ pub(super) mod tests {
             RestRoute::Partitions(topic),
             RestRoute::Partition(topic, partition),
             RestRoute::Offsets(topic, partition),
+            RestRoute::Messages(topic),
+            RestRoute::Message(topic, partition, "{offset}"),
             RestRoute::Raw(topic),
             RestRoute::Brokers,
         ];
@@ -170,6 +172,8 @@ pub(super) mod tests {
                 Route::Rest(
                     RestRoute::Partition(..)
                     | RestRoute::Offsets(..)
+                    | RestRoute::Messages(_)
+                    | RestRoute::Message(..)
                     | RestRoute::Raw(_)
                     | RestRoute::Brokers,
                 ) => {}

@@ -16,7 +16,7 @@ use crate::http::api::message_api::{BodyKind, MessageApi};
 use crate::http::api::openapi;
 use crate::http::api::query::Parameters;
 use crate::http::api::record_fields::RecordFields;
-use crate::http::api::rest::RecordTarget;
+use crate::http::api::rest::{RecordTarget, RestRoute};
 use crate::http::api::uri;
 use crate::http::constant_time::equal;
 use crate::http::handed_on::CONTENT_ENCODING;
@@ -103,6 +103,9 @@ impl Router {
                 Reply::deferred(api.feed.join(responder()).map_err(|_| TOO_MANY_VIEWERS.response()))
             }
             (Route::Letters, Some((api, _))) => api.searches.get(query, api.answer_timeout, responder()),
+            (Route::Rest(route @ (RestRoute::Messages(_) | RestRoute::Message(..))), Some((api, _))) => {
+                api.messages.get(route, query, responder())
+            }
             (Route::Rest(route), Some((api, _))) if *request.method() != Method::Post => {
                 api.rest.get(route, responder())
             }

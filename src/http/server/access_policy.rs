@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::cors::AllowedOrigins;
 use super::secret_file;
 use super::user_access::{CheckedPassword, Credentials, Sender, UserAccess, Waiter, bearer};
+use crate::dead_letters::source_topic;
 use crate::error::{Error, Result};
 use crate::http::backend::demand::{Demand, demand};
 use crate::http::constant_time::equal;
@@ -193,6 +194,10 @@ impl AccessPolicy {
             Demand::Right(_) => true,
             Demand::SendToChannel | Demand::ReceiveFromChannel => user.may_use(channel, channel),
             Demand::SendTo(topic) | Demand::ReceiveFrom(topic) => user.may_use(topic, channel),
+            Demand::ReadFrom(topic) => {
+                let source = source_topic(topic).unwrap_or(topic);
+                user.may_use(topic, channel) || user.may_use(source, channel)
+            }
         };
         if may_use { Ok(()) } else { Err(OTHER_TOPIC) }
     }

@@ -82,7 +82,7 @@ impl AllowedOrigins {
 
 /// The response to a preflight request.
 pub(super) fn preflight() -> Response {
-    Response { status: 204, headers: PREFLIGHT.into(), body: Vec::new() }
+    Response { status: 204, headers: PREFLIGHT.into(), body: Vec::new(), held: None }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use crate::http::decimal::decimal;
+use crate::http::held::HeldBytes;
 use crate::http::response::{Response, reason_phrase};
 use crate::ids::RequestId;
 
@@ -27,6 +28,8 @@ pub(super) struct ResponseFraming {
 pub(super) struct ResponseWriter {
     head: Vec<u8>,
     body: Vec<u8>,
+    /// The memory of the body, where it is counted.
+    held: Option<Arc<HeldBytes>>,
     written: usize,
     /// The id of the current request, for `X-Request-Id`.
     request: RequestId,
@@ -71,7 +74,7 @@ impl ResponseWriter {
             date,
         );
         if !framing.head_only {
-            self.body = response.body;
+            (self.body, self.held) = (response.body, response.held);
         }
     }
 
@@ -168,7 +171,7 @@ impl ResponseWriter {
     fn clear(&mut self) {
         self.head.clear();
         self.head.shrink_to(KEEP_BYTES);
-        self.body = Vec::new();
+        (self.body, self.held) = (Vec::new(), None);
         self.written = 0;
     }
 }
@@ -242,6 +245,18 @@ mod tests {
                         Content-Length: 7\r\nConnection: close\r\n\r\n{\"a\":1}";
         assert_eq!(String::from_utf8(stream.0).unwrap(), expected);
         assert!(writer.is_empty());
+    }
+
+    #[test]
+    fn the_memory_of_a_response_is_taken_until_it_is_written() {
+        let (mut writer, mut stream) = (ResponseWriter::default(), Narrow(Vec::new(), 0));
+        let framing = ResponseFraming { head_only: false, close: true, chunked: true };
+        let budget = crate::http::held::ResponseBudget::new(7);
+        let response = Response { held: budget.take(7), ..Response::json(200, b"{\"a\":1}".to_vec()) };
+        writer.push_response(response, framing, &mut DateHeader::new());
+        assert!(!writer.flush(&mut stream).unwrap() && budget.take(1).is_none());
+        while !writer.flush(&mut stream).unwrap() {}
+        assert!(budget.take(1).is_some());
     }
 
     #[test]

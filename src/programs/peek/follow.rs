@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-use super::place::{CLIENT_ID, PartitionRange, Place};
-use super::reader::damaged;
+use super::CLIENT_ID;
 use crate::error;
+use crate::topic_reader::{PartitionRange, Place, damaged, is_final};
 use client::connection::Connection;
 use client::fetch::{self, Fetched, Position};
 use client::offsets::{self, EARLIEST, LATEST};
@@ -49,7 +49,7 @@ impl<'a> Follower<'a> {
     /// # Errors
     /// The topic is gone, a broker refuses for good, or what it sends is damaged.
     pub fn round(&mut self, take: &mut dyn FnMut(i32, &Record<'_>) -> bool) -> error::Result<()> {
-        let Place { cluster, topic } = self.place;
+        let Place { cluster, topic, .. } = self.place;
         match self.try_round(take) {
             Ok(false) => Err(error::Error::new(format!("the topic {topic} is no longer there"))),
             Ok(true) => {
@@ -111,7 +111,7 @@ impl<'a> Follower<'a> {
 
     /// Looks whether the topic is still there, and has further partitions.
     fn look_at_topic(&mut self, deadline: Instant) -> Result<bool> {
-        let Place { cluster, topic } = self.place;
+        let Place { cluster, topic, .. } = self.place;
         let Some(found) = cluster.topic(topic, cluster.deadline(deadline))? else { return Ok(false) };
         if self.grows {
             let known = i32::try_from(self.next.len()).unwrap_or(i32::MAX);
@@ -124,7 +124,7 @@ impl<'a> Follower<'a> {
     }
 
     fn by_leader(&self) -> Result<BTreeMap<i32, Vec<Position>>> {
-        let Place { cluster, topic } = self.place;
+        let Place { cluster, topic, .. } = self.place;
         let mut by_leader: BTreeMap<i32, Vec<Position>> = BTreeMap::new();
         let mut without_leader = None;
         for &(partition, offset) in &self.next {
@@ -172,11 +172,6 @@ impl<'a> Follower<'a> {
     fn request(&self, partition: i32) -> RequestContext {
         RequestContext::fetch(&TopicPartition::new(self.place.topic, partition))
     }
-}
-
-/// Whether asking again will not help. What is damaged stays so, although Kafka has clients ask again for it.
-fn is_final(error: &Error) -> bool {
-    error.is_lasting() || error.code() == Some(ErrorCode::CORRUPT_MESSAGE)
 }
 
 /// Where to go on whose offset is outside of the log: at its beginning, as what was there is removed or the
@@ -255,13 +250,5 @@ mod tests {
         assert_eq!(taken(5, 9), (vec![5, 8, 9], 10, true));
         assert_eq!(taken(6, 9), (vec![8, 9], 10, true));
         assert_eq!(taken(4, 3), (vec![4, 5, 8], 9, false));
-    }
-
-    #[test]
-    fn what_is_damaged_or_refused_for_good_is_not_asked_for_again() {
-        let of = |code| Error::refused(RequestContext::fetch(&TopicPartition::new("pedidos", 0)), code);
-        assert!(is_final(&of(ErrorCode::CORRUPT_MESSAGE)));
-        assert!(is_final(&of(ErrorCode::TOPIC_AUTHORIZATION_FAILED)));
-        assert!(!is_final(&of(ErrorCode::LEADER_NOT_AVAILABLE)));
     }
 }

@@ -1,15 +1,9 @@
 //! `peek`: looks into any topic, without a group: it joins none and commits nothing.
 //!
-//! - [`place`]: the topic
-//! - [`range`]: which offsets are looked at
-//! - [`reader`]: reads them, in the order of time
-//! - [`follow`]: what comes after them
+//! - [`follow`]: what comes after what is there
 //! - [`shown`]: what is shown of a message
 
 mod follow;
-mod place;
-mod range;
-mod reader;
 mod shown;
 
 use std::io::{self, Stdout};
@@ -21,19 +15,19 @@ use crate::dead_letters::filter;
 use crate::error::{Error, Result};
 use crate::logging;
 use crate::programs::status::serve_if_unserved;
+use crate::topic_reader::{Beginning, NoRange, PartitionRange, Place, Reader};
 use broker::Broker;
 use clap::{Args, value_parser};
 use client::Cluster;
 use follow::Follower;
 use net::stop::Stop;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use place::{PartitionRange, Place};
 use protocol::records::Record;
 use protocol::topic_name;
-use range::Beginning;
-use reader::Reader;
 use shown::{Printer, Shape};
 
+/// The name that Kafka's tools show.
+const CLIENT_ID: &str = "peek";
 /// How many messages are shown unless something else is asked for.
 const LAST: u64 = 10;
 /// The places of so many are kept in memory while the last ones are looked for.
@@ -105,7 +99,8 @@ impl Program for Arguments {
             move || cluster.stop()
         });
         let topic = self.topic.as_deref().unwrap_or(&settings.kafka.topic);
-        let outcome = self.look(&Place { cluster: &cluster, topic }, &stop);
+        let outcome =
+            self.look(&Place { cluster: &cluster, topic, client_id: CLIENT_ID, deadline: None }, &stop);
         broker.into_iter().for_each(Broker::stop);
         match outcome {
             // A stop is no failure of what it cuts short.
@@ -162,7 +157,8 @@ impl Arguments {
     fn look(&self, place: &Place<'_>, stop: &Stop) -> Result<(), Ended> {
         let shape = self.shape();
         let mut printer = Printer::new(io::stdout(), shape, self.max.unwrap_or(u64::MAX));
-        let ranges = place.ranges(self.partition, self.beginning())?;
+        let ranges = place.ranges(self.partition, self.beginning());
+        let ranges = ranges.map_err(|why| complaint(place, why))?;
         let mut reader = Reader::new(*place, ranges.clone(), |partition, record| {
             let shown = self.fits(record).then(|| shape.show(place.topic, partition, record))?;
             let bytes = shown.bytes();
@@ -212,6 +208,26 @@ impl Arguments {
             outcome?;
         }
         Ok(())
+    }
+}
+
+/// Why a topic cannot be looked into, with what is there instead.
+fn complaint(place: &Place<'_>, why: NoRange) -> Error {
+    let topic = place.topic;
+    match &why {
+        NoRange::Topic => {
+            let brokers = place.cluster.settings().bootstrap_servers.join(", ");
+            let hint = "`point-to-point status` lists those that are there";
+            Error::new(format!("there is no topic {topic} at {brokers}: {hint}"))
+        }
+        NoRange::Partition { .. } => {
+            Error::new(why.to_string().replacen("the topic has", &format!("the topic {topic} has"), 1))
+        }
+        NoRange::Offset { partition, asked, end, .. } => {
+            let hint = if asked == end { ", and --follow waits for the next one" } else { "" };
+            Error::new(format!("{why}{hint}")).at(topic, Some(*partition), None)
+        }
+        NoRange::Unanswered(error) => place.unreadable().caused_by(error.clone()),
     }
 }
 

@@ -14,8 +14,9 @@ use point_to_point::dead_letters::{DeadLetterFilter, DeadLetterId, ReplayAction}
 use point_to_point::error::Result as Asked;
 use point_to_point::http::{
     Ask, ChangeRequest, DashboardSource, DeadLettersView, EndpointSettings, GroupState, HttpServer,
-    LeasedQueueState, MessagePlace, Monitoring, OnChanged, PartitionOffsets, QueueCounts, QueueName, Queues,
-    Readiness, ReceiptOutcome, Services, Settled, Submit, SubmitTo, Topic, TopicDirectory, WaitingWorker,
+    LeasedQueueState, MessagePlace, MessageSearch, MessageSource, Monitoring, NoMessages, OnChanged,
+    PartitionOffsets, PlaceOfMessage, QueueCounts, QueueName, Queues, Readiness, ReceiptOutcome,
+    SearchedMessages, Services, Settled, Submit, SubmitTo, Topic, TopicDirectory, WaitingWorker,
 };
 use point_to_point::producer::{
     DeliveryCallback, DeliveryReport, NotStoredKind, ProducerRecord, SubmitError,
@@ -188,6 +189,19 @@ pub fn monitoring() -> Monitoring {
     Monitoring::new(&[], Some(Box::new(Ready)))
 }
 
+/// It has no topic to look into.
+impl MessageSource for Nothing {
+    fn search(&self, _: &MessageSearch, _: Instant) -> Result<SearchedMessages, NoMessages> {
+        Err(NoMessages::NoTopic)
+    }
+
+    fn message(&self, _: &PlaceOfMessage, _: bool, _: usize, _: Instant) -> Result<Vec<u8>, NoMessages> {
+        Err(NoMessages::NoTopic)
+    }
+
+    fn stop(&self) {}
+}
+
 /// No queue has messages.
 struct NoQueues;
 
@@ -214,7 +228,8 @@ impl Queues for NoQueues {
 /// A channel for `/enviar` and one for all topics, of a cluster that has none.
 pub fn backing(one: Box<dyn Submit>, any: &Channel) -> Services {
     let (topics, directory, dashboard) = (Arc::new(any.clone()), Box::new(Nothing), Arc::new(Nothing));
-    Services { channel: one, topics, directory, dashboard, queues: Arc::new(NoQueues) }
+    let (messages, queues) = (Arc::new(Nothing), Arc::new(NoQueues));
+    Services { channel: one, topics, directory, messages, dashboard, queues }
 }
 
 /// An endpoint of these settings.

@@ -32,6 +32,11 @@ pub(super) fn partition_not_found() -> Response {
     Response::error_numbered(404, PARTITION_NOT_FOUND, "partition_not_found", sentence)
 }
 
+/// 404: there is no message at this offset.
+pub(super) fn message_not_found(sentence: &str) -> Response {
+    Response::error(404, "message_not_found", sentence)
+}
+
 /// 503: too many requests wait for the cluster.
 pub(super) fn busy() -> Response {
     Response::error(503, "queue_full", "Too many requests wait for the cluster; nothing was stored.")

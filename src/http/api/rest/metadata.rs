@@ -43,7 +43,9 @@ pub(super) fn request(route: RestRoute<'_>) -> Result<(MetadataRequest, Metadata
             let topic = topic_of(part)?;
             (MetadataRequest::Topic(topic), MetadataView::Partition(partition_of(number)?))
         }
-        RestRoute::Raw(_) => return Err(Response::method_not_allowed(route.methods())),
+        RestRoute::Raw(_) | RestRoute::Messages(_) | RestRoute::Message(..) => {
+            return Err(Response::method_not_allowed(route.methods()));
+        }
         RestRoute::Offsets(part, number) => {
             (MetadataRequest::Offsets(topic_of(part)?, partition_of(number)?), MetadataView::Offsets)
         }

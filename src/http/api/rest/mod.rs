@@ -2,12 +2,14 @@
 //! descriptions of topics and brokers.
 //!
 //! [`records`] parses a body in one of the [`media`] types; [`produce`] sends the records and answers when
-//! the delivery of each is known; [`metadata`] describes the cluster. Nothing here waits: the cluster is
+//! the delivery of each is known; [`metadata`] describes the cluster;
+//! [`messages`] looks into topics. Nothing here waits: the cluster is
 //! asked through the [metadata cache](super::metadata_cache), and the response is sent through the request's
 //! responder.
 
 mod errors;
 mod media;
+pub(crate) mod messages;
 mod metadata;
 mod path;
 mod produce;

@@ -1,6 +1,6 @@
 //! The topic and the partition that a path names.
 
-use super::errors::{bad_partition, bad_path, partition_not_found, topic_not_found};
+use super::errors::{bad_partition, bad_path, message_not_found, partition_not_found, topic_not_found};
 use crate::http::api::uri;
 use crate::http::response::Response;
 use protocol::topic_name;
@@ -23,6 +23,16 @@ pub(crate) fn topic_of(segment: &str) -> Result<String, Response> {
 pub(super) fn partition_of(segment: &str) -> Result<i32, Response> {
     let digits = !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_digit());
     segment.parse().ok().filter(|_| digits).ok_or_else(partition_not_found)
+}
+
+/// The offset that a segment of a path names.
+///
+/// # Errors
+/// The response to a segment that is no offset.
+pub(super) fn offset_of(segment: &str) -> Result<i64, Response> {
+    let digits = !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_digit());
+    let offset = segment.parse().ok().filter(|_| digits);
+    offset.ok_or_else(|| message_not_found("The offset is no number from 0 to 9223372036854775807."))
 }
 
 /// The partition that the path of records names.

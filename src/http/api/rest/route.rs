@@ -13,6 +13,10 @@ pub(crate) enum RestRoute<'a> {
     Partition(&'a str, &'a str),
     /// `/topics/{topic}/partitions/{partition}/offsets`
     Offsets(&'a str, &'a str),
+    /// `/topics/{topic}/messages`
+    Messages(&'a str),
+    /// `/topics/{topic}/partitions/{partition}/messages/{offset}`
+    Message(&'a str, &'a str, &'a str),
     /// `/topics/{topic}/raw`
     Raw(&'a str),
     /// `/brokers`
@@ -24,19 +28,23 @@ impl<'a> RestRoute<'a> {
     pub(crate) fn at(path: &'a str) -> Option<RestRoute<'a>> {
         let mut segments = path.strip_prefix('/')?.split('/');
         let first = segments.next()?;
-        let rest = [segments.next(), segments.next(), segments.next(), segments.next()];
+        let rest = [(); 5].map(|()| segments.next());
         let route = match (first, rest) {
             ("brokers", [None, ..]) => RestRoute::Brokers,
             ("topics", [None, ..]) => RestRoute::Topics,
             ("topics", [Some(""), ..]) => return None,
             ("topics", [Some(topic), None, ..]) => RestRoute::Topic(topic),
-            ("topics", [Some(topic), Some("raw"), None, _]) => RestRoute::Raw(topic),
-            ("topics", [Some(topic), Some("partitions"), None, _]) => RestRoute::Partitions(topic),
-            ("topics", [Some(topic), Some("partitions"), Some(number), None]) => {
+            ("topics", [Some(topic), Some("messages"), None, ..]) => RestRoute::Messages(topic),
+            ("topics", [Some(topic), Some("raw"), None, ..]) => RestRoute::Raw(topic),
+            ("topics", [Some(topic), Some("partitions"), None, ..]) => RestRoute::Partitions(topic),
+            ("topics", [Some(topic), Some("partitions"), Some(number), None, ..]) => {
                 RestRoute::Partition(topic, number)
             }
-            ("topics", [Some(topic), Some("partitions"), Some(number), Some("offsets")]) => {
+            ("topics", [Some(topic), Some("partitions"), Some(number), Some("offsets"), None]) => {
                 RestRoute::Offsets(topic, number)
+            }
+            ("topics", [Some(topic), Some("partitions"), Some(number), Some("messages"), Some(offset)]) => {
+                RestRoute::Message(topic, number, offset)
             }
             _ => return None,
         };
@@ -51,6 +59,8 @@ impl<'a> RestRoute<'a> {
             RestRoute::Partitions(_) => "/topics/{topic}/partitions",
             RestRoute::Partition(..) => "/topics/{topic}/partitions/{partition}",
             RestRoute::Offsets(..) => "/topics/{topic}/partitions/{partition}/offsets",
+            RestRoute::Messages(_) => "/topics/{topic}/messages",
+            RestRoute::Message(..) => "/topics/{topic}/partitions/{partition}/messages/{offset}",
             RestRoute::Raw(_) => "/topics/{topic}/raw",
             RestRoute::Brokers => "/brokers",
         }
@@ -61,9 +71,8 @@ impl<'a> RestRoute<'a> {
         match self {
             RestRoute::Topic(_) | RestRoute::Partition(..) => "GET, HEAD, POST",
             RestRoute::Raw(_) => "POST",
-            RestRoute::Topics | RestRoute::Partitions(_) | RestRoute::Offsets(..) | RestRoute::Brokers => {
-                "GET, HEAD"
-            }
+            RestRoute::Topics | RestRoute::Partitions(_) | RestRoute::Offsets(..) => "GET, HEAD",
+            RestRoute::Messages(_) | RestRoute::Message(..) | RestRoute::Brokers => "GET, HEAD",
         }
     }
 }
@@ -81,6 +90,11 @@ mod tests {
             ("/topics/a/partitions/0", Some(RestRoute::Partition("a", "0"))),
             ("/topics/a/partitions/0/offsets", Some(RestRoute::Offsets("a", "0"))),
             ("/topics/a/partitions/0/offsets/", None),
+            ("/topics/a/messages", Some(RestRoute::Messages("a"))),
+            ("/topics/a/partitions/0/messages/7", Some(RestRoute::Message("a", "0", "7"))),
+            ("/topics/a/partitions/0/messages", None),
+            ("/topics/a/partitions/0/messages/7/8", None),
+            ("/topics/a/messages/7", None),
             ("/topics/a/raw", Some(RestRoute::Raw("a"))),
             ("/brokers", Some(RestRoute::Brokers)),
             ("/topics/", None),

@@ -1,10 +1,9 @@
 //! The topic that is looked into, and the offsets of a partition.
 
+use std::time::{Duration, Instant};
+
 use crate::error::Error;
 use client::Cluster;
-
-/// The name that Kafka's tools show.
-pub const CLIENT_ID: &str = "peek";
 
 /// A topic, and the cluster that has it.
 #[derive(Clone, Copy)]
@@ -13,6 +12,10 @@ pub struct Place<'a> {
     pub cluster: &'a Cluster,
     /// The topic's name.
     pub topic: &'a str,
+    /// The name that Kafka's tools show.
+    pub client_id: &'a str,
+    /// The end of all waits, if they have one.
+    pub deadline: Option<Instant>,
 }
 
 impl Place<'_> {
@@ -20,6 +23,17 @@ impl Place<'_> {
     pub fn unreadable(&self) -> Error {
         let brokers = self.cluster.settings().bootstrap_servers.join(", ");
         Error::new(format!("the topic {} at {brokers} cannot be read", self.topic)).retriable()
+    }
+
+    /// The end of a wait of so long.
+    pub fn within(&self, patience: Duration) -> Instant {
+        let limit = Instant::now() + patience;
+        self.deadline.map_or(limit, |deadline| deadline.min(limit))
+    }
+
+    /// Whether the deadline has passed.
+    pub fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 }
 

@@ -4,8 +4,9 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::place::{CLIENT_ID, PartitionRange, Place};
+use super::place::{PartitionRange, Place};
 use client::connection::Connection;
+use client::error::Cause;
 use client::fetch::{self, Fetched, Position};
 use client::offsets::{self, EARLIEST};
 use client::{Error, RequestContext, Result};
@@ -32,10 +33,14 @@ pub struct Found<T> {
     pub partition: i32,
     /// Its offset.
     pub offset: i64,
-    timestamp: i64,
+    /// Its time, in ms since 1970; negative: it has none.
+    pub timestamp: i64,
     /// What is kept.
     pub item: T,
 }
+
+/// Connections to the brokers by their node ids, which one reader leaves to the next.
+pub type Connections = HashMap<i32, Connection>;
 
 /// Reads ranges of a topic. `keep` says what is kept of a record of a partition, and how many bytes that
 /// takes; nothing: the record is passed over.
@@ -47,7 +52,7 @@ pub struct Reader<'a, T, K> {
     next: BinaryHeap<Reverse<(i64, i32, usize)>>,
     /// The streams whose next message is not looked up yet.
     unfilled: Vec<usize>,
-    connections: HashMap<i32, Connection>,
+    connections: Connections,
     /// The most that is held of a partition.
     share: usize,
 }
@@ -69,18 +74,39 @@ struct Stream<T> {
 impl<'a, T, K: FnMut(i32, &Record<'_>) -> Option<(T, usize)>> Reader<'a, T, K> {
     /// A reader of these ranges.
     pub fn new(place: Place<'a>, ranges: Vec<PartitionRange>, keep: K) -> Reader<'a, T, K> {
+        Reader::over(Connections::new(), place, ranges, keep)
+    }
+
+    /// A reader of these ranges over connections that are open already.
+    pub fn over(
+        connections: Connections,
+        place: Place<'a>,
+        ranges: Vec<PartitionRange>,
+        keep: K,
+    ) -> Reader<'a, T, K> {
         let share = (HELD_BYTES / ranges.len().max(1)).min(MOST_HELD);
         let streams: Vec<Stream<T>> = ranges.into_iter().map(Stream::new).collect();
         let unfilled = (0..streams.len()).collect();
-        let (next, connections) = (BinaryHeap::new(), HashMap::new());
+        let next = BinaryHeap::new();
         Reader { place, keep, streams, next, unfilled, connections, share }
+    }
+
+    /// Up to where the first range was looked at.
+    pub fn position(&self) -> Option<i64> {
+        let stream = self.streams.first()?;
+        Some(stream.found.front().map_or(stream.position, |found| found.offset).min(stream.range.end))
+    }
+
+    /// The connections, for the next reader.
+    pub fn into_connections(self) -> Connections {
+        self.connections
     }
 
     /// The next message: the oldest of those that come next in their partitions. None at the end of all
     /// ranges; offsets without a message are passed over.
     ///
     /// # Errors
-    /// A broker does not answer within a minute, or its answer is damaged.
+    /// A broker does not answer within a minute, its answer is damaged, or the deadline has passed.
     pub fn next(&mut self) -> Result<Option<Found<T>>> {
         // A message of a single partition is never held for later.
         let whole = self.streams.len() == 1;
@@ -104,7 +130,7 @@ impl<'a, T, K: FnMut(i32, &Record<'_>) -> Option<(T, usize)>> Reader<'a, T, K> {
     /// Sees that the partition's next message is there, if it has one; `whole`, however large it is.
     fn fill(&mut self, index: usize, whole: bool) -> Result<()> {
         let cluster = self.place.cluster;
-        let mut deadline = Instant::now() + PATIENCE;
+        let mut deadline = self.place.within(PATIENCE);
         let mut backoff = client::backoff();
         let mut fetched_at = None;
         loop {
@@ -118,19 +144,25 @@ impl<'a, T, K: FnMut(i32, &Record<'_>) -> Option<(T, usize)>> Reader<'a, T, K> {
             if stream.unpack(self.share, limit, &mut self.keep).map_err(damaged)? {
                 return Ok(());
             }
+            if stream.is_over() {
+                return Ok(());
+            }
             let position = stream.position;
             // The last fetch had no whole batch with anything new. Fetches that have may be many: a key is
             // looked for in a long log.
             let is_stuck = fetched_at.replace(position) == Some(position);
             if !is_stuck {
-                deadline = Instant::now() + PATIENCE;
+                deadline = self.place.within(PATIENCE);
+            }
+            if self.place.is_late() {
+                return Err(Error::Lost { request: self.request(partition), cause: Cause::NoTimeLeft });
             }
             let error = match self.fetch(index, deadline) {
                 Ok(true) if !is_stuck => continue,
                 Ok(_) => Error::refused(self.request(partition), ErrorCode::OFFSET_NOT_AVAILABLE),
                 Err(error) => error,
             };
-            if error.is_lasting() || cluster.stopping() || Instant::now() >= deadline {
+            if is_final(&error) || cluster.stopping() || Instant::now() >= deadline {
                 return Err(error);
             }
             log::debug!("reading {}-{partition}: {error}", self.place.topic);
@@ -153,8 +185,8 @@ impl<'a, T, K: FnMut(i32, &Record<'_>) -> Option<(T, usize)>> Reader<'a, T, K> {
             // What was there is removed by now.
             ErrorCode::OFFSET_OUT_OF_RANGE => {
                 let wanted = TopicPartition::new(self.place.topic, partition);
-                let found =
-                    offsets::find(self.place.cluster, CLIENT_ID, &[(wanted.clone(), EARLIEST)], deadline);
+                let Place { cluster, client_id, .. } = self.place;
+                let found = offsets::find(cluster, client_id, &[(wanted.clone(), EARLIEST)], deadline);
                 let start = found.get(&wanted).copied();
                 // A log that ends before is that of a topic that was made anew.
                 let jump = |start: i64| if start > offset { start } else { stream.range.end };
@@ -166,14 +198,14 @@ impl<'a, T, K: FnMut(i32, &Record<'_>) -> Option<(T, usize)>> Reader<'a, T, K> {
     }
 
     fn ask(&mut self, partition: i32, offset: i64, deadline: Instant) -> Result<Fetched> {
-        let Place { cluster, topic } = self.place;
+        let Place { cluster, topic, client_id, .. } = self.place;
         let limit = cluster.deadline(deadline);
         let leader = cluster
             .leader(topic, partition)
             .ok_or_else(|| Error::refused(self.request(partition), ErrorCode::LEADER_NOT_AVAILABLE))?;
         let mut connection = match self.connections.remove(&leader) {
             Some(connection) => connection,
-            None => cluster.connect(leader, CLIENT_ID, limit)?,
+            None => cluster.connect(leader, client_id, limit)?,
         };
         let max_bytes = self.share.clamp(LEAST_FETCHED, MOST_FETCHED);
         let max_bytes = i32::try_from(max_bytes).unwrap_or(i32::MAX);
@@ -188,6 +220,11 @@ impl<'a, T, K: FnMut(i32, &Record<'_>) -> Option<(T, usize)>> Reader<'a, T, K> {
     fn request(&self, partition: i32) -> RequestContext {
         RequestContext::fetch(&TopicPartition::new(self.place.topic, partition))
     }
+}
+
+/// Whether asking again will not help. What is damaged stays so, although Kafka has clients ask again for it.
+pub fn is_final(error: &Error) -> bool {
+    error.is_lasting() || error.code() == Some(ErrorCode::CORRUPT_MESSAGE)
 }
 
 /// The error of a batch that cannot be read.
@@ -257,7 +294,9 @@ impl<T> Stream<T> {
         keep: &mut impl FnMut(i32, &Record<'_>) -> Option<(T, usize)>,
     ) -> Result<bool, RecordsError> {
         let Some(mut batches) = self.fetched.take() else { return Ok(false) };
-        while let Some(batch) = batches.next() {
+        while !self.is_over()
+            && let Some(batch) = batches.next()
+        {
             let batch = batch?;
             let last = batch.header.last_offset();
             if last < self.position {
@@ -419,5 +458,13 @@ mod tests {
         *bytes.last_mut().unwrap() ^= 1;
         assert!(stream.take(&fetched(bytes, 1)));
         assert!(stream.unpack(9, 9, &mut |_, _| Some((String::new(), 0))).is_err());
+    }
+
+    #[test]
+    fn what_is_damaged_or_refused_for_good_is_not_asked_for_again() {
+        let of = |code| Error::refused(RequestContext::fetch(&TopicPartition::new("pedidos", 0)), code);
+        assert!(is_final(&of(ErrorCode::CORRUPT_MESSAGE)));
+        assert!(is_final(&of(ErrorCode::TOPIC_AUTHORIZATION_FAILED)));
+        assert!(!is_final(&of(ErrorCode::LEADER_NOT_AVAILABLE)));
     }
 }
