@@ -130,8 +130,17 @@ impl Workers {
             QueueApi { queues, metadata: metadata.cache(), topic, group, longest_lease, answer_timeout };
         let channel = ChannelApi { channel, topic: settings.topic.clone(), any_payload, key_pointer };
         let feed = dashboard.feed();
-        let api =
-            MessageApi { channel, rest, messages, queues, feed, replays, searches, answer_timeout, max_body_bytes };
+        let api = MessageApi {
+            channel,
+            rest,
+            messages,
+            queues,
+            feed,
+            replays,
+            searches,
+            answer_timeout,
+            max_body_bytes,
+        };
         let workers = Workers {
             _metadata: metadata,
             _looks: look_workers,

@@ -137,7 +137,8 @@ impl crate::http::DashboardSource for DashboardSource {
         let found = self.browser.search(filter, most, deadline)?;
         let FoundLetters { letters, fit, looked_at, open, is_complete: complete } = found;
         let mut targets = self.browser.targets(Some(deadline));
-        let letters = letters.iter().rev().map(|letter| dead_letter(letter, &mut targets)).collect();
+        let shown = |letter| dead_letter(self.browser.topic(), letter, &mut targets);
+        let letters = letters.iter().rev().map(shown).collect();
         Ok(DeadLettersView { letters, fit, looked_at, open, complete })
     }
 
@@ -219,15 +220,16 @@ fn failure(outcome: &ReplayOutcome) -> Option<String> {
     }
 }
 
-fn dead_letter(letter: &DeadLetter, targets: &mut ReplayTargets) -> DeadLetterView {
+fn dead_letter(topic: &str, letter: &DeadLetter, targets: &mut ReplayTargets) -> DeadLetterView {
     let number = |number: Option<i64>| number.map_or_else(|| "?".to_owned(), |number| number.to_string());
     let partition = number(targets.partition(letter).map(i64::from));
-    let (topic, offset) = (targets.topic(letter), number(letter.offset()));
+    let (source, offset) = (targets.topic(letter), number(letter.offset()));
     let error = letter.message().or_else(|| letter.exception()).unwrap_or_default();
     DeadLetterView {
         letter: letter.id,
+        topic: topic.to_owned(),
         at: letter.timestamp,
-        from: format!("{topic} {partition} · offset {offset}"),
+        from: format!("{source} {partition} · offset {offset}"),
         error: Excerpt::of(error.as_bytes()).text,
         stderr: letter.stderr().map(shown_stderr),
         stderr_messages: letter.stderr_messages(),

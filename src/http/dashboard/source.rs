@@ -204,6 +204,8 @@ pub struct DeadLetterView {
     /// Its name.
     #[serde(serialize_with = "as_text")]
     pub letter: DeadLetterId,
+    /// The topic in which it is.
+    pub topic: String,
     /// When it was stored as a dead letter, ms since 1970, if known.
     pub at: Option<i64>,
     /// The original place of its message: `topic partition offset`, as far as known; of topic and partition

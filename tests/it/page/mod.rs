@@ -1,5 +1,6 @@
 //! The page of the endpoint in a real browser, before the whole channel.
 
+mod browse;
 mod charts;
 mod letters;
 mod other_origins;
@@ -19,6 +20,11 @@ use crate::support::program::{Program, Start, WAITING};
 use crate::support::small_disk::SmallDisk;
 use crate::support::watchdog::Folder;
 use crate::support::{EMBEDDED, NEWEST, PATIENCE, run_on};
+use browse::{
+    a_message_is_opened_whole_whatever_it_is_made_of, a_search_in_vain_says_how_far_it_has_looked,
+    a_topic_is_browsed_from_either_end_and_searched, a_value_is_copied_with_and_without_the_clipboard,
+    what_was_sent_and_what_became_a_dead_letter_can_be_opened,
+};
 use charts::{
     the_metrics_can_be_read_where_there_is_a_token, where_the_cluster_was_not_seen_the_charts_have_a_gap,
     who_comes_later_sees_what_was_stored_and_handled_meanwhile,
@@ -44,6 +50,7 @@ run_on! {
         the_partitions_of_a_killed_consumer_move_before_the_eyes as HEAVY,
         a_dead_letter_appears_and_is_handled_when_it_is_replayed as HEAVY,
         what_became_a_dead_letter_is_never_called_committed as HEAVY,
+        a_topic_is_browsed_from_either_end_and_searched as HEAVY,
     }
     mod embedded on EMBEDDED {
         a_message_sent_by_keyboard_alone_is_listed_and_committed_by_a_consumer as HEAVY,
@@ -56,6 +63,11 @@ run_on! {
         who_comes_later_sees_what_was_stored_and_handled_meanwhile as HEAVY,
         where_the_cluster_was_not_seen_the_charts_have_a_gap as HEAVY,
         the_metrics_can_be_read_where_there_is_a_token as HEAVY,
+        a_topic_is_browsed_from_either_end_and_searched as HEAVY,
+        a_message_is_opened_whole_whatever_it_is_made_of as HEAVY,
+        a_value_is_copied_with_and_without_the_clipboard as HEAVY,
+        what_was_sent_and_what_became_a_dead_letter_can_be_opened as HEAVY,
+        a_search_in_vain_says_how_far_it_has_looked as HEAVY,
         what_waits_in_a_work_queue_is_listed_with_its_failures_and_its_time as HEAVY,
         a_pause_of_a_work_queue_and_its_end_are_shown as HEAVY,
         a_message_that_is_tried_after_a_death_is_shown_as_that as HEAVY,
@@ -334,7 +346,7 @@ const LOW_CONTRAST: &str = r#"(() => {
 
 /// Controls without a label or a text, ids that are there twice, and pictures without a description.
 const WITHOUT_NAME: &str = r#"(() => {
-    const nameless = [...document.querySelectorAll('input, textarea, button')].filter((e) =>
+    const nameless = [...document.querySelectorAll('input, textarea, select, button')].filter((e) =>
         !e.getAttribute('aria-label') && !e.textContent.trim() && !(e.labels?.length > 0));
     const ids = [...document.querySelectorAll('[id]')].map((e) => e.id);
     const twice = ids.filter((id, place) => ids.indexOf(id) !== place);

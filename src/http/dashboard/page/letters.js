@@ -16,7 +16,7 @@ function showOpenLetters(count) {
 /** The newest letters have changed; with a filter, others may be shown. */
 function showLetters(newest) {
   newestLetters = newest;
-  if (filterText() !== '') return lookAgain(0);
+  if (filterText() !== '') return findAgain(0);
   const none = 'None. A message that cannot be handled, or is no JSON, is put aside here, and can be replayed.';
   const some = openLetters > newest.length ? `The newest ${newest.length} of ${counted(openLetters, 'letter')}.` : `${counted(newest.length, 'letter')}.`;
   listLetters(newest, newest.length === 0 ? none : some);
@@ -35,32 +35,32 @@ function listLetters(shown, summary) {
 
 const filterText = () => at('letter-filter').value.trim();
 
-let looking = 0;
-let isLooking = false;
+let finding = 0;
+let isFinding = false;
 
 /** Looks for the letters that fit after a while, unless that is asked again until then. */
-function lookAgain(wait) {
-  clearTimeout(looking);
-  looking = setTimeout(look, wait);
+function findAgain(wait) {
+  clearTimeout(finding);
+  finding = setTimeout(findLetters, wait);
 }
 
 /** The endpoint looks beyond the newest letters; one search after the other. */
-async function look() {
+async function findLetters() {
   const text = filterText();
   if (text === '') return showLetters(newestLetters);
-  if (isLooking) return lookAgain(TYPING_MS);
-  isLooking = true;
+  if (isFinding) return findAgain(TYPING_MS);
+  isFinding = true;
   try {
     const answer = await request(`/dead-letters?max=${MOST_FOUND}&text=${encodeURIComponent(text)}`);
     const found = await content(answer);
     if (filterText() !== text) return;
     if (answer.ok) return listLetters(found.letters, foundSummary(found));
     setText(at('letters-summary'), found.message);
-    if (answer.status === 503) lookAgain(AGAIN_MS);
+    if (answer.status === 503) findAgain(AGAIN_MS);
   } catch {
     setText(at('letters-summary'), 'The endpoint did not answer.');
   } finally {
-    isLooking = false;
+    isFinding = false;
   }
 }
 
@@ -82,7 +82,7 @@ function letterButton(text, name, work) {
 function letterEntry(letter) {
   const name = letter.letter;
   const buttons = make('span', 'buttons', '', letterButton('Replay', name, (button) => settle('replay', [name], button)),
-    letterButton('Discard', name, (button) => discard([name], button, letter)));
+    letterButton('Discard', name, (button) => discard([name], button, letter)), opener(letter.topic, ...name.split(':')));
   const replays = letter.replays > 0 ? ` · replayed ${counted(letter.replays, 'time')}` : '';
   const attempts = letter.attempts > 0 ? ` · ${counted(letter.attempts, 'attempt')}` : '';
   const about = make('span', '', `${letter.from}${size(letter.value)} · ${time(letter.at)}${attempts}${replays}`);
@@ -136,6 +136,6 @@ async function askToSettle(action, names) {
   } catch {
     say(answer, 'bad', `No answer came; what is still listed was not ${done}, or will be listed no more soon.`);
   }
-  if (filterText() !== '') lookAgain(0);
+  if (filterText() !== '') findAgain(0);
 }
 

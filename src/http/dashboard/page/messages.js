@@ -51,7 +51,8 @@ function showSent(messages) {
 function sentEntry(message, isNew) {
   const where = `${message.topic} ${message.partition} · offset ${message.offset}`;
   const place = make('span', '', `${where}${size(message.value)} · ${time(message.at)}`);
-  const about = make('p', 'about line', '', make('span', '', '', ...chip(message.key), place), make('span', 'state'));
+  const open = opener(message.topic, message.partition, message.offset);
+  const about = make('p', 'about line', '', make('span', '', '', ...chip(message.key), place), make('span', 'state'), open);
   return make('li', isNew ? 'entry new' : 'entry', '', excerpt(message.value), about);
 }
 

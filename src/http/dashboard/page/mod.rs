@@ -16,11 +16,13 @@ const SCRIPT: &str = concat!(
     "';\n\n",
     include_str!("elements.js"),
     include_str!("requests.js"),
+    include_str!("message.js"),
     include_str!("messages.js"),
     include_str!("group.js"),
     include_str!("queues.js"),
     include_str!("charts.js"),
     include_str!("letters.js"),
+    include_str!("browse.js"),
     include_str!("script.js"),
 );
 

@@ -101,7 +101,7 @@ at('replay-all').addEventListener('click', () => {
   settle('replay', [...letters.keys()], at('replay-all'));
 });
 at('discard-all').addEventListener('click', () => discard([...letters.keys()], at('discard-all')));
-at('letter-filter').addEventListener('input', () => lookAgain(TYPING_MS));
+at('letter-filter').addEventListener('input', () => findAgain(TYPING_MS));
 at('metrics').addEventListener('click', openMetrics);
 setText(at('version'), `point-to-point ${VERSION}`);
 at('user').addEventListener('input', tellTokenFromPassword);
