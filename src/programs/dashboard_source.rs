@@ -147,7 +147,7 @@ impl crate::http::DashboardSource for DashboardSource {
         messages: &BTreeSet<MessagePlace>,
         since: i64,
         deadline: Instant,
-    ) -> Result<BTreeMap<MessagePlace, DeadLetterId>> {
+    ) -> BTreeMap<MessagePlace, Option<DeadLetterId>> {
         let mut places: BTreeMap<Arc<str>, BTreeSet<(i32, i64)>> = BTreeMap::new();
         for MessagePlace { topic, partition, offset } in messages {
             places.entry(topic.clone()).or_default().insert((*partition, *offset));
@@ -157,14 +157,24 @@ impl crate::http::DashboardSource for DashboardSource {
             followers.retain(|topic, _| places.contains_key(topic));
         }
         let mut letters = BTreeMap::new();
-        for (topic, places) in places {
+        for (left, (topic, places)) in (1..=places.len()).rev().zip(places) {
             let follower = followers.entry(topic.clone()).or_insert_with(|| self.follower(&topic));
-            let found = follower.letters_of(&places, since, deadline)?;
-            letters.extend(found.into_iter().map(|((partition, offset), letter)| {
+            // A topic that cannot be read leaves the others their time.
+            let share =
+                deadline.saturating_duration_since(Instant::now()) / u32::try_from(left).unwrap_or(u32::MAX);
+            let found = match follower.letters_of(&places, since, Instant::now() + share) {
+                Ok(found) => found,
+                Err(error) => {
+                    log::debug!("which messages of {topic} are dead letters is not known now: {error}");
+                    continue;
+                }
+            };
+            letters.extend(places.into_iter().map(|(partition, offset)| {
+                let letter = found.get(&(partition, offset)).copied();
                 (MessagePlace { topic: topic.clone(), partition, offset }, letter)
             }));
         }
-        Ok(letters)
+        letters
     }
 
     fn settle(

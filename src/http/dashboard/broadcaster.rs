@@ -187,9 +187,9 @@ impl Broadcaster {
             return;
         }
         let since = i64::try_from(since).unwrap_or(i64::MAX);
-        match self.source.letters_of(&passed, since, Instant::now() + POLL_TIMEOUT) {
-            Ok(letters) => self.feed.update(|recent| recent.decide(&passed, &letters)),
-            Err(error) => log::debug!("which messages are dead letters is not known now: {error}"),
+        let letters = self.source.letters_of(&passed, since, Instant::now() + POLL_TIMEOUT);
+        if !letters.is_empty() {
+            self.feed.update(|recent| recent.decide(&letters));
         }
     }
 

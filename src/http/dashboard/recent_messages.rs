@@ -100,17 +100,13 @@ impl RecentMessages {
         (undecided.map(SentMessage::place).collect(), since.unwrap_or_default())
     }
 
-    /// Marks messages that the group is done with: as dead letters those that are one, and the others as
-    /// committed.
-    pub(super) fn decide(
-        &mut self,
-        messages: &BTreeSet<MessagePlace>,
-        letters: &BTreeMap<MessagePlace, DeadLetterId>,
-    ) {
+    /// Marks messages that the group is done with: as dead letters those that have a letter, and the others
+    /// as committed. Of messages that `letters` leaves out it is still not known.
+    pub(super) fn decide(&mut self, letters: &BTreeMap<MessagePlace, Option<DeadLetterId>>) {
         for message in &mut self.messages {
-            let place = message.place();
-            let Some(by) = message.passed.take_if(|_| messages.contains(&place)) else { continue };
-            message.letter = letters.get(&place).copied();
+            let Some(letter) = letters.get(&message.place()) else { continue };
+            let Some(by) = message.passed.take() else { continue };
+            message.letter = *letter;
             message.committed = message.letter.is_none();
             message.by = by.filter(|_| message.committed);
             self.changes += 1;
@@ -218,7 +214,8 @@ mod tests {
     /// Decides what the group is done with, where these are dead letters.
     fn decide(recent: &mut RecentMessages, letters: &[(MessagePlace, DeadLetterId)]) {
         let (undecided, _) = recent.undecided();
-        recent.decide(&undecided, &letters.iter().cloned().collect());
+        let letter = |place: &MessagePlace| letters.iter().find(|(of, _)| of == place).map(|(_, id)| *id);
+        recent.decide(&undecided.into_iter().map(|place| (place.clone(), letter(&place))).collect());
     }
 
     fn group(owner: Option<&str>, committed: i64) -> GroupState {
@@ -299,6 +296,18 @@ mod tests {
         assert_eq!((&shown[0]["letter"], &shown[1]["letter"]), (&"1:7".into(), &serde_json::Value::Null));
         recent.note_passed(None, &group(Some("a"), 9));
         assert!(recent.undecided().0.is_empty(), "it is decided once");
+    }
+
+    #[test]
+    fn what_is_not_known_of_one_message_keeps_no_other_from_being_decided() {
+        let mut recent = RecentMessages::default();
+        recent.add(sent(0, 3));
+        recent.add(sent(0, 4));
+        recent.note_passed(None, &group(Some("a"), 5));
+        recent.decide(&BTreeMap::from([(sent(0, 4).place(), None)]));
+        let committed: Vec<bool> = recent.changed(0).iter().map(|message| message.committed).collect();
+        assert_eq!(committed, [false, true]);
+        assert_eq!(recent.undecided().0, [sent(0, 3).place()].into());
     }
 
     #[test]

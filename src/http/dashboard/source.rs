@@ -30,17 +30,15 @@ pub trait DashboardSource: Send + Sync + 'static {
         deadline: Instant,
     ) -> Result<DeadLettersView>;
 
-    /// Which of these messages, none of them older than `since` (ms since 1970), the group has put aside as
-    /// dead letters, whether these are settled by now or not.
-    ///
-    /// # Errors
-    /// That cannot be said before `deadline`.
+    /// The dead letter that the group has made of each of these messages, whether it is settled by now or not,
+    /// or that there is none; none of the messages is older than `since` (ms since 1970). Those of which that
+    /// cannot be said before `deadline` are left out.
     fn letters_of(
         &self,
         messages: &BTreeSet<MessagePlace>,
         since: i64,
         deadline: Instant,
-    ) -> Result<BTreeMap<MessagePlace, DeadLetterId>>;
+    ) -> BTreeMap<MessagePlace, Option<DeadLetterId>>;
 
     /// Sends dead letters back to the topic that they came from, or discards them. The results are in the
     /// order of `letters`.

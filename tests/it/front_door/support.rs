@@ -143,8 +143,8 @@ impl DashboardSource for Nothing {
         _: &BTreeSet<MessagePlace>,
         _: i64,
         _: Instant,
-    ) -> Asked<BTreeMap<MessagePlace, DeadLetterId>> {
-        Ok(BTreeMap::new())
+    ) -> BTreeMap<MessagePlace, Option<DeadLetterId>> {
+        BTreeMap::new()
     }
 
     fn dead_letters(&self, _: &DeadLetterFilter, _: usize, _: Instant) -> Asked<DeadLettersView> {
