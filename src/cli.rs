@@ -203,7 +203,8 @@ fn invocation(
     })
 }
 
-fn command<P: Args>(name: &'static str) -> Command {
+/// The command line of the program `name`, for those who read it and those who write about it.
+pub fn command<P: Args>(name: &'static str) -> Command {
     P::augment_args(Command::new(name)).version(env!("CARGO_PKG_VERSION")).after_help(AFTER_HELP)
 }
 

@@ -48,6 +48,7 @@ pub use consumer_loop::{push, receive};
 pub use handler::{Failure, FailureCause, Handler};
 use in_hand::InHand;
 use net::backoff::Backoff;
+use net::pulse::Pulse;
 use net::stop::Stop;
 use protocol::envelope;
 use protocol::records::Content;
@@ -86,6 +87,7 @@ pub struct Consumer {
     backoff: Backoff,
     last_failure: Option<String>,
     metrics: ConsumerMetrics,
+    pulse: Pulse,
 }
 
 /// The `Consumer` of the day.
@@ -135,12 +137,18 @@ impl Consumer {
             backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE),
             last_failure: None,
             metrics: ConsumerMetrics::default(),
+            pulse: Pulse::default(),
         })
     }
 
     /// Counts its commits and the group's rebalances in `metrics`.
     pub fn counted(self, metrics: ConsumerMetrics) -> Consumer {
         Consumer { metrics, ..self }
+    }
+
+    /// Shows by `pulse` that it goes on.
+    pub fn beating(self, pulse: Pulse) -> Consumer {
+        Consumer { pulse, ..self }
     }
 
     /// Its name.
@@ -189,6 +197,7 @@ impl Consumer {
     pub fn next(&mut self, timeout: Duration) -> Option<ConsumerRecord<'_>> {
         let deadline = Instant::now() + timeout;
         loop {
+            self.pulse.beat();
             if self.stop.is_asked() {
                 return None;
             }
@@ -289,6 +298,7 @@ impl Consumer {
     /// asked.
     fn join_until(&mut self, deadline: Instant) -> bool {
         while self.live.is_none() {
+            self.pulse.beat();
             let wait = self.join_at.min(deadline).saturating_duration_since(Instant::now());
             if self.stop.wait_for(wait) || Instant::now() < self.join_at {
                 return false;

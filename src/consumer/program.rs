@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 
 use super::handler::{Failure, FailureCause};
 use crate::error::{Error, Result};
-use net::secret_variables;
+use net::{secret_variables, service_manager};
 
 /// `EX_TEMPFAIL` of BSD's sysexits.h: it was not the message's fault.
 const TRY_LATER: i32 = 75;
@@ -58,6 +58,7 @@ impl Program {
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.name);
         secret_variables::withhold(&mut command);
+        service_manager::withhold(&mut command);
         command.args(&self.arguments).stdin(Stdio::piped());
         // A process group of its own protects the program from Ctrl-C, and lets it be killed with its own
         // children.

@@ -199,6 +199,7 @@ impl HttpServer {
         monitoring: Monitoring,
     ) -> Result<HttpServer> {
         let parts = ServerParts::prepare(key, settings, limits, monitoring.http.clone())?;
+        let parts = parts.beating(monitoring.pulse.clone());
         let scheme = if parts.tls.is_some() { "https" } else { "http" };
         if let Some(api) = &api {
             api.queues.queues.listens_at(parts.address);

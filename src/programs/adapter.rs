@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::service::Service;
 use crate::cli::{Invocation, Program, SettingsOptions};
 use crate::error::{Error, Result};
 use crate::runtime::Runtime;
 use clap::Args;
 use client::Cluster;
+use net::pulse::Pulse;
 use net::stop::Stop;
 use net::sync::Worker;
 
@@ -35,6 +37,7 @@ impl Program for Arguments {
 fn run(invocation: &Invocation) -> Result<()> {
     let stop = invocation.begin()?;
     let settings = &invocation.settings;
+    let service = Service::begin(invocation, &stop, Duration::ZERO);
     let runtime = Runtime::start(settings.shared_runtime())?;
     let cluster = runtime.cluster();
     let settings = client::ClusterSettings {
@@ -42,8 +45,13 @@ fn run(invocation: &Invocation) -> Result<()> {
         ..settings.cluster()
     };
     let watched = Arc::new(cluster.share(settings));
-    let watch = Watch::start(watched)?;
-    log::info!("adapter listening on {}", runtime.adapter().endpoint().address());
+    let pulse = Pulse::default();
+    let watch = Watch::start(watched, pulse.clone())?;
+    let address = runtime.adapter().endpoint().address();
+    log::info!("adapter listening on {address}");
+    service.ready();
+    service.teller().status(&format!("listening on {address}"));
+    let _watchdog = service.watch(&pulse)?;
     stop.wait();
     drop(watch);
     runtime.stop();
@@ -58,9 +66,10 @@ struct Watch {
 }
 
 impl Watch {
-    fn start(cluster: Arc<Cluster>) -> Result<Watch> {
+    fn start(cluster: Arc<Cluster>, pulse: Pulse) -> Result<Watch> {
         let watched = cluster.clone();
         let watch = move |stop: &Stop| loop {
+            pulse.beat();
             let deadline = watched.deadline(Instant::now() + WATCH_INTERVAL);
             if let Err(error) = watched.describe(Some(&[]), deadline) {
                 log::debug!("no news of the cluster: {error}");

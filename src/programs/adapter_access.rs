@@ -11,12 +11,13 @@ use crate::supervisor::parent_link::{self, ParentLink, ParentWarning, StandardOu
 use adapter::Endpoint;
 use client::Cluster;
 use client::rights::Intent;
+use net::pulse::Pulse;
 use net::stop::Stop;
 
 /// The adapter of a program.
 pub enum AdapterAccess {
     /// In this process.
-    Own(Box<Runtime>),
+    Own(Box<Runtime>, Pulse),
     /// In the supervisor.
     Supervised {
         /// The supervisor's adapter.
@@ -27,6 +28,8 @@ pub enum AdapterAccess {
         is_lost: Arc<AtomicBool>,
         /// What is wrong with the supervisor.
         warning: ParentWarning,
+        /// The loop of the program, which the supervisor asks about.
+        pulse: Pulse,
         /// This process's own client of the cluster.
         cluster: Box<Cluster>,
     },
@@ -42,22 +45,23 @@ impl AdapterAccess {
         if !invocation.supervised {
             let runtime = Runtime::start(invocation.settings.own_runtime())?;
             runtime.check_rights(intent)?;
-            return Ok(AdapterAccess::Own(Box::new(runtime)));
+            return Ok(AdapterAccess::Own(Box::new(runtime), Pulse::default()));
         }
-        let ParentLink { parameters, output, on_terminal, is_lost, warning } = parent_link::connect(stop)?;
+        let link = parent_link::connect(stop)?;
+        let ParentLink { parameters, output, on_terminal, is_lost, warning, pulse } = link;
         if on_terminal {
             logging::shown_on_a_terminal();
         }
         let endpoint = Endpoint::from_line(&parameters)
             .ok_or_else(|| Error::new("--supervised is for the supervisor alone").about_settings())?;
         let cluster = Box::new(Cluster::new(invocation.settings.cluster()));
-        Ok(AdapterAccess::Supervised { endpoint, output, is_lost, warning, cluster })
+        Ok(AdapterAccess::Supervised { endpoint, output, is_lost, warning, pulse, cluster })
     }
 
     /// The standard output, if it is shared with other processes.
     pub fn output(&self) -> Option<StandardOutput> {
         match self {
-            AdapterAccess::Own(_) => None,
+            AdapterAccess::Own(..) => None,
             AdapterAccess::Supervised { output, .. } => Some(output.clone()),
         }
     }
@@ -65,7 +69,7 @@ impl AdapterAccess {
     /// The adapter's address and token.
     pub fn endpoint(&self) -> Endpoint {
         match self {
-            AdapterAccess::Own(runtime) => runtime.adapter().endpoint(),
+            AdapterAccess::Own(runtime, _) => runtime.adapter().endpoint(),
             AdapterAccess::Supervised { endpoint, .. } => endpoint.clone(),
         }
     }
@@ -73,7 +77,7 @@ impl AdapterAccess {
     /// The client of the cluster that all parts of this process share.
     pub fn cluster(&self) -> &Cluster {
         match self {
-            AdapterAccess::Own(runtime) => runtime.cluster(),
+            AdapterAccess::Own(runtime, _) => runtime.cluster(),
             AdapterAccess::Supervised { cluster, .. } => cluster,
         }
     }
@@ -86,14 +90,21 @@ impl AdapterAccess {
     /// What is wrong with the process of the adapter, if that is another one.
     pub fn warning(&self) -> ParentWarning {
         match self {
-            AdapterAccess::Own(_) => ParentWarning::default(),
+            AdapterAccess::Own(..) => ParentWarning::default(),
             AdapterAccess::Supervised { warning, .. } => warning.clone(),
+        }
+    }
+
+    /// The pulse of the program's loop.
+    pub fn pulse(&self) -> Pulse {
+        match self {
+            AdapterAccess::Own(_, pulse) | AdapterAccess::Supervised { pulse, .. } => pulse.clone(),
         }
     }
 
     /// Stops an adapter that runs in this process.
     pub fn stop(self) {
-        if let AdapterAccess::Own(runtime) = self {
+        if let AdapterAccess::Own(runtime, _) = self {
             runtime.stop();
         }
     }

@@ -5,16 +5,17 @@ use std::io::{self, Write};
 
 use super::adapter_access::AdapterAccess;
 use super::lag_monitor::MetricsEndpoint;
+use super::service::Service;
 use super::warnings::Warnings;
 use crate::cli::{Invocation, Program, SettingsOptions};
 use crate::config::{self, ConsumerSection, Settings};
-use crate::consumer::ConsumerHandle;
 use crate::consumer::lines_handler::LinesHandler;
 use crate::consumer::print_handler::PrintHandler;
 use crate::consumer::printing::Printing;
 use crate::consumer::process_handler::ProcessHandler;
 use crate::consumer::push_handler::PushHandler;
 use crate::consumer::push_handler::window::Window;
+use crate::consumer::{BUSY_GRACE, ConsumerHandle};
 use crate::consumer::{
     Consumer, ConsumerRecord, Failure, Handler, HandlerMode, QueueConsumer, Standing, receive,
 };
@@ -169,6 +170,7 @@ pub(super) fn run_in_group(
     let stop = invocation.begin()?;
     let mut settings = invocation.settings.clone();
     settings.consumer.group.get_or_insert_with(|| group.to_owned());
+    let service = Service::begin(invocation, &stop, BUSY_GRACE);
     let handler = SelectedHandler::new(&settings, &stop)?;
     let intent = settings.intent(false, Some(settings.consumer.group()));
     let adapter = AdapterAccess::find(invocation, &intent, &stop)?;
@@ -186,6 +188,15 @@ pub(super) fn run_in_group(
         } else {
             start_printing(&adapter, &settings, &invocation.name, stop, metrics, body)?
         };
+        service.ready();
+        if !invocation.supervised {
+            service.teller().status(&format!(
+                "consuming as {} of {}",
+                invocation.name,
+                settings.consumer.group()
+            ));
+        }
+        let _watchdog = service.watch(&adapter.pulse())?;
         consumer.wait()
     });
     adapter.stop();
@@ -207,14 +218,14 @@ fn start_queue(
     let workers = (0..workers).map(|_| handler.for_a_worker(adapter.output(), &metrics)).collect();
     let consumer = QueueConsumer::new(&consumer_settings, cluster, adapter.endpoint(), name, stop);
     let consumer = match adapter {
-        AdapterAccess::Own(_) => consumer,
+        AdapterAccess::Own(..) => consumer,
         AdapterAccess::Supervised { .. } => consumer.telling(Box::new(parent_link::send_member)),
     };
     let consumer = match handler.window() {
         Some(window) => consumer.limited_by(window),
         None => consumer,
     };
-    consumer.counted(metrics).watched(standing).start(workers)
+    consumer.counted(metrics).watched(standing).beating(adapter.pulse()).start(workers)
 }
 
 fn start_printing(
@@ -232,7 +243,7 @@ fn start_printing(
     };
     let printing = Printing::new(&settings, endpoint.clone(), name, stop.clone(), out);
     let mut printing = printing.counted(metrics.clone());
-    let consumer = Consumer::new(&settings, endpoint, name, stop)?.counted(metrics);
+    let consumer = Consumer::new(&settings, endpoint, name, stop)?.counted(metrics).beating(adapter.pulse());
     ConsumerHandle::start(consumer, move |consumer| body(consumer, &mut printing))
 }
 

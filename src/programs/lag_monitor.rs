@@ -53,7 +53,7 @@ impl MetricsEndpoint {
         let readiness = standing
             .map(|(standing, warnings)| -> Box<dyn Readiness> { Box::new(Working { standing, warnings }) });
         let channel = ChannelMetrics::default();
-        let is_alone = matches!(adapter, AdapterAccess::Own(_));
+        let is_alone = matches!(adapter, AdapterAccess::Own(..));
         let families: &[&dyn Family] = if is_alone { &[metrics, &channel] } else { &[metrics] };
         let monitoring = Monitoring::new(families, readiness);
         let anyone = settings.consumer.anyone_may_scrape;

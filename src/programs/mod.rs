@@ -8,7 +8,7 @@
 //! - [`producer`]: sends lines and reports each delivery
 //! - [`consumer_pull`], [`consumer_push`]: two other ways to consume
 //! - [`lease_queues`]: the messages that the endpoint hands out
-//! - [`readiness`]: whether messages can be stored now
+//! - [`readiness`]: whether messages can be stored now; [`service`]: what systemd, or the supervisor, is told
 //! - [`lag_monitor`]: a consumer's metrics and their endpoint;
 //!   [`channel_monitor`]: those of topic, dead letters and store
 //! - [`warnings`]: what is wrong and keeps no message from being stored or handled
@@ -49,6 +49,7 @@ pub mod producer;
 pub mod producer_api;
 pub mod queue;
 pub mod readiness;
+pub mod service;
 pub mod status;
 mod status_json;
 pub mod supervise;

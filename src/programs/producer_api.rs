@@ -10,6 +10,7 @@ use super::dashboard_source::DashboardSource;
 use super::lease_queues::LeaseQueues;
 use super::message_source::MessageSource;
 use super::readiness::CanStore;
+use super::service::Service;
 use super::topic_directory::ClusterTopicDirectory;
 use super::warnings::Warnings;
 use crate::cli::{Invocation, Program, SettingsOptions};
@@ -51,6 +52,9 @@ impl Program for Arguments {
 fn run(invocation: &Invocation) -> Result<()> {
     let stop = invocation.begin()?;
     let settings = &invocation.settings;
+    // The server has answered every accepted message by then.
+    let patience = settings.producer_api.answer_timeout() + ANSWER_GRACE;
+    let service = Service::begin(invocation, &stop, settings.producer_api.drain() + patience);
     let adapter = AdapterAccess::find(invocation, &settings.intent(true, None), &stop)?;
     let metrics = ProducerMetrics::default();
     let (topic, endpoint) = (&settings.kafka.topic, adapter.endpoint());
@@ -83,23 +87,25 @@ fn run(invocation: &Invocation) -> Result<()> {
         };
         let channel = ChannelMetrics::default();
         let _monitor = ChannelMonitor::start(adapter.cluster(), settings, channel.clone())?;
-        let ready = CanStore::start(adapter.cluster(), settings, sender.clone(), warnings, stop.clone());
+        let told = (stop.clone(), service.teller());
+        let ready = CanStore::start(adapter.cluster(), settings, sender.clone(), warnings, told);
         let server = ready.and_then(|ready| {
             let families: [&dyn Family; 3] = [&metrics, &channel, &queues.metrics()];
-            let monitoring = Monitoring::new(&families, Some(Box::new(ready)));
+            let monitoring = Monitoring::new(&families, Some(Box::new(ready))).beating(adapter.pulse());
             HttpServer::start(&settings.endpoint(), services, monitoring)
         });
-        let outcome = server.map(|server| {
+        let outcome = server.and_then(|server| {
             log::info!("listening on {}; a page for browsers is at {}", server.address(), server.url());
             if invocation.supervised {
                 parent_link::send_ready(server.address());
             }
+            service.ready();
+            let _watchdog = service.watch(&adapter.pulse())?;
             stop.wait();
             drain(settings.producer_api.drain(), &adapter);
             queues.close();
-            // The server has answered every accepted message by then.
-            let patience = settings.producer_api.answer_timeout() + ANSWER_GRACE;
             server.stop(Instant::now() + if adapter.is_lost() { Duration::ZERO } else { patience });
+            Ok(())
         });
         topics.close(Instant::now());
         sender.close(Instant::now());

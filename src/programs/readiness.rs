@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::service::Teller;
 use super::warnings::Warnings;
 use crate::config::Settings;
 use crate::error::{Error, Result};
@@ -47,8 +48,8 @@ pub struct CanStore {
 }
 
 impl CanStore {
-    /// Starts to probe whether the topic in `settings` takes messages. Not ready either while the queue of
-    /// `producer` is full, and once `stop` is asked.
+    /// Starts to probe whether the topic in `settings` takes messages; what it finds goes to `teller`, too. Not
+    /// ready either while the queue of `producer` is full, and once `stop` is asked.
     ///
     /// # Errors
     /// The system gives no thread.
@@ -57,11 +58,11 @@ impl CanStore {
         settings: &Settings,
         producer: Producer,
         warnings: Warnings,
-        stop: Stop,
+        (stop, teller): (Stop, Teller),
     ) -> Result<CanStore> {
         let first = (Instant::now(), Err("No broker was asked yet.".to_owned()));
         let last = Arc::new(Mutex::new(first));
-        let mut prober = Prober::new(cluster, settings);
+        let mut prober = Prober::new(cluster, settings, teller);
         let (own_cluster, shared) = (prober.cluster.clone(), last.clone());
         let worker = Worker::start("readiness", move |stop| prober.run(&shared, stop))
             .map_err(|error| Error::new("the thread readiness cannot be started").caused_by(error))?;
@@ -116,10 +117,11 @@ struct Prober {
     /// `kafka.partitions`, where it is set, until it was compared with the topic's.
     wanted_partitions: Option<i32>,
     descriptors: ShortageWatch,
+    teller: Teller,
 }
 
 impl Prober {
-    fn new(cluster: &Cluster, settings: &Settings) -> Prober {
+    fn new(cluster: &Cluster, settings: &Settings, teller: Teller) -> Prober {
         let kafka = &settings.kafka;
         let cluster = cluster.share(ClusterSettings {
             request_timeout: kafka.request_timeout().min(PROBE_TIMEOUT),
@@ -136,6 +138,7 @@ impl Prober {
             needed: None,
             wanted_partitions,
             descriptors: ShortageWatch::default(),
+            teller,
         }
     }
 
@@ -143,6 +146,9 @@ impl Prober {
         loop {
             let outcome = self.probe();
             let mut last = lock(shared);
+            if outcome != last.1 && !stop.is_asked() {
+                self.tell(&outcome);
+            }
             if outcome.is_ok() != last.1.is_ok() {
                 match &outcome {
                     Ok(()) => log::info!("ready: messages for topic {} can be stored", self.topic),
@@ -154,6 +160,13 @@ impl Prober {
             if stop.wait_for(INTERVAL) {
                 return;
             }
+        }
+    }
+
+    fn tell(&self, outcome: &Result<(), String>) {
+        match outcome {
+            Ok(()) => self.teller.status(&format!("messages for topic {} are stored", self.topic)),
+            Err(reason) => self.teller.status(&format!("not ready: {reason}")),
         }
     }
 

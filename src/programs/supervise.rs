@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::service::Service;
 use super::{
     adapter, consumer, consumer_pull, consumer_push, dead_letters, groups, peek, producer, producer_api,
     queue, status, topics, users,
@@ -137,6 +138,8 @@ fn run(invocation: &Invocation) -> Result<()> {
 fn supervise(invocation: &Invocation, output: &Output, stop: &Stop) -> Result<()> {
     let settings = &invocation.settings;
     check_topics(settings)?;
+    let service = Service::begin(invocation, stop, stop_timeout(settings) + LAST_LINES);
+    let teller = service.teller();
     let program = std::env::current_exe()
         .map_err(|e| Error::new("the path of this program's own file cannot be found").caused_by(e))?;
     let runtime = Runtime::start(settings.own_runtime())?;
@@ -149,6 +152,7 @@ fn supervise(invocation: &Invocation, output: &Output, stop: &Stop) -> Result<()
         parameters: runtime.adapter().endpoint().to_line(),
         usage_exit_code: USAGE,
         stop_timeout: stop_timeout(settings),
+        watchdog: service.watchdog(),
     };
     let printed = Cell::new(None);
     let callbacks = Callbacks {
@@ -161,10 +165,13 @@ fn supervise(invocation: &Invocation, output: &Output, stop: &Stop) -> Result<()
         on_ready: &|address| {
             if printed.replace(Some(address)) != Some(address) {
                 output.print_line(&example(&settings.producer_api, address));
+                service.ready();
             }
         },
         // The adapter is here, and perhaps the broker.
         warning: &net::descriptors::shortage,
+        on_status: &|status| teller.status(status),
+        alive: &|| service.alive(),
     };
     let outcome = supervisor::run(plan, output, stop, &callbacks);
     runtime.stop();

@@ -11,8 +11,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Event;
-use super::messages::{ChildMessage, STOP, STOP_AT_ONCE, StartMessage, WARNING};
+use super::messages::{ASK, ChildMessage, STOP, STOP_AT_ONCE, StartMessage, WARNING};
 use super::output::{LogSource, Output};
+use super::watchdog::Life;
 use crate::lines::{LineEnd, Lines, TooLong};
 
 /// The longest line of a log that is held in memory, in bytes. A longer line is split. The largest message is
@@ -40,6 +41,8 @@ pub struct ChildProcess {
     process: Child,
     socket: UnixStream,
     started: Instant,
+    /// What it has shown of its life.
+    pub life: Life,
 }
 
 impl ChildProcess {
@@ -61,6 +64,7 @@ impl ChildProcess {
         let received = socket.try_clone()?;
         let mut command = Command::new(program);
         command.args(&role.arguments).args(options).args(&role.options);
+        net::service_manager::withhold(&mut command);
         command.stdin(OwnedFd::from(theirs)).stdout(Stdio::inherit()).stderr(Stdio::piped());
         let mut process = command.spawn()?;
         // The command holds the child's end of the socket, which has to close with the child.
@@ -77,7 +81,7 @@ impl ChildProcess {
         };
         // If the child has ended already, its exit status says more than this error.
         let _ = writeln!(socket, "{}", start.to_line());
-        let running = ChildProcess { process, socket, started: Instant::now() };
+        let running = ChildProcess { process, socket, started: Instant::now(), life: Life::new() };
         let id = running.id();
         spawn(format!("{}-log", role.name), move || copy_log(&source, log))?;
         let (output, events) = (output.clone(), events.clone());
@@ -85,6 +89,8 @@ impl ChildProcess {
             read_messages(received, |message| match message {
                 ChildMessage::Ready(address) => drop(events.send(Event::Ready(index, address))),
                 ChildMessage::Member(id) => drop(events.send(Event::Member(index, id))),
+                ChildMessage::Alive => drop(events.send(Event::Alive(index, id))),
+                ChildMessage::Status(status) => drop(events.send(Event::Status(status))),
                 ChildMessage::OutputFailed(reason) => output.failed(reason),
             });
             drop(events.send(Event::Closed(index, id)));
@@ -111,6 +117,13 @@ impl ChildProcess {
     /// Tells the child what is wrong with this process; `None`: nothing more.
     pub fn warn(&mut self, what: Option<&str>) {
         let _ = writeln!(self.socket, "{WARNING}{}", what.unwrap_or_default());
+    }
+
+    /// Asks the child whether its loop goes round.
+    pub fn ask_whether_alive(&mut self) {
+        if self.life.may_be_asked() {
+            let _ = writeln!(self.socket, "{ASK}");
+        }
     }
 
     /// The exit status, if the child has ended.

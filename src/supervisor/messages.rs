@@ -16,12 +16,16 @@ pub const STOP_AT_ONCE: &str = "stop at once";
 /// What the supervisor's message begins with that says what is wrong with the supervisor; with nothing after
 /// it, nothing is.
 pub const WARNING: &str = "warning ";
+/// The supervisor's message that asks whether the child's loop goes round.
+pub const ASK: &str = "alive?";
 
 const TERMINAL: &str = "terminal";
 const NO_TERMINAL: &str = "file";
 const READY: &str = "ready ";
 const OUTPUT_FAILED: &str = "broken ";
 const MEMBER: &str = "member ";
+const ALIVE: &str = "alive";
+const STATUS: &str = "status ";
 
 /// The supervisor's first message, with which the child starts. It may hold secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +71,10 @@ pub enum ChildMessage {
     OutputFailed(String),
     /// The child is this member of its group, which has to be taken out of it when the child is killed.
     Member(String),
+    /// The child's loop has gone round since it was asked before.
+    Alive,
+    /// How the child is, a sentence for people.
+    Status(String),
 }
 
 impl ChildMessage {
@@ -79,6 +87,12 @@ impl ChildMessage {
         if let Some(id) = line.strip_prefix(MEMBER) {
             return Some(ChildMessage::Member(id.to_owned()));
         }
+        if line == ALIVE {
+            return Some(ChildMessage::Alive);
+        }
+        if let Some(status) = line.strip_prefix(STATUS) {
+            return Some(ChildMessage::Status(status.to_owned()));
+        }
         line.strip_prefix(OUTPUT_FAILED).map(|reason| ChildMessage::OutputFailed(reason.to_owned()))
     }
 }
@@ -88,6 +102,8 @@ impl fmt::Display for ChildMessage {
         match self {
             ChildMessage::Ready(address) => write!(f, "{READY}{address}"),
             ChildMessage::Member(id) => write!(f, "{MEMBER}{}", id.replace('\n', " ")),
+            ChildMessage::Alive => f.write_str(ALIVE),
+            ChildMessage::Status(status) => write!(f, "{STATUS}{}", status.replace('\n', " ")),
             ChildMessage::OutputFailed(reason) => write!(f, "{OUTPUT_FAILED}{}", reason.replace('\n', " ")),
         }
     }
@@ -122,6 +138,8 @@ mod tests {
             ChildMessage::Ready(address),
             ChildMessage::OutputFailed("Broken pipe (os error 32)".to_owned()),
             ChildMessage::Member("consumer1-0a1b".to_owned()),
+            ChildMessage::Alive,
+            ChildMessage::Status("not ready: no broker answers".to_owned()),
         ] {
             assert_eq!(ChildMessage::from_line(message.to_string().as_bytes()), Some(message));
         }

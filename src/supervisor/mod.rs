@@ -5,7 +5,7 @@
 //! - [`messages`]: the messages between the two
 //! - [`shared_output`]: standard output, to which all processes write whole lines
 //! - [`output`]: the lines of the logs on standard output
-//! - [`backoff`]: the wait before a restart
+//! - [`backoff`]: the wait before a restart; [`watchdog`]: signs of life for a service manager
 //!
 //! Children write to the standard output of their supervisor themselves. So a line that a child has printed
 //! does not depend on the supervisor any more.
@@ -16,6 +16,7 @@ pub mod messages;
 pub mod output;
 pub mod parent_link;
 pub mod shared_output;
+pub mod watchdog;
 
 use std::ffi::OsString;
 use std::io;
@@ -30,6 +31,7 @@ use backoff::RestartBackoff;
 use child::{ChildProcess, Role};
 use net::stop::Stop;
 use output::Output;
+use watchdog::Watchdog;
 
 /// The interval of checks for a child that has ended while another process keeps its socket open. Nothing
 /// reports such an end: without an async runtime, a wait for one process hears no other event.
@@ -51,6 +53,10 @@ pub enum Event {
     Ready(usize, SocketAddr),
     /// The child is this member of its group.
     Member(usize, String),
+    /// The child's loop, in the process with this id, goes round.
+    Alive(usize, u32),
+    /// How a child is, a sentence for people.
+    Status(String),
     /// The supervisor is asked to stop.
     StopAsked,
 }
@@ -70,6 +76,8 @@ pub struct Plan {
     pub usage_exit_code: u8,
     /// The time that children may take to stop before they are killed.
     pub stop_timeout: Duration,
+    /// The silence after which a service manager takes this process for dead, if one watches.
+    pub watchdog: Option<Duration>,
 }
 
 /// The supervisor's callbacks.
@@ -81,6 +89,10 @@ pub struct Callbacks<'a> {
     pub on_ready: &'a dyn Fn(SocketAddr),
     /// Called twice a second or more often: what is wrong with this process, for the children to tell.
     pub warning: &'a dyn Fn() -> Option<String>,
+    /// Called when a child tells how it is.
+    pub on_status: &'a dyn Fn(&str),
+    /// Called four times in the time of [`Plan::watchdog`] while this process and its servers are alive.
+    pub alive: &'a dyn Fn(),
 }
 
 /// Runs the children until `stop` is asked or a restart is useless. All children have ended when this
@@ -94,7 +106,8 @@ pub fn run(plan: Plan, output: &Output, stop: &Stop, callbacks: &Callbacks<'_>) 
     let stop_event = events.clone();
     let _hook = stop.on_ask(move || drop(stop_event.send(Event::StopAsked)));
     let children = plan.roles.iter().map(|_| Child::new()).collect();
-    let mut supervisor = Supervisor { plan, output, stop, callbacks, events, children };
+    let watchdog = Watchdog::new(plan.watchdog);
+    let mut supervisor = Supervisor { plan, output, stop, callbacks, events, children, watchdog };
     let outcome = supervisor.watch(&received);
     stop.ask();
     let stopped = supervisor.stop_all(&received);
@@ -108,6 +121,7 @@ struct Supervisor<'a> {
     callbacks: &'a Callbacks<'a>,
     events: mpsc::Sender<Event>,
     children: Vec<Child>,
+    watchdog: Watchdog,
 }
 
 struct Child {
@@ -145,11 +159,13 @@ impl Supervisor<'_> {
         loop {
             self.start_due();
             self.tell_warning();
+            self.show_life();
             match received.recv_timeout(self.next_due()) {
                 Ok(Event::StopAsked) => return Ok(()),
                 Ok(Event::Ready(index, address)) => {
                     if let Some(child) = self.children.get_mut(index) {
                         child.was_ready = true;
+                        child.running().into_iter().for_each(|running| running.life.ready());
                     }
                     (self.callbacks.on_ready)(address);
                 }
@@ -158,6 +174,12 @@ impl Supervisor<'_> {
                         child.member = Some(id);
                     }
                 }
+                Ok(Event::Alive(index, process)) => {
+                    let running = self.children.get_mut(index).and_then(Child::running);
+                    let running = running.filter(|running| running.id() == process);
+                    running.into_iter().for_each(|running| running.life.answered());
+                }
+                Ok(Event::Status(status)) => (self.callbacks.on_status)(&status),
                 Ok(Event::Closed(index, process)) => self.reap(index, Some(process))?,
                 Err(_) => (0..self.children.len()).try_for_each(|index| self.reap(index, None))?,
             }
@@ -174,7 +196,8 @@ impl Supervisor<'_> {
             }
             _ => POLL_INTERVAL,
         };
-        self.children.iter().zip(&self.plan.roles).map(wait).min().unwrap_or(POLL_INTERVAL).min(POLL_INTERVAL)
+        let children = self.children.iter().zip(&self.plan.roles).map(wait);
+        children.chain(self.watchdog.wait()).min().unwrap_or(POLL_INTERVAL).min(POLL_INTERVAL)
     }
 
     /// Whether a server was never ready yet. Until then the other roles are not started: beside another
@@ -223,6 +246,23 @@ impl Supervisor<'_> {
                 running.warn(warning.as_deref());
                 child.warned.clone_from(&warning);
             }
+        }
+    }
+
+    /// Shows life where all servers that run have shown it, and asks them anew.
+    fn show_life(&mut self) {
+        if !self.watchdog.is_due() {
+            return;
+        }
+        let mut are_alive = true;
+        for (child, role) in self.children.iter_mut().zip(&self.plan.roles) {
+            if let (ChildState::Running(running), true) = (&mut child.state, role.is_server) {
+                are_alive &= running.life.is_shown(self.watchdog.patience());
+                running.ask_whether_alive();
+            }
+        }
+        if are_alive {
+            (self.callbacks.alive)();
         }
     }
 
@@ -288,6 +328,10 @@ impl Supervisor<'_> {
                     Ok(())
                 };
             }
+            // A stop has an end of its own.
+            if self.watchdog.is_due() {
+                (self.callbacks.alive)();
+            }
             let left = deadline.saturating_duration_since(Instant::now()).min(STOP_POLL);
             closed = match received.recv_timeout(left) {
                 Ok(Event::Closed(_, process)) => Some(process),
@@ -309,6 +353,13 @@ impl Supervisor<'_> {
 impl Child {
     fn is_running(&self) -> bool {
         matches!(self.state, ChildState::Running(_))
+    }
+
+    fn running(&mut self) -> Option<&mut ChildProcess> {
+        match &mut self.state {
+            ChildState::Running(running) => Some(running),
+            ChildState::Waiting(_) => None,
+        }
     }
 
     fn ask_to_stop(&mut self, at_once: bool) {

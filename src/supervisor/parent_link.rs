@@ -1,6 +1,7 @@
 //! The child's end of the socket to its supervisor, which is the child's standard input. The first line is
 //! the [`StartMessage`]. A later line `stop` asks the child to end in good order, `stop at once` to wait for
-//! nothing any more, and `warning` says what is wrong with the supervisor. The end of the socket means that
+//! nothing any more, `alive?` whether the child's loop goes round, and `warning` says what is wrong with the
+//! supervisor. The end of the socket means that
 //! the supervisor has died; on Linux a child that is frozen then is continued, so that it reads that. The
 //! child sends its [`ChildMessage`]s over the same socket.
 
@@ -14,10 +15,11 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use super::messages::{ChildMessage, STOP, STOP_AT_ONCE, StartMessage, WARNING};
+use super::messages::{ASK, ChildMessage, STOP, STOP_AT_ONCE, StartMessage, WARNING};
 use super::shared_output::{self, SharedOutput};
 use crate::error::{Error, Result};
 use crate::lines::{Lines, TooLong};
+use net::pulse::Pulse;
 use net::stop::Stop;
 use net::sync::{Mutex, lock};
 
@@ -43,6 +45,8 @@ pub struct ParentLink {
     pub is_lost: Arc<AtomicBool>,
     /// What is wrong with the supervisor.
     pub warning: ParentWarning,
+    /// The child's loop, by which the supervisor's questions are answered.
+    pub pulse: Pulse,
 }
 
 /// What a supervisor says is wrong with itself. A clone says the same.
@@ -71,30 +75,32 @@ pub fn connect(stop: &Stop) -> Result<ParentLink> {
     let (sender, first_line) = mpsc::channel();
     let stop_sender = sender.clone();
     let _hook = stop.on_ask(move || drop(stop_sender.send(None)));
-    let warning = ParentWarning::default();
-    let (asked, flag, told) = (stop.clone(), is_lost.clone(), warning.clone());
+    let (warning, pulse) = (ParentWarning::default(), Pulse::default());
+    let (asked, flag) = (stop.clone(), is_lost.clone());
+    let told = Told { stop: stop.clone(), warning: warning.clone(), pulse: pulse.clone() };
     thread::Builder::new()
         .name("supervisor".to_owned())
         .spawn(move || {
             thaw_at_the_end_of_the_supervisor();
-            let first_line = read_messages(BufReader::new(io::stdin()), &sender, &asked, &told);
+            let first_line = read_messages(BufReader::new(io::stdin()), &sender, &told);
             flag.store(true, Ordering::Relaxed);
             end_process(&asked, first_line.as_deref());
         })
         .map_err(|e| Error::new("the thread supervisor cannot be started").caused_by(e))?;
     match first_line.recv_timeout(START_TIMEOUT) {
-        Ok(Some(line)) => open(&line, is_lost, warning),
+        Ok(Some(line)) => open(&line, is_lost, warning, pulse),
         Ok(None) | Err(_) => Err(Error::new("standard input brings no start message of a supervisor")),
     }
 }
 
-fn open(line: &str, is_lost: Arc<AtomicBool>, warning: ParentWarning) -> Result<ParentLink> {
+fn open(line: &str, is_lost: Arc<AtomicBool>, warning: ParentWarning, pulse: Pulse) -> Result<ParentLink> {
     let start = StartMessage::from_line(line)
         .ok_or_else(|| Error::new("--supervised is for the supervisor alone").about_settings())?;
     let output = SharedOutput::open(io::stdout(), &start.lock_file)
         .map_err(|e| Error::new("standard output cannot be shared with the supervisor").caused_by(e))?;
     let output = StandardOutput { shared: Arc::new(output), prefix: start.prefix.into_bytes() };
-    Ok(ParentLink { parameters: start.parameters, output, on_terminal: start.on_terminal, is_lost, warning })
+    let (parameters, on_terminal) = (start.parameters, start.on_terminal);
+    Ok(ParentLink { parameters, output, on_terminal, is_lost, warning, pulse })
 }
 
 /// The shared standard output, where each line of this process begins with its name. Each write takes one or
@@ -133,19 +139,31 @@ pub fn send_member(id: &str) {
     send(&ChildMessage::Member(id.to_owned()));
 }
 
+/// Tells the supervisor how this process is, a sentence for people.
+pub fn send_status(status: &str) {
+    send(&ChildMessage::Status(status.to_owned()));
+}
+
 fn send(message: &ChildMessage) {
     // A supervisor that is gone needs no message.
     let socket = io::stdin().as_fd().try_clone_to_owned();
     let _ = socket.and_then(|socket| File::from(socket).write_all(format!("{message}\n").as_bytes()));
 }
 
+/// Who hears what the supervisor says.
+#[derive(Default)]
+struct Told {
+    stop: Stop,
+    warning: ParentWarning,
+    pulse: Pulse,
+}
+
 /// Reads the supervisor's messages until the socket ends: hands over the first line, which it also returns,
-/// asks `stop` at a later `stop` or `stop at once`, and keeps what is wrong with the supervisor in `warning`.
+/// and has the others heard.
 fn read_messages(
     socket: impl BufRead,
     first_line: &mpsc::Sender<Option<String>>,
-    stop: &Stop,
-    warning: &ParentWarning,
+    told: &Told,
 ) -> Option<String> {
     let lines = Lines::new(socket, LONGEST_LINE, TooLong::Skip).map_while(Result::ok);
     let mut lines = lines.map_while(|line| line.text.and_then(|text| String::from_utf8(text).ok()));
@@ -153,10 +171,11 @@ fn read_messages(
     let _ = first_line.send(Some(first.clone()));
     for line in lines {
         match (line.as_str(), line.strip_prefix(WARNING)) {
-            (_, Some(what)) => warning.set(what),
-            (STOP, _) => stop.ask(),
+            (_, Some(what)) => told.warning.set(what),
+            (STOP, _) => told.stop.ask(),
             // The supervisor kills whoever is still there a moment later.
-            (STOP_AT_ONCE, _) => stop.hurry(),
+            (STOP_AT_ONCE, _) => told.stop.hurry(),
+            (ASK, _) if told.pulse.ask() => send(&ChildMessage::Alive),
             _ => {}
         }
     }
@@ -200,26 +219,27 @@ mod tests {
     #[test]
     fn the_first_line_is_handed_over_and_a_later_one_can_ask_to_stop() {
         let (sender, first_line) = mpsc::channel();
-        let (stop, warning) = (Stop::new(), ParentWarning::default());
-        let first = read_messages(&b"127.0.0.1:7 token\nwhat is this\n"[..], &sender, &stop, &warning);
+        let told = Told::default();
+        let stop = &told.stop;
+        let first = read_messages(&b"127.0.0.1:7 token\nwhat is this\n"[..], &sender, &told);
         assert_eq!(first_line.recv().unwrap().as_deref(), Some("127.0.0.1:7 token"));
         assert_eq!(first.as_deref(), Some("127.0.0.1:7 token"));
         assert!(!stop.is_asked());
-        read_messages(&b"stop\nstop\n"[..], &sender, &stop, &warning);
+        read_messages(&b"stop\nstop\n"[..], &sender, &told);
         assert_eq!(first_line.recv().unwrap().as_deref(), Some("stop"));
         assert!(stop.is_asked() && !stop.is_hurried());
-        read_messages(&b"parameters\nstop at once\n"[..], &sender, &stop, &warning);
+        read_messages(&b"parameters\nstop at once\n"[..], &sender, &told);
         assert!(stop.is_hurried());
     }
 
     #[test]
     fn a_warning_of_the_supervisor_is_kept_until_it_is_over() {
         let (sender, _first_line) = mpsc::channel();
-        let (stop, warning) = (Stop::new(), ParentWarning::default());
-        read_messages(&b"start\nwarning no room\n"[..], &sender, &stop, &warning);
-        assert_eq!(warning.read().as_deref(), Some("the supervisor: no room"));
-        read_messages(&b"start\nwarning \n"[..], &sender, &stop, &warning);
-        assert_eq!(warning.read(), None);
-        assert!(!stop.is_asked());
+        let told = Told::default();
+        read_messages(&b"start\nwarning no room\n"[..], &sender, &told);
+        assert_eq!(told.warning.read().as_deref(), Some("the supervisor: no room"));
+        read_messages(&b"start\nwarning \n"[..], &sender, &told);
+        assert_eq!(told.warning.read(), None);
+        assert!(!told.stop.is_asked());
     }
 }

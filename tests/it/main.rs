@@ -55,6 +55,7 @@ mod roles;
 mod rooms;
 mod secured;
 mod sending;
+mod service_manager;
 mod shortages;
 mod sizes;
 mod stopping;

@@ -8,6 +8,7 @@
 //! - [`own_connections`]: the connections that this process has made itself
 //! - [`sync`]: locks, worker threads, byte budgets; [`stop`]: the stop of a program
 //! - [`secret_file`], [`secret_variables`]: secrets from files, and kept from programs of others
+//! - [`service_manager`], [`pulse`]: what systemd is told of a process; whether a loop still goes round
 //! - [`backoff`]: waits between tries; [`random`]: names that cannot be guessed
 
 pub mod backoff;
@@ -16,9 +17,11 @@ pub mod descriptors;
 pub mod frame;
 pub mod listener;
 pub mod own_connections;
+pub mod pulse;
 pub mod random;
 pub mod secret_file;
 pub mod secret_variables;
+pub mod service_manager;
 pub mod stop;
 pub mod sync;
 

@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use client::Cluster;
+use net::pulse::Pulse;
 use net::stop::Stop;
 use net::sync::{Mutex, lock, wait_timeout};
 
@@ -122,7 +123,8 @@ impl LeaseQueue {
         let started = thread.spawn(move || store_letters(&storing, &stored));
         let handle = started.map_err(|error| no_thread("dead letters", error)).and_then(|_| {
             ConsumerHandle::start_busy(name, stop, move || {
-                consume(&consuming, &cluster, &(Box::new(|_: &str| {}) as super::OnMember))
+                let told = (Box::new(|_: &str| {}) as super::OnMember, Pulse::default());
+                consume(&consuming, &cluster, &told)
             })
         });
         let handle = handle.inspect_err(|_| drop(shared.close()))?;

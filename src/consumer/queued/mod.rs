@@ -40,6 +40,7 @@ use std::time::Duration;
 use adapter::Endpoint;
 use client::Cluster;
 use client::group_member::Member;
+use net::pulse::Pulse;
 use net::stop::Stop;
 
 use super::push_handler::window::Window;
@@ -68,6 +69,7 @@ pub struct QueueConsumer {
     standing: Standing,
     window: Option<Window>,
     on_member: OnMember,
+    pulse: Pulse,
 }
 
 /// Hears the id that the consumer has in its group, each time it gets one.
@@ -93,6 +95,7 @@ impl QueueConsumer {
             standing: Standing::default(),
             window: None,
             on_member: Box::new(|_| {}),
+            pulse: Pulse::default(),
         }
     }
 
@@ -116,14 +119,29 @@ impl QueueConsumer {
         QueueConsumer { on_member, ..self }
     }
 
+    /// Shows by `pulse` that it goes on.
+    pub fn beating(self, pulse: Pulse) -> QueueConsumer {
+        QueueConsumer { pulse, ..self }
+    }
+
     /// Receives on threads of its own until stop is asked, and hands each message to one of `handlers`, which
     /// work beside each other.
     ///
     /// # Errors
     /// The system gives no thread.
     pub fn start<H: Handler + Send + 'static>(self, handlers: Vec<H>) -> Result<ConsumerHandle> {
-        let QueueConsumer { settings, cluster, endpoint, name, stop, metrics, standing, window, on_member } =
-            self;
+        let QueueConsumer {
+            settings,
+            cluster,
+            endpoint,
+            name,
+            stop,
+            metrics,
+            standing,
+            window,
+            on_member,
+            pulse,
+        } = self;
         let letters = DeadLetterStore::new(&settings.dead_letters, endpoint, &name, stop.clone());
         let letters = letters.creating(cluster.clone());
         let in_hand = handlers.iter().map(|handler| handler.batch().max(1)).sum();
@@ -145,17 +163,18 @@ impl QueueConsumer {
         });
         started
             .and_then(|()| {
-                ConsumerHandle::start_busy(&name, stop, move || consume(&shared, &cluster, &on_member))
+                let told = (on_member, pulse);
+                ConsumerHandle::start_busy(&name, stop, move || consume(&shared, &cluster, &told))
             })
             .inspect_err(|_| drop(unstarted.close()))
     }
 }
 
 /// One membership after the other, until stop is asked.
-fn consume(shared: &Arc<Shared>, cluster: &Arc<Cluster>, on_member: &OnMember) -> Result<()> {
+fn consume(shared: &Arc<Shared>, cluster: &Arc<Cluster>, told: &(OnMember, Pulse)) -> Result<()> {
     let outcome = loop {
-        match membership(shared, cluster, on_member) {
-            Ok(End::Left) if !shared.stop.is_asked() => shared.wait_for_a_worker(),
+        match membership(shared, cluster, told) {
+            Ok(End::Left) if !shared.stop.is_asked() => shared.wait_for_a_worker(&told.1),
             Ok(_) => break Ok(()),
             Err(error) => break Err(error),
         }
@@ -169,7 +188,11 @@ fn consume(shared: &Arc<Shared>, cluster: &Arc<Cluster>, on_member: &OnMember) -
     outcome.and(failure.map_or(Ok(()), Err))
 }
 
-fn membership(shared: &Arc<Shared>, cluster: &Arc<Cluster>, on_member: &OnMember) -> Result<End> {
+fn membership(
+    shared: &Arc<Shared>,
+    cluster: &Arc<Cluster>,
+    (on_member, pulse): &(OnMember, Pulse),
+) -> Result<End> {
     let settings = &shared.settings;
     let member = Member::reader(
         &shared.name,
@@ -184,7 +207,7 @@ fn membership(shared: &Arc<Shared>, cluster: &Arc<Cluster>, on_member: &OnMember
     thread::scope(|threads| {
         let started = start_threads(threads, shared, cluster, &member);
         let end = match &started {
-            Ok(()) => Owner::new(shared, &member, on_member).run(),
+            Ok(()) => Owner::new(shared, &member, on_member, pulse).run(),
             Err(_) => {
                 member.abandon();
                 End::Stopped
@@ -239,8 +262,10 @@ impl Shared {
     }
 
     /// Waits until a worker has come back that was at a message for too long, or stop is asked.
-    fn wait_for_a_worker(&self) {
-        while self.is_stuck() && !self.stop.wait_for(Duration::from_millis(100)) {}
+    fn wait_for_a_worker(&self, pulse: &Pulse) {
+        while self.is_stuck() && !self.stop.wait_for(Duration::from_millis(100)) {
+            pulse.beat();
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use client::group_member::Member;
 use client::group_member::reader::{ReaderPhase, Span, View};
+use net::pulse::Pulse;
 use protocol::TopicPartition;
 
 use super::OnMember;
@@ -46,19 +47,27 @@ pub struct Owner<'a> {
     leaving: Option<Instant>,
     epoch: u64,
     on_member: &'a OnMember,
+    pulse: &'a Pulse,
     /// The id that was told last.
     told: String,
 }
 
 impl<'a> Owner<'a> {
-    pub fn new(shared: &'a Arc<Shared>, member: &'a Arc<Member>, on_member: &'a OnMember) -> Owner<'a> {
-        Owner { shared, member, rebalance: None, leaving: None, epoch: 0, on_member, told: String::new() }
+    pub fn new(
+        shared: &'a Arc<Shared>,
+        member: &'a Arc<Member>,
+        on_member: &'a OnMember,
+        pulse: &'a Pulse,
+    ) -> Owner<'a> {
+        let told = String::new();
+        Owner { shared, member, rebalance: None, leaving: None, epoch: 0, on_member, pulse, told }
     }
 
     /// Follows the member until it ends, which it does when the consumer stops.
     pub fn run(&mut self) -> End {
         let mut view = self.member.look();
         loop {
+            self.pulse.beat();
             if self.shared.has_workers {
                 self.shared.end_overdue();
             } else {

@@ -3,6 +3,8 @@
 
 use std::time::Instant;
 
+use net::pulse::Pulse;
+
 use crate::http::response::Response;
 use crate::metrics::{Exposition, Family, HttpMetrics, MEDIA_TYPE};
 
@@ -20,10 +22,12 @@ pub trait Readiness: Send {
     }
 }
 
-/// The metrics and the readiness that a program exposes.
+/// The metrics, the readiness and the pulse that a program exposes.
 pub struct Monitoring {
     /// The metrics of the endpoint itself.
     pub(crate) http: HttpMetrics,
+    /// Of the loop of the endpoint's server.
+    pub(crate) pulse: Pulse,
     exposition: Exposition,
     readiness: Option<Box<dyn Readiness>>,
     since: Instant,
@@ -37,7 +41,12 @@ impl Monitoring {
         let mut all: Vec<&dyn Family> = vec![&http];
         all.extend(families);
         let exposition = Exposition::of(&all);
-        Monitoring { http, exposition, readiness, since: Instant::now() }
+        Monitoring { http, pulse: Pulse::default(), exposition, readiness, since: Instant::now() }
+    }
+
+    /// Shows by `pulse` that the endpoint's server goes on.
+    pub fn beating(self, pulse: Pulse) -> Monitoring {
+        Monitoring { pulse, ..self }
     }
 
     /// Whether there is a `/readyz`.

@@ -15,6 +15,7 @@ use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use net::descriptors::{Reserve, are_used_up};
+use net::pulse::Pulse;
 
 use super::access_log::AccessLog;
 use super::access_policy::AccessPolicy;
@@ -84,6 +85,7 @@ pub(super) struct EventLoop {
     pub(super) guests: usize,
     next_sweep: Instant,
     stop_at: Option<Instant>,
+    pulse: Pulse,
 }
 
 impl EventLoop {
@@ -96,7 +98,7 @@ impl EventLoop {
         parts: ServerParts,
         backend: BackendAddress,
     ) -> io::Result<EventLoop> {
-        let ServerParts { limits, access_log, policy, tls, responses, poll, .. } = parts;
+        let ServerParts { limits, access_log, policy, tls, responses, poll, pulse, .. } = parts;
         let mut listener = mio::net::TcpListener::from_std(listener);
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let now = Instant::now();
@@ -126,6 +128,7 @@ impl EventLoop {
             guests: 0,
             next_sweep: now + SWEEP_EVERY,
             stop_at: None,
+            pulse,
         })
     }
 
@@ -134,6 +137,7 @@ impl EventLoop {
         let mut events = Events::with_capacity(MAX_EVENTS);
         let (mut responses, mut checked) = (Vec::new(), Vec::new());
         loop {
+            self.pulse.beat();
             self.connect_upstream();
             let timeout = self.timeout();
             if let Err(error) = self.poll.poll(&mut events, timeout)

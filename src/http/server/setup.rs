@@ -4,6 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 use mio::Token;
+use net::pulse::Pulse;
 
 use super::access_log::AccessLog;
 use super::access_policy::AccessPolicy;
@@ -36,6 +37,8 @@ pub(crate) struct ServerParts {
     pub(crate) responses: Arc<ResponseQueue>,
     /// The poll that `responses` wakes.
     pub(super) poll: mio::Poll,
+    /// Beats while the server's loop goes round.
+    pub(super) pulse: Pulse,
 }
 
 impl ServerParts {
@@ -59,7 +62,15 @@ impl ServerParts {
         let users = users.map(|file| UserAccess::start(file, &settings.topic, Arc::clone(&responses)));
         let policy = policy.with_users(users.transpose()?);
         let access_log = AccessLog::new(RequestIds::new()?, settings.access_log, metrics);
-        Ok(ServerParts { address, limits, access_log, policy, tls, responses, poll })
+        let pulse = Pulse::default();
+        Ok(ServerParts { address, limits, access_log, policy, tls, responses, poll, pulse })
+    }
+
+    /// The same for a server whose loop has this `pulse`.
+    pub(crate) fn beating(self, pulse: Pulse) -> ServerParts {
+        let responses = Arc::clone(&self.responses);
+        pulse.woken_by(move || responses.wake());
+        ServerParts { pulse, ..self }
     }
 }
 

@@ -9,6 +9,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use net::pulse::Pulse;
+
 use super::access_log::AccessLog;
 use super::access_policy::AccessPolicy;
 use super::setup::WAKER;
@@ -30,6 +32,7 @@ struct Bench {
     path: PathBuf,
     server: Server,
     responses: Arc<ResponseQueue>,
+    pulse: Pulse,
 }
 
 impl Bench {
@@ -49,6 +52,7 @@ impl Bench {
             answer_timeout: Duration::from_secs(5),
         };
         let (responses, poll) = response_queue(WAKER).unwrap();
+        let pulse = Pulse::default();
         let backend = BackendAddress { socket: path.clone(), secret: "secret".into() };
         let parts = ServerParts {
             address: "127.0.0.1:0".parse().unwrap(),
@@ -58,9 +62,11 @@ impl Bench {
             tls: None,
             responses: Arc::clone(&responses),
             poll,
+            pulse: Pulse::default(),
         };
+        let parts = parts.beating(pulse.clone());
         let server = Server::open(parts, backend).unwrap();
-        Bench { path, server, responses }
+        Bench { path, server, responses, pulse }
     }
 
     /// Plays the handlers: one script for each connection, run after its first request has been answered.
@@ -134,6 +140,23 @@ fn ask(client: &mut TcpStream, request: &str) -> u16 {
     let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap();
     client.read_exact(&mut vec![0; length.parse().unwrap()]).unwrap();
     head.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_server_without_clients_has_a_pulse_until_it_ends() {
+    let mut bench = Bench::new("pulse");
+    bench.play(vec![script(answer_all)]);
+    // The loop sleeps without an end: asked, it goes round.
+    for _ in 0..5 {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !bench.pulse.ask() {
+            assert!(Instant::now() < deadline, "the loop stands still");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+    bench.server.close(Instant::now());
+    bench.pulse.ask();
+    assert!(!bench.pulse.ask());
 }
 
 #[test]

@@ -15,8 +15,8 @@ use super::TokenError;
 use super::fetched::Fetched;
 use crate::sasl::failure::quoted;
 use crate::sasl::secret::Secret;
-use net::secret_variables;
 use net::stop::Stop;
+use net::{secret_variables, service_manager};
 
 /// The most that a program may print, in bytes.
 const MAX_BYTES: usize = 64 * 1024;
@@ -37,6 +37,7 @@ pub(super) fn run(words: &[String], deadline: Instant, stop: &Stop) -> Result<Fe
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     secret_variables::withhold(&mut command);
+    service_manager::withhold(&mut command);
     let child = command.process_group(0).spawn().map_err(|error| {
         let message = format!("it cannot be started: {error}");
         let may_pass = !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied);
