@@ -13,7 +13,7 @@ use crate::support::watchdog::Folder;
 use crate::support::{PATIENCE, my_turn};
 
 /// The examples' folder, after all of them are built: cargo builds them for some selections of tests alone.
-fn examples() -> &'static Path {
+pub fn examples() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let mut cargo = Command::new(env!("CARGO"));

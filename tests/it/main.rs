@@ -21,6 +21,7 @@ mod dead_letters;
 mod delivery;
 mod delivery_failures;
 mod docs;
+mod documents;
 mod durability;
 mod envelope;
 mod examples;
