@@ -81,7 +81,7 @@ impl ChildProcess {
         };
         // If the child has ended already, its exit status says more than this error.
         let _ = writeln!(socket, "{}", start.to_line());
-        let running = ChildProcess { process, socket, started: Instant::now(), life: Life::new() };
+        let running = ChildProcess { process, socket, started: Instant::now(), life: Life::begin() };
         let id = running.id();
         spawn(format!("{}-log", role.name), move || copy_log(&source, log))?;
         let (output, events) = (output.clone(), events.clone());

@@ -56,7 +56,7 @@ pub struct Life {
 
 impl Life {
     /// Of a child that starts now.
-    pub fn new() -> Life {
+    pub fn begin() -> Life {
         Life { seen: Instant::now(), is_ready: false, unanswered: 0 }
     }
 
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_server_that_was_ready_has_to_answer_and_one_that_begins_has_time() {
-        let mut life = Life::new();
+        let mut life = Life::begin();
         assert!(life.is_shown(Duration::ZERO), "it begins");
         life.ready();
         assert!(!life.is_shown(Duration::ZERO) && life.is_shown(Duration::from_secs(60)));
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_child_that_reads_nothing_is_not_asked_for_ever() {
-        let mut life = Life::new();
+        let mut life = Life::begin();
         let asked = (0..1000).filter(|_| life.may_be_asked()).count();
         assert_eq!(asked, 32);
         life.answered();
