@@ -1,0 +1,89 @@
+#!/bin/sh
+# Static release programs for Linux, each one file without a library beside it, in target/dist/TARGET:
+#
+#   packaging/build.sh                              x86_64-unknown-linux-musl and aarch64-unknown-linux-musl
+#   packaging/build.sh x86_64-unknown-linux-musl    that one
+#   packaging/build.sh --deb [TARGET...]            and a Debian package of each, in target/dist
+#
+# No C compiler and no linker of another machine is needed: Rust brings musl's objects and its own linker, rust-lld.
+# (What Cargo runs while it builds, on this machine, is linked by `cc` as ever.)
+set -eu
+cd "$(dirname "$0")/.."
+
+DIST=target/dist
+DEB=
+TARGETS=
+
+say() { printf '== %s\n' "$*"; }
+fail() { printf 'build.sh: %s\n' "$*" >&2; exit 1; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+for argument in "$@"; do
+    case $argument in
+        --deb) DEB=yes ;;
+        -*) fail "there is no option $argument: build.sh [--deb] [TARGET...]" ;;
+        *-linux-musl) TARGETS="$TARGETS $argument" ;;
+        *) fail "$argument is no target with musl, of which static programs are made (rustc --print target-list)" ;;
+    esac
+done
+[ -n "$TARGETS" ] || TARGETS="x86_64-unknown-linux-musl aarch64-unknown-linux-musl"
+
+# The standard library of a target, which rustup fetches where it may.
+need_target() {
+    [ -d "$(rustc --print sysroot)/lib/rustlib/$1/lib" ] && return
+    has rustup && rustup target add "$1" || true
+    [ -d "$(rustc --print sysroot)/lib/rustlib/$1/lib" ] ||
+        fail "the standard library of $1 is missing: rustup target add $1"
+}
+
+# Rust's own tools for all targets, which rustup brings along and some distributions leave out.
+need_tools() {
+    SYSROOT=$(rustc --print sysroot)
+    TOOLS=$SYSROOT/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')/bin
+    for tool in rust-lld rust-objcopy; do
+        [ -x "$TOOLS/$tool" ] || fail "$tool is missing in $TOOLS; the Rust of rustup has it (rustup toolchain install stable)"
+    done
+}
+
+# build TARGET: all programs.
+build() {
+    target=$1
+    need_target "$target"
+    say "building for $target"
+    name=$(printf '%s' "$target" | tr 'a-z-' 'A-Z_')
+    env "CARGO_TARGET_${name}_LINKER=rust-lld" cargo build --locked --release --bins --target "$target"
+    folder=$DIST/$target
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    for program in $(programs "$target"); do
+        # Without the names of functions, which a crash shows by file and line anyway: a sixth smaller.
+        LD_LIBRARY_PATH=$SYSROOT/lib "$TOOLS/rust-objcopy" --strip-all "target/$target/release/$program" "$folder/$program"
+    done
+    check "$folder"
+}
+
+# The names of the programs, as Cargo knows them.
+programs() {
+    for source in bin/*.rs; do
+        program=$(basename "$source" .rs)
+        [ -x "target/$1/release/$program" ] || fail "Cargo has not built $program for $1"
+        printf '%s\n' "$program"
+    done
+}
+
+# A static program names no interpreter and needs no library.
+check() {
+    for program in "$1"/*; do
+        if LC_ALL=C readelf -ld "$program" | grep -E 'INTERP|\(NEEDED\)' >&2; then
+            fail "$program is not static"
+        fi
+    done
+    du -k "$1"/* | awk '{ printf "%8.1f MiB  %s\n", $1 / 1024, $2 }'
+}
+
+need_tools
+has readelf || fail "readelf is needed to look at what was built: install binutils"
+for target in $TARGETS; do
+    build "$target"
+done
+[ -z "$DEB" ] || packaging/debian/build.sh $TARGETS
