@@ -42,6 +42,7 @@ mod metrics;
 mod monitoring_files;
 mod openapi;
 mod outage;
+mod packaging;
 mod page;
 mod peek;
 mod positions;
