@@ -55,21 +55,15 @@ build() {
     folder=$DIST/$target
     rm -rf "$folder"
     mkdir -p "$folder"
-    for program in $(programs "$target"); do
+    for program in $(programs); do
         # Without the names of functions, which a crash shows by file and line anyway: a sixth smaller.
         LD_LIBRARY_PATH=$SYSROOT/lib "$TOOLS/rust-objcopy" --strip-all "target/$target/release/$program" "$folder/$program"
     done
     check "$folder"
 }
 
-# The names of the programs, as Cargo knows them.
-programs() {
-    for source in bin/*.rs; do
-        program=$(basename "$source" .rs)
-        [ -x "target/$1/release/$program" ] || fail "Cargo has not built $program for $1"
-        printf '%s\n' "$program"
-    done
-}
+# The names of the programs.
+programs() { awk '/^\[/ { is_bin = $0 == "[[bin]]" } is_bin && /^name = / { gsub(/"/, ""); print $3 }' Cargo.toml; }
 
 # A static program names no interpreter and needs no library.
 check() {
