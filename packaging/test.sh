@@ -35,7 +35,9 @@ need() {
 STARTED=
 end() {
     for process in $STARTED; do
-        kill -KILL "$process" 2>/dev/null || true
+        # Whoever has become another user outlives the one that has started it.
+        # shellcheck disable=SC2046 # numbers
+        kill -KILL $(pgrep -P "$process") "$process" 2>/dev/null || true
     done
 }
 trap end EXIT
@@ -152,7 +154,7 @@ part_emulated() {
     settings="--set log.file= --set embedded.data_dir=$folder/data --set embedded.listen=127.0.0.1:$broker"
     program="qemu-aarch64-static $DIST/$EMULATED/point-to-point"
     # shellcheck disable=SC2086 # words
-    $program producer_api $settings --set "producer_api.listen=127.0.0.1:$port" >"$folder/endpoint.log" 2>&1 &
+    $program producer-api $settings --set "producer_api.listen=127.0.0.1:$port" >"$folder/endpoint.log" 2>&1 &
     endpoint=$!
     # shellcheck disable=SC2086
     $program consumer $settings >"$folder/consumer.log" 2>&1 &
@@ -170,7 +172,7 @@ tls_on_the_emulated_processor() {
     cp tests/it/tls/cert.pem tests/it/tls/key.pem "$folder/"
     chmod 600 "$folder/key.pem"
     # shellcheck disable=SC2086
-    $program producer_api $settings --set "producer_api.listen=127.0.0.1:$port" --set "producer_api.tls_key=$folder/key.pem" \
+    $program producer-api $settings --set "producer_api.listen=127.0.0.1:$port" --set "producer_api.tls_key=$folder/key.pem" \
         --set "producer_api.tls_certificate=$folder/cert.pem" >"$folder/tls.log" 2>&1 &
     endpoint=$!
     STARTED="$STARTED $endpoint"
@@ -204,9 +206,10 @@ part_container() {
     around=$!
     STARTED="$STARTED $around"
     eventually 30 post "$port" '{"id":1}'
-    eventually 30 grep -q 'Mensaje recibido: {"id":1}' "$WORK/container.log"
-    [ "$(stat -c %u "$files/data/"* | sort -u)" = 65532 ] || fail "the messages are another user's"
     process=$(pgrep -f "^/point-to-point --set producer_api.listen=0.0.0.0:$port" | head -n 1)
+    STARTED="$STARTED $process"
+    eventually 30 grep -q 'Mensaje recibido: {"id":1}' "$WORK/container.log"
+    [ "$(stat -c %u "/proc/$process")" = 65532 ] || fail "it runs as another user"
     kill -TERM "$process"
     wait "$around" || fail "no clean end: $(tail -n 5 "$WORK/container.log")"
     # shellcheck disable=SC2086
