@@ -189,7 +189,7 @@ PYTHON
     there sh -c "kill -STOP $(child consumer1)"
     sleep 10
     restarts 1 && fail "a frozen consumer had the service restarted"
-    there sh -c "kill -STOP $(child producer_api)"
+    there sh -c "kill -STOP $(child producer-api)"
     eventually 60 restarts 1
     eventually 60 post '{"id":3}'
     there sh -ec 'echo POINT_TO_POINT__KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:1 >/etc/point-to-point/environment'

@@ -129,7 +129,7 @@ fn the_default_program_tells_of_its_start_its_life_and_its_stop_and_its_children
     let (mut program, _place) = channel(&manager);
     manager.wait_for_status("messages for topic");
     manager.wait_for_life(3);
-    for name in CONSUMERS.iter().chain(&["producer_api"]) {
+    for name in CONSUMERS.iter().chain(&["producer-api"]) {
         let environment =
             fs::read(format!("/proc/{}/environ", child(&program, name))).expect("its environment");
         let environment = String::from_utf8_lossy(&environment);
@@ -146,7 +146,7 @@ fn the_signs_of_life_end_while_the_endpoint_is_frozen_and_not_while_a_consumer_i
     let frozen = Frozen::new(child(&program, "consumer1"));
     manager.wait_for_life(8);
     drop(frozen);
-    let frozen = Frozen::new(child(&program, "producer_api"));
+    let frozen = Frozen::new(child(&program, "producer-api"));
     manager.wait_for_silence();
     drop(frozen);
     manager.wait_for_life(2);
