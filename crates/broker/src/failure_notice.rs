@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use nix::errno::Errno;
+use platform::{disks, files};
 
 /// The name of the file with the reason of a failure, in the folder of the database.
 const FAILURE: &str = "failure";
@@ -22,8 +22,6 @@ const REFUSAL: &str = "refusal";
 const BYTES: usize = 1024;
 /// The age from which a warning is not believed: its process refreshes it, or has ended without a word.
 const STALE: Duration = Duration::from_secs(10);
-/// What a disk says that takes nothing more: it was made read-only, is broken, or is gone.
-const BROKEN: [Errno; 5] = [Errno::EROFS, Errno::EIO, Errno::ENXIO, Errno::ENODEV, Errno::ESTALE];
 
 /// A notice about the store of the embedded broker, readable by every process.
 #[derive(Debug, Clone)]
@@ -80,9 +78,8 @@ impl FailureNotice {
     /// broken. A notice could not be written either. `None` where there is no database yet.
     pub fn disk_failure(&self) -> Option<String> {
         let error = OpenOptions::new().read(true).write(true).open(&self.path).err()?;
-        let is_broken = error.raw_os_error().is_some_and(|code| BROKEN.contains(&Errno::from_raw(code)));
         let folder = self.path.parent().unwrap_or(&self.path).display();
-        is_broken.then(|| format!("the disk of {folder} takes no writes: {error}"))
+        disks::refuses_writes(&error).then(|| format!("the disk of {folder} takes no writes: {error}"))
     }
 
     /// Creates the file in advance, as a full disk would refuse it later.
@@ -122,9 +119,7 @@ impl FailureNotice {
     pub(super) fn open(&self) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        options.open(&self.path)
+        files::made_private(&mut options).open(&self.path)
     }
 }
 

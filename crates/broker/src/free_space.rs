@@ -133,22 +133,10 @@ impl fmt::Debug for FreeSpace {
 }
 
 /// The space of the file system of `folder`. Some file systems do not tell theirs, and say zero.
-#[cfg(unix)]
 pub(crate) fn space_of(folder: &Path) -> Option<Space> {
-    let found = nix::sys::statvfs::statvfs(folder);
+    let found = platform::disks::space(folder);
     let found = found.inspect_err(|error| log::debug!("broker: {}: {error}", folder.display())).ok()?;
-    // The types of these differ between systems.
-    #[allow(clippy::unnecessary_cast)]
-    let (blocks, available) = (found.blocks() as u64, found.blocks_available() as u64);
-    #[allow(clippy::unnecessary_cast)]
-    let block = found.fragment_size() as u64;
-    let size = blocks.saturating_mul(block);
-    (size > 0).then(|| Space { free: available.saturating_mul(block), size })
-}
-
-#[cfg(not(unix))]
-pub(crate) fn space_of(_: &Path) -> Option<Space> {
-    None
+    (found.size > 0).then_some(Space { free: found.free, size: found.size })
 }
 
 #[cfg(test)]

@@ -4,17 +4,11 @@ use std::fs::File;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// `ENFILE` and `EMFILE`, the same on every Unix: no file can be opened in the system, or in this process.
-const NONE_LEFT: [i32; 2] = [23, 24];
-/// A folder that every process can open, in a root without devices, too.
-const ANY_FILE: &str = "/";
+use platform::descriptors::ANY_FILE;
+pub use platform::descriptors::are_used_up;
+
 /// The shortest time between two lines of the log about a shortage.
 const TELL_EVERY: Duration = Duration::from_secs(10);
-
-/// Whether the error says that no descriptor is left.
-pub fn are_used_up(error: &io::Error) -> bool {
-    error.raw_os_error().is_some_and(|code| NONE_LEFT.contains(&code))
-}
 
 /// Whether so many can be opened now.
 pub fn are_spare(count: usize) -> bool {
@@ -101,7 +95,7 @@ mod tests {
 
     #[test]
     fn errors_of_used_up_descriptors_are_told_from_others() {
-        assert!(NONE_LEFT.map(io::Error::from_raw_os_error).iter().all(are_used_up));
+        assert!([23, 24].map(io::Error::from_raw_os_error).iter().all(are_used_up));
         assert!(!are_used_up(&io::Error::from_raw_os_error(2)));
         assert!(!are_used_up(&io::ErrorKind::StorageFull.into()));
         assert_eq!(shortage(), None);

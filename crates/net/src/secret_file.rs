@@ -3,8 +3,9 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+
+use platform::files;
 
 /// The largest file with one secret, in bytes.
 const MAX_BYTES: u64 = 64 * 1024;
@@ -60,8 +61,7 @@ pub fn read_up_to(path: &Path, max_bytes: u64) -> Result<Vec<u8>, SecretFileErro
         return Err(refused("is not a regular file".to_owned()));
     }
     let file = File::open(path).map_err(unreadable)?;
-    let mode = file.metadata().map_err(unreadable)?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    if let Some(mode) = files::mode_for_others(&file.metadata().map_err(unreadable)?) {
         return Err(refused(format!(
             "may be read by others than its owner (mode {mode:03o}): chmod 600 {shown}"
         )));
@@ -76,6 +76,7 @@ pub fn read_up_to(path: &Path, max_bytes: u64) -> Result<Vec<u8>, SecretFileErro
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
     use std::path::PathBuf;
 
     use super::*;

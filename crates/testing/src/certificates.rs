@@ -1,7 +1,6 @@
 //! Authorities and the certificates that they issue, made by a test for itself.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -107,7 +106,7 @@ pub fn put(folder: &Path, name: &str, bytes: &str) -> PathBuf {
     let (path, new) = (folder.join(name), folder.join(format!("{name}.new")));
     let put = || -> std::io::Result<()> {
         fs::write(&new, bytes)?;
-        fs::set_permissions(&new, Permissions::from_mode(0o600))?;
+        platform::files::make_private(&fs::File::open(&new)?)?;
         fs::rename(&new, &path)
     };
     put().unwrap_or_else(|error| panic!("{}: {error}", path.display()));

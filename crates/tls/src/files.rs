@@ -2,11 +2,11 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use net::secret_file;
+use platform::files::{self, Stamp};
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
@@ -18,10 +18,6 @@ use crate::settings::{SettingNames, SettingsError};
 /// The largest file of certificates, in bytes.
 const MAX_CERTIFICATES: u64 = 4 * 1024 * 1024;
 
-/// Differs between two states of a file: device, inode, length, and the times of its last changes; the second
-/// is that of its owner and mode as well.
-type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
-
 /// The state of some files, of which some may be missing. A renewal changes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stamps(Vec<Option<Stamp>>);
@@ -29,15 +25,7 @@ pub(crate) struct Stamps(Vec<Option<Stamp>>);
 impl Stamps {
     /// The state of these files now.
     pub(crate) fn of<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Stamps {
-        let stamp = |path: &Path| {
-            let metadata = fs::metadata(path).ok();
-            let parts = |m: fs::Metadata| {
-                let (modified, changed) = ((m.mtime(), m.mtime_nsec()), (m.ctime(), m.ctime_nsec()));
-                (m.dev(), m.ino(), m.size(), modified, changed)
-            };
-            metadata.map(parts)
-        };
-        Stamps(paths.into_iter().map(stamp).collect())
+        Stamps(paths.into_iter().map(files::stamp).collect())
     }
 }
 

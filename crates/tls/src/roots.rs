@@ -1,6 +1,5 @@
 //! The authorities that the system trusts.
 
-use std::env;
 use std::sync::{Arc, OnceLock};
 
 use rustls::RootCertStore;
@@ -35,7 +34,9 @@ pub(crate) fn system() -> Result<Arc<RootCertStore>, String> {
 #[cfg(all(unix, not(target_os = "macos")))]
 fn bundle() -> Option<CertificateResult> {
     // What the variables name is used as it is.
-    if [openssl_probe::ENV_CERT_FILE, openssl_probe::ENV_CERT_DIR].iter().any(|it| env::var_os(it).is_some())
+    if [openssl_probe::ENV_CERT_FILE, openssl_probe::ENV_CERT_DIR]
+        .iter()
+        .any(|it| std::env::var_os(it).is_some())
     {
         return None;
     }

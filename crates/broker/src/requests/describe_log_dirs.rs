@@ -58,16 +58,8 @@ fn described(node: &Node, topic: &Topic, partitions: impl IntoIterator<Item = i3
 }
 
 /// The bytes of the volume, and those that are free for this process.
-#[cfg(unix)]
-#[allow(clippy::useless_conversion, reason = "the numbers are narrower on other systems")]
 fn volume(folder: &std::path::Path) -> Option<(i64, i64)> {
-    let volume = nix::sys::statvfs::statvfs(folder).ok()?;
-    let fragment = u64::from(volume.fragment_size());
-    let bytes = |fragments: u64| i64::try_from(fragments.saturating_mul(fragment)).unwrap_or(i64::MAX);
-    Some((bytes(u64::from(volume.blocks())), bytes(u64::from(volume.blocks_available()))))
-}
-
-#[cfg(not(unix))]
-fn volume(_folder: &std::path::Path) -> Option<(i64, i64)> {
-    None
+    let volume = platform::disks::space(folder).ok()?;
+    let bytes = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    Some((bytes(volume.size), bytes(volume.free)))
 }

@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use platform::files;
+
 use super::OpenError;
 use super::files::{Files, StoredFile};
 
@@ -74,17 +76,12 @@ impl DiskFolder {
     }
 }
 
-#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
 fn drop_pages(file: &File) {
-    use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
     // Not every file system can do this; it is the second line only.
-    if let Err(error) = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED) {
+    if let Err(error) = files::drop_pages(file) {
         log::debug!("the page cache of the store cannot be dropped: {error}");
     }
 }
-
-#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-fn drop_pages(_file: &File) {}
 
 impl Files for DiskFolder {
     fn list(&self) -> io::Result<Vec<String>> {
@@ -117,7 +114,7 @@ impl Files for DiskFolder {
     }
 
     fn sync_folder(&self) -> io::Result<()> {
-        sync_folder(&self.path)
+        files::sync_folder(&self.path)
     }
 }
 
@@ -129,62 +126,16 @@ impl StoredFile for DiskFile {
         Ok(self.0.metadata()?.len())
     }
 
-    #[cfg(unix)]
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        std::os::unix::fs::FileExt::read_exact_at(&self.0, out, offset)
+        files::read_exact_at(&self.0, out, offset)
     }
 
-    #[cfg(windows)]
-    fn read_at(&self, mut offset: u64, mut out: &mut [u8]) -> io::Result<()> {
-        while !out.is_empty() {
-            let count = std::os::windows::fs::FileExt::seek_read(&self.0, out, offset)?;
-            match out.get_mut(count..) {
-                Some(rest) if count > 0 => out = rest,
-                _ => return Err(io::ErrorKind::UnexpectedEof.into()),
-            }
-            offset += count as u64;
-        }
-        Ok(())
-    }
-
-    #[cfg(unix)]
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        std::os::unix::fs::FileExt::write_all_at(&self.0, data, offset)
+        files::write_all_at(&self.0, data, offset)
     }
 
-    #[cfg(windows)]
-    fn write_at(&self, mut offset: u64, mut data: &[u8]) -> io::Result<()> {
-        while !data.is_empty() {
-            let count = std::os::windows::fs::FileExt::seek_write(&self.0, data, offset)?;
-            match data.get(count..) {
-                Some(rest) if count > 0 => data = rest,
-                _ => return Err(io::ErrorKind::WriteZero.into()),
-            }
-            offset += count as u64;
-        }
-        Ok(())
-    }
-
-    #[cfg(any(target_os = "linux", target_os = "android"))]
     fn reserve(&self, length: u64) -> io::Result<()> {
-        use nix::errno::Errno;
-        use nix::fcntl::{FallocateFlags, fallocate};
-        let from = self.length()?;
-        let (Ok(offset), Ok(more)) = (i64::try_from(from), i64::try_from(length.saturating_sub(from))) else {
-            return Ok(());
-        };
-        if more == 0 {
-            return Ok(());
-        }
-        match fallocate(&self.0, FallocateFlags::empty(), offset, more) {
-            Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => Ok(()),
-            reserved => reserved.map_err(io::Error::from),
-        }
-    }
-
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    fn reserve(&self, _length: u64) -> io::Result<()> {
-        Ok(())
+        files::reserve(&self.0, length)
     }
 
     fn set_length(&self, length: u64) -> io::Result<()> {
@@ -202,34 +153,27 @@ fn prepare(folder: &Path) -> Result<(), OpenError> {
     let failed =
         |what: &str, error: io::Error| OpenError::io_at(format!("{}: {what}", folder.display()), error);
     let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    files::folder_made_private(builder.recursive(true));
     if !folder.exists() {
         builder.create(folder).map_err(|error| failed("cannot create the folder", error))?;
     }
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
-    match sync_folder(parent.unwrap_or(Path::new("."))) {
+    match files::sync_folder(parent.unwrap_or(Path::new("."))) {
         Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
             return Err(failed("cannot sync the folder above it", error));
         }
         _ => {}
     }
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let metadata = folder.metadata().map_err(|error| failed("cannot look at the folder", error))?;
-        if metadata.permissions().mode() & 0o077 != 0 {
-            let entries = folder.read_dir().map_err(|error| failed("cannot look into the folder", error))?;
-            if entries.flatten().any(|entry| !entry.file_name().to_str().is_some_and(is_ours)) {
-                let text = "others may enter this folder, and it holds more than the database: choose another \
-                            folder, or chmod 700";
-                return Err(OpenError::io_at(folder.display().to_string(), text));
-            }
-            std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700)).map_err(|error| {
-                failed("others may enter the folder, and its mode cannot be changed", error)
-            })?;
+    let metadata = folder.metadata().map_err(|error| failed("cannot look at the folder", error))?;
+    if files::mode_for_others(&metadata).is_some() {
+        let entries = folder.read_dir().map_err(|error| failed("cannot look into the folder", error))?;
+        if entries.flatten().any(|entry| !entry.file_name().to_str().is_some_and(is_ours)) {
+            let text = "others may enter this folder, and it holds more than the database: choose another \
+                        folder, or chmod 700";
+            return Err(OpenError::io_at(folder.display().to_string(), text));
         }
+        files::make_folder_private(folder)
+            .map_err(|error| failed("others may enter the folder, and its mode cannot be changed", error))?;
     }
     Ok(())
 }
@@ -243,20 +187,9 @@ fn is_ours(name: &str) -> bool {
 fn open_file(path: &Path, create: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(create).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(path)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        if file.metadata()?.permissions().mode() & 0o077 != 0 {
-            file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
-        }
+    let file = files::made_private(&mut options).open(path)?;
+    if files::mode_for_others(&file.metadata()?).is_some() {
+        files::make_private(&file)?;
     }
     Ok(file)
-}
-
-/// Makes the entries of a folder durable.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }

@@ -1,15 +1,11 @@
 //! Programs that print a token.
 
 use std::io::{self, ErrorKind, Read};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Instant;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use platform::pipes::{self, Interest, ReadPipe};
+use platform::processes::GroupChild;
 
 use super::TokenError;
 use super::fetched::Fetched;
@@ -20,8 +16,8 @@ use net::{secret_variables, service_manager};
 
 /// The most that a program may print, in bytes.
 const MAX_BYTES: usize = 64 * 1024;
-/// How often a silent program and the stop are looked at, in milliseconds.
-const LOOK: u16 = 20;
+/// How often a silent program and the stop are looked at.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Runs `words`, a program and its arguments, and takes what it prints for a token. The program ends, with
 /// all that it started, by `deadline` or at the `stop`. It inherits the environment but for the variables
@@ -38,7 +34,7 @@ pub(super) fn run(words: &[String], deadline: Instant, stop: &Stop) -> Result<Fe
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     secret_variables::withhold(&mut command);
     service_manager::withhold(&mut command);
-    let child = command.process_group(0).spawn().map_err(|error| {
+    let child = GroupChild::spawn(&mut command).map_err(|error| {
         let message = format!("it cannot be started: {error}");
         let may_pass = !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied);
         TokenError { message, may_pass }
@@ -73,22 +69,24 @@ struct Output {
 }
 
 /// A program that is ended, with its process group, when this is dropped.
-struct Running(Child);
+struct Running(GroupChild);
 
 impl Running {
     /// Waits for the program's end. Both of its outputs are read as they come: a full pipe would stop it.
     fn watch(&mut self, deadline: Instant, stop: &Stop) -> io::Result<Output> {
         let missing = || io::Error::other("its output is not piped");
-        let mut stdout = self.0.stdout.take().ok_or_else(missing)?;
-        let mut stderr = self.0.stderr.take().ok_or_else(missing)?;
-        fcntl(&stdout, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        fcntl(&stderr, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        let mut stdout = ReadPipe::of(self.0.stdout.take().ok_or_else(missing)?)?;
+        let mut stderr = ReadPipe::of(self.0.stderr.take().ok_or_else(missing)?)?;
         let (mut printed, mut complaint) = (Vec::new(), Vec::new());
         let (mut is_printing, mut is_complaining) = (true, true);
         loop {
             // Looked at before the last read: what an ended program wrote is in its pipes by then. A pipe
             // that another process holds open is not waited for.
             let status = self.0.try_wait()?;
+            if status.is_some() {
+                stdout.settle();
+                stderr.settle();
+            }
             is_printing = is_printing && drain(&mut stdout, &mut printed)?;
             is_complaining = is_complaining && drain(&mut stderr, &mut complaint)?;
             if printed.len() > MAX_BYTES {
@@ -105,9 +103,12 @@ impl Running {
                 return Err(io::Error::other("it did not end in time, and was ended"));
             }
             if is_printing || is_complaining {
-                wait_for([(is_printing, stdout.as_fd()), (is_complaining, stderr.as_fd())])?;
+                let open = [(is_printing, &stdout), (is_complaining, &stderr)];
+                let open = open.into_iter().filter(|(is_open, _)| *is_open);
+                let open: Vec<_> = open.map(|(_, pipe)| Interest::Readable(pipe)).collect();
+                pipes::wait(&open, Some(LOOK))?;
             } else {
-                stop.wait_for(std::time::Duration::from_millis(u64::from(LOOK)));
+                stop.wait_for(LOOK);
             }
         }
     }
@@ -115,26 +116,10 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Ok(group) = i32::try_from(self.0.id()) {
-            // A group lives on under this id as long as one of its processes does; no other can have it.
-            let _gone = killpg(Pid::from_raw(group), Signal::SIGKILL);
-        }
+        self.0.kill_group();
         if let Err(error) = self.0.wait() {
             log::warn!("a token command cannot be waited for: {error}");
         }
-    }
-}
-
-/// Waits for something to read in one of the open `pipes`, but not for long.
-fn wait_for(pipes: [(bool, BorrowedFd<'_>); 2]) -> io::Result<()> {
-    let mut polled: Vec<PollFd<'_>> = pipes
-        .into_iter()
-        .filter(|(is_open, _)| *is_open)
-        .map(|(_, fd)| PollFd::new(fd, PollFlags::POLLIN))
-        .collect();
-    match poll(&mut polled, PollTimeout::from(LOOK)) {
-        Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
-        Err(error) => Err(error.into()),
     }
 }
 
