@@ -7,8 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use net::stop::Stop;
-use nix::sys::signal::Signal;
-use nix::unistd::Pid;
+use platform::processes;
 
 use crate::error::{Error, Result};
 
@@ -76,7 +75,7 @@ impl Helpers {
         thread::Builder::new().name("kill".to_owned()).spawn(move || {
             if wishes.recv().is_ok() {
                 thread::sleep(KILL_AFTER);
-                let _ = nix::sys::signal::kill(Pid::this(), Signal::SIGKILL);
+                processes::kill_this();
             }
         })?;
         Ok(Helpers { log, kill })

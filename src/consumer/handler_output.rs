@@ -6,15 +6,13 @@
 
 use net::sync::{Condvar, Mutex, lock, wait_timeout};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ChildStdout;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use platform::pipes::{self, Interest, ReadPipe};
 
 use crate::lines::LineBuffer;
 use net::stop::Stop;
@@ -31,9 +29,9 @@ const LONGEST_LINE: usize = 8 * 1024 * 1024;
 const LARGEST_PIPE: usize = 1024 * 1024;
 /// The number of pipes that programs left running may keep open.
 const MAX_LEFT_RUNNING: usize = 16;
-/// The interval, in ms, at which the reader of a quiet pipe checks whether the output is closed. A poll of a
-/// pipe hears no condition variable.
-const POLL_INTERVAL: u16 = 1_000;
+/// The interval at which the reader of a quiet pipe checks whether the output is closed. A wait for a pipe
+/// hears no condition variable.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The writer of handlers' output. It takes no more lines after its drop.
 pub struct HandlerOutput(Arc<Shared>);
@@ -118,10 +116,9 @@ impl HandlerOutput {
     /// # Errors
     /// The pipe cannot be made non-blocking.
     pub fn attach(&self, pipe: ChildStdout) -> io::Result<ProgramOutput> {
-        fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         Ok(ProgramOutput {
             shared: self.0.clone(),
-            pipe: Some(pipe),
+            pipe: Some(ReadPipe::of(pipe)?),
             lines: LineBuffer::new(LONGEST_LINE),
             buffer: vec![0; READ_SIZE],
         })
@@ -209,7 +206,7 @@ impl Shared {
 pub struct ProgramOutput {
     shared: Arc<Shared>,
     /// `None` after the end of the pipe.
-    pipe: Option<ChildStdout>,
+    pipe: Option<ReadPipe>,
     lines: LineBuffer,
     buffer: Vec<u8>,
 }
@@ -236,9 +233,9 @@ impl ProgramOutput {
         Ok(state.queue.len() < MAX_QUEUED)
     }
 
-    /// The pipe to poll for more output; `None` at its end, and while the queue has no room.
-    pub fn readable_pipe(&self) -> Option<BorrowedFd<'_>> {
-        self.pipe.as_ref().filter(|_| self.has_room().unwrap_or(false)).map(AsFd::as_fd)
+    /// The pipe to wait for; `None` at its end, and while the queue has no room.
+    pub fn readable_pipe(&self) -> Option<&ReadPipe> {
+        self.pipe.as_ref().filter(|_| self.has_room().unwrap_or(false))
     }
 
     /// Prints the rest of the output of a program that has ended, and waits until it is written; false when
@@ -247,6 +244,7 @@ impl ProgramOutput {
     /// # Errors
     /// The output failed.
     pub fn finish(mut self, limit: &mut StopDeadline) -> io::Result<bool> {
+        self.pipe.iter().for_each(ReadPipe::settle);
         // Other processes may keep the pipe open and go on printing: that is not waited for.
         let mut left = LARGEST_PIPE;
         while left > 0 {
@@ -315,8 +313,8 @@ impl ProgramOutput {
     /// Prints the output of programs that were left running, whenever the queue is empty.
     fn copy_rest(mut self) {
         while let Some(pipe) = &self.pipe {
-            let mut polled = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
-            let is_quiet = poll(&mut polled, PollTimeout::from(POLL_INTERVAL)) == Ok(0);
+            let found = pipes::wait(&[Interest::Readable(pipe)], Some(POLL_INTERVAL));
+            let is_quiet = found.is_ok_and(|ready| !ready.contains(&true));
             match self.shared.wait_until(|state| !state.is_closed && state.queue.is_empty(), None) {
                 Ok(true) if !is_quiet => drop(self.read()),
                 Ok(true) => {}

@@ -6,19 +6,17 @@
 //! waits as it would if it wrote there itself, and nothing piles up. Whoever has to know what a program wrote
 //! so far reads its pipe, too, as far as there is room in memory, and waits for nobody.
 
-use std::fs::File;
-use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, ErrorKind, Read, Write};
 use std::process::{ChildStderr, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::time::Duration;
+
+use platform::outputs::{self, RawOutput};
+use platform::pipes::{self, Interest, ReadPipe, Waker, Woken};
 
 use super::handler::StderrTail;
-use super::program;
 use crate::error::{Error, Result};
 use crate::lines::LineBuffer;
 use net::stop::Stop;
@@ -50,12 +48,12 @@ struct Shared {
     programs: Mutex<Vec<Arc<Pipe>>>,
     /// How many programs have ended of which something is left out.
     left_out: AtomicUsize,
-    wake: PipeWriter,
+    waker: Waker,
 }
 
 /// Where lines are passed on to.
 struct Out {
-    file: File,
+    output: RawOutput,
     /// The pipe of which a part of a line was passed on last: nothing may stand within the line. It is known
     /// by its address; 0: none.
     within_line_of: AtomicUsize,
@@ -71,7 +69,7 @@ struct Pipe {
 
 struct State {
     /// `None` after its end.
-    pipe: Option<Arc<File>>,
+    pipe: Option<Arc<ReadPipe>>,
     lines: LineBuffer,
     /// Whole lines that are still to be passed on.
     pending: Vec<u8>,
@@ -91,19 +89,15 @@ impl HandlerStderr {
     /// # Errors
     /// The system gives no pipe, or no thread.
     pub fn start() -> Result<HandlerStderr> {
-        let out = io::stderr().as_fd().try_clone_to_owned();
-        let started = out.and_then(|out| HandlerStderr::passing_on_to(File::from(out)));
+        let started = RawOutput::stderr().and_then(HandlerStderr::passing_on_to);
         started.map_err(|e| Error::new("the handlers' standard error cannot be read").caused_by(e))
     }
 
-    fn passing_on_to(out: File) -> io::Result<HandlerStderr> {
-        let (woken, wake) = io::pipe()?;
-        for end in [woken.as_fd(), wake.as_fd()] {
-            fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        }
-        let out = Out { file: out, within_line_of: AtomicUsize::new(0) };
+    fn passing_on_to(output: RawOutput) -> io::Result<HandlerStderr> {
+        let (waker, woken) = pipes::waker()?;
+        let out = Out { output, within_line_of: AtomicUsize::new(0) };
         let shared =
-            Arc::new(Shared { out, programs: Mutex::default(), left_out: AtomicUsize::new(0), wake });
+            Arc::new(Shared { out, programs: Mutex::default(), left_out: AtomicUsize::new(0), waker });
         let body = {
             let shared = shared.clone();
             move |stop: &Stop| shared.read_all(&woken, stop)
@@ -114,7 +108,7 @@ impl HandlerStderr {
     /// What a program gets as its standard error: a pipe, or, once nobody reads this program's, that itself,
     /// so that it hears of it.
     pub fn stdio(&self) -> Stdio {
-        if program::is_unread(&self.shared.out.file) { Stdio::inherit() } else { Stdio::piped() }
+        if outputs::is_unread(&self.shared.out.output) { Stdio::inherit() } else { Stdio::piped() }
     }
 
     /// Reads the pipe of a program that was started.
@@ -122,12 +116,11 @@ impl HandlerStderr {
     /// # Errors
     /// The pipe cannot be made non-blocking.
     pub fn attach(&self, pipe: ChildStderr) -> io::Result<ProgramStderr> {
-        let file = File::from(OwnedFd::from(pipe));
-        fcntl(&file, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        let opened = ReadPipe::of(pipe)?;
         let pipe = Arc::new(Pipe::default());
-        lock(&pipe.state).pipe = Some(Arc::new(file));
+        lock(&pipe.state).pipe = Some(Arc::new(opened));
         lock(&self.shared.programs).push(pipe.clone());
-        self.shared.wake();
+        self.shared.waker.wake();
         Ok(ProgramStderr { shared: self.shared.clone(), pipe })
     }
 }
@@ -147,6 +140,7 @@ impl ProgramStderr {
 
     /// The last that the program wrote since then, while it had so many messages; `None` if that is nothing.
     pub fn last(&self, messages: usize) -> Option<StderrTail> {
+        lock(&self.pipe.state).pipe.iter().for_each(|pipe| pipe.settle());
         self.read();
         let bytes = lock(&self.pipe.state).tail.clone();
         (!bytes.is_empty()).then_some(StderrTail { bytes, messages })
@@ -159,7 +153,7 @@ impl ProgramStderr {
         let has_pending = !state.pending.is_empty();
         drop(state);
         if has_pending {
-            self.shared.wake();
+            self.shared.waker.wake();
         }
     }
 }
@@ -167,42 +161,34 @@ impl ProgramStderr {
 impl Drop for ProgramStderr {
     fn drop(&mut self) {
         self.pipe.is_left.store(true, Ordering::Relaxed);
-        self.shared.wake();
+        self.shared.waker.wake();
     }
 }
 
 impl Shared {
-    fn wake(&self) {
-        // A pipe that is full wakes as well.
-        let _ = (&self.wake).write(&[0]);
-    }
-
     /// The body of the thread.
-    fn read_all(self: &Arc<Self>, mut woken: &PipeReader, stop: &Stop) {
-        let waker = self.clone();
-        let _hook = stop.on_ask(move || waker.wake());
+    fn read_all(self: &Arc<Self>, woken: &Woken, stop: &Stop) {
+        let shared = self.clone();
+        let _hook = stop.on_ask(move || shared.waker.wake());
         while !stop.is_asked() {
             let programs = self.programs();
             let pending = || programs.iter().filter(|pipe| pipe.has_pending());
             pending().for_each(|pipe| pipe.read_available(&self.out));
             self.tell_what_is_left_out();
             let open: Vec<_> = programs.iter().filter_map(|pipe| Some((pipe, pipe.open()?))).collect();
-            let mut polled = vec![PollFd::new(woken.as_fd(), PollFlags::POLLIN)];
+            let mut waited = vec![Interest::Woken(woken)];
             let takes_more = self.out.takes_more();
             if takes_more {
-                polled.extend(open.iter().map(|(_, file)| PollFd::new(file.as_fd(), PollFlags::POLLIN)));
+                waited.extend(open.iter().map(|(_, opened)| Interest::Readable(opened)));
             } else {
-                polled.push(PollFd::new(self.out.file.as_fd(), PollFlags::POLLOUT));
+                waited.push(Interest::Room(&self.out.output));
             }
             let goes_on = takes_more && pending().next().is_some();
-            let longest = if goes_on { PollTimeout::ZERO } else { PollTimeout::NONE };
             // A signal or an error ends the wait early: nothing is ready then.
-            if !poll(&mut polled, longest).is_ok_and(|ready| ready > 0) {
-                continue;
-            }
-            let _ = woken.read(&mut [0; 64]);
-            let is_ready = |polled: &PollFd<'_>| polled.revents().is_some_and(|found| !found.is_empty());
-            let readable = open.iter().zip(polled.iter().skip(1)).filter(|(_, polled)| is_ready(polled));
+            let found = pipes::wait(&waited, goes_on.then_some(Duration::ZERO));
+            let Some(ready) = found.ok().filter(|ready| ready.contains(&true)) else { continue };
+            woken.reset();
+            let readable = open.iter().zip(ready.iter().skip(1)).filter(|(_, is_ready)| **is_ready);
             if takes_more {
                 readable.for_each(|((pipe, _), _)| pipe.read_available(&self.out));
             }
@@ -247,7 +233,7 @@ impl Shared {
 }
 
 impl Pipe {
-    fn open(&self) -> Option<Arc<File>> {
+    fn open(&self) -> Option<Arc<ReadPipe>> {
         lock(&self.state).pipe.clone()
     }
 
@@ -261,11 +247,7 @@ impl Pipe {
 
     /// Whether no process has its other end any more.
     fn has_ended(&self) -> bool {
-        self.open().is_some_and(|file| {
-            let mut polled = [PollFd::new(file.as_fd(), PollFlags::empty())];
-            let found = poll(&mut polled, PollTimeout::ZERO);
-            found.is_ok() && polled[0].revents().is_some_and(|found| found.contains(PollFlags::POLLHUP))
-        })
+        self.open().is_some_and(|opened| opened.has_ended())
     }
 
     /// Passes on what is there, as far as `out` takes it. The thread alone calls this.
@@ -297,7 +279,7 @@ impl Pipe {
             if !out.takes_more() || (within != 0 && within != self.address()) {
                 return false;
             }
-            let written = (&out.file).write(&piece);
+            let written = (&out.output).write(&piece);
             let mut state = lock(&self.state);
             let mut is_within = false;
             match written {
@@ -371,11 +353,10 @@ impl State {
 impl Out {
     /// Whether a write does not have to wait. Where it fails it does not.
     fn takes_more(&self) -> bool {
-        let mut polled = [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT)];
         loop {
-            match poll(&mut polled, PollTimeout::ZERO) {
-                Err(Errno::EINTR) => {}
-                found => return found != Ok(0),
+            match self.output.has_room(Some(Duration::ZERO)) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                found => return found.unwrap_or(true),
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,8 @@ use super::program_input::{self, ProgramInput};
 use super::{ConsumerRecord, ProcessSettings};
 use crate::error::{Error, Result};
 use net::stop::Stop;
+use platform::outputs;
+use platform::processes::GroupChild;
 
 /// After a stop, a running program is killed this long before the consumer's own time limit.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
@@ -95,14 +97,14 @@ impl ProcessHandler {
         Ok(ProcessHandler { output: Some(Arc::new(output)), ..self })
     }
 
-    fn start(&self, message: &ConsumerRecord<'_>) -> io::Result<Child> {
+    fn start(&self, message: &ConsumerRecord<'_>) -> io::Result<GroupChild> {
         let mut command = self.program.command();
         if self.output.is_some() {
             command.stdout(Stdio::piped());
         }
         command.stderr(self.stderr.stdio());
         program_input::set_environment(&mut command, message);
-        command.spawn()
+        GroupChild::spawn(&mut command)
     }
 
     /// Runs the program, whose standard error is in `stderr` then, if it is read.
@@ -140,7 +142,7 @@ impl ProcessHandler {
     /// Writes the message to the program as far as it reads, prints its output, and waits for its end.
     fn watch(
         &self,
-        child: &mut Child,
+        child: &mut GroupChild,
         output: &mut Option<ProgramOutput>,
         value: &[u8],
     ) -> io::Result<RunOutcome> {
@@ -177,7 +179,7 @@ impl ProcessHandler {
         }
     }
 
-    fn output_of(&self, child: &mut Child) -> io::Result<Option<ProgramOutput>> {
+    fn output_of(&self, child: &mut GroupChild) -> io::Result<Option<ProgramOutput>> {
         let output = self.output.as_ref().zip(child.stdout.take());
         output.map(|(output, pipe)| output.attach(pipe)).transpose()
     }
@@ -227,10 +229,10 @@ fn not_started(error: io::Error) -> Failure {
 
 /// The name of an output that the program shares with its consumer, if its reader is gone.
 fn broken_output() -> Option<&'static str> {
-    if program::is_unread(&io::stdout()) {
+    if outputs::is_unread(&io::stdout()) {
         return Some("standard output");
     }
-    program::is_unread(&io::stderr()).then_some("standard error")
+    outputs::is_unread(&io::stderr()).then_some("standard error")
 }
 
 #[cfg(test)]

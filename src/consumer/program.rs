@@ -1,18 +1,10 @@
 //! The program of a handler: looked for once, started as often as it is needed, and ended with all that it
 //! started.
 
-use std::ffi::OsStr;
-use std::fs::File;
-use std::io::Read;
-use std::os::fd::AsFd;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use platform::processes::GroupChild;
+use platform::programs;
 
 use super::handler::{Failure, FailureCause};
 use crate::error::{Error, Result};
@@ -25,9 +17,6 @@ pub const DEAD: i32 = 65;
 
 /// The key of the program that handles messages.
 pub const SETTING: &str = "consumer.handler";
-
-/// The number of first bytes that tell a binary from a script.
-const BEGINNING: u64 = 256;
 
 /// A program that gets messages.
 pub struct Program {
@@ -45,24 +34,22 @@ impl Program {
             .split_first()
             .ok_or_else(|| Error::new(format!("{setting} names no program")).about_settings())?;
         let refused = |what: String| Err(Error::new(format!("{setting}: {what}")).about_settings());
-        let Some(path) = find(name) else {
+        let Some(path) = programs::find(name) else {
             return refused(format!("there is no program {name:?} that can be run"));
         };
-        if is_text_alone(&path) {
-            return refused(format!("{} has to begin with a line like #!/bin/sh", path.display()));
+        if let Some(lack) = programs::lack(&path) {
+            return refused(format!("{} {lack}", path.display()));
         }
         Ok(Program { name: name.clone(), arguments: arguments.to_vec() })
     }
 
-    /// The command that starts it, with a pipe for its input and without the variables that hold secrets.
+    /// The command that starts it, with a pipe for its input and without the variables that hold secrets. It is
+    /// for [`GroupChild::spawn`], so that it can be killed with what it starts.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.name);
         secret_variables::withhold(&mut command);
         service_manager::withhold(&mut command);
         command.args(&self.arguments).stdin(Stdio::piped());
-        // A process group of its own protects the program from Ctrl-C, and lets it be killed with its own
-        // children.
-        command.process_group(0);
         command
     }
 }
@@ -81,48 +68,17 @@ pub fn failure(
 }
 
 /// Kills a program and all of its group, and waits for it.
-pub fn kill(child: &mut Child) {
-    if let Ok(group) = i32::try_from(child.id()) {
-        // Before the wait for it, no other process can have its id.
-        let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
-    }
+pub fn kill(child: &mut GroupChild) {
+    child.kill_group();
     if let Err(error) = child.kill().and_then(|()| child.wait()) {
         log::error!("the handler cannot be ended: {error}");
     }
 }
 
-/// Whether the reader of an output of this process, which programs share, is gone.
-pub fn is_unread(output: &impl AsFd) -> bool {
-    let mut outputs = [PollFd::new(output.as_fd(), PollFlags::empty())];
-    let gone = PollFlags::POLLERR | PollFlags::POLLHUP;
-    poll(&mut outputs, PollTimeout::ZERO).is_ok()
-        && outputs.iter().any(|output| output.revents().is_some_and(|found| found.intersects(gone)))
-}
-
-/// The path of a program: `program` is a path, or a name in one of the folders of `PATH`.
-fn find(program: &str) -> Option<PathBuf> {
-    let is_program = |path: &PathBuf| {
-        path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
-    };
-    if program.contains('/') {
-        return Some(PathBuf::from(program)).filter(is_program);
-    }
-    let path = std::env::var_os("PATH");
-    let folders = std::env::split_paths(path.as_deref().unwrap_or(OsStr::new("/bin:/usr/bin")));
-    folders.into_iter().map(|folder| folder.join(program)).find(is_program)
-}
-
-/// Whether the file is a script without `#!`. A shell would run it, but the system does not start it.
-/// Binaries have a NUL in their first bytes.
-fn is_text_alone(path: &Path) -> bool {
-    let mut beginning = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(BEGINNING).read_to_end(&mut beginning));
-    // A file that cannot be read may be executable all the same.
-    read.is_ok() && !beginning.starts_with(b"#!") && !beginning.contains(&0)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]

@@ -2,14 +2,12 @@
 //! input. The pipe is filled as the program reads.
 
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::process::{ChildStdin, Command};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use platform::pipes::{self, Interest, ReadPipe, WritePipe};
 
 use crate::record::ConsumerRecord;
 use crate::record_json;
@@ -40,6 +38,7 @@ pub const HEADERS: &str = "POINT_TO_POINT_HEADERS";
 /// happened, within these limits: so the end of a program is noticed late by an eighth of its time at most,
 /// however short that is, and hundreds that run long cost next to nothing.
 const POLL_SHARE: u32 = 8;
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 const FIRST_POLL_INTERVAL: Duration = Duration::from_millis(1);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -73,7 +72,7 @@ pub fn look_interval(quiet: Duration) -> Duration {
 
 /// The input of a program, on a non-blocking pipe.
 pub struct ProgramInput<'a> {
-    pipe: Option<ChildStdin>,
+    pipe: Option<WritePipe>,
     rest: &'a [u8],
 }
 
@@ -83,10 +82,7 @@ impl<'a> ProgramInput<'a> {
     /// # Errors
     /// The pipe cannot be made non-blocking.
     pub fn new(pipe: Option<ChildStdin>, value: &'a [u8]) -> io::Result<ProgramInput<'a>> {
-        if let Some(pipe) = &pipe {
-            fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        }
-        Ok(ProgramInput { pipe, rest: value })
+        Ok(ProgramInput { pipe: pipe.map(WritePipe::of).transpose()?, rest: value })
     }
 
     /// Writes as much as fits, and closes the pipe after the last byte. Returns whether any byte was written.
@@ -111,11 +107,9 @@ impl<'a> ProgramInput<'a> {
 }
 
 /// Waits until the input takes more, until there is something to read, or for `time`, a millisecond at least.
-pub fn wait_for_pipes(input: &ProgramInput<'_>, readable: Option<BorrowedFd<'_>>, time: Duration) {
-    let writable = input.pipe.as_ref().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLOUT));
-    let readable = readable.map(|pipe| PollFd::new(pipe, PollFlags::POLLIN));
-    let mut pipes: Vec<PollFd<'_>> = writable.into_iter().chain(readable).collect();
+pub fn wait_for_pipes(input: &ProgramInput<'_>, readable: Option<&ReadPipe>, time: Duration) {
+    let writable = input.pipe.as_ref().map(Interest::Writable);
+    let pipes: Vec<Interest<'_>> = writable.into_iter().chain(readable.map(Interest::Readable)).collect();
     // A signal or an error ends the wait early: the caller checks everything anyway.
-    let millis = u16::try_from(time.as_millis().max(1)).unwrap_or(u16::MAX);
-    let _ = poll(&mut pipes, PollTimeout::from(millis));
+    let _ = pipes::wait(&pipes, Some(time.max(SHORTEST_WAIT)));
 }

@@ -2,11 +2,11 @@
 //! does, and prints the new one.
 
 use std::io::{self, ErrorKind, Read};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::process::{Child, ChildStdout, ExitStatus, Stdio};
+use std::process::{ChildStdout, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use platform::pipes::ReadPipe;
+use platform::processes::GroupChild;
 
 use super::ConsumerRecord;
 use super::program::{self, Program};
@@ -62,7 +62,7 @@ impl Translator {
         let mut command = self.program.command();
         command.stdout(Stdio::piped());
         program_input::set_environment(&mut command, message);
-        let mut child = match command.spawn() {
+        let mut child = match GroupChild::spawn(&mut command) {
             Ok(child) => child,
             Err(error) => {
                 let reason = format!("the program cannot be started: {error}");
@@ -94,7 +94,7 @@ impl Translator {
     }
 
     /// Writes the value as far as the program reads, reads what it prints, and waits for its end.
-    fn watch(&self, child: &mut Child, value: &[u8]) -> io::Result<RunOutcome> {
+    fn watch(&self, child: &mut GroupChild, value: &[u8]) -> io::Result<RunOutcome> {
         let mut last_event = Instant::now();
         let deadline = last_event + self.time_limit;
         let mut input = ProgramInput::new(child.stdin.take(), value)?;
@@ -103,6 +103,9 @@ impl Translator {
             // Before the last look at the pipe: all that the program itself has printed is there then. What
             // it left running may print more, which is not waited for.
             let ended = child.try_wait()?;
+            if ended.is_some() {
+                printed.settle();
+            }
             if input.write_available() | printed.read_available()? {
                 last_event = Instant::now();
             }
@@ -120,7 +123,7 @@ impl Translator {
                 return Ok(RunOutcome::TooLong);
             }
             let interval = program_input::look_interval(now - last_event).min(deadline - now);
-            program_input::wait_for_pipes(&input, printed.readable_pipe(), interval);
+            program_input::wait_for_pipes(&input, printed.pipe.as_ref(), interval);
         }
     }
 }
@@ -141,16 +144,13 @@ fn translation(status: ExitStatus, printed: Vec<u8>) -> Translation {
 /// What a program prints, from a non-blocking pipe.
 struct Printed {
     /// `None` after its end.
-    pipe: Option<ChildStdout>,
+    pipe: Option<ReadPipe>,
     bytes: Vec<u8>,
 }
 
 impl Printed {
     fn new(pipe: Option<ChildStdout>) -> io::Result<Printed> {
-        if let Some(pipe) = &pipe {
-            fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        }
-        Ok(Printed { pipe, bytes: Vec::new() })
+        Ok(Printed { pipe: pipe.map(ReadPipe::of).transpose()?, bytes: Vec::new() })
     }
 
     /// Reads what is there, up to one byte more than is allowed. Returns whether there was any, or the end.
@@ -169,8 +169,9 @@ impl Printed {
         }
     }
 
-    fn readable_pipe(&self) -> Option<BorrowedFd<'_>> {
-        self.pipe.as_ref().map(AsFd::as_fd)
+    /// The program has ended.
+    fn settle(&self) {
+        self.pipe.iter().for_each(ReadPipe::settle);
     }
 }
 

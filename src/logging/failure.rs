@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use net::sync::{Mutex, lock};
-use nix::sys::statvfs::{FsFlags, statvfs};
+use platform::disks;
 
 use crate::text::escape;
 
@@ -27,10 +27,10 @@ pub fn failure() -> Option<String> {
 /// Why another program could write nothing to the log file at `path`, as far as its disk tells: it is full or
 /// read-only. A sentence without its full stop.
 pub fn disk_trouble(path: &str) -> Option<String> {
-    let disk = statvfs(Path::new(path)).ok().filter(|_| !path.is_empty())?;
-    let why = match disk.blocks_available() {
-        _ if disk.flags().contains(FsFlags::ST_RDONLY) => "its disk is read-only",
-        0 if disk.blocks() > 0 => "no room is left on its disk",
+    let disk = disks::space(Path::new(path)).ok().filter(|_| !path.is_empty())?;
+    let why = match disk.free {
+        _ if disk.is_read_only => "its disk is read-only",
+        0 if disk.size > 0 => "no room is left on its disk",
         _ => return None,
     };
     Some(cannot_be_written(Path::new(path), &why))

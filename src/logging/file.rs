@@ -5,15 +5,15 @@
 //! several processes does it, once, and the others find a new file at the path.
 
 use std::ffi::OsString;
-use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use net::sync::{Mutex, lock};
+use platform::files::{self, FileId, Mode, RenameLock};
 
 use super::failure;
 use crate::text::escape;
@@ -36,9 +36,9 @@ pub struct LogFile {
     /// How many of those that were set aside are kept.
     files: u32,
     file: File,
-    /// Device, inode and permissions of `file`.
-    id: (u64, u64),
-    mode: u32,
+    /// Which one `file` is, and its permissions.
+    id: FileId,
+    mode: Mode,
     /// The last write ended within a line.
     is_cut_off: bool,
     /// Why the file could not be opened or set aside, as it was told last.
@@ -100,15 +100,15 @@ impl LogFile {
     /// It cannot be opened for writing.
     pub fn open(path: &Path, max_bytes: u64, files: u32) -> io::Result<LogFile> {
         let file = OpenOptions::new().append(true).create(true).open(path)?;
-        let found = file.metadata()?;
+        let found = files::look_at_open(&file)?;
         let now = Instant::now();
         Ok(LogFile {
             path: path.to_owned(),
             max_bytes,
             files,
             file,
-            id: id_of(&found),
-            mode: found.mode(),
+            id: found.id,
+            mode: found.mode,
             is_cut_off: false,
             trouble: None,
             news: None,
@@ -154,10 +154,10 @@ impl LogFile {
 
     /// The size of the file at the path. If that is another one, or none, it is opened, or made.
     fn size(&mut self) -> u64 {
-        match fs::metadata(&self.path) {
-            Ok(found) if id_of(&found) == self.id => {
-                self.mode = found.mode();
-                found.len()
+        match files::look_at(&self.path) {
+            Ok(found) if found.id == self.id => {
+                self.mode = found.mode;
+                found.length
             }
             Ok(_) => self.open_anew(),
             Err(error) if error.kind() == ErrorKind::NotFound => self.open_anew(),
@@ -172,12 +172,12 @@ impl LogFile {
         }
         let mut options = OpenOptions::new();
         // Whoever could not read the file before cannot read this one.
-        options.append(true).create(true).mode(self.mode & 0o777);
-        match options.open(&self.path).and_then(|file| Ok((file.metadata()?, file))) {
+        files::made_with(options.append(true).create(true), self.mode);
+        match options.open(&self.path).and_then(|file| Ok((files::look_at_open(&file)?, file))) {
             Ok((found, file)) => {
-                (self.file, self.id, self.mode) = (file, id_of(&found), found.mode());
+                (self.file, self.id, self.mode) = (file, found.id, found.mode);
                 self.is_cut_off = false;
-                found.len()
+                found.length
             }
             Err(error) => {
                 self.open_after = Instant::now() + OPEN_AGAIN;
@@ -194,31 +194,22 @@ impl LogFile {
         if Instant::now() < self.set_aside_after {
             return false;
         }
-        match self.file.try_lock() {
-            Ok(()) => {}
+        let _lock = match RenameLock::try_of(&self.file, &self.path) {
+            Ok(lock) => lock,
             Err(TryLockError::WouldBlock) => return false,
             Err(TryLockError::Error(error)) => return self.stays(&error),
-        }
-        // A link, as /dev/stdout is one, is not ours to rename.
-        let found = match fs::symlink_metadata(&self.path) {
-            Ok(found) if !found.is_file() => {
-                self.set_aside_after = Instant::now() + SET_ASIDE_AGAIN;
-                let _ = self.file.unlock();
-                return false;
-            }
-            found => found,
         };
-        let is_ours = found.is_ok_and(|found| id_of(&found) == self.id);
+        // A link, as /dev/stdout is one, is not ours to rename.
+        if fs::symlink_metadata(&self.path).is_ok_and(|found| !found.is_file()) {
+            self.set_aside_after = Instant::now() + SET_ASIDE_AGAIN;
+            return false;
+        }
+        let is_ours = files::look_at(&self.path).is_ok_and(|found| found.id == self.id);
         if is_ours && let Err(error) = self.rename() {
-            let _ = self.file.unlock();
             return self.stays(&error);
         }
         let before = self.id;
         self.open_anew();
-        if self.id == before {
-            let _ = self.file.unlock();
-        }
-        // The lock ends with the last handle.
         self.id != before
     }
 
@@ -289,10 +280,6 @@ impl LogFile {
     }
 }
 
-fn id_of(found: &Metadata) -> (u64, u64) {
-    (found.dev(), found.ino())
-}
-
 /// The length of the first line, with its end.
 fn first_line(lines: &[u8]) -> usize {
     lines.iter().position(|byte| *byte == b'\n').map_or(lines.len(), |end| end + 1)
@@ -300,6 +287,8 @@ fn first_line(lines: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
 
     struct Folder(PathBuf);

@@ -2,13 +2,10 @@
 
 use std::io::{self, BufRead, IsTerminal, Read, Stdin, Write};
 
-use nix::sys::termios::{self, LocalFlags, SetArg, SpecialCharacterIndices, Termios};
+use platform::terminal::{INTERRUPT, QuietTerminal};
 
 use crate::error::{Error, Result};
 use crate::users::MAX_PASSWORD_BYTES;
-
-/// Ctrl-C. While a password is typed it ends the line, so that the terminal gets its echo back.
-const INTERRUPT: u8 = 3;
 
 /// Reads a password: from a terminal, where it is asked for twice, or as the first line of standard input.
 ///
@@ -60,31 +57,6 @@ fn line(input: &mut impl BufRead) -> Result<String> {
 
 fn unreadable(error: impl Into<io::Error>) -> Error {
     Error::new("the password cannot be read").caused_by(error.into())
-}
-
-/// A terminal without echo, as long as this lives.
-struct QuietTerminal<'a> {
-    terminal: &'a Stdin,
-    before: Termios,
-}
-
-impl<'a> QuietTerminal<'a> {
-    fn new(terminal: &'a Stdin) -> nix::Result<QuietTerminal<'a>> {
-        let before = termios::tcgetattr(terminal)?;
-        let mut quiet = before.clone();
-        quiet.local_flags.remove(LocalFlags::ECHO | LocalFlags::ISIG);
-        if let Some(end) = quiet.control_chars.get_mut(SpecialCharacterIndices::VEOL as usize) {
-            *end = INTERRUPT;
-        }
-        termios::tcsetattr(terminal, SetArg::TCSAFLUSH, &quiet)?;
-        Ok(QuietTerminal { terminal, before })
-    }
-}
-
-impl Drop for QuietTerminal<'_> {
-    fn drop(&mut self) {
-        let _ = termios::tcsetattr(self.terminal, SetArg::TCSANOW, &self.before);
-    }
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ use crate::supervisor::{self, Callbacks, Plan};
 use clap::{Args, Subcommand};
 use client::coordinator::Coordinator;
 use net::stop::Stop;
+use platform::outputs::RawOutput;
 
 /// The prefix of this program's own lines.
 const NAME: &str = "point-to-point";
@@ -120,7 +121,8 @@ fn run(invocation: &Invocation) -> Result<()> {
     let is_json = invocation.settings.log.format == LogFormat::Json;
     let (on_terminal, bare) = (io::stdout().is_terminal(), is_json.then_some(JSON_START));
     let style = Style { on_terminal, coloured: wants_colours(), bare };
-    let output = Output::start(io::stdout(), style, stop.clone())
+    let output = RawOutput::stdout()
+        .and_then(|out| Output::start(out, style, stop.clone()))
         .map_err(|e| Error::new("standard output cannot be shared with the children").caused_by(e))?;
     let logging = logging::start_on(&invocation.settings.log, NAME, || Box::new(output.own_log(NAME, 0)));
     let outcome = logging.and_then(|()| {

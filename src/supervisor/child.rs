@@ -2,8 +2,6 @@
 
 use std::ffi::OsString;
 use std::io::{self, BufReader, Read, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::Sender;
@@ -15,6 +13,7 @@ use super::messages::{ASK, ChildMessage, STOP, STOP_AT_ONCE, StartMessage, WARNI
 use super::output::{LogSource, Output};
 use super::watchdog::Life;
 use crate::lines::{LineEnd, Lines, TooLong};
+use platform::link::{Link, Offer};
 
 /// The longest line of a log that is held in memory, in bytes. A longer line is split. The largest message is
 /// less, also when every byte of it has to be escaped.
@@ -39,7 +38,7 @@ pub struct Role {
 /// A running child process, which is killed on drop.
 pub struct ChildProcess {
     process: Child,
-    socket: UnixStream,
+    link: Link,
     started: Instant,
     /// What it has shown of its life.
     pub life: Life,
@@ -60,15 +59,18 @@ impl ChildProcess {
         output: &Output,
         events: &Sender<Event>,
     ) -> io::Result<ChildProcess> {
-        let (mut socket, theirs) = UnixStream::pair()?;
-        let received = socket.try_clone()?;
         let mut command = Command::new(program);
         command.args(&role.arguments).args(options).args(&role.options);
         net::service_manager::withhold(&mut command);
-        command.stdin(OwnedFd::from(theirs)).stdout(Stdio::inherit()).stderr(Stdio::piped());
+        command.stdout(Stdio::inherit()).stderr(Stdio::piped());
+        let offer = Offer::to(&mut command)?;
         let mut process = command.spawn()?;
-        // The command holds the child's end of the socket, which has to close with the child.
+        // The command holds the child's end of the connection, which has to close with the child.
         drop(command);
+        let linked = offer.accepted_by(&mut process).and_then(|link| Ok((link.try_clone()?, link)));
+        let (received, mut link) = linked.inspect_err(|_| {
+            let _ = process.kill().and_then(|()| process.wait());
+        })?;
         let Some(log) = process.stderr.take() else {
             return Err(io::Error::other("the child has no pipe for its log"));
         };
@@ -80,8 +82,8 @@ impl ChildProcess {
             parameters: parameters.to_owned(),
         };
         // If the child has ended already, its exit status says more than this error.
-        let _ = writeln!(socket, "{}", start.to_line());
-        let running = ChildProcess { process, socket, started: Instant::now(), life: Life::begin() };
+        let _ = writeln!(link, "{}", start.to_line());
+        let running = ChildProcess { process, link, started: Instant::now(), life: Life::begin() };
         let id = running.id();
         spawn(format!("{}-log", role.name), move || copy_log(&source, log))?;
         let (output, events) = (output.clone(), events.clone());
@@ -111,18 +113,18 @@ impl ChildProcess {
     /// Asks the child to stop: in good order, or `at_once`, without waiting for anything.
     pub fn ask_to_stop(&mut self, at_once: bool) {
         // The socket has room for this line. A child that has ended is noticed elsewhere.
-        let _ = writeln!(self.socket, "{}", if at_once { STOP_AT_ONCE } else { STOP });
+        let _ = writeln!(self.link, "{}", if at_once { STOP_AT_ONCE } else { STOP });
     }
 
     /// Tells the child what is wrong with this process; `None`: nothing more.
     pub fn warn(&mut self, what: Option<&str>) {
-        let _ = writeln!(self.socket, "{WARNING}{}", what.unwrap_or_default());
+        let _ = writeln!(self.link, "{WARNING}{}", what.unwrap_or_default());
     }
 
     /// Asks the child whether its loop goes round.
     pub fn ask_whether_alive(&mut self) {
         if self.life.may_be_asked() {
-            let _ = writeln!(self.socket, "{ASK}");
+            let _ = writeln!(self.link, "{ASK}");
         }
     }
 

@@ -1,13 +1,12 @@
 //! The messages between a supervisor and its child. Each is one line of text.
 
-use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use platform::paths;
 
 /// The supervisor's message that asks a child to stop.
 pub const STOP: &str = "stop";
@@ -43,7 +42,7 @@ pub struct StartMessage {
 impl StartMessage {
     /// The message's line, without its end.
     pub fn to_line(&self) -> String {
-        let lock_file = STANDARD.encode(self.lock_file.as_os_str().as_bytes());
+        let lock_file = STANDARD.encode(paths::to_bytes(self.lock_file.as_os_str()));
         let output = if self.on_terminal { TERMINAL } else { NO_TERMINAL };
         format!("{} {lock_file} {output} {}", STANDARD.encode(&self.prefix), self.parameters)
     }
@@ -52,7 +51,7 @@ impl StartMessage {
     pub fn from_line(line: &str) -> Option<StartMessage> {
         let mut fields = line.splitn(4, ' ');
         let prefix = String::from_utf8(STANDARD.decode(fields.next()?).ok()?).ok()?;
-        let lock_file = PathBuf::from(OsString::from_vec(STANDARD.decode(fields.next()?).ok()?));
+        let lock_file = PathBuf::from(paths::from_bytes(STANDARD.decode(fields.next()?).ok()?)?);
         let on_terminal = match fields.next()? {
             TERMINAL => true,
             NO_TERMINAL => false,
@@ -111,6 +110,9 @@ impl fmt::Display for ChildMessage {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
+
     use super::*;
 
     #[test]

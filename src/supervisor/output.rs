@@ -6,13 +6,13 @@
 
 use net::sync::{Condvar, Mutex, MutexGuard, lock};
 use std::io::{self, Write};
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::shared_output::{LockFile, SharedOutput};
 use net::stop::Stop;
+use platform::outputs::RawOutput;
 
 /// No further line is taken while so many bytes wait to be written.
 const MAX_WAITING: usize = 256 * 1024;
@@ -66,7 +66,7 @@ impl Output {
     ///
     /// # Errors
     /// The system gives no thread, or no file to share the output by.
-    pub fn start(out: impl AsFd, style: Style, stop: Stop) -> io::Result<Output> {
+    pub fn start(out: RawOutput, style: Style, stop: Stop) -> io::Result<Output> {
         let lock_file = LockFile::create()?;
         let out = SharedOutput::open(out, lock_file.path())?;
         let shared = Shared { state: Mutex::default(), changed: Condvar::new(), style, lock_file, stop };
@@ -264,7 +264,7 @@ mod tests {
         let (reader, writer) = io::pipe().unwrap();
         let stop = Stop::new();
         let style = Style { on_terminal: false, coloured, bare: Some("{\"time\":") };
-        (Output::start(writer, style, stop.clone()).unwrap(), reader, stop)
+        (Output::start(RawOutput::of(writer), style, stop.clone()).unwrap(), reader, stop)
     }
 
     fn soon() -> Instant {

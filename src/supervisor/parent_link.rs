@@ -5,10 +5,8 @@
 //! the supervisor has died; on Linux a child that is frozen then is continued, so that it reads that. The
 //! child sends its [`ChildMessage`]s over the same socket.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -22,6 +20,8 @@ use crate::lines::{Lines, TooLong};
 use net::pulse::Pulse;
 use net::stop::Stop;
 use net::sync::{Mutex, lock};
+use platform::outputs::RawOutput;
+use platform::{link, processes};
 
 /// The time limit for the start message. A supervisor sends it at once.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -82,7 +82,7 @@ pub fn connect(stop: &Stop) -> Result<ParentLink> {
         .name("supervisor".to_owned())
         .spawn(move || {
             thaw_at_the_end_of_the_supervisor();
-            let first_line = read_messages(BufReader::new(io::stdin()), &sender, &told);
+            let first_line = read_messages(BufReader::new(link::from_supervisor()), &sender, &told);
             flag.store(true, Ordering::Relaxed);
             end_process(&asked, first_line.as_deref());
         })
@@ -96,7 +96,8 @@ pub fn connect(stop: &Stop) -> Result<ParentLink> {
 fn open(line: &str, is_lost: Arc<AtomicBool>, warning: ParentWarning, pulse: Pulse) -> Result<ParentLink> {
     let start = StartMessage::from_line(line)
         .ok_or_else(|| Error::new("--supervised is for the supervisor alone").about_settings())?;
-    let output = SharedOutput::open(io::stdout(), &start.lock_file)
+    let output = RawOutput::stdout()
+        .and_then(|out| SharedOutput::open(out, &start.lock_file))
         .map_err(|e| Error::new("standard output cannot be shared with the supervisor").caused_by(e))?;
     let output = StandardOutput { shared: Arc::new(output), prefix: start.prefix.into_bytes() };
     let (parameters, on_terminal) = (start.parameters, start.on_terminal);
@@ -146,8 +147,7 @@ pub fn send_status(status: &str) {
 
 fn send(message: &ChildMessage) {
     // A supervisor that is gone needs no message.
-    let socket = io::stdin().as_fd().try_clone_to_owned();
-    let _ = socket.and_then(|socket| File::from(socket).write_all(format!("{message}\n").as_bytes()));
+    let _ = link::send_to_supervisor(format!("{message}\n").as_bytes());
 }
 
 /// Who hears what the supervisor says.
@@ -182,16 +182,10 @@ fn read_messages(
     Some(first)
 }
 
-/// Has the system continue this process when its supervisor dies: one that is frozen (SIGSTOP) could not end
-/// itself, and would keep its port.
+/// A process that is frozen (SIGSTOP) could not end itself, and would keep its port.
 fn thaw_at_the_end_of_the_supervisor() {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    {
-        use nix::sys::{prctl::set_pdeathsig, signal::Signal};
-        // The thread that asks has to live on; a process that runs is not disturbed by this signal.
-        if let Err(error) = set_pdeathsig(Signal::SIGCONT) {
-            log::debug!("the end of the supervisor will not be signalled: {error}");
-        }
+    if let Err(error) = processes::thaw_at_the_end_of_the_parent() {
+        log::debug!("the end of the supervisor will not be signalled: {error}");
     }
 }
 

@@ -8,12 +8,11 @@
 use net::sync::{Mutex, lock};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use nix::libc::PIPE_BUF;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use platform::files;
+use platform::outputs::{RawOutput, WHOLE_IN_A_PIPE};
 
 /// The file's one byte while every line is whole, ...
 const WHOLE: u8 = b'0';
@@ -23,8 +22,8 @@ const CUT_OFF: u8 = b'1';
 /// The file that all writers of a shared output lock. It is removed on drop.
 pub struct LockFile {
     path: PathBuf,
-    /// Locked, so that cleaners of temporary folders leave it alone, however old it is.
-    _folder: File,
+    /// As long as it is open, cleaners of temporary folders leave the folder alone.
+    _folder: Option<File>,
 }
 
 impl LockFile {
@@ -35,12 +34,11 @@ impl LockFile {
     pub fn create() -> io::Result<LockFile> {
         let folder = format!("point-to-point-output-{}", net::random::hex::<8>()?);
         let folder = std::env::temp_dir().join(folder);
-        DirBuilder::new().mode(0o700).create(&folder)?;
+        files::folder_made_private(&mut DirBuilder::new()).create(&folder)?;
         let path = folder.join("lock");
-        let folder = File::open(folder)?;
-        folder.lock_shared()?;
-        let file = LockFile { path, _folder: folder };
-        let mut made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file.path)?;
+        let file = LockFile { path, _folder: files::keep_from_cleaners(&folder)? };
+        let mut options = OpenOptions::new();
+        let mut made = files::made_private(options.write(true).create_new(true)).open(&file.path)?;
         made.write_all(&[WHOLE])?;
         Ok(file)
     }
@@ -75,9 +73,9 @@ pub struct SharedOutput {
 }
 
 struct Files {
-    out: File,
+    out: RawOutput,
     lock: File,
-    /// A pipe takes up to `PIPE_BUF` bytes as a whole or not at all.
+    /// A pipe takes up to [`WHOLE_IN_A_PIPE`] bytes as a whole or not at all.
     is_pipe: bool,
 }
 
@@ -86,9 +84,8 @@ impl SharedOutput {
     ///
     /// # Errors
     /// The file cannot be opened, or the system has no free descriptor.
-    pub fn open(out: impl AsFd, lock: &Path) -> io::Result<SharedOutput> {
-        let out = File::from(out.as_fd().try_clone_to_owned()?);
-        let is_pipe = out.metadata()?.file_type().is_fifo();
+    pub fn open(out: RawOutput, lock: &Path) -> io::Result<SharedOutput> {
+        let is_pipe = out.is_pipe()?;
         let lock = OpenOptions::new().read(true).write(true).open(lock)?;
         Ok(SharedOutput { files: Mutex::new(Files { out, lock, is_pipe }) })
     }
@@ -102,9 +99,9 @@ impl SharedOutput {
         let files = lock(&self.files);
         loop {
             // The wait for room is without the lock: a process that is frozen in it would block all others.
-            files.has_room(PollTimeout::NONE)?;
+            files.has_room(None)?;
             retry_interrupted(|| files.lock.lock())?;
-            let written = files.has_room(PollTimeout::ZERO).and_then(|room| {
+            let written = files.has_room(Some(Duration::ZERO)).and_then(|room| {
                 if room {
                     files.write(lines)?;
                 }
@@ -122,24 +119,24 @@ impl SharedOutput {
 impl Files {
     /// Waits up to `time` until a write would not block. Returns whether that is so, also where the write
     /// would fail.
-    fn has_room(&self, time: PollTimeout) -> io::Result<bool> {
-        let mut room = [PollFd::new(self.out.as_fd(), PollFlags::POLLOUT)];
-        retry_interrupted(|| poll(&mut room, time).map_err(io::Error::from)).map(|ready| ready > 0)
+    fn has_room(&self, time: Option<Duration>) -> io::Result<bool> {
+        retry_interrupted(|| self.out.has_room(time))
     }
 
     fn write(&self, lines: &[u8]) -> io::Result<()> {
         let mut mark = [WHOLE];
-        self.lock.read_exact_at(&mut mark, 0)?;
+        files::read_exact_at(&self.lock, &mut mark, 0)?;
         let was_cut_off = mark == [CUT_OFF];
         if was_cut_off {
             self.put(b"\n")?;
         }
-        let may_be_cut_off = !self.is_pipe || lines.len() > PIPE_BUF;
+        let may_be_cut_off = !self.is_pipe || lines.len() > WHOLE_IN_A_PIPE;
         if may_be_cut_off != was_cut_off {
-            self.lock.write_all_at(&[if may_be_cut_off { CUT_OFF } else { WHOLE }], 0)?;
+            let mark = [if may_be_cut_off { CUT_OFF } else { WHOLE }];
+            files::write_all_at(&self.lock, &mark, 0)?;
         }
         self.put(lines)?;
-        if may_be_cut_off { self.lock.write_all_at(&[WHOLE], 0) } else { Ok(()) }
+        if may_be_cut_off { files::write_all_at(&self.lock, &[WHOLE], 0) } else { Ok(()) }
     }
 
     fn put(&self, mut bytes: &[u8]) -> io::Result<()> {
@@ -147,7 +144,7 @@ impl Files {
             let written = retry_interrupted(|| match (&self.out).write(bytes) {
                 // Another process has set the shared descriptor to non-blocking.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.has_room(PollTimeout::NONE)?;
+                    self.has_room(None)?;
                     Err(io::ErrorKind::Interrupted.into())
                 }
                 Ok(0) => Err(io::ErrorKind::WriteZero.into()),
@@ -173,10 +170,16 @@ fn retry_interrupted<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Resul
 mod tests {
     use std::collections::BTreeSet;
     use std::io::Read;
+    use std::os::fd::AsFd;
     use std::thread;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use super::*;
+
+    /// As another process has it.
+    fn shared(out: &impl AsFd) -> RawOutput {
+        RawOutput::of(out.as_fd().try_clone_to_owned().unwrap())
+    }
 
     fn read_all(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<String> {
         thread::spawn(move || {
@@ -194,7 +197,7 @@ mod tests {
         thread::scope(|scope| {
             for name in ["a", "b", "c"] {
                 // Each opens the file for itself, as processes do.
-                let output = SharedOutput::open(&writer, file.path()).unwrap();
+                let output = SharedOutput::open(shared(&writer), file.path()).unwrap();
                 scope.spawn(move || {
                     for length in [1, 5_000, 300_000, 10, 100_000] {
                         output.print(format!("{}\n", name.repeat(length)).as_bytes()).unwrap();
@@ -216,7 +219,7 @@ mod tests {
         let file = LockFile::create().unwrap();
         let (reader, writer) = io::pipe().unwrap();
         let text = read_all(reader);
-        let output = SharedOutput::open(&writer, file.path()).unwrap();
+        let output = SharedOutput::open(shared(&writer), file.path()).unwrap();
         output.print(b"whole\n").unwrap();
         // As a process leaves it that was killed in the middle.
         (&writer).write_all(b"cut o").unwrap();
@@ -231,7 +234,7 @@ mod tests {
     fn a_writer_that_waits_for_room_does_not_hold_the_lock() {
         let file = LockFile::create().unwrap();
         let (mut reader, writer) = io::pipe().unwrap();
-        let output = SharedOutput::open(&writer, file.path()).unwrap();
+        let output = SharedOutput::open(shared(&writer), file.path()).unwrap();
         let free = File::open(file.path()).unwrap();
         thread::scope(|scope| {
             let full = &output;
@@ -251,14 +254,14 @@ mod tests {
     }
 
     fn is_full(pipe: &io::PipeWriter) -> bool {
-        poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO) == Ok(0)
+        !RawOutput::of(pipe.try_clone().unwrap()).has_room(Some(Duration::ZERO)).unwrap()
     }
 
     #[test]
     fn an_output_that_fails_in_the_middle_of_a_line_leaves_the_mark() {
         let file = LockFile::create().unwrap();
         let (mut reader, writer) = io::pipe().unwrap();
-        let output = SharedOutput::open(&writer, file.path()).unwrap();
+        let output = SharedOutput::open(shared(&writer), file.path()).unwrap();
         let reading = thread::spawn(move || reader.read_exact(&mut [0; 100]).unwrap());
         assert!(output.print(&vec![b'x'; 1_000_000]).is_err());
         reading.join().unwrap();
@@ -271,7 +274,7 @@ mod tests {
         let file = LockFile::create().unwrap();
         let (reader, writer) = UnixStream::pair().unwrap();
         writer.set_nonblocking(true).unwrap();
-        let output = SharedOutput::open(&writer, file.path()).unwrap();
+        let output = SharedOutput::open(shared(&writer), file.path()).unwrap();
         let text = read_all(reader);
         let line = "x".repeat(1_000_000) + "\n";
         output.print(line.as_bytes()).unwrap();

@@ -4,12 +4,12 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use net::secret_file;
+use platform::files::{self, Owner};
 use serde::{Deserialize, Serialize};
 
 use super::{Entries, Users, check_name};
@@ -67,7 +67,7 @@ fn change_within<T>(
     // The target of a link is replaced, not the link.
     let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let folder_file = File::open(folder).map_err(failed)?;
+    let folder_file = files::open_for_lock(folder).map_err(failed)?;
     lock(&folder_file, folder, patience)?;
     let mut known = if path.exists() { entries(path)? } else { Entries::new() };
     let outcome = change(&mut known)?;
@@ -78,7 +78,7 @@ fn change_within<T>(
     new.file.write_all(format!("{HEADER}{text}").as_bytes()).map_err(failed)?;
     new.file.sync_all().map_err(failed)?;
     fs::rename(&new.path, path).map_err(failed)?;
-    folder_file.sync_all().map_err(failed)?;
+    files::sync_folder(folder).map_err(failed)?;
     Ok(outcome)
 }
 
@@ -141,13 +141,13 @@ fn lock(folder_file: &File, folder: &Path, patience: Duration) -> Result<()> {
 /// another user than whoever changes its users, and its owner alone can read the file.
 fn keep_owner(path: &Path, new: &File) -> Result<()> {
     let Ok(old) = fs::metadata(path) else { return Ok(()) };
-    let owner = (old.uid(), old.gid());
-    let kept = new.metadata().and_then(|made| match (made.uid(), made.gid()) == owner {
+    let owner = files::owner(&old);
+    let kept = new.metadata().and_then(|made| match files::owner(&made) == owner {
         true => Ok(()),
-        false => fchown(new, Some(owner.0), Some(owner.1)),
+        false => files::give(new, owner),
     });
     kept.map_err(|error| {
-        let (shown, (user, group)) = (path.display(), owner);
+        let (shown, Owner { user, group }) = (path.display(), owner);
         let why = "the new file cannot be given its owner and group";
         Error::new(format!("{KEY}: {shown} stays as it was: {why} ({user}:{group})")).caused_by(error)
     })
@@ -166,7 +166,8 @@ impl NewFile {
         name.push(path.file_name().unwrap_or_default());
         name.push(format!(".{}", net::random::hex::<8>()?));
         let path = folder.join(name);
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        let mut options = OpenOptions::new();
+        let file = files::made_private(options.write(true).create_new(true)).open(&path)?;
         Ok(NewFile { path, file })
     }
 }
@@ -179,7 +180,7 @@ impl Drop for NewFile {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     use super::super::{Entry, PasswordHash, Right, Token};
     use super::*;

@@ -1,6 +1,6 @@
 //! Real programs whose standard error goes to a pipe of the test.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, PipeReader};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use super::*;
 
 fn collector() -> (HandlerStderr, BufReader<PipeReader>) {
     let (reader, writer) = io::pipe().unwrap();
-    (HandlerStderr::passing_on_to(File::from(OwnedFd::from(writer))).unwrap(), BufReader::new(reader))
+    (HandlerStderr::passing_on_to(RawOutput::of(writer)).unwrap(), BufReader::new(reader))
 }
 
 fn start(collector: &HandlerStderr, script: &str) -> (Child, ProgramStderr) {
@@ -111,7 +111,7 @@ fn a_program_hears_that_nobody_reads_any_more() {
     let (mut child, _stderr) = start(&collector, "trap '' PIPE; while echo x >&2; do :; done; exit 7");
     drop(passed_on);
     // A process that another test starts just now has the reader until it is another program.
-    wait_until("nobody reads", || program::is_unread(&collector.shared.out.file));
+    wait_until("nobody reads", || outputs::is_unread(&collector.shared.out.output));
     assert_eq!(child.wait().unwrap().code(), Some(7));
 }
 

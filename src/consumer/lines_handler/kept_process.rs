@@ -1,15 +1,13 @@
 //! A program that is kept: it reads a line for each message, or batch, and answers with lines.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::AsFd;
-use std::process::{Child, ChildStdin, ChildStdout, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use platform::pipes::{self, Interest, ReadPipe, WritePipe};
+use platform::processes::GroupChild;
 
 use super::answer::{LONGEST_ANSWER, shown};
 use super::failed::Trouble;
@@ -30,9 +28,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
 /// A running program, and the pipes of its input and its output, both non-blocking on this side.
 pub struct KeptProcess {
-    child: Child,
-    input: ChildStdin,
-    output: ChildStdout,
+    child: GroupChild,
+    input: WritePipe,
+    output: ReadPipe,
     /// Its standard error, if that is read.
     stderr: Option<Arc<ProgramStderr>>,
     /// What it wrote and nobody took.
@@ -52,13 +50,13 @@ impl KeptProcess {
     /// # Errors
     /// The system's.
     pub fn start(program: &Program, errors: &HandlerStderr) -> io::Result<KeptProcess> {
-        let mut child = program.command().stdout(Stdio::piped()).stderr(errors.stdio()).spawn()?;
+        let mut command = program.command();
+        let mut child = GroupChild::spawn(command.stdout(Stdio::piped()).stderr(errors.stdio()))?;
         let pipes = child.stdin.take().zip(child.stdout.take());
         let stderr = child.stderr.take();
         let ready =
             pipes.ok_or_else(|| io::Error::from(ErrorKind::BrokenPipe)).and_then(|(input, output)| {
-                fcntl(&input, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-                fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+                let (input, output) = (WritePipe::of(input)?, ReadPipe::of(output)?);
                 let stderr = stderr.map(|pipe| errors.attach(pipe)).transpose()?;
                 Ok((input, output, stderr.map(Arc::new)))
             });
@@ -156,25 +154,19 @@ impl KeptProcess {
     /// Waits until there is something to read, or room to write if it `has_more`. Returns whether to read.
     fn wait(&mut self, has_more: bool, limits: &mut Limits<'_>) -> Result<bool, Trouble> {
         let left = limits.left(Instant::now())?;
-        let mut pipes = vec![PollFd::new(self.output.as_fd(), PollFlags::POLLIN)];
+        let mut pipes = vec![Interest::Readable(&self.output)];
         if has_more {
-            pipes.push(PollFd::new(self.input.as_fd(), PollFlags::POLLOUT));
+            pipes.push(Interest::Writable(&self.input));
         }
         let signal = limits.signal();
-        pipes.extend(signal.map(|signal| PollFd::new(signal, PollFlags::POLLIN)));
-        let ready = match poll(&mut pipes, timeout(left.min(LOOK_INTERVAL))) {
-            Ok(ready) => ready,
-            Err(Errno::EINTR) => return Ok(false),
-            Err(error) => return Err(Trouble::Lost(error.into())),
-        };
-        let is_ready = |pipe: Option<&PollFd<'_>>| {
-            pipe.and_then(PollFd::revents).is_some_and(|events| !events.is_empty())
-        };
-        let (is_readable, is_stopped) = (is_ready(pipes.first()), signal.is_some() && is_ready(pipes.last()));
+        pipes.extend(signal.map(Interest::Woken));
+        let ready = pipes::wait(&pipes, Some(left.min(LOOK_INTERVAL))).map_err(Trouble::Lost)?;
+        let is_ready = |pipe: Option<&bool>| pipe.is_some_and(|is_ready| *is_ready);
+        let (is_readable, is_stopped) = (is_ready(ready.first()), signal.is_some() && is_ready(ready.last()));
         if is_stopped {
             limits.stop_asked(Instant::now());
         }
-        if ready == 0
+        if !ready.contains(&true)
             && let Some(status) = self.child.try_wait().map_err(Trouble::Lost)?
         {
             return Err(Trouble::Ended(status));
@@ -243,7 +235,7 @@ fn check_length(line: &[u8]) -> Result<(), Trouble> {
 }
 
 /// Reads until the end of the output, so that a program that still writes can end.
-fn skip_output(output: &mut ChildStdout, deadline: Instant) {
+fn skip_output(output: &mut ReadPipe, deadline: Instant) {
     let mut bytes = [0; READ_SIZE];
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -251,8 +243,7 @@ fn skip_output(output: &mut ChildStdout, deadline: Instant) {
             Ok(0) => return,
             _ if left.is_zero() => return,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                let mut pipes = [PollFd::new(output.as_fd(), PollFlags::POLLIN)];
-                let _ = poll(&mut pipes, timeout(left.min(LOOK_INTERVAL)));
+                let _ = pipes::wait(&[Interest::Readable(output)], Some(left.min(LOOK_INTERVAL)));
             }
             Err(error) if error.kind() != ErrorKind::Interrupted => return,
             _ => {}
@@ -271,10 +262,4 @@ fn wait_for_end(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitS
         thread::sleep(pause);
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
-}
-
-/// A wait of at least `time` for pipes, in whole milliseconds.
-fn timeout(time: Duration) -> PollTimeout {
-    let ms = time.as_micros().div_ceil(1_000);
-    PollTimeout::from(u16::try_from(ms).unwrap_or(u16::MAX))
 }

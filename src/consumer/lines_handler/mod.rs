@@ -36,6 +36,7 @@ use crate::record_json;
 use failed::{HandlerFailed, Trouble};
 use kept_process::KeptProcess;
 use net::stop::Stop;
+use platform::outputs;
 use stop_signal::{Limits, StopSignal};
 
 /// After a stop, a program that has not answered is killed this long before the consumer's own time limit.
@@ -175,7 +176,7 @@ impl LinesHandler {
         let cause = FailureCause::of(&failed);
         match failed {
             // A program that logs ends at every message once the reader of its standard error is gone.
-            HandlerFailed::Ended(_) if program::is_unread(&io::stderr()) => {
+            HandlerFailed::Ended(_) if outputs::is_unread(&io::stderr()) => {
                 let why = io::ErrorKind::BrokenPipe.into();
                 Failure::Broken(print_handler::broken("standard error", message, why))
             }

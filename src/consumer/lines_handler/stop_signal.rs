@@ -1,18 +1,18 @@
 //! The stop as something that a wait for pipes hears, and the times at which an exchange ends.
 
-use std::io::{self, PipeReader};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io;
 use std::time::{Duration, Instant};
 
 use super::failed::Trouble;
 use net::stop::{Stop, StopHook};
+use platform::pipes::{self, Woken};
 
 /// Once the stop was asked, it is looked so often whether it is hurried.
 const STOP_LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A pipe whose other end is closed when the stop is asked.
+/// What is woken when the stop is asked.
 pub struct StopSignal {
-    closed: PipeReader,
+    asked: Woken,
     stop: Stop,
     _hook: StopHook,
 }
@@ -21,8 +21,8 @@ impl StopSignal {
     /// # Errors
     /// The system gives no pipe.
     pub fn of(stop: &Stop) -> io::Result<StopSignal> {
-        let (closed, open) = io::pipe()?;
-        Ok(StopSignal { closed, stop: stop.clone(), _hook: stop.on_ask(move || drop(open)) })
+        let (waker, asked) = pipes::waker()?;
+        Ok(StopSignal { asked, stop: stop.clone(), _hook: stop.on_ask(move || waker.wake()) })
     }
 }
 
@@ -57,8 +57,8 @@ impl<'a> Limits<'a> {
     }
 
     /// What is ready once the stop is asked; `None` when it is known that it was.
-    pub fn signal(&self) -> Option<BorrowedFd<'a>> {
-        self.interrupted_at.is_none().then(|| self.signal.closed.as_fd())
+    pub fn signal(&self) -> Option<&'a Woken> {
+        self.interrupted_at.is_none().then_some(&self.signal.asked)
     }
 
     /// Notes that the stop was asked.

@@ -1,18 +1,17 @@
-//! `tiny_http` behind the server: on a private Unix-domain socket, with one thread for all handlers.
+//! `tiny_http` behind the server: on a private socket, with one thread for all handlers.
 //!
 //! It is one thread, because responses leave a connection in the order of its requests: a second thread with
 //! the next response would only wait for the first. It never waits for a broker, see
 //! [`responder`](crate::http::responder).
 
 use std::io::{self, Write};
-use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 
 use net::stop::Stop;
 use net::sync::Worker;
 use tiny_http::{Header, Request, Server};
 
-use super::private_socket::{BackendAddress, PrivateDirectory};
+use super::private_socket::{BackendAddress, PrivateListener};
 use super::router::Router;
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
@@ -25,31 +24,30 @@ const DEFERRED: &[u8] = b"HTTP/1.1 299 Held\r\nContent-Length: 0\r\n\r\n";
 pub(crate) struct Backend {
     server: Arc<Server>,
     thread: Option<Worker>,
-    directory: PrivateDirectory,
+    listener: PrivateListener,
     secret: Arc<str>,
 }
 
 impl Backend {
-    /// Starts `tiny_http` in a directory of its own.
+    /// Starts `tiny_http` on a socket of its own.
     ///
     /// # Errors
     /// The socket cannot be created, or the system gives no thread.
     pub(crate) fn start(router: Router) -> Result<Backend> {
         let failed = |error: io::Error| Error::new("the HTTP handlers cannot be set up").caused_by(error);
-        let directory = PrivateDirectory::create()?;
-        let listener = UnixListener::bind(directory.socket()).map_err(failed)?;
-        let server = Server::from_listener(listener, None)
+        let (listener, sockets) = PrivateListener::open()?;
+        let server = Server::from_listener(sockets, None)
             .map_err(|error| Error::new("tiny_http cannot be started").caused_by(error))?;
         let server = Arc::new(server);
         let secret = router.secret();
         let its_server = Arc::clone(&server);
         let thread = Worker::start("http-handlers", move |stop| serve(&its_server, stop, &router));
-        Ok(Backend { server, thread: Some(thread.map_err(failed)?), directory, secret })
+        Ok(Backend { server, thread: Some(thread.map_err(failed)?), listener, secret })
     }
 
     /// The address for the server.
     pub(crate) fn address(&self) -> BackendAddress {
-        BackendAddress { socket: self.directory.socket(), secret: Arc::clone(&self.secret) }
+        BackendAddress { socket: self.listener.socket(), secret: Arc::clone(&self.secret) }
     }
 
     /// Ends the thread; the server must be closed before.

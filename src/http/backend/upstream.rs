@@ -4,11 +4,10 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
-use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
 use net::descriptors;
 
-use super::private_socket::BackendAddress;
+use super::private_socket::{self, BackendAddress, Stream};
 use crate::http::decimal::decimal;
 use crate::http::responder::RequestToken;
 
@@ -80,7 +79,7 @@ struct InFlightRequest {
 
 /// A connection to the handlers.
 struct Link {
-    stream: UnixStream,
+    stream: Stream,
     out: Vec<u8>,
     written: usize,
     /// Bytes written before those in `out`.
@@ -119,7 +118,7 @@ impl Upstream {
         if !descriptors::are_spare(ENDS) {
             return Err(io::Error::other("no file descriptors are left for it"));
         }
-        let mut stream = UnixStream::connect(&self.address.socket)?;
+        let mut stream = private_socket::connect(&self.address.socket)?;
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
         let mut link = Link::new(stream, now);
         let first = UpstreamRequest::bare(b"HEAD", b"/", &[]);
@@ -255,7 +254,7 @@ impl Upstream {
 }
 
 impl Link {
-    fn new(stream: UnixStream, now: Instant) -> Link {
+    fn new(stream: Stream, now: Instant) -> Link {
         Link {
             stream,
             out: Vec::new(),
@@ -366,7 +365,7 @@ mod tests {
 
     #[test]
     fn written_bytes_leave_the_memory_also_while_the_socket_is_full() {
-        let (stream, mut handlers) = UnixStream::pair().unwrap();
+        let (stream, mut handlers) = Stream::pair().unwrap();
         let mut link = Link::new(stream, Instant::now());
         let body = vec![b'x'; 50_000];
         let (mut scratch, mut taken) = (vec![0; 40_000], 0);

@@ -7,7 +7,6 @@ mod follow;
 mod shown;
 
 use std::io::{self, Stdout};
-use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use crate::cli::{Invocation, Program, SettingsOptions, printed};
@@ -21,7 +20,7 @@ use clap::{Args, value_parser};
 use client::Cluster;
 use follow::Follower;
 use net::stop::Stop;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use platform::outputs;
 use protocol::records::Record;
 use protocol::topic_name;
 use shown::{Printer, Shape};
@@ -195,7 +194,8 @@ impl Arguments {
     ) -> Result<(), Ended> {
         let shape = self.shape();
         let mut follower = Follower::new(*place, ranges, self.partition.is_none());
-        while !printer.is_done() && !stop.is_asked() && !is_closed(&io::stdout()) {
+        // Where nothing comes, no write would tell that whoever read has gone.
+        while !printer.is_done() && !stop.is_asked() && !outputs::is_unread(&io::stdout()) {
             let mut output = Ok(());
             let outcome = follower.round(&mut |partition, record| {
                 if self.fits(record) {
@@ -229,14 +229,6 @@ fn complaint(place: &Place<'_>, why: NoRange) -> Error {
         }
         NoRange::Unanswered(error) => place.unreadable().caused_by(error.clone()),
     }
-}
-
-/// Whether whoever read an output has gone: where nothing comes, no write would tell.
-fn is_closed(output: &impl AsFd) -> bool {
-    let mut polled = [PollFd::new(output.as_fd(), PollFlags::empty())];
-    let gone = PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL;
-    poll(&mut polled, PollTimeout::ZERO).is_ok()
-        && polled.iter().any(|fd| fd.revents().is_some_and(|events| events.intersects(gone)))
 }
 
 #[cfg(test)]
@@ -307,13 +299,5 @@ mod tests {
         let by_time = parsed("--from 1970-01-02").unwrap();
         assert!(by_time.fits(&record(None, 86_400_000)));
         assert!(!by_time.fits(&record(None, 86_399_999)) && !by_time.fits(&record(None, -1)));
-    }
-
-    #[test]
-    fn an_output_is_closed_when_its_reader_is_gone() {
-        let (reader, writer) = io::pipe().unwrap();
-        assert!(!is_closed(&writer));
-        drop(reader);
-        assert!(is_closed(&writer));
     }
 }

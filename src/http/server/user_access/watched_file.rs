@@ -1,9 +1,9 @@
 //! The file of users, looked at once a second.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use platform::files::{self, Stamp};
 
 use crate::error::Result;
 use crate::users::{self, Users};
@@ -11,13 +11,10 @@ use crate::users::{self, Users};
 /// The interval between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Differs between two states of a file: device, inode, length, and the times of its last changes.
-type Signature = (u64, u64, u64, (i64, i64), (i64, i64));
-
 /// The file of users.
 pub(super) struct WatchedFile {
     path: PathBuf,
-    seen: Option<Signature>,
+    seen: Option<Stamp>,
     /// The error of the last look, which the log has already.
     trouble: Option<String>,
     next_look: Instant,
@@ -29,7 +26,7 @@ impl WatchedFile {
     /// # Errors
     /// It cannot be used.
     pub(super) fn open(path: &Path) -> Result<(WatchedFile, Users)> {
-        let seen = signature(path);
+        let seen = files::stamp(path);
         let users = users::load(path)?;
         let next_look = Instant::now() + LOOK_EVERY;
         Ok((WatchedFile { path: path.to_owned(), seen, trouble: None, next_look }, users))
@@ -48,11 +45,11 @@ impl WatchedFile {
         }
         self.next_look = now + LOOK_EVERY;
         // Taken before the file is read: the next look sees a change meanwhile.
-        let signature = signature(&self.path);
-        if signature.is_some() && signature == self.seen {
+        let stamp = files::stamp(&self.path);
+        if stamp.is_some() && stamp == self.seen {
             return None;
         }
-        self.seen = signature;
+        self.seen = stamp;
         match users::load(&self.path) {
             Ok(users) => {
                 self.trouble = None;
@@ -69,10 +66,4 @@ impl WatchedFile {
             }
         }
     }
-}
-
-fn signature(path: &Path) -> Option<Signature> {
-    let file = fs::metadata(path).ok()?;
-    let (modified, changed) = ((file.mtime(), file.mtime_nsec()), (file.ctime(), file.ctime_nsec()));
-    Some((file.dev(), file.ino(), file.len(), modified, changed))
 }

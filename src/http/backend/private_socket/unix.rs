@@ -1,30 +1,24 @@
 //! The Unix-domain socket of the handlers, in a directory that only this user can enter.
 
-#[cfg(not(unix))]
-compile_error!(
-    "the HTTP server reaches its handlers over a Unix-domain socket, which this system does not have"
-);
-
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 
-/// The address of the handlers, and the secret that proves a request to be the server's.
-pub(crate) struct BackendAddress {
-    /// The handlers' Unix-domain socket.
-    pub(crate) socket: PathBuf,
-    /// The secret.
-    pub(crate) secret: Arc<str>,
-}
+/// Where the handlers listen.
+pub(crate) type Socket = PathBuf;
+/// The server's end of the connection.
+pub(crate) type Stream = mio::net::UnixStream;
+
+/// The socket of the handlers. It and its directory are removed on drop.
+pub(crate) struct PrivateListener(PrivateDirectory);
 
 /// A directory that only this user can enter, removed on drop.
-pub(super) struct PrivateDirectory(PathBuf);
+struct PrivateDirectory(PathBuf);
 
 /// The beginning of the names of these directories.
 const DIRECTORY_PREFIX: &str = "point-to-point-";
@@ -32,12 +26,38 @@ const DIRECTORY_PREFIX: &str = "point-to-point-";
 /// A directory younger than this may not have its socket yet.
 const MIN_AGE: Duration = Duration::from_secs(60);
 
+impl PrivateListener {
+    /// Listens in a directory of its own, for `tiny_http`.
+    ///
+    /// # Errors
+    /// The socket cannot be created.
+    pub(crate) fn open() -> Result<(PrivateListener, UnixListener)> {
+        let failed = |error: io::Error| Error::new("the HTTP handlers cannot be set up").caused_by(error);
+        let directory = PrivateDirectory::create()?;
+        let listener = UnixListener::bind(socket_in(&directory.0)).map_err(failed)?;
+        Ok((PrivateListener(directory), listener))
+    }
+
+    /// The path of the socket.
+    pub(crate) fn socket(&self) -> Socket {
+        socket_in(&self.0.0)
+    }
+}
+
+/// Connects to the handlers.
+///
+/// # Errors
+/// Nobody listens, or the system's.
+pub(crate) fn connect(socket: &Socket) -> io::Result<Stream> {
+    Stream::connect(socket)
+}
+
 impl PrivateDirectory {
     /// Creates a directory of a random name in the system's directory for temporary files.
     ///
     /// # Errors
     /// The directory cannot be created, or the system gives no random bytes.
-    pub(super) fn create() -> Result<PrivateDirectory> {
+    fn create() -> Result<PrivateDirectory> {
         let temporary = std::env::temp_dir();
         remove_left_behind(&temporary);
         let path = temporary.join(format!("{DIRECTORY_PREFIX}{}", random_name()?));
@@ -46,11 +66,6 @@ impl PrivateDirectory {
                 .caused_by(error)
         })?;
         Ok(PrivateDirectory(path))
-    }
-
-    /// The path of the socket.
-    pub(super) fn socket(&self) -> PathBuf {
-        socket_in(&self.0)
     }
 }
 
@@ -89,7 +104,6 @@ impl Drop for PrivateDirectory {
 #[cfg(test)]
 mod tests {
     use std::fs::{self, File, FileTimes};
-    use std::os::unix::net::UnixListener;
     use std::time::SystemTime;
 
     use super::*;
