@@ -8,6 +8,7 @@
 //! - [`link`]: the connection between a supervisor and its child
 //! - [`files`]: who may read a file, which file it is, and reads and writes at a position
 //! - [`disks`]: the space of a disk, and how it refuses
+//! - [`sockets`]: how their readiness is told
 //! - [`terminal`]: a terminal that shows nothing
 //! - [`descriptors`]: the error that says that none is left
 //! - [`paths`]: a path as bytes
@@ -18,9 +19,13 @@ mod unix;
 mod windows;
 
 #[cfg(unix)]
-pub use unix::{descriptors, disks, files, link, outputs, paths, pipes, processes, programs, terminal};
+pub use unix::{
+    descriptors, disks, files, link, outputs, paths, pipes, processes, programs, sockets, terminal,
+};
 #[cfg(windows)]
-pub use windows::{descriptors, disks, files, link, outputs, paths, pipes, processes, programs, terminal};
+pub use windows::{
+    descriptors, disks, files, link, outputs, paths, pipes, processes, programs, sockets, terminal,
+};
 
 #[cfg(not(any(unix, windows)))]
 compile_error!("this system is neither a Unix nor Windows");

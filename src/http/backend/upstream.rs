@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Interest, Registry, Token};
 use net::descriptors;
+use platform::sockets::A_SHORT_READ_TAKES_ALL;
 
 use super::private_socket::{self, BackendAddress, Stream};
 use crate::http::decimal::decimal;
@@ -345,7 +346,7 @@ impl Link {
         match self.stream.read(scratch) {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(count) => {
-                self.readable = count == scratch.len() || self.hung_up;
+                self.readable = count == scratch.len() || self.hung_up || !A_SHORT_READ_TAKES_ALL;
                 self.input.extend_from_slice(scratch.get(..count).unwrap_or_default());
                 Ok(true)
             }

@@ -8,6 +8,7 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
 
 use mio::net::TcpStream;
+use platform::sockets::A_SHORT_READ_TAKES_ALL;
 
 use super::read_result::ReadResult;
 use super::tls::TlsSession;
@@ -80,7 +81,7 @@ impl Transport {
             Ok(0) => ReadResult::Eof,
             Ok(count) => {
                 // A short read has emptied the socket; an end that came with it is read next.
-                self.readable = count == into.len() || self.hung_up;
+                self.readable = count == into.len() || self.hung_up || !A_SHORT_READ_TAKES_ALL;
                 ReadResult::Bytes(count)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

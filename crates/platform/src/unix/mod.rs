@@ -10,4 +10,5 @@ pub mod pipes;
 mod poll_time;
 pub mod processes;
 pub mod programs;
+pub mod sockets;
 pub mod terminal;

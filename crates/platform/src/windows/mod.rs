@@ -9,4 +9,5 @@ pub mod paths;
 pub mod pipes;
 pub mod processes;
 pub mod programs;
+pub mod sockets;
 pub mod terminal;
