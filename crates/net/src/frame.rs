@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
+use platform::sockets::LONGEST_READ;
 
 /// How long one read waits, where an answer is waited for, before its owner is asked whether to go on.
 pub const READ_SLICE: Duration = Duration::from_millis(100);
@@ -155,10 +156,7 @@ impl FrameReader {
         waits: RequestWaits,
     ) -> Result<usize, FrameError> {
         if self.inbox.is_empty() {
-            stream.set_read_timeout(waits.idle).map_err(FrameError::Io)?;
-            if let Step::Nothing = self.read(stream, SIZE_BYTES)? {
-                return Err(FrameError::Idle);
-            }
+            self.await_first(stream, waits.idle)?;
         }
         self.fill_until(stream, SIZE_BYTES, Instant::now() + waits.whole)?;
         self.announced(limit)
@@ -209,13 +207,34 @@ impl FrameReader {
         }
     }
 
+    /// Waits for the first byte.
+    fn await_first(&mut self, stream: &TcpStream, idle: Option<Duration>) -> Result<(), FrameError> {
+        let deadline = idle.map(|idle| Instant::now() + idle);
+        let mut left = idle;
+        loop {
+            stream
+                .set_read_timeout([LONGEST_READ, left].into_iter().flatten().min())
+                .map_err(FrameError::Io)?;
+            match self.read(stream, SIZE_BYTES)? {
+                Step::Bytes => return Ok(()),
+                Step::Nothing if LONGEST_READ.is_none() => return Err(FrameError::Idle),
+                Step::Nothing => {}
+            }
+            left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Err(FrameError::Idle);
+            }
+        }
+    }
+
     fn fill_until(&mut self, stream: &TcpStream, wanted: usize, deadline: Instant) -> Result<(), FrameError> {
         while self.inbox.len() < wanted {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(FrameError::Stalled);
             }
-            stream.set_read_timeout(Some(left)).map_err(FrameError::Io)?;
+            let longest = LONGEST_READ.map_or(left, |longest| longest.min(left));
+            stream.set_read_timeout(Some(longest)).map_err(FrameError::Io)?;
             self.read(stream, wanted)?;
         }
         Ok(())

@@ -8,7 +8,7 @@
 //! - [`link`]: the connection between a supervisor and its child
 //! - [`files`]: who may read a file, which file it is, and reads and writes at a position
 //! - [`disks`]: the space of a disk, and how it refuses
-//! - [`sockets`]: how their readiness is told
+//! - [`sockets`]: how their readiness and their end are told
 //! - [`terminal`]: a terminal that shows nothing
 //! - [`descriptors`]: the error that says that none is left
 //! - [`paths`]: a path as bytes
