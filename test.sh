@@ -9,8 +9,9 @@
 #   ./test.sh long     what takes minutes: the packages built as they would be published, the figures of durability with a
 #                      database of five gigabytes, two minutes of authentication that ends each five seconds, and the work
 #                      queue under chaos with a million messages and several seeds (TEST_SEEDS=1,2,3), one test at
-#                      a time; the test suites of others on the embedded broker (tests/suites); Prometheus' alerts; and
-#                      what packaging/ makes: static programs, the Debian package, the container (packaging/test.sh)
+#                      a time; the test suites of others on the embedded broker (tests/suites); Prometheus' alerts;
+#                      what packaging/ makes: static programs, the Debian package, the container (packaging/test.sh); and
+#                      whether everything compiles for Windows
 # Other arguments go to `cargo test`, for example: ./test.sh --test it channel::
 set -eu
 cd "$(dirname "$0")"
@@ -273,6 +274,7 @@ if [ "$MODE" = long ]; then
         step "others' test suites" tests/suites/run.sh
         step "alerts" alerts
         step "packaging" packaging/test.sh
+        step "Windows" packaging/check-windows.sh
     fi
     [ $# -gt 0 ] || set -- durability:: secured::kafka_4_3::authentication_ queue::chaos:: queue::mixed:: leases::chaos:: --include-ignored --nocapture
     step "figures" cargo test --locked --test it --no-fail-fast -- "$@"
