@@ -425,6 +425,7 @@ mod tests {
     use crate::tests::{Folder, settings};
 
     #[test]
+    #[cfg_attr(windows, ignore = "a folder in place of a file is another error there")]
     fn a_process_that_has_seen_a_failure_opens_checked_until_a_clear_has_reached_the_disk() {
         let folder = Folder::new();
         let failover = Failover::new(settings(&folder, "127.0.0.1:0")).unwrap();

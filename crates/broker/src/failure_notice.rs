@@ -188,6 +188,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(windows, ignore = "a folder in place of a file is another error there")]
     fn a_notice_that_cannot_be_read_is_no_word_that_all_is_well() {
         let folder = Folder::new();
         std::fs::create_dir_all(folder.path().join(FAILURE)).unwrap();

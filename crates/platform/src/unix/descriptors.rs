@@ -3,7 +3,7 @@
 use std::io;
 
 /// `ENFILE` and `EMFILE`, the same on every Unix: no file can be opened in the system, or in this process.
-const NONE_LEFT: [i32; 2] = [23, 24];
+pub const NONE_LEFT: [i32; 2] = [23, 24];
 /// A folder that every process can open, in a root without devices, too.
 pub const ANY_FILE: &str = "/";
 

@@ -184,7 +184,7 @@ fn a_store_without_room_for_a_message_is_not_opened_anew() {
 
 #[test]
 fn an_error_of_the_process_is_told_from_one_of_the_disk() {
-    const NO_DESCRIPTORS: i32 = 24;
+    const NO_DESCRIPTORS: i32 = platform::descriptors::NONE_LEFT[1];
     const READ_ONLY: i32 = 30;
     let of = |code| OpenError::io_at("the file", std::io::Error::from_raw_os_error(code));
     assert!(of(NO_DESCRIPTORS).is_of_this_process());

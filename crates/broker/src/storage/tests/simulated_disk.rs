@@ -273,7 +273,7 @@ impl Disk {
         let number = inner.asked;
         inner.asked += 1;
         if inner.trouble.without_descriptors == Some(number) {
-            return Err(io::Error::from_raw_os_error(24));
+            return Err(io::Error::from_raw_os_error(platform::descriptors::NONE_LEFT[1]));
         }
         if inner.trouble.refused_step == Some(number) {
             return Err(io::Error::other("the disk is broken"));
