@@ -51,7 +51,9 @@ build() {
     need_target "$target"
     say "building for $target"
     name=$(printf '%s' "$target" | tr 'a-z-' 'A-Z_')
-    env "CARGO_TARGET_${name}_LINKER=rust-lld" cargo build --locked --release --bins --target "$target"
+    # Paths of this machine are in no program.
+    flags="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src=/crates --remap-path-prefix=$PWD=/point-to-point"
+    env "CARGO_TARGET_${name}_LINKER=rust-lld" "CARGO_TARGET_${name}_RUSTFLAGS=$flags" CARGO_TARGET_DIR=target cargo build --locked --release --bins --target "$target"
     folder=$DIST/$target
     rm -rf "$folder"
     mkdir -p "$folder"
@@ -68,9 +70,8 @@ programs() { awk '/^\[/ { is_bin = $0 == "[[bin]]" } is_bin && /^name = / { gsub
 # A static program names no interpreter and needs no library.
 check() {
     for program in "$1"/*; do
-        if LC_ALL=C readelf -ld "$program" | grep -E 'INTERP|\(NEEDED\)' >&2; then
-            fail "$program is not static"
-        fi
+        needs=$(LC_ALL=C readelf -ld "$program") || fail "$program cannot be read"
+        case $needs in *INTERP* | *'(NEEDED)'*) fail "$program is not static: $needs" ;; esac
     done
     du -k "$1"/* | awk '{ printf "%8.1f MiB  %s\n", $1 / 1024, $2 }'
 }

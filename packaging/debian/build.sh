@@ -3,7 +3,7 @@
 #
 #   packaging/debian/build.sh x86_64-unknown-linux-musl aarch64-unknown-linux-musl
 #
-# Made by dpkg-deb alone. The same sources give the same bytes: times are those of the last commit, or SOURCE_DATE_EPOCH.
+# Made by dpkg-deb alone. Times in it are those of the last commit, or SOURCE_DATE_EPOCH.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -17,7 +17,8 @@ fail() { printf 'debian/build.sh: %s\n' "$*" >&2; exit 1; }
 command -v dpkg-deb >/dev/null 2>&1 || fail "dpkg-deb is needed: install dpkg"
 VERSION=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 [ -n "$VERSION" ] || fail "Cargo.toml has no version of the workspace"
-: "${SOURCE_DATE_EPOCH:=$(git log -1 --format=%ct 2>/dev/null || date +%s)}"
+: "${SOURCE_DATE_EPOCH:=$(git log -1 --format=%ct 2>/dev/null || true)}"
+[ -n "$SOURCE_DATE_EPOCH" ] || fail "no commit tells the time of the sources: give SOURCE_DATE_EPOCH"
 export SOURCE_DATE_EPOCH
 
 # put MODE FILE PLACE: a file of the package.
@@ -75,7 +76,7 @@ fill() {
 # about ARCHITECTURE: what dpkg is told of the package.
 about() {
     (cd "$ROOT" && find . -type f ! -path './DEBIAN/*' -printf '%P\0' | LC_ALL=C sort -z | xargs -0 md5sum) >"$WORK/md5sums"
-    size=$(du -sk --apparent-size "$ROOT" | cut -f 1)
+    size=$(find "$ROOT" -type f -printf '%s\n' | awk '{ sum += $1 } END { print int(sum / 1024) + 1 }')
     sed "s|@VERSION@|$VERSION|; s|@ARCHITECTURE@|$1|; s|@MAINTAINER@|$MAINTAINER|; s|@SIZE@|$size|" \
         packaging/debian/control.in >"$WORK/control"
     echo /etc/point-to-point/config.toml >"$WORK/conffiles"

@@ -196,6 +196,8 @@ pub(super) fn run_in_group(
                 settings.consumer.group()
             ));
         }
+        // A message that is put aside while brokers are away holds up the loop for as long as it may.
+        service.tolerate(settings.consumer.max_processing());
         let _watchdog = service.watch(&adapter.pulse())?;
         consumer.wait()
     });

@@ -1,4 +1,4 @@
-//! What the endpoint with the same settings says of itself at `/readyz`, for `status`.
+//! What the endpoint with the same settings says of itself: at `/readyz` for `status`, at `/healthz` for `health`.
 
 use std::io::Read;
 use std::net::TcpStream;
@@ -34,6 +34,23 @@ pub(super) fn of(settings: &ProducerApiSettings) -> Vec<String> {
     }
 }
 
+/// # Errors
+/// Why nobody can say that it is alive, without a full stop.
+pub(super) fn check_life(settings: &ProducerApiSettings) -> Result<(), String> {
+    let address = address(settings).ok_or_else(|| {
+        format!("producer_api.listen: {} is no address at which an endpoint can be asked", settings.listen)
+    })?;
+    let response = request(settings, &address, "/healthz");
+    match response
+        .map_err(|why| format!("the endpoint at {address} does not answer: {why}"))?
+        .status()
+        .as_u16()
+    {
+        200 => Ok(()),
+        status => Err(format!("the endpoint at {address} answers {status}")),
+    }
+}
+
 /// Whether somebody listens there.
 fn accepts_connections(address: &str) -> bool {
     let address = address.parse().ok();
@@ -48,13 +65,20 @@ fn address(settings: &ProducerApiSettings) -> Option<String> {
 }
 
 fn ask(settings: &ProducerApiSettings, address: &str) -> Result<Value, String> {
+    read(request(settings, address, "/readyz")?)
+}
+
+fn request(
+    settings: &ProducerApiSettings,
+    address: &str,
+    path: &str,
+) -> Result<Response<ureq::Body>, String> {
     let certificate = settings.tls_certificate.as_deref();
     let (scheme, connect) = (endpoint_client::scheme(certificate), endpoint_client::connect(certificate)?);
     let config = http_client::config().timeout_global(Some(PATIENCE)).build();
     let agent = Agent::with_parts(config, connect, Lookup::new(true));
-    let request = Request::get(format!("{scheme}://{address}/readyz")).body(());
-    let response = agent.run(request.map_err(|error| error.to_string())?);
-    read(response.map_err(|error| error.to_string())?)
+    let request = Request::get(format!("{scheme}://{address}{path}")).body(());
+    agent.run(request.map_err(|error| error.to_string())?).map_err(|error| error.to_string())
 }
 
 fn read(response: Response<ureq::Body>) -> Result<Value, String> {
@@ -101,6 +125,24 @@ mod tests {
         hangs_up.join().unwrap();
         let [told] = told.as_slice() else { panic!("{told:?}") };
         assert!(told.starts_with(&format!("the endpoint at {address} could not be asked: ")), "{told}");
+    }
+
+    #[test]
+    fn what_does_not_answer_as_an_endpoint_does_is_not_alive() {
+        let listen = |address: &str| ProducerApiSettings { listen: address.to_owned(), ..Default::default() };
+        let nobody = check_life(&listen(&format!("127.0.0.1:{}", testing::free_port()))).unwrap_err();
+        assert!(nobody.contains("does not answer"), "{nobody}");
+        let anywhere = check_life(&listen("127.0.0.1:0")).unwrap_err();
+        assert!(anywhere.contains("producer_api.listen: 127.0.0.1:0 is no address"), "{anywhere}");
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let other = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 1024]).unwrap();
+            std::io::Write::write_all(&mut stream, b"HTTP/1.1 404 \r\nContent-Length: 0\r\n\r\n").unwrap();
+        });
+        assert!(check_life(&listen(&address)).unwrap_err().ends_with("answers 404"));
+        other.join().unwrap();
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //!   [`channel_monitor`]: those of topic, dead letters and store
 //! - [`warnings`]: what is wrong and keeps no message from being stored or handled
 //! - [`endpoint_word`]: what the endpoint says of itself, for `status`
+//! - [`health`]: whether the endpoint is alive
 //! - [`endpoint_client`]: how the endpoint, and others like it, are reached
 //! - [`supervise`]: the default program, which runs the others
 //! - [`status`]: tables of topics, groups and lag; [`status_json`]: the same as JSON;
@@ -38,6 +39,7 @@ pub mod dead_letters;
 mod endpoint_client;
 mod endpoint_word;
 pub mod groups;
+pub mod health;
 mod lag_monitor;
 mod lease_queues;
 mod message_name;

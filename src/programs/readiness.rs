@@ -145,18 +145,17 @@ impl Prober {
     fn run(&mut self, shared: &Mutex<Probe>, stop: &Stop) {
         loop {
             let outcome = self.probe();
-            let mut last = lock(shared);
-            if outcome != last.1 && !stop.is_asked() {
-                self.tell(&outcome);
-            }
-            if outcome.is_ok() != last.1.is_ok() {
+            // Whoever hears of it may be slow, and `/readyz` waits for nobody.
+            let (_, before) = std::mem::replace(&mut *lock(shared), (Instant::now(), outcome.clone()));
+            if outcome.is_ok() != before.is_ok() {
                 match &outcome {
                     Ok(()) => log::info!("ready: messages for topic {} can be stored", self.topic),
                     Err(reason) => log::debug!("not ready: {reason}"),
                 }
             }
-            *last = (Instant::now(), outcome);
-            drop(last);
+            if outcome != before && !stop.is_asked() {
+                self.tell(&outcome);
+            }
             if stop.wait_for(INTERVAL) {
                 return;
             }

@@ -58,6 +58,15 @@ impl Service {
         self.teller.clone()
     }
 
+    /// Has the watchdog, where there is one, wait longer than a loop may stand still while all is well.
+    pub fn tolerate(&self, standstill: Duration) {
+        if let (Some(manager), Some(limit)) = (&self.teller.manager, self.watchdog())
+            && limit < standstill * 2
+        {
+            manager.watch_for(standstill * 2);
+        }
+    }
+
     /// The time of the service manager's watchdog, and what shows it life.
     pub fn watchdog(&self) -> Option<Duration> {
         self.teller.manager.as_ref().and_then(ServiceManager::watchdog)

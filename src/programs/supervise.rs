@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use super::service::Service;
 use super::{
-    adapter, consumer, consumer_pull, consumer_push, dead_letters, groups, peek, producer, producer_api,
-    queue, status, topics, users,
+    adapter, consumer, consumer_pull, consumer_push, dead_letters, groups, health, peek, producer,
+    producer_api, queue, status, topics, users,
 };
 use crate::cli::{AFTER_HELP, Invocation, Program, SettingsOptions, USAGE};
 use crate::config::{ConsumerSection, ProducerApiSettings, Settings};
@@ -63,6 +63,8 @@ enum Part {
     #[command(after_help = AFTER_HELP)]
     Status(status::Arguments),
     #[command(after_help = AFTER_HELP)]
+    Health(health::Arguments),
+    #[command(after_help = AFTER_HELP)]
     Peek(peek::Arguments),
     #[command(after_help = AFTER_HELP)]
     DeadLetters(dead_letters::Arguments),
@@ -92,6 +94,7 @@ impl Program for Arguments {
                 Part::ConsumerPush(consumer) => ("consumer_push", consumer),
                 Part::Adapter(adapter) => ("adapter", adapter),
                 Part::Status(status) => ("status", status),
+                Part::Health(health) => ("health", health),
                 Part::Peek(peek) => ("peek", peek),
                 Part::DeadLetters(dead_letters) => ("dead-letters", dead_letters),
                 Part::Queue(queue) => ("queue", queue),

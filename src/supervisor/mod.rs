@@ -290,6 +290,9 @@ impl Supervisor<'_> {
             let error = format!("{} cannot start ({status}); its line before this says why", role.name);
             return Err(Error::new(error));
         }
+        if role.is_server {
+            (self.callbacks.on_status)(&format!("{} ended and is started again", role.name));
+        }
         log::warn!("{} ended ({status}); starting it again in {} ms", role.name, wait.as_millis());
         Ok(())
     }

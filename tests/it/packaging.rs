@@ -128,9 +128,19 @@ fn strings(list: &Value) -> impl Iterator<Item = &str> {
     list.as_array().expect("a list").iter().map(|item| item.as_str().expect("a text"))
 }
 
-/// The token of the Secret.
+/// A token in place of the Secret's.
 fn token() -> String {
-    manifest("token.yaml")[0]["stringData"]["token"].as_str().expect("a token").to_owned()
+    "0123456789abcdef-of-the-test".to_owned()
+}
+
+#[test]
+fn with_the_secret_of_kubernetes_as_it_is_no_endpoint_starts() {
+    let secret = manifest("token.yaml");
+    let token = secret[0]["stringData"]["token"].as_str().expect("a token");
+    let start = Start::program("producer_api").set("producer_api.token", token);
+    let mut program = start.set("producer_api.listen", "127.0.0.1:0").start();
+    assert_eq!(program.wait(PATIENCE), Some(2));
+    program.wait_for_log(&["producer_api.token", "16"], PATIENCE);
 }
 
 fn address() -> SocketAddr {
@@ -225,8 +235,10 @@ fn the_container_refuses_to_be_open_unless_it_is_told_and_its_health_check_finds
     let mut healthy = start(&words).start();
     assert_eq!(healthy.wait(PATIENCE), Some(0), "{:?}", healthy.log());
     program.stop();
-    let mut away = start(&words).set("embedded.data_dir", "/nowhere").start();
+    // What was stored is there, and nobody who would serve it.
+    let mut away = start(&words).start();
     assert_eq!(away.wait(PATIENCE), Some(1), "{:?}", away.log());
+    away.wait_for_log(&["the endpoint at", "does not answer"], PATIENCE);
 }
 
 #[test]

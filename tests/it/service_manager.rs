@@ -179,6 +179,8 @@ fn consumers_of_either_kind_tell_of_their_life_and_their_handlers_know_of_no_man
         let mut consumer = manager.start(command.arguments(further)).start();
         manager.wait_for("READY=1");
         manager.wait_for_status("consuming as c1");
+        // Twice consumer.max_processing_ms, for which its loop may stand still.
+        manager.wait_for("WATCHDOG_USEC=600000000");
         manager.wait_for_life(3);
         if !further.is_empty() {
             let settings: Vec<String> = place.settings().flat_map(|set| ["--set".to_owned(), set]).collect();

@@ -48,6 +48,11 @@ impl ServiceManager {
         self.watchdog
     }
 
+    /// From now on the process is taken for dead after such a silence.
+    pub fn watch_for(&self, silence: Duration) {
+        self.tell(&format!("WATCHDOG_USEC={}\n", silence.as_micros()));
+    }
+
     /// The process does what it is there for.
     pub fn ready(&self) {
         self.tell("READY=1\n");
