@@ -17,8 +17,8 @@ pub struct DeadLetterFilter {
     pub partition: Option<i32>,
     /// The message could not be handled by this group. `None` admits every group.
     pub group: Option<String>,
-    /// The value, the key, the type or the text of the error, what the handler wrote on standard error, or the
-    /// original topic contains this text, in capitals or not. `None` admits every letter.
+    /// The value, the key, the type or the text of the error, what the handler wrote on standard error, or
+    /// the original topic contains this text, in capitals or not. `None` admits every letter.
     pub text: Option<String>,
     /// The type of the error, or its text, contains this text. `None` admits every error.
     pub error: Option<String>,

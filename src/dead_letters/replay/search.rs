@@ -37,8 +37,8 @@ pub struct FoundLetters {
 
 impl DeadLetterBrowser {
     /// The newest `most` dead letters that are not settled and fit `filter`, fewer where they are large. It
-    /// looks at the newest 10,000 letters, or about 64 MiB of them, and until `deadline`: what it has found by
-    /// then is the result.
+    /// looks at the newest 10,000 letters, or about 64 MiB of them, and until `deadline`: what it has found
+    /// by then is the result.
     ///
     /// # Errors
     /// No broker answers in time, the committed progress cannot be read, or an answer is damaged.

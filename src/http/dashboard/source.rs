@@ -18,8 +18,8 @@ pub trait DashboardSource: Send + Sync + 'static {
     /// The cluster did not answer before `deadline`.
     fn group(&self, deadline: Instant) -> Result<GroupState>;
 
-    /// The newest `most` dead letters that fit `filter` and are neither replayed nor discarded, as far as they
-    /// are found before `deadline`.
+    /// The newest `most` dead letters that fit `filter` and are neither replayed nor discarded, as far as
+    /// they are found before `deadline`.
     ///
     /// # Errors
     /// The errors of [`DashboardSource::group`].

@@ -29,9 +29,8 @@ pub fn who_comes_later_sees_what_was_stored_and_handled_meanwhile(version: &'sta
     }
     let browser = open(&channel);
     browser.wait_for("document.querySelectorAll('.chart').length === 3");
-    let early = browser.value(
-        "Number(document.querySelector('.chart[data-name=\"stored\"] .numbers').textContent.match(/([\\d,]+) in all/)[1].replace(',', ''))",
-    );
+    let in_all = format!("{}.match(/([\\d,]+) in all/)[1].replace(',', '')", numbers("stored"));
+    let early = browser.value(&format!("Number({in_all})"));
     assert!(early.as_u64().is_some_and(|early| early > 0 && early <= sent), "{early} of {sent}");
     // The next samples tell the rest: not one is missing or counted twice.
     for chart in ["stored", "handled"] {

@@ -130,7 +130,8 @@ pub fn letters_are_found_beyond_the_newest_and_only_those_shown_are_discarded_or
     browser.wait_for(&format!("{LISTED} === 10"));
     browser.value("document.getElementById('replay-all').click()");
     browser.wait_for(&format!("{ANSWER} === '10 letters replayed.'"));
-    let again = "[...document.querySelectorAll('#letters .about')].filter((e) => e.textContent.includes('replayed 1 time')).length";
+    let again = "[...document.querySelectorAll('#letters .about')]
+        .filter((e) => e.textContent.includes('replayed 1 time')).length";
     browser.wait_for(&format!("{again} === 10"));
     browser.value("document.getElementById('letter-filter').select()");
     browser.press(&['\u{e003}']);
