@@ -52,6 +52,7 @@ run_on! {
         a_right_to_the_group_that_is_missing_is_named_once_and_waited_for,
         a_right_to_read_how_long_a_topic_keeps_its_messages_is_named_once_and_asked_for_again,
         workers_hear_what_their_endpoint_may_not_do,
+        looks_into_a_topic_need_to_read_it,
         authentication_that_ends_each_five_seconds_costs_and_doubles_nothing as HEAVY,
         exchanged_certificates_and_restarted_brokers_cost_and_double_nothing as HEAVY,
     }

@@ -5,6 +5,7 @@ use super::refusals::{ends_with_one_sentence, readiness};
 use super::{consumer, joined, post_to};
 use crate::foreign_programs::stage::Stage;
 use crate::leases::scene::messages;
+use crate::support::metrics::get;
 use crate::support::ports::free_port;
 use crate::support::program::{Program, Start, WAITING};
 use crate::support::secured::{PASSWORD, Secured, Way};
@@ -294,6 +295,25 @@ pub fn a_right_to_read_how_long_a_topic_keeps_its_messages_is_named_once_and_ask
     assert!(asked(&program).iter().all(|line| line.contains(&right)), "{:#?}", asked(&program));
     let told = asked(&program).iter().filter(|line| line.contains("[WARN ")).count();
     assert_eq!(told, 1, "{:#?}", asked(&program));
+}
+
+/// Whoever may write to a topic may not look into it for that.
+pub fn looks_into_a_topic_need_to_read_it(version: &'static str) {
+    let stranger = Stranger::new(Secured::shared(version));
+    stranger.put(r#"{"id":1}"#);
+    let looked_by = |rights: &[Right], path: &str| {
+        let start = stranger.another().with(rights).start("producer_api");
+        let program = Program::producer_with(start.set("producer_api.listen", "127.0.0.1:0"));
+        get(program.address(), &format!("/topics/{}/{path}", stranger.topic))
+    };
+    for path in ["messages", "partitions/0/messages/0"] {
+        let refused = looked_by(SEND, path);
+        let body = String::from_utf8_lossy(&refused.body);
+        let right = format!("an ACL for Read on topic {}", stranger.topic);
+        assert!(refused.status == 403 && body.contains("not_authorized"), "{body}");
+        assert!(body.contains(&right), "{body}");
+        assert_eq!(looked_by(&[("TOPIC", Topic, "READ")], path).status, 200);
+    }
 }
 
 /// An endpoint that may look at the group and not join it tells its workers so; one that may not even look
