@@ -312,7 +312,7 @@ pub fn looks_into_a_topic_need_to_read_it(version: &'static str) {
         let right = format!("an ACL for Read on topic {}", stranger.topic);
         assert!(refused.status == 403 && body.contains("not_authorized"), "{body}");
         assert!(body.contains(&right), "{body}");
-        assert_eq!(looked_by(&[("TOPIC", Topic, "READ")], path).status, 200);
+        assert_eq!(looked_by(&[SEND[0], ("TOPIC", Topic, "READ")], path).status, 200);
     }
 }
 
