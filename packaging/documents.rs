@@ -1,5 +1,5 @@
-//! Writes the man pages and the completions of all programs, from the same definitions that read their command
-//! lines:
+//! Writes the man pages and the completions of all programs, from the same definitions that read their
+//! command lines:
 //!
 //! ```sh
 //! cargo run --example documents -- FOLDER     # FOLDER/man/*.1, FOLDER/completions/{bash,zsh,fish}/*

@@ -1,5 +1,5 @@
-//! What a program that runs as a service tells of itself: to the service manager that started it (systemd with
-//! `Type=notify`), or, where a supervisor started it, to that one.
+//! What a program that runs as a service tells of itself: to the service manager that started it (systemd
+//! with `Type=notify`), or, where a supervisor started it, to that one.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use net::sync::Worker;
 /// What a service needs to stop besides the time for its open work.
 pub const STOP_MARGIN: Duration = Duration::from_secs(5);
 
-/// A program as a service. When this is dropped, nobody is told of the stop, and the watchdog gets no more signs.
+/// A program as a service. Dropped, it tells nobody of a stop.
 pub struct Service {
     teller: Teller,
     _stop_hook: Option<StopHook>,
@@ -45,8 +45,8 @@ impl Service {
         Service { teller, _stop_hook: stop_hook }
     }
 
-    /// The program does what it is there for. A Kafka that is away is no obstacle to that: a start that waited
-    /// for it would be given up in an outage. [`Teller::status`] tells what is waited for.
+    /// The program does what it is there for. A Kafka that is away is no obstacle to that: a start that
+    /// waited for it would be given up in an outage. [`Teller::status`] tells what is waited for.
     pub fn ready(&self) {
         if let Some(manager) = &self.teller.manager {
             manager.ready();
@@ -79,8 +79,8 @@ impl Service {
         }
     }
 
-    /// Shows the watchdog life, where there is one, while the loop with this pulse goes round, until the worker
-    /// is dropped.
+    /// Shows the watchdog life, where there is one, while the loop with this pulse goes round, until the
+    /// worker is dropped.
     ///
     /// # Errors
     /// The system gives no thread.

@@ -1,5 +1,5 @@
-//! Signs of life for the service manager that watches over the supervisor: they come from the supervisor's own
-//! loop, and stop when the loop of a server among the children stands still, or its process is frozen.
+//! Signs of life for the service manager that watches over the supervisor: they come from the supervisor's
+//! own loop, and stop when the loop of a server among the children stands still, or its process is frozen.
 //!
 //! A frozen consumer costs nothing but its share: others get its partitions.
 

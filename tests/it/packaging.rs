@@ -1,5 +1,5 @@
-//! What `packaging/` tells Kubernetes, containers and services to run is what the programs understand: the real
-//! programs are started with those arguments and variables, on ports of the test.
+//! What `packaging/` tells Kubernetes, containers and services to run is what the programs understand: the
+//! real programs are started with those arguments and variables, on ports of the test.
 
 use std::collections::BTreeMap;
 use std::fs;

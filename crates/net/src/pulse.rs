@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::sync::{Mutex, lock};
 
-/// The pulse of one loop. The loop calls [`Pulse::beat`] in every round, and who watches it [`Pulse::ask`] now
-/// and then. A clone is of the same loop.
+/// The pulse of one loop. The loop calls [`Pulse::beat`] in every round, and who watches it [`Pulse::ask`]
+/// now and then. A clone is of the same loop.
 #[derive(Clone, Default)]
 pub struct Pulse(Arc<Shared>);
 

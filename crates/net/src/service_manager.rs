@@ -1,8 +1,8 @@
-//! The service manager that started this process, as systemd does with `Type=notify`: it hears when the process
-//! is ready, how it is, that it stops, and that it is alive.
+//! The service manager that started this process, as systemd does with `Type=notify`: it hears when the
+//! process is ready, how it is, that it stops, and that it is alive.
 //!
-//! The protocol is `sd_notify(3)`: lines of `NAME=value` in one datagram to the Unix socket that `NOTIFY_SOCKET`
-//! names. It is so little that a crate for it would be more.
+//! The protocol is `sd_notify(3)`: lines of `NAME=value` in one datagram to the Unix socket that
+//! `NOTIFY_SOCKET` names. It is so little that a crate for it would be more.
 
 #[cfg(unix)]
 #[path = "service_manager/unix.rs"]
