@@ -88,6 +88,8 @@ about() {
     done
 }
 
+# No page of a command that is not there any more.
+rm -rf "$DOCUMENTS"
 cargo run --quiet --locked --example documents -- "$DOCUMENTS"
 umask 022
 for target in "$@"; do
