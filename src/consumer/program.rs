@@ -43,8 +43,8 @@ impl Program {
         Ok(Program { name: name.clone(), arguments: arguments.to_vec() })
     }
 
-    /// The command that starts it, with a pipe for its input and without the variables that hold secrets. It is
-    /// for [`GroupChild::spawn`], so that it can be killed with what it starts.
+    /// The command that starts it, with a pipe for its input and without the variables that hold secrets. It
+    /// is for [`GroupChild::spawn`], so that it can be killed with what it starts.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.name);
         secret_variables::withhold(&mut command);

@@ -33,12 +33,11 @@ pub const KEY_BASE64: &str = "POINT_TO_POINT_KEY_BASE64";
 /// of `"value"` where the value is not UTF-8; a null value is null.
 pub const HEADERS: &str = "POINT_TO_POINT_HEADERS";
 
-/// The intervals of checks whether the program has ended: a wait for a process cannot also hear its pipes, its
-/// time limit and the stop without an async runtime. They are this part of the time for which nothing has
+/// The intervals of checks whether the program has ended: a wait for a process cannot also hear its pipes,
+/// its time limit and the stop without an async runtime. They are this part of the time for which nothing has
 /// happened, within these limits: so the end of a program is noticed late by an eighth of its time at most,
 /// however short that is, and hundreds that run long cost next to nothing.
 const POLL_SHARE: u32 = 8;
-const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 const FIRST_POLL_INTERVAL: Duration = Duration::from_millis(1);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -111,5 +110,5 @@ pub fn wait_for_pipes(input: &ProgramInput<'_>, readable: Option<&ReadPipe>, tim
     let writable = input.pipe.as_ref().map(Interest::Writable);
     let pipes: Vec<Interest<'_>> = writable.into_iter().chain(readable.map(Interest::Readable)).collect();
     // A signal or an error ends the wait early: the caller checks everything anyway.
-    let _ = pipes::wait(&pipes, Some(time.max(SHORTEST_WAIT)));
+    let _ = pipes::wait(&pipes, Some(time.max(FIRST_POLL_INTERVAL)));
 }

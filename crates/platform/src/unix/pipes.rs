@@ -59,8 +59,8 @@ impl ReadPipe {
         found.is_ok() && polled.iter().any(is_ended)
     }
 
-    /// All that was written before can be read from now on, up to the next read that finds nothing. On Windows
-    /// these reads wait a little for it.
+    /// All that was written before can be read from now on, up to the next read that finds nothing. On
+    /// Windows these reads wait a little for it.
     pub fn settle(&self) {}
 }
 

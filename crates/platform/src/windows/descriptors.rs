@@ -2,7 +2,8 @@
 
 use std::io;
 
-/// The codes of errors: `ERROR_TOO_MANY_OPEN_FILES`, `ERROR_NO_SYSTEM_RESOURCES`, `WSAEMFILE` and `WSAENOBUFS`.
+/// The codes of errors: `ERROR_TOO_MANY_OPEN_FILES`, `ERROR_NO_SYSTEM_RESOURCES`, `WSAEMFILE` and
+/// `WSAENOBUFS`.
 pub const NONE_LEFT: [i32; 4] = [4, 1450, 10_024, 10_055];
 /// A file that every process can open.
 pub const ANY_FILE: &str = "NUL";

@@ -122,8 +122,8 @@ pub fn is_pipe(file: &File) -> io::Result<bool> {
     Ok(typ(file)?.is_pipe())
 }
 
-/// A file whose lock is that of the folder, which has to be there. Folders have no locks here: it is a file in
-/// it.
+/// A file whose lock is that of the folder, which has to be there. Folders have no locks here: it is a file
+/// in it.
 ///
 /// # Errors
 /// The system's.

@@ -1,5 +1,5 @@
-//! The connection between a supervisor and its child: over loopback, as no socket can be the standard input of
-//! a program here. Address and secret come over standard input, which nobody else can read. The end of the
+//! The connection between a supervisor and its child: over loopback, as no socket can be the standard input
+//! of a program here. Address and secret come over standard input, which nobody else can read. The end of the
 //! connection tells each side that the other has ended.
 
 use std::io::{self, ErrorKind, Read, Write};

@@ -1,6 +1,7 @@
-//! The ends of pipes to other programs, which never wait, and the wait for several of them. Windows has no such
-//! wait for pipes that are a program's input and output: a thread for each pipe waits, and has a little room
-//! for bytes that are on their way. It ends with the pipe, or at its next byte when this end was dropped.
+//! The ends of pipes to other programs, which never wait, and the wait for several of them. Windows has no
+//! such wait for pipes that are a program's input and output: a thread for each pipe waits, and has a little
+//! room for bytes that are on their way. It ends with the pipe, or at its next byte when this end was
+//! dropped.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};

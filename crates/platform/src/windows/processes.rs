@@ -20,8 +20,8 @@ pub struct GroupChild {
 }
 
 impl GroupChild {
-    /// Starts the program. The group protects it from Ctrl-C. What it starts in its first microseconds, before
-    /// it is in its job, is not of the job.
+    /// Starts the program. The group protects it from Ctrl-C. What it starts in its first microseconds,
+    /// before it is in its job, is not of the job.
     ///
     /// # Errors
     /// The system's.
@@ -71,7 +71,8 @@ pub fn kill_this() {
     std::process::abort();
 }
 
-/// On Linux, has the system continue a frozen process when its parent dies. Windows does not freeze processes.
+/// On Linux, has the system continue a frozen process when its parent dies. Windows does not freeze
+/// processes.
 ///
 /// # Errors
 /// None.

@@ -27,7 +27,7 @@ pub fn lack(path: &Path) -> Option<&'static str> {
     let extension = path.extension().unwrap_or_default();
     let is_started = STARTED.iter().any(|known| extension.eq_ignore_ascii_case(known));
     (!is_started).then_some(
-        "is no program that Windows starts by itself (.exe, .com, .bat, .cmd): name the one that runs it before \
-         it, as in [\"python\", \"handler.py\"]",
+        "is no program that Windows starts by itself (.exe, .com, .bat, .cmd): name the one that runs it \
+         before it, as in [\"python\", \"handler.py\"]",
     )
 }

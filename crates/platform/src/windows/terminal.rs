@@ -25,7 +25,8 @@ impl<'a> QuietTerminal<'a> {
     pub fn new(terminal: &'a Stdin) -> io::Result<QuietTerminal<'a>> {
         let no_console = |error: io::Error| {
             let why = format!(
-                "this terminal is no Windows console ({error}): use one, or send the password to standard input"
+                "this terminal is no Windows console ({error}): use one, or send the password to standard \
+                 input"
             );
             io::Error::new(error.kind(), why)
         };

@@ -1,5 +1,5 @@
-//! The private connection between the server and its handlers: a Unix-domain socket in a folder that only this
-//! user can enter, or, on Windows, a port of loopback that knows who is allowed by the secret alone.
+//! The private connection between the server and its handlers: a Unix-domain socket in a folder that only
+//! this user can enter, or, on Windows, a port of loopback that knows who is allowed by the secret alone.
 
 #[cfg(unix)]
 mod unix;
