@@ -206,7 +206,7 @@ lints() {
 }
 
 documentation() {
-    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib --document-private-items
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --workspace --lib --document-private-items
 }
 
 # run_tests ARGUMENTS...: `cargo test`, and the tests that failed once more, one at a time. Where a rare accident of timing

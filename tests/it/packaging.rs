@@ -137,10 +137,10 @@ fn token() -> String {
 fn with_the_secret_of_kubernetes_as_it_is_no_endpoint_starts() {
     let secret = manifest("token.yaml");
     let token = secret[0]["stringData"]["token"].as_str().expect("a token");
-    let start = Start::program("producer_api").set("producer_api.token", token);
+    let start = Start::program("producer_api").environment("POINT_TO_POINT__PRODUCER_API__TOKEN", token);
     let mut program = start.set("producer_api.listen", "127.0.0.1:0").start();
     assert_eq!(program.wait(PATIENCE), Some(2));
-    program.wait_for_log(&["producer_api.token", "16"], PATIENCE);
+    program.wait_for_log(&["POINT_TO_POINT__PRODUCER_API__TOKEN", "16"], PATIENCE);
 }
 
 fn address() -> SocketAddr {

@@ -1,5 +1,5 @@
 //! Which member gets which partition: by `range`, the assignor that Java's clients have in common with all
-//! other clients, by [`cooperative_sticky`], or everything to the leader.
+//! other clients, by [`cooperative_sticky()`], or everything to the leader.
 //!
 //! With `range`, for each topic, the members subscribed to it in order of their ids get consecutive ranges of
 //! its partitions; the first members get one more where the division leaves a rest. The result equals that of

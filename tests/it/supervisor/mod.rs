@@ -98,7 +98,7 @@ fn the_children_are_named_on_their_command_lines_and_what_is_secret_is_not(versi
     let children = children(channel.program.id());
     let lines: Vec<String> = children.iter().map(|(_, words)| words[1..].join(" ")).collect();
     assert_eq!(lines.len(), 3, "{lines:?}");
-    for start in ["producer_api ", "consumer --name consumer1 ", "consumer --name consumer2 "] {
+    for start in ["producer-api ", "consumer --name consumer1 ", "consumer --name consumer2 "] {
         assert!(lines.iter().any(|line| line.starts_with(start)), "no {start:?} in {lines:?}");
     }
     for line in lines {
@@ -145,7 +145,7 @@ fn children_end_when_their_supervisor_is_killed(version: &'static str) {
 fn a_frozen_endpoint_ends_with_its_supervisor(version: &'static str) {
     let channel = Channel::start(version);
     let ids = ids_of(&children(channel.program.id()));
-    let frozen = Frozen::new(channel.child("producer_api"));
+    let frozen = Frozen::new(channel.child("producer-api"));
     channel.program.signal("KILL");
     wait_until_gone(&ids);
     // Nobody is left to be thawed.
@@ -165,7 +165,7 @@ fn a_killed_child_is_started_again_and_gets_work(version: &'static str) {
         });
         channel.keys_by_consumer(&mut next_id);
     }
-    let endpoint = channel.child("producer_api");
+    let endpoint = channel.child("producer-api");
     signal("KILL", &[endpoint]);
     eventually("another endpoint answers", PATIENCE, || {
         let answer =
