@@ -1,4 +1,4 @@
-//! The allocator of static programs: musl's own costs a third more processor time a message.
+//! The allocator of static programs: musl's own costs more processor time (`docs/figures.md`).
 
 #[cfg(target_env = "musl")]
 #[global_allocator]

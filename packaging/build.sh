@@ -51,9 +51,10 @@ build() {
     need_target "$target"
     say "building for $target"
     name=$(printf '%s' "$target" | tr 'a-z-' 'A-Z_')
-    # Paths of this machine are in no program.
-    flags="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src=/crates --remap-path-prefix=$PWD=/point-to-point"
-    env "CARGO_TARGET_${name}_LINKER=rust-lld" "CARGO_TARGET_${name}_RUSTFLAGS=$flags" CARGO_TARGET_DIR=target cargo build --locked --release --bins --target "$target"
+    # Paths of this machine are in no program, and no flags but these are used.
+    flags=$(printf '%s\037%s' "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src=/crates" \
+        "--remap-path-prefix=$PWD=/point-to-point")
+    env "CARGO_TARGET_${name}_LINKER=rust-lld" "CARGO_ENCODED_RUSTFLAGS=$flags" CARGO_TARGET_DIR=target cargo build --locked --release --bins --target "$target"
     folder=$DIST/$target
     rm -rf "$folder"
     mkdir -p "$folder"

@@ -1,4 +1,5 @@
-//! What the endpoint with the same settings says of itself: at `/readyz` for `status`, at `/healthz` for `health`.
+//! What the endpoint with the same settings says of itself: at `/readyz` for `status`, at `/healthz` for
+//! `health`.
 
 use std::io::Read;
 use std::net::TcpStream;

@@ -47,7 +47,11 @@ impl crate::http::MessageSource for MessageSource {
         let direction = direction(search.from);
         let fits = Filter::of(search);
         let found = Search::new(direction, ranges, search.max).run(&place, |partition, record| {
-            fits.admits(record).then(|| (view(partition, record), size_of::<MessageView>()))
+            fits.admits(record).then(|| {
+                let view = view(partition, record);
+                let bytes = bytes_of_view(&view);
+                (view, bytes)
+            })
         });
         if let (true, Some(error)) = (found.found.is_empty(), &found.trouble) {
             return Err(refusal(error.clone()));
@@ -102,18 +106,23 @@ impl crate::http::MessageSource for MessageSource {
 /// Which of the messages are meant.
 struct Filter<'a> {
     key: Option<&'a [u8]>,
-    text: Option<&'a [u8]>,
+    /// In small letters, as far as they are ASCII.
+    text: Option<String>,
     since: i64,
 }
 
 impl<'a> Filter<'a> {
     fn of(search: &'a MessageSearch) -> Filter<'a> {
         let since = if let SearchFrom::Time(time) = search.from { time } else { i64::MIN };
-        Filter { key: search.key.as_deref(), text: search.text.as_deref().map(str::as_bytes), since }
+        Filter {
+            key: search.key.as_deref(),
+            text: search.text.as_deref().map(str::to_ascii_lowercase),
+            since,
+        }
     }
 
     fn admits(&self, record: &Record<'_>) -> bool {
-        let has = |text: &[u8]| {
+        let has = |text: &String| {
             let parts = [record.key, record.value].into_iter().flatten();
             parts.into_iter().any(|part| contains(part, text))
                 || record.headers.iter().any(|(_, value)| value.is_some_and(|value| contains(value, text)))
@@ -121,15 +130,14 @@ impl<'a> Filter<'a> {
         // Its time may be before that of the message before it.
         record.timestamp >= self.since
             && self.key.is_none_or(|key| record.key == Some(key))
-            && self.text.is_none_or(has)
+            && self.text.as_ref().is_none_or(has)
     }
 }
 
-/// Whether `text` is in `bytes`; letters of ASCII are the same in either case.
-fn contains(bytes: &[u8], text: &[u8]) -> bool {
-    let Some(first) = text.first() else { return true };
-    let begins = |window: &[u8]| window.first().is_some_and(|byte| byte.eq_ignore_ascii_case(first));
-    bytes.windows(text.len()).any(|window| begins(window) && window.eq_ignore_ascii_case(text))
+/// Whether `text`, in small letters, is in `bytes`; letters of ASCII are the same in either case. It takes a
+/// time that grows with the bytes alone.
+fn contains(bytes: &[u8], text: &str) -> bool {
+    String::from_utf8_lossy(bytes).to_ascii_lowercase().contains(text)
 }
 
 fn direction(from: SearchFrom) -> Direction {
@@ -199,9 +207,24 @@ fn view(partition: i32, record: &Record<'_>) -> MessageView {
     }
 }
 
+/// The bytes that a view takes in memory.
+fn bytes_of_view(view: &MessageView) -> usize {
+    let text = |part: &Option<Excerpt>| part.as_ref().map_or(0, |part| part.text.capacity());
+    let header =
+        |header: &HeaderView| size_of::<HeaderView>() + header.name.text.capacity() + text(&header.value);
+    size_of::<MessageView>()
+        + text(&view.key)
+        + text(&view.value)
+        + view.headers.iter().map(header).sum::<usize>()
+}
+
+/// What a header takes in JSON besides its name and its value.
+const AROUND_HEADER: usize = 32;
+
+/// About the bytes that a record takes as JSON, where no character is escaped.
 fn bytes_of(record: &Record<'_>) -> usize {
     let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
-    let headers = record.headers.iter().map(|(name, value)| name.len() + length(value));
+    let headers = record.headers.iter().map(|(name, value)| AROUND_HEADER + name.len() + length(value));
     headers.fold(length(record.key) + length(record.value), usize::saturating_add)
 }
 
@@ -299,7 +322,8 @@ mod tests {
         let many = OwnHeaders::new((0..5_000).map(|_| ("n", Some(&b"v"[..]))));
         let view = view(3, &record(None, Some(b"x"), many.borrowed()));
         assert_eq!((view.headers.len(), view.more_headers, view.partition), (8, 4_992, 3));
-        assert_eq!(bytes_of(&record(Some(b"key"), Some(b"x"), many.borrowed())), 10_004);
+        assert_eq!(bytes_of(&record(Some(b"key"), Some(b"x"), many.borrowed())), 170_004);
+        assert!(bytes_of_view(&view) > 8 * 2 + size_of::<MessageView>());
     }
 
     #[test]

@@ -48,8 +48,8 @@ pub struct CanStore {
 }
 
 impl CanStore {
-    /// Starts to probe whether the topic in `settings` takes messages; what it finds goes to `teller`, too. Not
-    /// ready either while the queue of `producer` is full, and once `stop` is asked.
+    /// Starts to probe whether the topic in `settings` takes messages; what it finds goes to `teller`, too.
+    /// Not ready either while the queue of `producer` is full, and once `stop` is asked.
     ///
     /// # Errors
     /// The system gives no thread.

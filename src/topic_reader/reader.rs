@@ -141,7 +141,9 @@ impl<'a, T, K: FnMut(i32, &Record<'_>) -> Option<(T, usize)>> Reader<'a, T, K> {
             let limit = if whole { usize::MAX } else { self.share };
             let partition = stream.range.partition;
             let damaged = |error| damaged(&self.place, partition, &error);
-            if stream.unpack(self.share, limit, &mut self.keep).map_err(damaged)? {
+            let place = self.place;
+            let is_late = || place.is_late() || place.cluster.stopping();
+            if stream.unpack((self.share, limit), &is_late, &mut self.keep).map_err(damaged)? {
                 return Ok(());
             }
             if stream.is_over() {
@@ -285,18 +287,22 @@ impl<T> Stream<T> {
         true
     }
 
-    /// Unpacks batches until a message is there; false when all are unpacked. Holds `share` bytes, and a
-    /// first message of `limit` at most.
+    /// Unpacks batches until a message is there; false when all are unpacked, or it is too late for the next.
+    /// Holds `share` bytes, and a first message of `limit` at most.
     fn unpack(
         &mut self,
-        share: usize,
-        limit: usize,
+        (share, limit): (usize, usize),
+        is_late: &dyn Fn() -> bool,
         keep: &mut impl FnMut(i32, &Record<'_>) -> Option<(T, usize)>,
     ) -> Result<bool, RecordsError> {
         let Some(mut batches) = self.fetched.take() else { return Ok(false) };
         while !self.is_over()
             && let Some(batch) = batches.next()
         {
+            // What is small when it is fetched may be much when it is unpacked.
+            if is_late() {
+                break;
+            }
             let batch = batch?;
             let last = batch.header.last_offset();
             if last < self.position {
@@ -390,7 +396,7 @@ mod tests {
             (value != "no").then_some((value, bytes))
         };
         let mut all = Vec::new();
-        while stream.unpack(share, limit, &mut keep).unwrap() && stream.large.is_none() {
+        while stream.unpack((share, limit), &|| false, &mut keep).unwrap() && stream.large.is_none() {
             all.extend(std::iter::from_fn(|| stream.pop()).map(|found| (found.offset, found.item)));
         }
         all
@@ -457,7 +463,7 @@ mod tests {
         let mut bytes = batch(0, &["a"]);
         *bytes.last_mut().unwrap() ^= 1;
         assert!(stream.take(&fetched(bytes, 1)));
-        assert!(stream.unpack(9, 9, &mut |_, _| Some((String::new(), 0))).is_err());
+        assert!(stream.unpack((9, 9), &|| false, &mut |_, _| Some((String::new(), 0))).is_err());
     }
 
     #[test]

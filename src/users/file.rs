@@ -78,7 +78,7 @@ fn change_within<T>(
     new.file.write_all(format!("{HEADER}{text}").as_bytes()).map_err(failed)?;
     new.file.sync_all().map_err(failed)?;
     fs::rename(&new.path, path).map_err(failed)?;
-    files::sync_folder(folder).map_err(failed)?;
+    files::sync_open_folder(&folder_file).map_err(failed)?;
     Ok(outcome)
 }
 

@@ -300,10 +300,14 @@ fn what_is_known_of_the_process_is_told_by_the_usual_names() {
     assert!(value("process_max_fds") > value("process_open_fds"));
     assert_eq!(first.types["process_cpu_seconds"], "counter");
     assert_eq!(first.value("point_to_point_build_info", &[("version", env!("CARGO_PKG_VERSION"))]), 1.0);
-    let _open = (0..5).map(|_| Connection::open(api.address()).expect("it listens")).collect::<Vec<_>>();
+    let open_now = || Scrape::of(api.address()).value("process_open_fds", &[]);
+    // Beside those of its clients it opens and closes some of its own.
     eventually("the descriptors of five clients are seen", PATIENCE, || {
-        let now = Scrape::of(api.address()).value("process_open_fds", &[]);
-        (now >= value("process_open_fds") + 5.0).then_some(())
+        let clients = (0..5).map(|_| Connection::open(api.address()).expect("it listens"));
+        let clients = clients.collect::<Vec<_>>();
+        let with_clients = open_now();
+        drop(clients);
+        (with_clients >= open_now() + 5.0).then_some(())
     });
     let cpu = || Scrape::of(api.address()).value("process_cpu_seconds_total", &[]);
     let before = cpu();

@@ -24,6 +24,8 @@ use protocol::TopicPartition;
 
 /// The name that Kafka's tools show.
 pub(super) const CLIENT_ID: &str = "dead-letters";
+/// The most bytes of letters that are found at a time.
+pub(super) const MOST_FOUND_BYTES: usize = 32 * 1024 * 1024;
 /// The longest wait for a broker to be found.
 const FIRST_ANSWER: Duration = Duration::from_secs(5);
 /// The longest wait for the answers about progress and offsets.
@@ -146,15 +148,16 @@ impl DeadLetterBrowser {
                 &DeadLetterFilter::default(),
                 Some(deadline),
             );
-            let mut found: VecDeque<DeadLetter> = VecDeque::new();
+            let (mut found, mut bytes) = (VecDeque::<DeadLetter>::new(), 0_usize);
             let mut seen: BTreeMap<i32, usize> = BTreeMap::new();
             while let Some(letter) =
                 reader.next_letter().map_err(|error| unreadable(&self.topic).caused_by(error))?
             {
                 *seen.entry(letter.id.partition).or_default() += 1;
+                bytes += letter.bytes();
                 found.push_back(letter);
-                if found.len() > count {
-                    found.pop_front();
+                while found.len() > count || (bytes > MOST_FOUND_BYTES && found.len() > 1) {
+                    bytes -= found.pop_front().as_ref().map_or(0, DeadLetter::bytes);
                 }
             }
             let enough = |part: &PartitionRange| {

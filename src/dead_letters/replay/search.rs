@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::browse::{DeadLetterBrowser, unreadable};
+use super::browse::{DeadLetterBrowser, MOST_FOUND_BYTES, unreadable};
 use super::reader::PartitionRange;
 use crate::dead_letters::dead_letter::DeadLetter;
 use crate::dead_letters::filter::DeadLetterFilter;
@@ -14,8 +14,6 @@ use client::Cluster;
 /// The most letters, and bytes of them, that a search looks at.
 const MOST_LETTERS: u64 = 10_000;
 const MOST_BYTES: usize = 64 * 1024 * 1024;
-/// The most bytes of the letters that are found.
-const MOST_FOUND_BYTES: usize = 32 * 1024 * 1024;
 /// The offsets of each partition in the first piece, and how much larger the next one is.
 const FIRST_PIECE: u64 = 20;
 const GROWTH: u64 = 4;

@@ -18,8 +18,8 @@ use crate::http::response::{ErrorResponse, Response};
 /// The most letters in one request.
 const MAX_LETTERS: usize = 100;
 
-/// The time that a replay or a discard may take after its deadline to finish the current letter, less the server's grace
-/// for the response.
+/// The time that a replay or a discard may take after its deadline to finish the current letter, less the
+/// server's grace for the response.
 const MARGIN: Duration = Duration::from_millis(2500);
 
 const BAD_LETTERS: ErrorResponse = ErrorResponse::new(

@@ -94,6 +94,9 @@ fn asked(query: &str) -> Result<(DeadLetterFilter, usize), Response> {
 
 fn serve(searches: &Receiver<Search>, source: &dyn DashboardSource) {
     for search in searches {
+        if search.responder.client_has_left() {
+            continue;
+        }
         let now = Instant::now();
         let response = if search.deadline <= now {
             busy()

@@ -13,6 +13,9 @@ pub(super) const SAMPLE_INTERVAL: Duration = Duration::from_secs(10);
 /// The samples that are kept: the steps of an hour, and the sample at which the first of them begins.
 const KEPT: usize = 361;
 
+/// What is shown, in ms, and some steps that were late.
+const HOUR: i64 = 3_660_000;
+
 /// The longest step whose counts are told, in ms. In a longer one nobody looked: the machine slept, or its
 /// clock was set.
 const LONGEST_STEP: i64 = 25_000;
@@ -97,6 +100,8 @@ impl History {
             handled: both.map(|(before, now)| self.handled(before, now)),
             lag: partitions.as_ref().and_then(lag),
         };
+        // After a long pause what is left is not of this hour.
+        self.samples.retain(|sample| at - sample.at <= HOUR);
         self.last = Some(Last { at, sent, partitions });
         self.since.get_or_insert(at);
         if self.samples.len() == KEPT {
@@ -220,6 +225,14 @@ mod tests {
         let told = told(&[look(10, 4), look(17, 16), look(17, 17)]);
         let expected = [(None, None, Some(6)), (Some(7), Some(12), Some(1)), (Some(0), Some(1), Some(0))];
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn after_a_long_pause_only_what_is_of_this_hour_is_left() {
+        let mut history = History::new("t");
+        let taken = [0, 10_000, 30_000_000].map(|at| history.add(at, 0, None));
+        assert_eq!((taken[2].ms, taken[2].sent), (29_990_000, None));
+        assert_eq!(history.samples, [taken[2]]);
     }
 
     #[test]

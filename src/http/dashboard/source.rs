@@ -30,9 +30,9 @@ pub trait DashboardSource: Send + Sync + 'static {
         deadline: Instant,
     ) -> Result<DeadLettersView>;
 
-    /// The dead letter that the group has made of each of these messages, whether it is settled by now or not,
-    /// or that there is none; none of the messages is older than `since` (ms since 1970). Those of which that
-    /// cannot be said before `deadline` are left out.
+    /// The dead letter that the group has made of each of these messages, whether it is settled by now or
+    /// not, or that there is none; none of the messages is older than `since` (ms since 1970). Those of which
+    /// that cannot be said before `deadline` are left out.
     fn letters_of(
         &self,
         messages: &BTreeSet<MessagePlace>,

@@ -51,8 +51,8 @@ pub(super) fn describe(cluster: &Arc<Cluster>, asked: &Describe) -> Result<()> {
     })
 }
 
-/// The groups of others, with their states: those by which wishes are told to the owners of partitions are our
-/// own.
+/// The groups of others, with their states: those by which wishes are told to the owners of partitions are
+/// our own.
 fn names(cluster: &Cluster, deadline: Instant) -> Result<BTreeMap<String, String>> {
     described(cluster)?;
     let mut names = groups::names(cluster, deadline).map_err(unanswered)?;

@@ -14,7 +14,7 @@ use crate::support::turn::{HEAVY, Turn};
 const CROWD: usize = 2_000;
 /// Threads that the server may have, and its memory in kB: what it has without a crowd, and some for each
 /// client.
-const MOST_THREADS: usize = 24;
+const MOST_THREADS: usize = 28;
 const MOST_MEMORY: usize = 200_000;
 
 #[test]

@@ -1,5 +1,5 @@
-//! ACLs: `topics` and `groups` do their work with the rights that docs/kafka-security.md lists, and name the one
-//! that is missing.
+//! ACLs: `topics` and `groups` do their work with the rights that docs/kafka-security.md lists, and name the
+//! one that is missing.
 
 use super::rights::{Resource, Right, Stranger};
 use crate::support::PATIENCE;

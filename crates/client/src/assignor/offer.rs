@@ -11,8 +11,8 @@ use super::Partitions;
 pub enum GroupProtocol {
     /// [`range`](super::range): every member gives up all that it has before it takes what it gets.
     Range,
-    /// [`cooperative_sticky`](super::cooperative_sticky()): a member keeps what it has over a rebalance, gives
-    /// up what it was not assigned again, and then joins anew.
+    /// [`cooperative_sticky`](super::cooperative_sticky()): a member keeps what it has over a rebalance,
+    /// gives up what it was not assigned again, and then joins anew.
     CooperativeSticky,
 }
 

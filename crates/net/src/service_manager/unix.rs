@@ -4,26 +4,33 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a manager that reads nothing is waited for; what it then did not take is lost.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// The address of a manager's socket.
+/// The way to a manager's socket. It is opened once: a program that has no descriptor left is alive.
 #[derive(Debug, Clone)]
-pub struct Socket(SocketAddr);
+pub struct Socket {
+    own: Arc<UnixDatagram>,
+    address: SocketAddr,
+}
 
 impl Socket {
     /// The socket of this name: an absolute path, or on Linux `@` and an abstract name.
     ///
     /// # Errors
-    /// It is no such name.
+    /// It is no such name, or the system gives no socket.
     pub fn new(name: &OsStr) -> io::Result<Socket> {
-        match name.as_bytes() {
-            [b'/', ..] => SocketAddr::from_pathname(name).map(Socket),
-            [b'@', name @ ..] => of_abstract_name(name).map(Socket),
+        let address = match name.as_bytes() {
+            [b'/', ..] => SocketAddr::from_pathname(name),
+            [b'@', name @ ..] => of_abstract_name(name),
             _ => Err(io::Error::new(io::ErrorKind::Unsupported, "it is neither a path nor an abstract name")),
-        }
+        }?;
+        let own = UnixDatagram::unbound()?;
+        own.set_write_timeout(Some(PATIENCE))?;
+        Ok(Socket { own: Arc::new(own), address })
     }
 
     /// Sends a datagram.
@@ -31,10 +38,8 @@ impl Socket {
     /// # Errors
     /// Nobody has the socket, or its owner does not read.
     pub fn send(&self, bytes: &[u8]) -> io::Result<()> {
-        // A socket for each message: the manager may come back with another one behind the same name.
-        let socket = UnixDatagram::unbound()?;
-        socket.set_write_timeout(Some(PATIENCE))?;
-        socket.send_to_addr(bytes, &self.0).map(drop)
+        // Each finds the manager anew, which may have come back with another socket behind the same name.
+        self.own.send_to_addr(bytes, &self.address).map(drop)
     }
 }
 

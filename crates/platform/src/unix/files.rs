@@ -150,6 +150,14 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Makes the entries of a folder durable that is open.
+///
+/// # Errors
+/// The system's.
+pub fn sync_open_folder(folder: &File) -> io::Result<()> {
+    folder.sync_all()
+}
+
 /// The right to rename a file that several processes write, until this is dropped.
 #[derive(Debug)]
 pub struct RenameLock(File);

@@ -79,7 +79,7 @@ impl Write for &RawOutput {
 /// Whether whoever read an output has gone, where that is known before a write: it is not on Windows.
 pub fn is_unread(output: &impl AsOutput) -> bool {
     let mut polled = [PollFd::new(output.as_fd(), PollFlags::empty())];
-    let gone = PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL;
+    let gone = PollFlags::POLLERR | PollFlags::POLLHUP;
     poll(&mut polled, PollTimeout::ZERO).is_ok()
         && polled.iter().any(|output| output.revents().is_some_and(|found| found.intersects(gone)))
 }

@@ -148,6 +148,14 @@ pub fn sync_folder(_folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// As [`sync_folder`].
+///
+/// # Errors
+/// None.
+pub fn sync_open_folder(_folder: &File) -> io::Result<()> {
+    Ok(())
+}
+
 /// The right to rename a file that several processes write, until this is dropped. A lock on the file itself
 /// would keep others from writing it here: it is on a file beside it.
 #[derive(Debug)]

@@ -49,6 +49,8 @@ async function showPage(asked) {
   const query = new URLSearchParams(look.query);
   if (page.at !== null) query.set('at', page.at);
   say(at('browse-answer'), '', 'Looking …');
+  // Pages of what is being looked for are not known yet.
+  at('browse-pages').hidden = true;
   try {
     const answer = await request(`/topics/${encodeURIComponent(look.topic)}/messages?${query}`, { signal: control.signal });
     const said = await content(answer);
@@ -61,7 +63,7 @@ async function showPage(asked) {
     console.debug('a search was not answered:', error);
     say(at('browse-answer'), 'bad', 'No answer came.');
   }
-  at('browse-pages').hidden = look.pages.length < 2;
+  at('browse-pages').hidden = at('browse-back').hidden = look.pages.length < 2;
   at('browse-next').hidden = true;
 }
 
@@ -118,7 +120,7 @@ at('browse-next').addEventListener('click', () => whileDisabled(at('browse-next'
   return showPage(look);
 }));
 at('browse-back').addEventListener('click', () => whileDisabled(at('browse-back'), at('browse-title'), () => {
-  look.pages.pop();
+  if (look.pages.length > 1) look.pages.pop();
   return showPage(look);
 }));
 at('browse-from').addEventListener('change', chooseFrom);

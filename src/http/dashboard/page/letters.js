@@ -11,15 +11,20 @@ let openLetters = 0;
 
 function showOpenLetters(count) {
   openLetters = count;
+  if (filterText() === '') setText(at('letters-summary'), newestSummary());
+}
+
+function newestSummary() {
+  const shown = newestLetters.length;
+  if (shown === 0) return 'None. A message that cannot be handled, or is no JSON, is put aside here, and can be replayed.';
+  return openLetters > shown ? `The newest ${shown} of ${counted(openLetters, 'letter')}.` : `${counted(shown, 'letter')}.`;
 }
 
 /** The newest letters have changed; with a filter, others may be shown. */
 function showLetters(newest) {
   newestLetters = newest;
   if (filterText() !== '') return findAgain(0);
-  const none = 'None. A message that cannot be handled, or is no JSON, is put aside here, and can be replayed.';
-  const some = openLetters > newest.length ? `The newest ${newest.length} of ${counted(openLetters, 'letter')}.` : `${counted(newest.length, 'letter')}.`;
-  listLetters(newest, newest.length === 0 ? none : some);
+  listLetters(newest, newestSummary());
 }
 
 function listLetters(shown, summary) {

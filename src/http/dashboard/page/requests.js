@@ -86,8 +86,11 @@ async function whileDisabled(button, next, work) {
   if (button.disabled) return;
   const hadFocus = document.activeElement === button;
   button.disabled = true;
-  await work();
-  button.disabled = false;
+  try {
+    await work();
+  } finally {
+    button.disabled = false;
+  }
   if (hadFocus && document.activeElement === document.body) (button.checkVisibility() ? button : next).focus();
 }
 

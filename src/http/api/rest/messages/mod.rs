@@ -84,7 +84,7 @@ fn response(found: Result<Vec<u8>, NoMessages>) -> Response {
         Err(NoMessages::TooLarge(bytes)) => {
             let most = MOST_BYTES / 1024 / 1024;
             let sentence = format!(
-                "The message has {bytes} bytes, and {most} MiB are shown; `point-to-point peek` shows it whole."
+                "The message takes {bytes} bytes, and {most} MiB are shown; `point-to-point peek` shows it whole."
             );
             Response::error(422, "message_too_large", &sentence)
         }

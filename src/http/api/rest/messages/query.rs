@@ -11,6 +11,8 @@ use crate::http::response::Response;
 const MOST: u64 = 200;
 /// As many unless something else is asked for.
 const USUAL: u64 = 50;
+/// The longest text that is looked for, in bytes.
+const LONGEST_TEXT: usize = 500;
 /// The largest partition and offset.
 const LARGEST_PARTITION: u64 = i32::MAX as u64;
 const LARGEST_OFFSET: u64 = i64::MAX as u64;
@@ -37,13 +39,17 @@ pub(super) fn search(topic: String, query: &str) -> Result<MessageSearch, Respon
         (Some(time), None) => SearchFrom::Time(filter::since(time).map_err(|_| bad_from())?),
     };
     let max = parameters.number("max", 1..=MOST)?.unwrap_or(USUAL);
+    let text = parameters.text("text").filter(|text| !text.is_empty());
+    if text.is_some_and(|text| text.len() > LONGEST_TEXT) {
+        return Err(bad("`text` may have 500 bytes at most."));
+    }
     Ok(MessageSearch {
         topic,
         from,
         at: parameters.text("at").map(places).transpose()?,
         partition: partition.and_then(|number| i32::try_from(number).ok()),
         key: parameters.key(),
-        text: parameters.text("text").filter(|text| !text.is_empty()).map(str::to_owned),
+        text: text.map(str::to_owned),
         max: usize::try_from(max).unwrap_or(usize::MAX),
     })
 }
@@ -117,5 +123,7 @@ mod tests {
         ] {
             assert_eq!(read(query), Err(400), "{query}");
         }
+        let text = |length: usize| read(&format!("text={}", "a".repeat(length)));
+        assert_eq!((text(500).map(drop), text(501).map(drop)), (Ok(()), Err(400)));
     }
 }
