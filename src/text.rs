@@ -1,7 +1,7 @@
 //! Text from outside, escaped for a log line or a terminal.
 
 use std::borrow::Cow;
-use std::fmt::{self, Write};
+use std::fmt;
 
 /// The most bytes of a text from outside that a log line shows.
 pub const SHOWN_BYTES: usize = 512;
@@ -145,8 +145,8 @@ pub fn write_escaped<W: fmt::Write>(
     out.write_str(text.get(plain..).unwrap_or_default())
 }
 
-/// The same JSON without what could move a terminal's cursor or turn its text around: such characters stand in
-/// strings alone, where they may be escaped (RFC 8259, section 7).
+/// The same JSON without what could move a terminal's cursor or turn its text around: such characters stand
+/// in strings alone, where they may be escaped (RFC 8259, section 7).
 pub fn safe_json(json: &str) -> Cow<'_, str> {
     let is_plain = |character: char| match character.is_ascii() {
         true => character != '\u{7f}',
@@ -157,10 +157,13 @@ pub fn safe_json(json: &str) -> Cow<'_, str> {
     }
     let mut safe = String::with_capacity(json.len() + 64);
     // A string takes everything.
-    let _ = write_escaped(&mut safe, json, is_plain, |out, character| {
-        character.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(out, "\\u{unit:04x}"))
-    });
+    let _ = write_escaped(&mut safe, json, is_plain, write_json_escape);
     Cow::Owned(safe)
+}
+
+/// Writes a character as in a string of JSON, by its UTF-16 units (RFC 8259, section 7).
+pub fn write_json_escape<W: fmt::Write>(out: &mut W, character: char) -> fmt::Result {
+    character.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(out, "\\u{unit:04x}"))
 }
 
 /// Writes a character as in a Rust string.

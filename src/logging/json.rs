@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
-use crate::text::{is_safe, write_escaped};
+use crate::text::{is_safe, write_escaped, write_json_escape};
 
 /// What each line begins with.
 pub const JSON_START: &str = "{\"time\":\"";
@@ -58,7 +58,7 @@ impl Write for Escaping<'_, '_> {
             '"' => out.write_str("\\\""),
             '\\' => out.write_str("\\\\"),
             '\n' => out.write_str("\\n"),
-            other => other.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(out, "\\u{unit:04x}")),
+            other => write_json_escape(out, other),
         })
     }
 }

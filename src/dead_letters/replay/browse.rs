@@ -4,11 +4,12 @@
 //! call has a handle of its own on the cluster: on the one that the process speaks to already
 //! ([`DeadLetterBrowser::on`]), or on a new one. Nothing here prints; any thread may call it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::lock::LockSettings;
+use super::newest::Newest;
 use super::progress::ReplayProgress;
 use super::reader::{DeadLetterReader, PartitionRange};
 use super::resend::ReplayTargets;
@@ -24,8 +25,6 @@ use protocol::TopicPartition;
 
 /// The name that Kafka's tools show.
 pub(super) const CLIENT_ID: &str = "dead-letters";
-/// The most bytes of letters that are found at a time.
-pub(super) const MOST_FOUND_BYTES: usize = 32 * 1024 * 1024;
 /// The longest wait for a broker to be found.
 const FIRST_ANSWER: Duration = Duration::from_secs(5);
 /// The longest wait for the answers about progress and offsets.
@@ -148,24 +147,20 @@ impl DeadLetterBrowser {
                 &DeadLetterFilter::default(),
                 Some(deadline),
             );
-            let (mut found, mut bytes) = (VecDeque::<DeadLetter>::new(), 0_usize);
+            let mut found = Newest::new(count);
             let mut seen: BTreeMap<i32, usize> = BTreeMap::new();
             while let Some(letter) =
                 reader.next_letter().map_err(|error| unreadable(&self.topic).caused_by(error))?
             {
                 *seen.entry(letter.id.partition).or_default() += 1;
-                bytes += letter.bytes();
-                found.push_back(letter);
-                while found.len() > count || (bytes > MOST_FOUND_BYTES && found.len() > 1) {
-                    bytes -= found.pop_front().as_ref().map_or(0, DeadLetter::bytes);
-                }
+                found.push(letter);
             }
             let enough = |part: &PartitionRange| {
                 let begins = part.progress.open_from(part.start) >= part.end - window;
                 begins || seen.get(&part.partition).is_some_and(|seen| *seen >= count)
             };
             if parts.iter().all(enough) {
-                return Ok(found.into());
+                return Ok(found.into_letters());
             }
             window = window.saturating_mul(4);
         }

@@ -1,7 +1,7 @@
 //! The administrator's tool for dead letters: list, show, replay, discard.
 //!
 //! - [`browse`]: [`DeadLetterBrowser`], which finds them; [`reader`]: the fetches below it, the oldest first
-//! - [`search`]: those that fit a filter, from the newest on backwards
+//! - [`search`]: those that fit a filter, from the newest on backwards; [`newest`]: as many as may be told
 //! - [`follow`]: which messages have become dead letters
 //! - [`run`]: a replay or a discard; [`edit`]: letters that are changed on their way back; [`resend`]: the
 //!   produce requests of a replay
@@ -12,6 +12,7 @@ pub mod browse;
 pub mod edit;
 pub mod follow;
 pub mod lock;
+mod newest;
 pub mod progress;
 pub mod reader;
 pub mod resend;

@@ -1,10 +1,10 @@
 //! The search for dead letters: from the newest on backwards, in pieces that grow, within limits.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::browse::{DeadLetterBrowser, MOST_FOUND_BYTES, unreadable};
+use super::browse::{DeadLetterBrowser, unreadable};
+use super::newest::Newest;
 use super::reader::PartitionRange;
 use crate::dead_letters::dead_letter::DeadLetter;
 use crate::dead_letters::filter::DeadLetterFilter;
@@ -103,7 +103,7 @@ impl Search<'_> {
     /// Looks at a piece of each partition, all older than what was looked at before; false at a limit.
     fn look(&mut self, piece: Vec<PartitionRange>, found: &mut FoundLetters) -> Result<bool> {
         let mut reader = self.browser.reader(&self.cluster, piece, self.filter, Some(self.deadline));
-        let (mut fitting, mut found_bytes) = (VecDeque::<DeadLetter>::new(), 0_usize);
+        let mut fitting = Newest::new(self.most);
         let goes_on = loop {
             if self.is_over(found) {
                 break false;
@@ -118,26 +118,16 @@ impl Search<'_> {
             self.bytes = self.bytes.saturating_add(letter.bytes());
             if self.filter.fits(&letter) {
                 found.fit += 1;
-                found_bytes += letter.bytes();
-                fitting.push_back(letter);
-                while fitting.len() > self.most || (found_bytes > MOST_FOUND_BYTES && fitting.len() > 1) {
-                    found_bytes -= fitting.pop_front().as_ref().map_or(0, DeadLetter::bytes);
-                }
+                fitting.push(letter);
             }
         };
-        fitting.extend(std::mem::take(&mut found.letters));
-        self.keep_newest(&mut fitting);
-        found.letters = fitting.into();
+        let mut letters = fitting.into_letters();
+        letters.append(&mut found.letters);
+        letters.sort_by_key(|letter| (letter.timestamp, letter.id));
+        let mut newest = Newest::new(self.most);
+        letters.into_iter().for_each(|letter| newest.push(letter));
+        found.letters = newest.into_letters();
         Ok(goes_on)
-    }
-
-    /// Leaves the newest ones, as many as may be told.
-    fn keep_newest(&self, letters: &mut VecDeque<DeadLetter>) {
-        letters.make_contiguous().sort_by_key(|letter| (letter.timestamp, letter.id));
-        let mut bytes: usize = letters.iter().map(DeadLetter::bytes).sum();
-        while letters.len() > self.most || (bytes > MOST_FOUND_BYTES && letters.len() > 1) {
-            bytes -= letters.pop_front().as_ref().map_or(0, DeadLetter::bytes);
-        }
     }
 
     /// How many letters may still be looked at, if they are as large as those before.
