@@ -14,12 +14,7 @@ PACKAGE=point-to-point_${VERSION}_amd64.deb
 say() { printf -- '-- %s\n' "$*"; }
 fail() { printf 'debian/test.sh: %s\n' "$*" >&2; exit 1; }
 
-need() {
-    command -v "$1" >/dev/null 2>&1 && return
-    apt-get update -qq >/dev/null 2>&1 || true
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2" >/dev/null 2>&1 || true
-    command -v "$1" >/dev/null 2>&1 || fail "$1 is needed: install $2"
-}
+. packaging/functions.sh
 
 [ "$(id -u)" -eq 0 ] || fail "it takes root"
 [ -f "$DIST/$PACKAGE" ] || fail "$DIST/$PACKAGE is not there: packaging/build.sh --deb"
@@ -34,22 +29,6 @@ end() {
 }
 trap end EXIT
 trap 'exit 1' INT TERM HUP
-
-# eventually SECONDS COMMAND...: until it succeeds.
-eventually() {
-    seconds=$1
-    shift
-    until=$(($(date +%s) + seconds))
-    until "$@"; do
-        [ "$(date +%s)" -lt "$until" ] || fail "not within $seconds s: $*"
-        sleep 0.2
-    done
-}
-
-# A port that nobody has now.
-free_port() {
-    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
-}
 
 # A Debian with little but systemd. Made once; each run begins with a copy.
 lay_root() {
