@@ -20,7 +20,7 @@ use crate::runtime;
 use broker::Broker;
 use clap::Args;
 use client::describe::groups::{self, Group, Progress};
-use client::offsets::{self, EARLIEST, LATEST, Offsets};
+use client::offsets::{self, Offsets};
 use client::{Cluster, LOOK_UPS};
 use net::backoff::Backoff;
 use protocol::TopicPartition;
@@ -167,10 +167,7 @@ fn try_describe(cluster: &Arc<Cluster>, settings: &Settings, with_open: bool) ->
         partitions
             .extend((0..).zip(&topic.leaders).map(|(partition, _)| TopicPartition::new(name, partition)));
     }
-    let [starts, ends] = [EARLIEST, LATEST].map(|time| {
-        let wanted: Vec<_> = partitions.iter().map(|place| (place.clone(), time)).collect();
-        offsets::find(cluster, LOOK_UPS, &wanted, deadline)
-    });
+    let [starts, ends] = offsets::bounds(cluster, LOOK_UPS, &partitions);
     let mut open = Vec::new();
     for group in groups.iter().filter(|_| with_open) {
         let mut messages = OpenMessages::of(group, &starts, &ends);

@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::fs;
+use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -19,6 +20,9 @@ use crate::support::{EMBEDDED, PATIENCE, eventually, my_turn, turn, unique};
 
 /// The time of the watchdog.
 const WATCHDOG: Duration = Duration::from_secs(4);
+
+/// How a read ends that heard nothing: its time is over, or a signal came.
+const NOTHING_YET: [ErrorKind; 3] = [ErrorKind::WouldBlock, ErrorKind::TimedOut, ErrorKind::Interrupted];
 
 /// The service manager: the socket that it gives to a program.
 struct Manager {
@@ -44,9 +48,16 @@ impl Manager {
 
     /// The next message within this time.
     fn next(&self, patience: Duration) -> Option<String> {
-        self.socket.set_read_timeout(Some(patience)).expect("a timeout");
+        let deadline = Instant::now() + patience;
         let mut bytes = [0; 4096];
-        let length = self.socket.recv(&mut bytes).ok()?;
+        let length = loop {
+            let left = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
+            self.socket.set_read_timeout(Some(left)).expect("a timeout");
+            match self.socket.recv(&mut bytes) {
+                Ok(length) => break length,
+                Err(error) => assert!(NOTHING_YET.contains(&error.kind()), "{error}"),
+            }
+        };
         let message = String::from_utf8(bytes[..length].to_vec()).expect("text");
         self.heard.borrow_mut().push(message.clone());
         Some(message)
@@ -56,8 +67,7 @@ impl Manager {
     fn wait_for(&self, line: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-            match self.next(left) {
+            match self.next(deadline.saturating_duration_since(Instant::now())) {
                 Some(message) if message.lines().any(|told| told.starts_with(line)) => return message,
                 Some(_) => {}
                 None => panic!("the manager heard no {line}: {:?}", self.heard.borrow()),
@@ -85,7 +95,7 @@ impl Manager {
         let mut last = Instant::now();
         while last.elapsed() < WATCHDOG {
             assert!(Instant::now() < deadline, "the signs of life go on");
-            let left = WATCHDOG.saturating_sub(last.elapsed()).max(Duration::from_millis(1));
+            let left = WATCHDOG.saturating_sub(last.elapsed());
             if self.next(left).is_some_and(|message| message.contains("WATCHDOG=1")) {
                 last = Instant::now();
             }

@@ -1,8 +1,8 @@
 //! The offsets that a partition's log itself knows: its first, its next, and the first after a time
 //! (ListOffsets).
 
-use std::collections::{BTreeMap, HashMap};
-use std::time::Instant;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::{ApiKey, BrokerId, ListOffsetsRequest, ListOffsetsResponse};
@@ -12,6 +12,7 @@ use super::error::{Error, Result};
 use super::metadata::{Cluster, topic_name};
 use super::request_context::RequestContext;
 use super::versioned_request::VersionedRequest;
+use net::backoff::Backoff;
 use protocol::TopicPartition;
 use protocol::error_code::ErrorCode;
 
@@ -24,6 +25,9 @@ impl VersionedRequest for ListOffsetsRequest {
 pub const LATEST: i64 = -1;
 /// The timestamp that asks for the offset of the first record.
 pub const EARLIEST: i64 = -2;
+
+/// The time limit of [`bounds`].
+const BOUNDS: Duration = Duration::from_secs(5);
 
 /// The offsets found, by topic and partition; -1 where no record is as young as the time asked for.
 pub type Offsets = HashMap<TopicPartition, i64>;
@@ -51,11 +55,7 @@ pub fn list(
         if error.is_lasting() || cluster.stopping() || Instant::now() >= deadline {
             return (found, Some(error));
         }
-        cluster.pause(backoff.next_wait());
-        let topics: Vec<&str> = wanted.iter().map(|(key, _)| key.topic.as_str()).collect();
-        if let Err(error) = cluster.refresh(&topics, cluster.deadline(deadline)) {
-            log::debug!("offsets: {error}");
-        }
+        pause_and_refresh(cluster, &mut backoff, wanted, deadline);
     }
 }
 
@@ -69,6 +69,60 @@ pub fn find(
     let (found, error) = try_find(cluster, client_id, wanted, deadline);
     error.into_iter().for_each(|error| log::debug!("offsets: {error}"));
     found
+}
+
+/// The first and the next offsets of partitions, of those that have a leader. A leader does not answer at once
+/// for a partition that was just created or that it just took over: it is asked again, for 5 s at most.
+pub fn bounds<'a>(
+    cluster: &Cluster,
+    client_id: &str,
+    places: impl IntoIterator<Item = &'a TopicPartition>,
+) -> [Offsets; 2] {
+    let places: Vec<&TopicPartition> = places.into_iter().collect();
+    let deadline = Instant::now() + BOUNDS;
+    [EARLIEST, LATEST].map(|time| {
+        let wanted: Vec<_> = places.iter().map(|&place| (place.clone(), time)).collect();
+        find_of_leaders(cluster, client_id, &wanted, deadline)
+    })
+}
+
+/// As [`find`], and again until `deadline` while a partition that has a leader is missing.
+fn find_of_leaders(
+    cluster: &Cluster,
+    client_id: &str,
+    wanted: &[(TopicPartition, i64)],
+    deadline: Instant,
+) -> Offsets {
+    let mut found = Offsets::new();
+    let mut backoff = crate::backoff();
+    loop {
+        let round = one_round(cluster, client_id, wanted, &mut found, deadline);
+        let is_missing = |key: &TopicPartition| {
+            !found.contains_key(key) && cluster.leader(&key.topic, key.partition).is_some()
+        };
+        let is_lasting = round.as_ref().is_err_and(Error::is_lasting);
+        let is_whole = !wanted.iter().any(|(key, _)| is_missing(key));
+        if is_lasting || is_whole || cluster.stopping() || Instant::now() >= deadline {
+            round.err().into_iter().for_each(|error| log::debug!("offsets: {error}"));
+            return found;
+        }
+        pause_and_refresh(cluster, &mut backoff, wanted, deadline);
+    }
+}
+
+/// Waits before another round, for which the leaders are looked up anew.
+fn pause_and_refresh(
+    cluster: &Cluster,
+    backoff: &mut Backoff,
+    wanted: &[(TopicPartition, i64)],
+    deadline: Instant,
+) {
+    cluster.pause(backoff.next_wait());
+    let topics: BTreeSet<&str> = wanted.iter().map(|(key, _)| key.topic.as_str()).collect();
+    let topics: Vec<&str> = topics.into_iter().collect();
+    if let Err(error) = cluster.refresh(&topics, cluster.deadline(deadline)) {
+        log::debug!("offsets: {error}");
+    }
 }
 
 /// As [`find`], beside an error of what could not be had.

@@ -13,7 +13,7 @@ use crate::programs::status::{cells, number, shown};
 use crate::programs::table::{Table, none};
 use crate::queue::wishes::is_of_wishes;
 use client::describe::groups::{self, Group, Member, Progress};
-use client::offsets::{self, EARLIEST, LATEST, Offsets};
+use client::offsets::{self, Offsets};
 use client::{Cluster, LOOK_UPS};
 use protocol::TopicPartition;
 
@@ -43,7 +43,7 @@ pub(super) fn describe(cluster: &Arc<Cluster>, asked: &Describe) -> Result<()> {
     }
     // A group that is not asked for may be one that cannot be described now.
     groups.retain(|name, _| asked.names.is_empty() || asked.names.contains(name));
-    let view = View::of(cluster, these(cluster, groups, deadline)?, deadline);
+    let view = View::of(cluster, these(cluster, groups, deadline)?);
     print_whole(&match asked.json {
         true => lines(view.groups.iter().map(|group| view.json(group))),
         false if view.groups.is_empty() => "no groups\n".to_owned(),
@@ -108,15 +108,10 @@ struct View {
 }
 
 impl View {
-    fn of(cluster: &Cluster, groups: Vec<Group>, deadline: Instant) -> View {
-        let places = |timestamp: i64| {
-            let progress =
-                groups.iter().flat_map(|group| group.progress([], &Offsets::new(), &Offsets::new()));
-            let places: BTreeSet<TopicPartition> = progress.map(|progress| progress.place.clone()).collect();
-            let wanted: Vec<_> = places.into_iter().map(|place| (place, timestamp)).collect();
-            offsets::find(cluster, LOOK_UPS, &wanted, deadline)
-        };
-        let (starts, ends) = (places(EARLIEST), places(LATEST));
+    fn of(cluster: &Cluster, groups: Vec<Group>) -> View {
+        let progress = groups.iter().flat_map(|group| group.progress([], &Offsets::new(), &Offsets::new()));
+        let places: BTreeSet<TopicPartition> = progress.map(|progress| progress.place.clone()).collect();
+        let [starts, ends] = offsets::bounds(cluster, LOOK_UPS, &places);
         View { groups, starts, ends }
     }
 

@@ -1,13 +1,17 @@
 //! The changes of topics. Each says what it did.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use super::{Alter, Create, Delete};
 use crate::error::{Error, Result};
 use crate::programs::administration::{counted, deadline, described, print, topic};
 use client::admin::{self, NewTopic};
-use client::{Cluster, Error as ClientError};
+use client::{Cluster, Error as ClientError, LOOK_UPS, configs};
 use protocol::error_code::ErrorCode;
+
+/// How long a command waits until its change is seen.
+const SEEN: Duration = Duration::from_secs(5);
 
 /// Creates a topic.
 ///
@@ -24,6 +28,7 @@ pub(super) fn create(cluster: &Cluster, asked: &Create) -> Result<()> {
     described(cluster)?;
     match admin::create_topic(cluster, &new, deadline()) {
         Ok(size) => {
+            wait_until_seen(cluster, |deadline| Ok(partitions_of(cluster, name, deadline)?.is_some()));
             print(&format!("created topic {name}{}\n", sized(size)));
             Ok(())
         }
@@ -69,6 +74,7 @@ pub(super) fn alter(
     let failed = |error| Error::new(format!("topic {name} cannot be altered")).caused_by(error);
     if !changes.is_empty() {
         admin::alter_configs(cluster, name, changes, deadline()).map_err(failed)?;
+        wait_until_seen(cluster, |deadline| are_in_effect(cluster, name, changes, deadline));
         for (config, value) in changes {
             print(&match value {
                 Some(value) => format!("topic {name}: {config} is {value} now\n"),
@@ -82,6 +88,7 @@ pub(super) fn alter(
         }
         Some((count, wanted)) => {
             admin::create_partitions(cluster, name, count, deadline()).map_err(failed)?;
+            wait_until_seen(cluster, |deadline| Ok(partitions_of(cluster, name, deadline)? >= Some(wanted)));
             let grown = format!("topic {name} has {} now, {has} before", counted(wanted, "partition"));
             print(&format!("{grown}: messages of one key may go to another partition than those before\n"));
         }
@@ -111,9 +118,47 @@ pub(super) fn delete(cluster: &Cluster, asked: &Delete) -> Result<()> {
     for (name, partitions) in found {
         admin::delete_topic(cluster, name, deadline())
             .map_err(|error| Error::new(format!("topic {name} cannot be deleted")).caused_by(error))?;
+        wait_until_seen(cluster, |deadline| Ok(partitions_of(cluster, name, deadline)?.is_none()));
         print(&format!("deleted topic {name} with {}\n", counted(partitions, "partition")));
     }
     Ok(())
+}
+
+/// Waits until the broker that is asked shows a change: the controller has made it then, and the brokers hear
+/// of it a little later. The next command finds it.
+fn wait_until_seen(cluster: &Cluster, mut is_seen: impl FnMut(Instant) -> client::Result<bool>) {
+    let deadline = Instant::now() + SEEN;
+    let mut backoff = client::backoff();
+    loop {
+        match is_seen(deadline) {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(error) => log::debug!("the change is not seen: {error}"),
+        }
+        if Instant::now() >= deadline || cluster.pause(backoff.next_wait()) {
+            return;
+        }
+    }
+}
+
+/// The number of partitions of a topic, where there is one.
+fn partitions_of(cluster: &Cluster, name: &str, deadline: Instant) -> client::Result<Option<usize>> {
+    let topic = cluster.describe(Some(&[name]), deadline)?.topic(name)?;
+    Ok(topic.map(|topic| topic.partitions.len()))
+}
+
+fn are_in_effect(
+    cluster: &Cluster,
+    name: &str,
+    changes: &BTreeMap<String, Option<String>>,
+    deadline: Instant,
+) -> client::Result<bool> {
+    let mut told = configs::of_topics(cluster, LOOK_UPS, &[name], deadline)?;
+    let told = told.remove(name).transpose()?.unwrap_or_default();
+    Ok(changes.iter().all(|(config, value)| {
+        let own = told.iter().find(|told| told.own && told.name == *config);
+        own.and_then(|own| own.value.as_ref()) == value.as_ref()
+    }))
 }
 
 #[cfg(test)]

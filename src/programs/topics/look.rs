@@ -11,7 +11,7 @@ use crate::programs::status::{cells, number, shown};
 use crate::programs::table::{Table, none};
 use client::configs::{self, TopicConfig};
 use client::describe::{PartitionDescription, TopicDescription};
-use client::offsets::{self, EARLIEST, LATEST, Offsets};
+use client::offsets::{self, Offsets};
 use client::{Cluster, LOOK_UPS};
 use protocol::TopicPartition;
 
@@ -82,19 +82,14 @@ struct View<'a> {
 
 impl<'a> View<'a> {
     fn of(cluster: &Cluster, topics: Vec<&'a TopicDescription>, all_configs: bool) -> Result<View<'a>> {
-        let deadline = deadline();
-        let at = |timestamp: i64| {
-            let places = topics.iter().flat_map(|topic| {
-                topic.partitions.iter().map(|partition| TopicPartition::new(&topic.name, partition.number))
-            });
-            let wanted: Vec<_> = places.map(|place| (place, timestamp)).collect();
-            offsets::find(cluster, LOOK_UPS, &wanted, deadline)
-        };
-        let (starts, ends) = (at(EARLIEST), at(LATEST));
+        let places = topics.iter().flat_map(|topic| {
+            topic.partitions.iter().map(|partition| TopicPartition::new(&topic.name, partition.number))
+        });
+        let [starts, ends] = offsets::bounds(cluster, LOOK_UPS, &places.collect::<Vec<_>>());
         let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
         let configs = match names.as_slice() {
             [] => BTreeMap::new(),
-            names => configs::of_topics(cluster, LOOK_UPS, names, deadline)
+            names => configs::of_topics(cluster, LOOK_UPS, names, deadline())
                 .map_err(|error| Error::new("no answer about the configurations").caused_by(error))?,
         };
         // Whoever may see a topic may not see its configurations, and that is no reason to hide the rest.
