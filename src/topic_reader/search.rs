@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::place::{PartitionRange, Place};
 use super::reader::{Connections, Found, Reader};
 use client::{Error, Result};
+use protocol::error_code::ErrorCode;
 use protocol::records::Record;
 
 /// The offsets of the first chunk of a partition: few, as each message may have a megabyte.
@@ -72,6 +73,8 @@ struct Progress<T> {
     /// What is between it and the end at which the search began was looked at.
     edge: i64,
     chunk: i64,
+    /// No chunk may have more offsets.
+    largest: i64,
     /// No message beyond the edge comes before this time, as far as the times are in order.
     bound: i64,
     /// What fits and has not had its turn; the next one is the first.
@@ -97,6 +100,7 @@ impl<T> Search<T> {
             edge: if direction == Direction::Newest { range.end } else { range.start },
             range,
             chunk: FIRST_CHUNK,
+            largest: LARGEST_CHUNK,
             bound: if direction == Direction::Newest { i64::MAX } else { i64::MIN },
             found: VecDeque::new(),
             is_broken: false,
@@ -133,13 +137,19 @@ impl<T> Search<T> {
                 break false;
             }
             let begun = Instant::now();
-            match read(lane.next_chunk(direction)) {
+            let chunk = lane.next_chunk(direction);
+            let offsets = chunk.end.saturating_sub(chunk.start);
+            match read(chunk) {
                 Ok(chunk) => {
                     let messages = chunk.messages;
                     lane.take(chunk, direction, begun.elapsed());
                     self.messages += messages;
                 }
                 Err(_) if is_late() => break false,
+                // Behind what is damaged are whole messages, which are newer.
+                Err(error) if direction == Direction::Newest && is_damage(&error) && offsets > 1 => {
+                    lane.narrow(offsets / 4);
+                }
                 Err(error) => {
                     lane.is_broken = true;
                     trouble.get_or_insert(error);
@@ -198,6 +208,11 @@ impl<T> Search<T> {
     }
 }
 
+/// Whether a chunk without some of its offsets may be readable.
+fn is_damage(error: &Error) -> bool {
+    error.code() == Some(ErrorCode::CORRUPT_MESSAGE)
+}
+
 impl<T> Progress<T> {
     fn is_over(&self, direction: Direction) -> bool {
         match direction {
@@ -239,7 +254,13 @@ impl<T> Progress<T> {
         }
         self.found = found;
         self.chunk = if took > SLOW { self.chunk / 4 } else { self.chunk.saturating_mul(4) };
-        self.chunk = self.chunk.clamp(FIRST_CHUNK, LARGEST_CHUNK);
+        self.chunk = self.chunk.max(FIRST_CHUNK).min(self.largest);
+    }
+
+    /// Has no chunk with more offsets from now on.
+    fn narrow(&mut self, largest: i64) {
+        self.largest = largest.max(1);
+        self.chunk = self.largest;
     }
 
     /// How far it has come; what was found without having its turn is still to be looked at.

@@ -1,3 +1,5 @@
+use std::cell::Cell;
+
 use super::*;
 use client::RequestContext;
 use protocol::TopicPartition;
@@ -129,7 +131,7 @@ fn a_search_that_is_late_gives_what_it_has_and_where_it_goes_on() {
     let logs = logs(|time| time % 10 == 0);
     for direction in [Direction::Newest, Direction::Oldest] {
         let search = Search::new(direction, logs.ranges(), 1_000);
-        let left = std::cell::Cell::new(4);
+        let left = Cell::new(4);
         let searched = search.run_with(
             &mut |range| {
                 left.set(left.get() - 1);
@@ -149,19 +151,27 @@ fn a_search_that_is_late_gives_what_it_has_and_where_it_goes_on() {
 #[test]
 fn a_partition_that_cannot_be_read_keeps_no_other_from_being_searched() {
     let logs = logs(|time| time % 100 == 0);
-    let damaged = || {
-        let place = TopicPartition::new("pedidos", 1);
-        Error::refused(RequestContext::fetch(&place), ErrorCode::CORRUPT_MESSAGE)
-    };
-    let search = Search::new(Direction::Newest, logs.ranges(), 100);
-    let searched = search.run_with(
-        &mut |range| match range.partition {
-            1 if range.start < 500 => Err(damaged()),
-            _ => logs.read(range, Direction::Newest, 100),
-        },
-        &|| false,
-    );
-    assert!(searched.trouble.is_some() && !searched.is_complete);
-    assert_eq!(searched.found.iter().filter(|found| found.partition == 0).count(), 30);
-    assert!(searched.lanes[1].next.is_some() && searched.lanes[0].next.is_none());
+    for (cause, least, most) in
+        [(ErrorCode::CORRUPT_MESSAGE, 505, 505), (ErrorCode::TOPIC_AUTHORIZATION_FAILED, 506, 999)]
+    {
+        let refused = || Error::refused(RequestContext::fetch(&TopicPartition::new("pedidos", 1)), cause);
+        let search = Search::new(Direction::Newest, logs.ranges(), 100);
+        let tries = Cell::new(0);
+        let searched = search.run_with(
+            &mut |range| match range.partition {
+                1 if range.start < 505 => {
+                    tries.set(tries.get() + 1);
+                    Err(refused())
+                }
+                _ => logs.read(range, Direction::Newest, 100),
+            },
+            &|| false,
+        );
+        assert!(searched.trouble.is_some() && !searched.is_complete);
+        assert_eq!(searched.found.iter().filter(|found| found.partition == 0).count(), 30);
+        // Up to the last whole message behind what is damaged.
+        let edge = searched.lanes[1].next.unwrap();
+        assert!((least..=most).contains(&edge) && searched.lanes[0].next.is_none(), "{cause:?}: {edge}");
+        assert!(tries.get() < 10, "{cause:?}: {tries:?}");
+    }
 }
