@@ -2,12 +2,13 @@
 //! takes the samples for the charts, with and without viewers.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use super::feed::{Feed, FeedUpdate, WaitPlan};
 use super::history::{History, SAMPLE_INTERVAL};
+use super::sample_clock::SampleClock;
 use super::source::{DashboardSource, GroupState};
 use crate::dead_letters::DeadLetterFilter;
 use crate::error::Result;
@@ -37,6 +38,7 @@ pub(super) struct Broadcaster {
     sent_changes: u64,
     last: LastEvents,
     history: History,
+    sample_clock: SampleClock,
     /// The time of the next read of the dead letters.
     letters_at: Instant,
 }
@@ -62,6 +64,7 @@ impl Broadcaster {
             sent_changes: 0,
             last: LastEvents::default(),
             history: History::new(topic),
+            sample_clock: SampleClock::new(),
             letters_at: Instant::now(),
         }
     }
@@ -128,9 +131,7 @@ impl Broadcaster {
 
     /// Adds a sample, with the group if the cluster was seen, and sends it.
     fn take_sample(&mut self, group: Option<&GroupState>) {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let at = i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX);
-        let sample = self.history.add(at, self.feed.stored(), group);
+        let sample = self.history.add(self.sample_clock.now(), self.feed.stored(), group);
         if self.viewers.is_empty() {
             return;
         }

@@ -5,7 +5,7 @@
 //! - [`page`] is HTML, style and script
 //! - [`recording_sink`] adds the stored messages to [`recent_messages`]
 //! - [`feed`] is the state that handlers, producers and the dashboard's thread share
-//! - [`history`] is what the charts show
+//! - [`history`] is what the charts show, at the times of [`sample_clock`]
 //! - [`source`] is the interface to the cluster
 //! - [`broadcaster`] is the thread that sends events to the viewers
 //!
@@ -18,6 +18,7 @@ mod history;
 pub(crate) mod page;
 mod recent_messages;
 mod recording_sink;
+mod sample_clock;
 mod source;
 
 use std::sync::Arc;
