@@ -134,7 +134,7 @@ impl crate::http::DashboardSource for DashboardSource {
         most: usize,
         deadline: Instant,
     ) -> Result<DeadLettersView> {
-        let found = self.browser.search(filter, most, deadline)?;
+        let found = self.browser.search(filter, most, deadline, &self.stop)?;
         let FoundLetters { letters, fit, looked_at, open, is_complete: complete } = found;
         let mut targets = self.browser.targets(Some(deadline));
         let shown = |letter| dead_letter(self.browser.topic(), letter, &mut targets);

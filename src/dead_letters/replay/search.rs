@@ -10,6 +10,7 @@ use crate::dead_letters::dead_letter::DeadLetter;
 use crate::dead_letters::filter::DeadLetterFilter;
 use crate::error::Result;
 use client::Cluster;
+use net::stop::Stop;
 
 /// The most letters, and bytes of them, that a search looks at.
 const MOST_LETTERS: u64 = 10_000;
@@ -36,12 +37,20 @@ pub struct FoundLetters {
 impl DeadLetterBrowser {
     /// The newest `most` dead letters that are not settled and fit `filter`, fewer where they are large. It
     /// looks at the newest 10,000 letters, or about 64 MiB of them, and until `deadline`: what it has found
-    /// by then is the result.
+    /// by then is the result. `stop` ends it, too.
     ///
     /// # Errors
     /// No broker answers in time, the committed progress cannot be read, or an answer is damaged.
-    pub fn search(&self, filter: &DeadLetterFilter, most: usize, deadline: Instant) -> Result<FoundLetters> {
+    pub fn search(
+        &self,
+        filter: &DeadLetterFilter,
+        most: usize,
+        deadline: Instant,
+        stop: &Stop,
+    ) -> Result<FoundLetters> {
         let cluster = self.cluster();
+        let stopped = cluster.clone();
+        let _hook = stop.on_ask(move || stopped.stop());
         let parts = self.parts(&cluster, Some(deadline))?.unwrap_or_default();
         let open = parts.iter().map(PartitionRange::open).sum();
         if filter.is_everything() {
@@ -140,6 +149,7 @@ impl Search<'_> {
     fn is_over(&self, found: &FoundLetters) -> bool {
         // Those of a piece may be larger than those before it.
         let is_large = self.bytes >= 2 * MOST_BYTES;
-        is_large || found.looked_at >= MOST_LETTERS || Instant::now() >= self.deadline
+        let is_late = self.cluster.stopping() || Instant::now() >= self.deadline;
+        is_large || is_late || found.looked_at >= MOST_LETTERS
     }
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::Scene;
 use crate::support::kafka::Kafka;
 use crate::support::{EMBEDDED, NEWEST, PATIENCE, run_on};
+use net::stop::Stop;
 use point_to_point::config::Settings;
 use point_to_point::dead_letters::{DeadLetterBrowser, DeadLetterFilter};
 
@@ -26,9 +27,10 @@ fn letters_are_found_far_behind_the_newest_up_to_a_limit(version: &'static str) 
     settings.kafka.bootstrap_servers = vec![scene.kafka.bootstrap()];
     settings.kafka.topic = scene.topic.clone();
     let browser = DeadLetterBrowser::new(&settings.dead_letter_browser());
+    let stop = Stop::new();
     let search = |text: &str, most| {
         let filter = DeadLetterFilter { text: Some(text.to_owned()), ..DeadLetterFilter::default() };
-        let found = browser.search(&filter, most, Instant::now() + PATIENCE).expect("an answer");
+        let found = browser.search(&filter, most, Instant::now() + PATIENCE, &stop).expect("an answer");
         let mut names: Vec<String> = found.letters.iter().map(|letter| letter.id.to_string()).collect();
         names.sort();
         (names, found)
@@ -48,6 +50,9 @@ fn letters_are_found_far_behind_the_newest_up_to_a_limit(version: &'static str) 
     assert_eq!(names, ["0:1"]);
     assert_eq!((found.looked_at, found.open, found.is_complete), (6_000, 6_000, true));
     let everything = DeadLetterFilter::default();
-    let found = browser.search(&everything, 2, Instant::now() + PATIENCE).expect("an answer");
+    let found = browser.search(&everything, 2, Instant::now() + PATIENCE, &stop).expect("an answer");
     assert_eq!((found.letters.len(), found.fit, found.is_complete), (2, 6_000, true));
+    stop.ask();
+    let found = search("\"id\":1}", 100).1;
+    assert_eq!((found.looked_at, found.is_complete), (0, false), "a stop ends it");
 }
