@@ -14,6 +14,9 @@ use crate::support::{PATIENCE, eventually};
 /// The values that are listed.
 const FOUND: &str = "[...document.querySelectorAll('#found .value')].map((value) => value.textContent)";
 const ANSWER: &str = "document.getElementById('browse-answer').textContent";
+/// Whether the button of what was sent last begins above the end of the text before it.
+const ON_ONE_LINE: &str = "(([text, button]) => button.top < text.bottom)(['span', 'button']
+    .map((name) => document.querySelector(`#sent .line > ${name}`).getBoundingClientRect()))";
 const OPENED: &str = "document.getElementById('opened-whole').checkVisibility()";
 const VALUE: &str = "document.getElementById('opened-value').textContent";
 
@@ -262,6 +265,8 @@ pub fn what_was_sent_and_what_became_a_dead_letter_can_be_opened(version: &'stat
     let browser = open(&channel);
     channel.post("cliente-1", 1);
     browser.wait_for("document.querySelectorAll('#letters .entry').length === 1");
+    browser.value("document.querySelector('#sent .state').textContent = 'committed by somebody '.repeat(9)");
+    assert_eq!(browser.value(ON_ONE_LINE), true, "on a desk the button stands beside a long state");
     open_message(&browser, "sent", 0);
     let place = "document.getElementById('opened-place').textContent";
     assert!(browser.text(place).starts_with(&format!("{}, partition", channel.place.topic)));
