@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
+use crate::clients::client::Client;
 use crate::support::kafka::Kafka;
 use crate::support::ports::free_port;
 use crate::support::program::{Program, Start, binary};
@@ -17,6 +18,7 @@ run_on! {
         a_topic_is_created_described_altered_and_deleted,
         what_the_brokers_refuse_is_told_and_changes_nothing,
         a_group_is_reset_once_it_has_no_members,
+        a_group_of_kip_848_is_reset_once_it_has_no_members,
         topics_of_the_settings_are_created_by_the_first_program_and_stay_as_they_are,
     }
     mod embedded on EMBEDDED {
@@ -203,6 +205,34 @@ fn a_group_is_reset_once_it_has_no_members(version: &'static str) {
         );
         assert!(listed(kafka, &topic).is_some());
     }
+}
+
+/// Of such a group the requests that all brokers know tell the name and the state alone.
+fn a_group_of_kip_848_is_reset_once_it_has_no_members(version: &'static str) {
+    let kafka = Kafka::shared(version);
+    let (topic, group) = (unique("pedidos"), unique("grupo"));
+    kafka.assistant().create_topic(&topic, 1, 1, &[]);
+    kafka.assistant().produce(&topic, "none", 0, "%d", 5);
+    let settings = [("group.protocol", "consumer"), ("auto.commit.interval.ms", "200")];
+    let mut consumer = Client::Java(NEWEST).consumer(kafka, &topic, &group, &settings);
+    kafka.assistant().wait_for_commits(&group, &topic);
+    let committed = || kafka.assistant().committed(&group, &topic);
+
+    let reset = ["groups", "reset", "--group", &group, "--topic", &topic, "--to-offset", "2", "--execute"];
+    let why = refused(kafka, &reset);
+    assert!(why.contains(&format!("nothing is reset: group {group} is Stable")), "{why}");
+    assert_eq!(committed(), [(0, 5)].into());
+    let described = run(kafka, &["groups", "describe", &group]);
+    assert!(described.lines().any(|line| line.split_whitespace().eq([&group, "Stable", "?"])), "{described}");
+
+    consumer.signal("TERM");
+    consumer.wait(PATIENCE);
+    let done = eventually("the group is empty", PATIENCE, || {
+        let (code, printed, _) = try_run(kafka, &reset);
+        (code == Some(0)).then_some(printed)
+    });
+    assert!(done.ends_with(&format!("reset 1 partition of group {group}\n")), "{done}");
+    assert_eq!(committed(), [(0, 2)].into());
 }
 
 /// The group of one consumer that is at the end.
