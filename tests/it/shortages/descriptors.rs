@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{status, try_get, wait_for_readyz, wait_until_all_is_well, watch};
 use crate::full_disk::Place;
+use crate::supervisor::channel::CONSUMERS;
 use crate::support::http::{Connection, post};
 use crate::support::kafka::Kafka;
 use crate::support::limits::{listening_at, use_up_descriptors};
@@ -24,6 +25,7 @@ fn an_endpoint_without_descriptors_serves_who_is_connected_and_tells_everybody_e
     let mut kept = Connection::open(api.address()).expect("it listens");
     let mut stored = || kept.post("/enviar", br#"{"id":1}"#).expect("an answer").status;
     eventually_equal("a message is stored", &200, &mut stored);
+    wait_until_all_is_well(&api);
     let mut viewer = watch(&api);
     let mut looker = Connection::open(api.address()).expect("it listens");
     let crowd = use_up_descriptors(api.id(), api.address(), || {
@@ -84,6 +86,7 @@ fn a_holder_of_the_broker_without_descriptors_goes_on_and_its_endpoint_and_statu
     holder.wait_for_line(WAITING, PATIENCE);
     let api = Program::producer_with(place.program("producer_api"));
     eventually_equal("a message is stored", &200, || api.post("/enviar", r#"{"id":1}"#).status);
+    wait_until_all_is_well(&api);
     let mut viewer = watch(&api);
     let crowd = use_up_descriptors(holder.id(), place.address(), || {
         try_get(api.address(), "/readyz").is_some_and(|answer| {
@@ -115,6 +118,11 @@ fn a_supervisor_without_descriptors_goes_on_and_its_endpoint_tells_it() {
     let start = start.set("kafka.topic", &unique("topic")).set("consumer.group", &unique("group"));
     let program = Program::producer_with(start);
     eventually_equal("a message is stored", &200, || program.post("/enviar", r#"{"id":1}"#).status);
+    // Everybody has the connections that he needs.
+    wait_until_all_is_well(&program);
+    for consumer in CONSUMERS {
+        program.wait_for_line(&format!("{consumer} | {WAITING}"), PATIENCE);
+    }
     let crowd = use_up_descriptors(program.id(), listening_at(program.id()), || {
         try_get(program.address(), "/readyz").is_some_and(|answer| {
             let said = answer.json()["warnings"].to_string();
