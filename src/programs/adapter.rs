@@ -50,7 +50,7 @@ fn run(invocation: &Invocation) -> Result<()> {
     let address = runtime.adapter().endpoint().address();
     log::info!("adapter listening on {address}");
     service.ready();
-    service.teller().status(&format!("listening on {address}"));
+    let _status = service.tell(format!("listening on {address}"), cluster)?;
     let _watchdog = service.watch(&pulse)?;
     stop.wait();
     drop(watch);

@@ -189,13 +189,8 @@ pub(super) fn run_in_group(
             start_printing(&adapter, &settings, &invocation.name, stop, metrics, body)?
         };
         service.ready();
-        if !invocation.supervised {
-            service.teller().status(&format!(
-                "consuming as {} of {}",
-                invocation.name,
-                settings.consumer.group()
-            ));
-        }
+        let what = format!("consuming as {} of {}", invocation.name, settings.consumer.group());
+        let _status = service.tell(what, adapter.cluster())?;
         // A message that is put aside while brokers are away holds up the loop for as long as it may.
         service.tolerate(settings.consumer.max_processing());
         let _watchdog = service.watch(&adapter.pulse())?;

@@ -14,8 +14,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::supervisor::channel::{CONSUMERS, Frozen, Place, children};
+use crate::support::kafka::Kafka;
 use crate::support::ports::free_port;
-use crate::support::program::{Program, Start, binary};
+use crate::support::program::{Program, Start, WAITING, binary};
 use crate::support::{EMBEDDED, PATIENCE, eventually, my_turn, turn, unique};
 
 /// The time of the watchdog.
@@ -175,6 +176,30 @@ fn an_endpoint_whose_kafka_is_away_is_started_and_alive_and_says_what_it_waits_f
     manager.wait_for_status("not ready: ");
     manager.wait_for_life(3);
     stops(&manager, &mut endpoint, 11);
+}
+
+#[test]
+fn a_consumer_and_an_adapter_say_why_no_broker_can_be_reached_and_that_one_can_again() {
+    let _turn = my_turn();
+    let kafka = Kafka::start(EMBEDDED, 1);
+    let managers = [Manager::new(), Manager::new()];
+    let [of_consumer, of_adapter] = &managers;
+    let (topic, group) = (unique("pedidos"), unique("grupo"));
+    let consumer = of_consumer.start(Program::consumer_start(&kafka, "consumer1", &topic, &group)).start();
+    let adapter = Start::program("adapter").on(&kafka).set("adapter.listen", "127.0.0.1:0");
+    let adapter = of_adapter.start(adapter).start();
+    consumer.wait_for_line(WAITING, PATIENCE);
+    let both = |what: [&str; 2]| {
+        for (manager, what) in managers.iter().zip(what) {
+            manager.wait_for(&format!("STATUS={what}"));
+        }
+    };
+    both(["consuming as consumer1 of ", "listening on "]);
+    kafka.kill_node(0);
+    both(["not ready: no broker can be reached: "; 2]);
+    kafka.start_node(0);
+    both(["consuming as consumer1 of ", "listening on "]);
+    drop((consumer, adapter));
 }
 
 #[test]
