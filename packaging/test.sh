@@ -209,8 +209,11 @@ part_debian() {
 
 mkdir -p "$WORK"
 need python3 python3
+need pgrep procps
 [ $# -gt 0 ] || set -- build documents units empty_root emulated container debian kubernetes
 for part in "$@"; do
     say "$part"
     "part_$part"
+    # Each part has waited for the end of what it has started.
+    STARTED=
 done
