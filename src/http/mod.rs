@@ -100,8 +100,8 @@ struct Workers {
     _metadata: MetadataWorker,
     _looks: LookWorkers,
     _dashboard: Dashboard,
-    _replay: Worker,
-    _search: Worker,
+    _replay: Vec<Worker>,
+    _search: Vec<Worker>,
 }
 
 impl Workers {

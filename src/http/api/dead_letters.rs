@@ -3,12 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
 use net::sync::Worker;
 use serde_json::{Value, json};
 
+use super::worker_pool::{Purpose, WorkerPool};
 use crate::dead_letters::{DeadLetterId, ReplayAction};
 use crate::error::{Error, Result};
 use crate::http::dashboard::{DashboardSource, FeedHandle, Settled};
@@ -28,16 +28,27 @@ const BAD_LETTERS: ErrorResponse = ErrorResponse::new(
     "The body is not like {\"letters\":[\"0:17\"]}: one to a hundred dead letters, each `partition:offset`.",
 );
 
-struct ReplayRequest {
-    action: ReplayAction,
-    letters: Vec<DeadLetterId>,
-    deadline: Instant,
-    responder: Responder,
-}
+const REPLAYS: Purpose = Purpose {
+    name: "http-replay",
+    threads: 1,
+    // One request may wait while another is under way.
+    most_waiting: 1,
+    longest: Duration::MAX,
+    least: Duration::from_millis(1),
+    only_looks: false,
+    busy: ErrorResponse::new(
+        503,
+        "busy",
+        "Other dead letters are being replayed or discarded; nothing was done.",
+    ),
+    failed: ErrorResponse::new(500, "internal", "The server has failed; some of it may have been done."),
+};
 
 /// The queue of the one thread that replays and discards; the thread ends when this is dropped.
 pub(crate) struct ReplayQueue {
-    requests: SyncSender<ReplayRequest>,
+    pool: WorkerPool,
+    source: Arc<dyn DashboardSource>,
+    feed: FeedHandle,
 }
 
 impl ReplayQueue {
@@ -45,14 +56,12 @@ impl ReplayQueue {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub(crate) fn start(source: Arc<dyn DashboardSource>, feed: FeedHandle) -> Result<(ReplayQueue, Worker)> {
-        // One request may wait while another is under way.
-        let (requests, received) = sync_channel(1);
-        let thread = Worker::start("http-replay", move |_| serve(&received, source.as_ref(), &feed))
-            .map_err(|error| {
-                Error::new("the thread that replays dead letters cannot start").caused_by(error)
-            })?;
-        Ok((ReplayQueue { requests }, thread))
+    pub(crate) fn start(
+        source: Arc<dyn DashboardSource>,
+        feed: FeedHandle,
+    ) -> Result<(ReplayQueue, Vec<Worker>)> {
+        let (pool, threads) = WorkerPool::start(REPLAYS)?;
+        Ok((ReplayQueue { pool, source, feed }, threads))
     }
 
     /// Replays or discards the letters that `body` names; the response comes within `answer_timeout`.
@@ -68,16 +77,17 @@ impl ReplayQueue {
     ) -> Result<(), Response> {
         let letters = names(body).ok_or_else(|| BAD_LETTERS.response())?;
         let deadline = Instant::now() + answer_timeout.saturating_sub(MARGIN).max(answer_timeout / 2);
-        let request = ReplayRequest { action, letters, deadline, responder };
-        self.requests.try_send(request).map_err(|error| match error {
-            TrySendError::Full(_) => busy(),
-            TrySendError::Disconnected(_) => Response::error(503, "closing", "The server stops."),
-        })
+        let (source, feed) = (Arc::clone(&self.source), self.feed.clone());
+        let settle = move |end| {
+            let response = match source.settle(action, &letters, end) {
+                Ok(settled) => response_of(&settled),
+                Err(error) => nothing_done(action, &error),
+            };
+            feed.refresh();
+            response
+        };
+        self.pool.submit(Box::new(settle), deadline, responder)
     }
-}
-
-fn busy() -> Response {
-    Response::error(503, "busy", "Other dead letters are being replayed or discarded; nothing was done.")
 }
 
 /// The names of the letters in a body, without duplicates.
@@ -90,21 +100,6 @@ fn names(body: &[u8]) -> Option<Vec<DeadLetterId>> {
     let names: Option<BTreeSet<DeadLetterId>> =
         letters.iter().map(|letter| letter.as_str()?.parse().ok()).collect();
     names.map(|names| names.into_iter().collect())
-}
-
-fn serve(requests: &Receiver<ReplayRequest>, source: &dyn DashboardSource, feed: &FeedHandle) {
-    for request in requests {
-        let response = if request.deadline <= Instant::now() {
-            busy()
-        } else {
-            match source.settle(request.action, &request.letters, request.deadline) {
-                Ok(settled) => response_of(&settled),
-                Err(error) => nothing_done(request.action, &error),
-            }
-        };
-        request.responder.respond(response);
-        feed.refresh();
-    }
 }
 
 fn nothing_done(action: ReplayAction, error: &Error) -> Response {

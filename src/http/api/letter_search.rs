@@ -1,18 +1,18 @@
 //! `GET /dead-letters`: looks for dead letters, on a thread of its own.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
 use net::sync::Worker;
 
 use super::query::{Parameters, bad};
+use super::worker_pool::{Purpose, WorkerPool};
 use crate::dead_letters::{DeadLetterFilter, filter};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::http::dashboard::DashboardSource;
 use crate::http::reply::Reply;
 use crate::http::responder::Responder;
-use crate::http::response::Response;
+use crate::http::response::{ErrorResponse, Response};
 
 const PARAMETERS: [&str; 7] = ["text", "error", "key", "group", "partition", "since", "max"];
 
@@ -20,22 +20,21 @@ const PARAMETERS: [&str; 7] = ["text", "error", "key", "group", "partition", "si
 const USUAL_LETTERS: usize = 20;
 /// The most letters in one answer.
 const MOST_LETTERS: u64 = 100;
-/// The searches that may wait for the one under way.
-const WAITING: usize = 8;
-/// The longest search.
-const PATIENCE: Duration = Duration::from_secs(3);
-
-struct Search {
-    filter: DeadLetterFilter,
-    most: usize,
-    /// Later nobody waits for the answer.
-    deadline: Instant,
-    responder: Responder,
-}
+const SEARCHES: Purpose = Purpose {
+    name: "http-letters",
+    threads: 1,
+    most_waiting: 8,
+    longest: Duration::from_secs(3),
+    least: Duration::from_millis(1),
+    only_looks: true,
+    busy: ErrorResponse::new(503, "busy", "Others look for dead letters; ask again."),
+    failed: ErrorResponse::new(500, "internal", "The server has failed; nothing was changed."),
+};
 
 /// The queue of the one thread that looks for letters; the thread ends when this is dropped.
 pub(crate) struct SearchQueue {
-    searches: SyncSender<Search>,
+    pool: WorkerPool,
+    source: Arc<dyn DashboardSource>,
 }
 
 impl SearchQueue {
@@ -43,31 +42,25 @@ impl SearchQueue {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub(crate) fn start(source: Arc<dyn DashboardSource>) -> Result<(SearchQueue, Worker)> {
-        let (searches, received) = sync_channel(WAITING);
-        let thread =
-            Worker::start("http-letters", move |_| serve(&received, source.as_ref())).map_err(|error| {
-                Error::new("the thread that looks for dead letters cannot start").caused_by(error)
-            })?;
-        Ok((SearchQueue { searches }, thread))
+    pub(crate) fn start(source: Arc<dyn DashboardSource>) -> Result<(SearchQueue, Vec<Worker>)> {
+        let (pool, threads) = WorkerPool::start(SEARCHES)?;
+        Ok((SearchQueue { pool, source }, threads))
     }
 
     /// Looks for the letters that `query` asks for; the response comes within `answer_timeout`.
     pub(crate) fn get(&self, query: &str, answer_timeout: Duration, responder: Responder) -> Reply {
         let asked = asked(query).and_then(|(filter, most)| {
-            let deadline = Instant::now() + answer_timeout / 2;
-            let search = Search { filter, most, deadline, responder };
-            self.searches.try_send(search).map_err(|error| match error {
-                TrySendError::Full(_) => busy(),
-                TrySendError::Disconnected(_) => Response::error(503, "closing", "The server stops."),
-            })
+            let source = Arc::clone(&self.source);
+            let search = move |end| match source.dead_letters(&filter, most, end) {
+                Ok(found) => Response::json(200, serde_json::to_vec(&found).unwrap_or_default()),
+                Err(error) => {
+                    Response::error(503, "not_read", &format!("The dead letters cannot be read: {error}."))
+                }
+            };
+            self.pool.submit(Box::new(search), Instant::now() + answer_timeout / 2, responder)
         });
         Reply::deferred(asked)
     }
-}
-
-fn busy() -> Response {
-    Response::error(503, "busy", "Others look for dead letters; ask again.")
 }
 
 /// The filter of a query, and the most letters that it wants.
@@ -90,27 +83,6 @@ fn asked(query: &str) -> Result<(DeadLetterFilter, usize), Response> {
         ..DeadLetterFilter::default()
     };
     Ok((filter, most.and_then(|most| usize::try_from(most).ok()).unwrap_or(USUAL_LETTERS)))
-}
-
-fn serve(searches: &Receiver<Search>, source: &dyn DashboardSource) {
-    for search in searches {
-        if search.responder.client_has_left() {
-            continue;
-        }
-        let now = Instant::now();
-        let response = if search.deadline <= now {
-            busy()
-        } else {
-            let deadline = search.deadline.min(now + PATIENCE);
-            match source.dead_letters(&search.filter, search.most, deadline) {
-                Ok(found) => Response::json(200, serde_json::to_vec(&found).unwrap_or_default()),
-                Err(error) => {
-                    Response::error(503, "not_read", &format!("The dead letters cannot be read: {error}."))
-                }
-            }
-        };
-        search.responder.respond(response);
-    }
 }
 
 #[cfg(test)]

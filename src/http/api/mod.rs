@@ -8,6 +8,7 @@
 //! - [`query`] reads the parameters of a request, [`json`] and [`uri`] check and decode the rest of it
 //! - [`metadata_cache`] asks the cluster about topics and brokers, [`delivery_status`] turns delivery reports
 //!   into statuses
+//! - [`worker_pool`] has the threads for requests whose answer takes seconds
 //!
 //! No handler waits: a response that is not known yet is sent later, through the request's
 //! [`Responder`](super::responder::Responder).
@@ -29,3 +30,4 @@ pub(crate) mod queues;
 pub(crate) mod record_fields;
 pub(crate) mod rest;
 pub(crate) mod uri;
+pub(crate) mod worker_pool;
