@@ -42,8 +42,8 @@ impl MessageSource {
 impl crate::http::MessageSource for MessageSource {
     fn search(&self, search: &MessageSearch, deadline: Instant) -> Result<SearchedMessages, NoMessages> {
         let place = self.place(&search.topic, deadline)?;
-        let logs = place.logs(search.partition)?;
-        let ranges = ranges(&place, search, logs.clone())?;
+        let (logs, away) = place.logs_led(search.partition)?;
+        let (ranges, left) = ranges(&place, search, logs.clone(), away.is_some())?;
         let direction = direction(search.from);
         let fits = Filter::of(search);
         let found = Search::new(direction, ranges, search.max).run(&place, |partition, record| {
@@ -53,17 +53,17 @@ impl crate::http::MessageSource for MessageSource {
                 (view, bytes)
             })
         });
-        if let (true, Some(error)) = (found.found.is_empty(), &found.trouble) {
+        if let (true, Some(error), None) = (found.found.is_empty(), &found.trouble, &away) {
             return Err(refusal(error.clone()));
         }
         Ok(SearchedMessages {
             topic: search.topic.clone(),
             messages: found.found.into_iter().map(|found| found.item).collect(),
             searched: found.messages,
-            complete: found.is_complete,
-            trouble: found.trouble.as_ref().map(words),
+            complete: found.is_complete && away.is_none(),
+            trouble: found.trouble.or(away).as_ref().map(words),
             partitions: found.lanes.iter().filter_map(|lane| looked_at(lane, &logs)).collect(),
-            next: next(&found.lanes),
+            next: next(&found.lanes, &left),
         })
     }
 
@@ -147,27 +147,37 @@ fn direction(from: SearchFrom) -> Direction {
     }
 }
 
-/// What of the logs is to be searched.
+/// A partition, and the offset at which a search goes on.
+type At = (i32, i64);
+
+/// What of the logs is to be searched, and where to go on in partitions whose logs are not known now, if
+/// `some_are_away`.
 fn ranges(
     place: &Place<'_>,
     search: &MessageSearch,
     logs: Vec<PartitionRange>,
-) -> Result<Vec<PartitionRange>, NoMessages> {
+    some_are_away: bool,
+) -> Result<(Vec<PartitionRange>, Vec<At>), NoMessages> {
     let Some(at) = &search.at else {
-        return match search.from {
-            SearchFrom::Newest | SearchFrom::Oldest => Ok(logs),
-            SearchFrom::Time(time) => place.since(logs, time).map_err(refusal),
-            SearchFrom::Offset(offset) => Ok(logs.iter().map(|log| begun(log, offset)).collect()),
+        let ranges = match search.from {
+            SearchFrom::Newest | SearchFrom::Oldest => logs,
+            SearchFrom::Time(time) => place.since(logs, time).map_err(refusal)?,
+            SearchFrom::Offset(offset) => logs.iter().map(|log| begun(log, offset)).collect(),
         };
+        return Ok((ranges, Vec::new()));
     };
-    let at = at.iter().map(|(partition, offset)| {
-        let log = logs.iter().find(|log| log.partition == *partition).ok_or(NoMessages::NoPartition)?;
-        Ok(match direction(search.from) {
-            Direction::Newest => PartitionRange { end: (*offset).clamp(log.start, log.end), ..log.clone() },
-            Direction::Oldest => begun(log, *offset),
-        })
-    });
-    at.collect()
+    let (mut ranges, mut left) = (Vec::new(), Vec::new());
+    for (partition, offset) in at {
+        match logs.iter().find(|log| log.partition == *partition) {
+            Some(log) if direction(search.from) == Direction::Newest => {
+                ranges.push(PartitionRange { end: (*offset).clamp(log.start, log.end), ..log.clone() });
+            }
+            Some(log) => ranges.push(begun(log, *offset)),
+            None if some_are_away => left.push((*partition, *offset)),
+            None => return Err(NoMessages::NoPartition),
+        }
+    }
+    Ok((ranges, left))
 }
 
 fn begun(log: &PartitionRange, offset: i64) -> PartitionRange {
@@ -185,9 +195,10 @@ fn looked_at(lane: &Lane, logs: &[PartitionRange]) -> Option<SearchedPartition> 
     })
 }
 
-fn next(lanes: &[Lane]) -> Option<String> {
-    let place = |lane: &Lane| lane.next.map(|next| format!("{}:{next}", lane.partition));
-    let places: Vec<String> = lanes.iter().filter_map(place).collect();
+fn next(lanes: &[Lane], left: &[At]) -> Option<String> {
+    let open = lanes.iter().filter_map(|lane| Some((lane.partition, lane.next?)));
+    let places: Vec<String> =
+        open.chain(left.iter().copied()).map(|(partition, at)| format!("{partition}:{at}")).collect();
     (!places.is_empty()).then(|| places.join(","))
 }
 
@@ -339,7 +350,10 @@ mod tests {
     #[test]
     fn the_next_look_goes_on_in_the_partitions_that_are_left() {
         let lane = |partition, next| Lane { partition, from: 0, to: 9, next };
-        assert_eq!(next(&[lane(0, None), lane(1, Some(7)), lane(4, Some(0))]).as_deref(), Some("1:7,4:0"));
-        assert_eq!(next(&[lane(0, None)]), None);
+        assert_eq!(
+            next(&[lane(0, None), lane(1, Some(7)), lane(4, Some(0))], &[(2, 5)]).as_deref(),
+            Some("1:7,4:0,2:5")
+        );
+        assert_eq!(next(&[lane(0, None)], &[]), None);
     }
 }

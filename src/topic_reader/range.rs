@@ -15,6 +15,9 @@ const FIRST_ANSWER: Duration = Duration::from_secs(5);
 /// The longest wait for the answers about offsets.
 const ALL_ANSWERS: Duration = Duration::from_secs(20);
 
+/// The longest wait for leaders where a look can do without some of them.
+const LEADERS: Duration = Duration::from_secs(1);
+
 /// Where a look begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Beginning {
@@ -32,6 +35,9 @@ pub enum Beginning {
         may_wait: bool,
     },
 }
+
+/// What can be read, and why not all can.
+pub type Ranges = (Vec<PartitionRange>, Option<Error>);
 
 /// Why there is nothing to be read.
 #[derive(Debug)]
@@ -90,12 +96,12 @@ impl fmt::Display for NoRange {
 
 impl Place<'_> {
     /// The offsets from `beginning` up to the ends that the partitions have now, of all partitions or of
-    /// `only` one.
+    /// `only` one, whose leaders answer, and why others are left out.
     ///
     /// # Errors
     /// No broker answers in time, or there is no such topic, partition or offset.
-    pub fn ranges(&self, only: Option<i32>, beginning: Beginning) -> Result<Vec<PartitionRange>, NoRange> {
-        let logs = self.logs(only)?;
+    pub fn ranges(&self, only: Option<i32>, beginning: Beginning) -> Result<Ranges, NoRange> {
+        let (logs, trouble) = self.logs_led(only)?;
         let ranges = match beginning {
             Beginning::Oldest | Beginning::Last(_) => logs,
             Beginning::Since(time) => self.since(logs, time)?,
@@ -108,8 +114,8 @@ impl Place<'_> {
             }
         };
         match beginning {
-            Beginning::Last(count) => Ok(self.last(ranges, count)?),
-            _ => Ok(ranges),
+            Beginning::Last(count) => Ok((self.last(ranges, count)?, trouble)),
+            _ => Ok((ranges, trouble)),
         }
     }
 
@@ -122,12 +128,33 @@ impl Place<'_> {
         let starts = self.offsets(&partitions, EARLIEST)?;
         // Last, so that no end is before its start.
         let ends = self.offsets(&partitions, LATEST)?;
-        let log = |partition: i32| {
+        Ok(self.logs_of(&partitions, &starts, &ends))
+    }
+
+    /// As [`Place::logs`], of the partitions whose leaders answer, and why others are left out.
+    ///
+    /// # Errors
+    /// The errors of [`Place::ranges`], where none answers.
+    pub fn logs_led(&self, only: Option<i32>) -> Result<Ranges, NoRange> {
+        let partitions = self.partitions(only)?;
+        let [(starts, first), (ends, second)] = [EARLIEST, LATEST].map(|time| {
+            let deadline = self.within(LEADERS);
+            offsets::find_led(self.cluster, self.client_id, &self.wanted(&partitions, time), deadline)
+        });
+        let (logs, trouble) = (self.logs_of(&partitions, &starts, &ends), first.or(second));
+        match trouble {
+            Some(error) if logs.is_empty() => Err(error.into()),
+            trouble => Ok((logs, trouble)),
+        }
+    }
+
+    fn logs_of(&self, partitions: &[i32], starts: &Offsets, ends: &Offsets) -> Vec<PartitionRange> {
+        let log = |&partition: &i32| {
             let place = TopicPartition::new(self.topic, partition);
-            let [first, end] = [&starts, &ends].map(|found| found.get(&place).copied().unwrap_or(0));
-            PartitionRange { partition, start: first.min(end), end }
+            let (start, end) = (*starts.get(&place)?, *ends.get(&place)?);
+            Some(PartitionRange { partition, start: start.min(end), end })
         };
-        Ok(partitions.into_iter().map(log).collect())
+        partitions.iter().filter_map(log).collect()
     }
 
     /// The part of each log since a time, in ms since 1970.
@@ -160,12 +187,15 @@ impl Place<'_> {
     }
 
     fn offsets(&self, partitions: &[i32], time: i64) -> Result<Offsets, Error> {
-        let wanted: Vec<_> =
-            partitions.iter().map(|&number| (TopicPartition::new(self.topic, number), time)).collect();
+        let wanted = self.wanted(partitions, time);
         match offsets::list(self.cluster, self.client_id, &wanted, self.within(ALL_ANSWERS)) {
             (found, None) => Ok(found),
             (_, Some(error)) => Err(error),
         }
+    }
+
+    fn wanted(&self, partitions: &[i32], time: i64) -> Vec<(TopicPartition, i64)> {
+        partitions.iter().map(|&number| (TopicPartition::new(self.topic, number), time)).collect()
     }
 
     /// Narrows ranges to the last `count` messages of all of them together, in the order of time. Offsets

@@ -82,29 +82,31 @@ pub fn bounds<'a>(
     let deadline = Instant::now() + BOUNDS;
     [EARLIEST, LATEST].map(|time| {
         let wanted: Vec<_> = places.iter().map(|&place| (place.clone(), time)).collect();
-        find_of_leaders(cluster, client_id, &wanted, deadline)
+        let (found, error) = find_led(cluster, client_id, &wanted, deadline);
+        error.into_iter().for_each(|error| log::debug!("offsets: {error}"));
+        found
     })
 }
 
-/// As [`find`], and again until `deadline` while a partition that has a leader is missing.
-fn find_of_leaders(
+/// As [`list`], of the partitions that have a leader: it waits for no other. An error says why one is missing.
+pub fn find_led(
     cluster: &Cluster,
     client_id: &str,
     wanted: &[(TopicPartition, i64)],
     deadline: Instant,
-) -> Offsets {
+) -> (Offsets, Option<Error>) {
     let mut found = Offsets::new();
     let mut backoff = crate::backoff();
     loop {
         let round = one_round(cluster, client_id, wanted, &mut found, deadline);
-        let is_missing = |key: &TopicPartition| {
-            !found.contains_key(key) && cluster.leader(&key.topic, key.partition).is_some()
-        };
+        let mut missing = wanted.iter().map(|(key, _)| key).filter(|key| !found.contains_key(key)).peekable();
+        let Some(&first) = missing.peek() else { return (found, None) };
+        let first = RequestContext::of::<ListOffsetsRequest>().for_partition(first);
         let is_lasting = round.as_ref().is_err_and(Error::is_lasting);
-        let is_whole = !wanted.iter().any(|(key, _)| is_missing(key));
-        if is_lasting || is_whole || cluster.stopping() || Instant::now() >= deadline {
-            round.err().into_iter().for_each(|error| log::debug!("offsets: {error}"));
-            return found;
+        let is_awaited = missing.any(|key| cluster.leader(&key.topic, key.partition).is_some());
+        if is_lasting || !is_awaited || cluster.stopping() || Instant::now() >= deadline {
+            let leaderless = || Error::refused(first, ErrorCode::LEADER_NOT_AVAILABLE);
+            return (found, Some(round.err().unwrap_or_else(leaderless)));
         }
         pause_and_refresh(cluster, &mut backoff, wanted, deadline);
     }

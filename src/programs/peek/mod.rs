@@ -157,7 +157,11 @@ impl Arguments {
         let shape = self.shape();
         let mut printer = Printer::new(io::stdout(), shape, self.max.unwrap_or(u64::MAX));
         let ranges = place.ranges(self.partition, self.beginning());
-        let ranges = ranges.map_err(|why| complaint(place, why))?;
+        let (ranges, away) = ranges.map_err(|why| complaint(place, why))?;
+        let away = match away.map(|error| place.unreadable().caused_by(error)) {
+            Some(error) if self.follow => return Err(error.into()),
+            away => away,
+        };
         let mut reader = Reader::new(*place, ranges.clone(), |partition, record| {
             let shown = self.fits(record).then(|| shape.show(place.topic, partition, record))?;
             let bytes = shown.bytes();
@@ -175,6 +179,9 @@ impl Arguments {
         }
         drop(reader);
         printer.flush()?;
+        if let Some(error) = away {
+            return Err(error.into());
+        }
         if self.follow {
             return self.follow(place, &ranges, &mut printer, stop);
         }

@@ -17,6 +17,7 @@ use crate::support::program::Program;
 use crate::support::{EMBEDDED, NEWEST, PATIENCE, eventually, run_on, unique};
 use trouble::{
     a_damaged_batch_is_told_and_the_other_partitions_are_shown,
+    a_partition_without_a_leader_is_told_and_the_others_are_shown,
     a_search_in_vain_ends_in_time_and_goes_on_where_it_ended, an_outage_is_told_and_passes,
     many_looks_at_once_are_answered_or_told_to_come_back, readers_look_into_their_own_topics_alone,
 };
@@ -30,6 +31,7 @@ run_on! {
         what_is_removed_is_told_from_what_is_not_there_yet,
         the_markers_of_transactions_are_no_messages,
         kafkas_own_topics_can_be_looked_into,
+        a_partition_without_a_leader_is_told_and_the_others_are_shown,
     }
     mod embedded on EMBEDDED {
         pages_hold_every_message_once_from_either_end,

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use super::{endpoint, found, get, list, message, places, refusal, topic_of};
 use crate::support::http::{Answer, Connection};
 use crate::support::kafka::Kafka;
 use crate::support::ports::free_port;
-use crate::support::program::{Program, Start};
+use crate::support::program::{Program, Start, binary};
 use crate::support::watchdog::Folder;
 use crate::support::{PATIENCE, eventually, unique};
 
@@ -97,6 +98,34 @@ pub fn an_outage_is_told_and_passes(version: &'static str) {
     kafka.thaw_node(0);
     let answer = looking.join().expect("a thread");
     assert!(answer.is_err() || answer.is_ok_and(|answer| answer.status == 503));
+}
+
+pub fn a_partition_without_a_leader_is_told_and_the_others_are_shown(version: &'static str) {
+    let kafka = Kafka::start(version, 3);
+    let (topic, program) = (topic_of(&kafka, 3), endpoint(&kafka));
+    (0..3).for_each(|partition| kafka.assistant().produce(&topic, "none", partition, "%d", 1));
+    assert_eq!(places(&found(&program, &topic, "")).len(), 3);
+    let gone = kafka.assistant().leader(&topic, 1).expect("a leader");
+    let servers = format!("kafka.bootstrap_servers={}", kafka.bootstrap());
+    kafka.kill_node(gone - 1);
+    let run = |words: &[&str]| {
+        let words = [words, &["--set", &servers]].concat();
+        Command::new(binary("point-to-point")).args(words).output().expect("it runs")
+    };
+    let listed = run(&["groups", "list"]);
+    assert_eq!(listed.status.code(), Some(0), "a broker that has died lists no groups: {listed:?}");
+    eventually("nobody leads it", PATIENCE, || kafka.assistant().leader(&topic, 1).is_none().then_some(()));
+
+    let page = found(&program, &topic, "");
+    let trouble = page["trouble"].as_str().expect("why");
+    assert!(trouble.contains(&format!("{topic}-1")) && page["complete"] == false, "{page}");
+    assert_eq!(places(&page).len(), 2, "{page}");
+    let rest = found(&program, &topic, "at=0:1,1:1&max=1");
+    assert_eq!((places(&rest).len(), &rest["next"]), (1, &json!("1:1")), "it goes on where it was");
+    let peeked = run(&["peek", &topic]);
+    let [output, error] = [peeked.stdout, peeked.stderr].map(|bytes| String::from_utf8(bytes).expect("text"));
+    assert_eq!((peeked.status.code(), output.lines().count()), (Some(1), 3), "{output}{error}");
+    assert!(error.contains(&format!("{topic}-1")), "{error}");
 }
 
 /// An endpoint with a broker of its own.

@@ -120,13 +120,24 @@ impl Group {
 /// The names of all groups of the cluster, with their states.
 ///
 /// # Errors
-/// A broker does not answer until `deadline`, or refuses.
+/// A broker of the cluster does not answer until `deadline`, or refuses.
 pub fn names(cluster: &Cluster, deadline: Instant) -> Result<BTreeMap<String, String>> {
-    let mut states = BTreeMap::new();
-    for node in cluster.nodes() {
-        states.extend(in_time(cluster, deadline, || listed_by(cluster, node, deadline))?);
-    }
-    Ok(states)
+    let mut listed: BTreeMap<i32, Vec<(String, String)>> = BTreeMap::new();
+    in_time(cluster, deadline, || {
+        for node in cluster.nodes() {
+            if listed.contains_key(&node) {
+                continue;
+            }
+            let groups = listed_by(cluster, node, deadline).inspect_err(|_| {
+                // It may have died: the others say who is there now.
+                let others = cluster.describe(Some(&[]), cluster.deadline(deadline));
+                others.err().into_iter().for_each(|error| log::debug!("the brokers: {error}"));
+            })?;
+            listed.insert(node, groups);
+        }
+        Ok(())
+    })?;
+    Ok(listed.into_values().flatten().collect())
 }
 
 /// The groups with these names, which are in these states.
@@ -168,13 +179,7 @@ pub fn members_of(cluster: &Arc<Cluster>, name: &str, deadline: Instant) -> Resu
 
 /// The state in which the group `name` is listed, if it is.
 fn listed(cluster: &Arc<Cluster>, name: &str, deadline: Instant) -> Result<Option<String>> {
-    for node in cluster.nodes() {
-        let groups = in_time(cluster, deadline, || listed_by(cluster, node, deadline))?;
-        if let Some((_, state)) = groups.into_iter().find(|(listed, _)| listed == name) {
-            return Ok(Some(state));
-        }
-    }
-    Ok(None)
+    Ok(names(cluster, deadline)?.remove(name))
 }
 
 /// A group as its coordinator tells of it; `listed` says in which state it is listed, if at all.
