@@ -106,6 +106,8 @@ pub fn a_partition_without_a_leader_is_told_and_the_others_are_shown(version: &'
     (0..3).for_each(|partition| kafka.assistant().produce(&topic, "none", partition, "%d", 1));
     assert_eq!(places(&found(&program, &topic, "")).len(), 3);
     let gone = kafka.assistant().leader(&topic, 1).expect("a leader");
+    let consumer = Program::consumer(&kafka, "consumer1", &topic, &unique("grupo"));
+    consumer.wait_for_messages(3, PATIENCE);
     let servers = format!("kafka.bootstrap_servers={}", kafka.bootstrap());
     kafka.kill_node(gone - 1);
     let run = |words: &[&str]| {
@@ -126,6 +128,9 @@ pub fn a_partition_without_a_leader_is_told_and_the_others_are_shown(version: &'
     let [output, error] = [peeked.stdout, peeked.stderr].map(|bytes| String::from_utf8(bytes).expect("text"));
     assert_eq!((peeked.status.code(), output.lines().count()), (Some(1), 3), "{output}{error}");
     assert!(error.contains(&format!("{topic}-1")), "{error}");
+    consumer.wait_for_log(&["warn", &format!("{topic}-1 has no leader")], PATIENCE);
+    kafka.start_node(gone - 1);
+    consumer.wait_for_log(&["info", &format!("{topic}-1 has a leader again")], PATIENCE);
 }
 
 /// An endpoint with a broker of its own.

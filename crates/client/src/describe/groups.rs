@@ -79,8 +79,8 @@ pub struct Progress<'a> {
     pub start: Option<i64>,
     /// The offset after the last record, if it is known.
     pub end: Option<i64>,
-    /// How much there is from the committed offset to the end, where all three are known. What was removed
-    /// below the first record is no part of it: nobody will handle it.
+    /// How much there is from the committed offset to the end, where all three are known and it is not beyond
+    /// the end. What was removed below the first record is no part of it: nobody will handle it.
     pub lag: Option<i64>,
     /// The member that owns it.
     pub owner: Option<&'a Member>,
@@ -109,7 +109,7 @@ impl Group {
             let (start, end) = (starts.get(place).copied(), ends.get(place).copied());
             let committed = found.map(|found| found.offset);
             let next = committed.zip(start).map(|(committed, start)| committed.max(start));
-            let lag = next.zip(end).map(|(next, end)| end.saturating_sub(next).max(0));
+            let lag = next.zip(end).and_then(|(next, end)| (next <= end).then(|| end.saturating_sub(next)));
             let owner = members().find(|member| member.partitions.contains(place));
             Progress { place, committed, metadata, start, end, lag, owner }
         };
@@ -275,5 +275,24 @@ fn member(member: &DescribedGroupMember) -> Member {
             .flat_map(|(topic, ids)| ids.into_iter().map(move |id| TopicPartition::new(topic.as_str(), id)))
             .collect(),
         user_data: subscription.user_data,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lag_counts_what_is_there_and_is_unknown_beyond_the_end() {
+        let lag = |offset: i64, start: i64, end: i64| {
+            let place = TopicPartition::new("orders", 0);
+            let committed = [(place.clone(), Committed { offset, metadata: String::new() })].into();
+            let (name, state) = ("workers".to_owned(), "Empty".to_owned());
+            let group = Group { name, state, members: Some(Vec::new()), committed };
+            let (starts, ends) = ([(place.clone(), start)].into(), [(place.clone(), end)].into());
+            group.progress([], &starts, &ends)[0].lag
+        };
+        assert_eq!([lag(3, 0, 8), lag(3, 5, 8), lag(8, 0, 8)], [Some(5), Some(3), Some(0)]);
+        assert_eq!(lag(9, 0, 8), None, "the topic was made anew");
     }
 }

@@ -1,7 +1,7 @@
 //! Fetching ahead: one thread for each leader of the member's partitions. It translates record batches into
 //! what the member serves while the client handles the records before.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::batches::convert;
@@ -21,6 +21,8 @@ const TOTAL_AHEAD: usize = 32 * 1024 * 1024;
 const FETCH_BYTES: usize = 1024 * 1024;
 /// How often it is looked for partitions whose leader is not known.
 const LEADER_CHECK_INTERVAL: Duration = Duration::from_millis(250);
+/// After how long it is told that a partition has no leader.
+const LEADERLESS: Duration = Duration::from_secs(5);
 /// How long a partition with an error is left alone.
 const REST: Duration = Duration::from_secs(1);
 /// How long a commit behind lost records may take, and how long it is not tried again where it failed.
@@ -56,12 +58,17 @@ pub(super) fn missing(member: &Member) -> Vec<i32> {
 /// the member has ended.
 pub(super) fn follow_leaders(member: &Member) {
     let mut pass_at = Instant::now();
+    let mut leaderless = Leaderless::default();
     while !member.ended() {
-        let leaderless = {
+        let keys: BTreeSet<TopicPartition> = {
             let state = member.state();
-            state.owned.keys().any(|key| member.cluster.leader(&key.topic, key.partition).is_none())
+            let keys = state.owned.keys();
+            let is_leaderless =
+                |key: &&TopicPartition| member.cluster.leader(&key.topic, key.partition).is_none();
+            keys.filter(is_leaderless).cloned().collect()
         };
-        if leaderless {
+        leaderless.tell(&member.spec.name, &keys, Instant::now());
+        if !keys.is_empty() {
             refresh_leaders(member);
             member.heartbeat_soon();
         }
@@ -69,6 +76,30 @@ pub(super) fn follow_leaders(member: &Member) {
             pass_at = Instant::now() + PASS_PATIENCE;
         }
         member.pause(LEADER_CHECK_INTERVAL);
+    }
+}
+
+/// The owned partitions without a leader: since when, and whether that was told.
+#[derive(Default)]
+struct Leaderless(BTreeMap<TopicPartition, (Instant, bool)>);
+
+impl Leaderless {
+    /// Tells of partitions that have had no leader for a while, and of those that have one again.
+    fn tell(&mut self, name: &str, keys: &BTreeSet<TopicPartition>, now: Instant) {
+        for key in keys {
+            let (since, is_told) = self.0.entry(key.clone()).or_insert((now, false));
+            if !*is_told && now.saturating_duration_since(*since) >= LEADERLESS {
+                *is_told = true;
+                log::warn!("{name}: {key} has no leader, and nothing is read from it until it has one");
+            }
+        }
+        self.0.retain(|key, (_, is_told)| {
+            let is_gone = !keys.contains(key);
+            if is_gone && *is_told {
+                log::info!("{name}: {key} has a leader again, or another owner");
+            }
+            !is_gone
+        });
     }
 }
 
