@@ -232,5 +232,5 @@ fn not_stored() -> Response {
 }
 
 fn unknown() -> Response {
-    Response::error(504, "unknown", "No answer came in time; the message may or may not be stored.")
+    Response::error(504, "unknown", "No answer came; the message may or may not be stored.")
 }

@@ -1,6 +1,6 @@
 //! What comes after the ends that a look has seen, as it comes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use super::CLIENT_ID;
@@ -33,6 +33,8 @@ pub struct Follower<'a> {
     backoff: Backoff,
     /// Whether it was said that no answer comes.
     is_silent: bool,
+    /// The partitions of which it was said that they have no leader.
+    leaderless: BTreeSet<i32>,
 }
 
 impl<'a> Follower<'a> {
@@ -40,7 +42,7 @@ impl<'a> Follower<'a> {
     pub fn new(place: Place<'a>, ranges: &[PartitionRange], grows: bool) -> Follower<'a> {
         let next = ranges.iter().map(|range| (range.partition, range.end)).collect();
         let (connections, backoff) = (HashMap::new(), client::backoff());
-        Follower { place, next, grows, connections, backoff, is_silent: false }
+        Follower { place, next, grows, connections, backoff, is_silent: false, leaderless: BTreeSet::new() }
     }
 
     /// Gives the records that come within half a second to `take`, which says whether it wants more. An
@@ -54,9 +56,7 @@ impl<'a> Follower<'a> {
             Ok(false) => Err(error::Error::new(format!("the topic {topic} is no longer there"))),
             Ok(true) => {
                 self.backoff = client::backoff();
-                if std::mem::take(&mut self.is_silent) {
-                    log::error!("the topic {topic} is read on");
-                }
+                self.tell_of_leaders();
                 Ok(())
             }
             Err(error) if is_final(&error) || cluster.stopping() => {
@@ -75,6 +75,22 @@ impl<'a> Follower<'a> {
                 Ok(())
             }
         }
+    }
+
+    /// Tells, once each, that partitions have no leader, and that all are read again.
+    fn tell_of_leaders(&mut self) {
+        let Place { cluster, topic, .. } = self.place;
+        let numbers = self.next.iter().map(|(partition, _)| *partition);
+        let leaderless: BTreeSet<i32> =
+            numbers.filter(|partition| cluster.leader(topic, *partition).is_none()).collect();
+        let is_news = std::mem::take(&mut self.is_silent) || leaderless != self.leaderless;
+        if is_news && leaderless.is_empty() {
+            log::error!("the topic {topic} is read on");
+        } else if is_news {
+            let numbers = leaderless.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            log::error!("without a leader, and not read at present: {topic} {numbers}; still trying");
+        }
+        self.leaderless = leaderless;
     }
 
     /// False where there is no topic any more.

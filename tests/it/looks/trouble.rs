@@ -109,6 +109,9 @@ pub fn a_partition_without_a_leader_is_told_and_the_others_are_shown(version: &'
     let consumer = Program::consumer(&kafka, "consumer1", &topic, &unique("grupo"));
     consumer.wait_for_messages(3, PATIENCE);
     let servers = format!("kafka.bootstrap_servers={}", kafka.bootstrap());
+    let follower = Start::command("peek", Command::new(binary("point-to-point")));
+    let follower = follower.arguments(&["peek", &topic, "--follow", "--set", &servers]).start();
+    follower.wait_for_lines(4, PATIENCE);
     kafka.kill_node(gone - 1);
     let run = |words: &[&str]| {
         let words = [words, &["--set", &servers]].concat();
@@ -131,6 +134,10 @@ pub fn a_partition_without_a_leader_is_told_and_the_others_are_shown(version: &'
     consumer.wait_for_log(&["warn", &format!("{topic}-1 has no leader")], PATIENCE);
     kafka.start_node(gone - 1);
     consumer.wait_for_log(&["info", &format!("{topic}-1 has a leader again")], PATIENCE);
+    follower.wait_for_log(&[&format!("without a leader, and not read at present: {topic} 1")], PATIENCE);
+    follower.wait_for_log(&[&format!("{topic} is read on")], PATIENCE);
+    let read_on = follower.log().iter().filter(|line| line.contains("is read on")).count();
+    assert_eq!(read_on, 1, "{:?}", follower.log());
 }
 
 /// An endpoint with a broker of its own.
