@@ -31,6 +31,7 @@ run_on! {
         a_frozen_broker_makes_answers_unknown_but_never_false,
         topics_partitions_and_brokers_are_told,
         kafkas_own_topics_are_not_listed_and_take_no_records,
+        kafkas_own_topics_take_no_records_where_they_are_not_there,
     }
     mod embedded on EMBEDDED {
         records_of_each_format_arrive_byte_for_byte,
@@ -48,6 +49,7 @@ run_on! {
         answers_stay_true_while_the_broker_is_away as HEAVY,
         a_frozen_broker_makes_answers_unknown_but_never_false,
         topics_partitions_and_brokers_are_told,
+        kafkas_own_topics_take_no_records_where_they_are_not_there,
     }
 }
 
@@ -653,4 +655,16 @@ fn kafkas_own_topics_are_not_listed_and_take_no_records(version: &'static str) {
     assert_eq!((answer.status, &answer.json()["error_code"]), (403, &json!(40301)), "{answer:?}");
     assert!(!get(&program, "/topics").json().as_array().expect("names").contains(&json!(own)));
     assert_eq!(get(&program, &format!("/topics/{own}")).status, 200);
+}
+
+fn kafkas_own_topics_take_no_records_where_they_are_not_there(version: &'static str) {
+    let (_, program, _) = stage(version, 1);
+    let own = "__transaction_state";
+    for query in ["", "?async=true"] {
+        let answer = post(&program, &format!("{own}{query}"), JSON, r#"{"records":[{"value":1}]}"#);
+        assert_eq!((answer.status, &answer.json()["error_code"]), (403, &json!(40301)), "{answer:?}");
+    }
+    if version == EMBEDDED {
+        assert_eq!(get(&program, &format!("/topics/{own}")).status, 404, "no topic is created");
+    }
 }

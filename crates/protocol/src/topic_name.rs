@@ -3,6 +3,16 @@
 /// The longest name, in bytes.
 const MAX_BYTES: usize = 249;
 
+/// The topics in which Kafka keeps its own state. Clients do not write to them.
+///
+/// Source: `Topic.INTERNAL_TOPICS` of Kafka's Java client.
+const INTERNAL: [&str; 3] = ["__consumer_offsets", "__transaction_state", "__share_group_state"];
+
+/// Whether the name is that of one of Kafka's own topics.
+pub fn is_internal(name: &str) -> bool {
+    INTERNAL.contains(&name)
+}
+
 /// Checks a name.
 ///
 /// # Errors
@@ -33,6 +43,14 @@ mod tests {
         let too_long = "a".repeat(250);
         for name in ["", ".", "..", "a b", "a/b", "señal", "a\n", "a:b", &too_long] {
             assert!(check(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn kafkas_own_topics_are_known_by_their_whole_names() {
+        assert!(is_internal("__consumer_offsets") && is_internal("__transaction_state"));
+        for name in ["__consumer_offsets2", "_consumer_offsets", "__mine", "__CONSUMER_OFFSETS"] {
+            assert!(!is_internal(name), "{name}");
         }
     }
 }

@@ -54,6 +54,7 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::node::LEADER_EPOCH;
 use protocol::error_code::ErrorCode;
+use protocol::topic_name;
 
 /// The authorized operations of a response to a request that does not ask for them.
 const NO_OPERATIONS: i32 = i32::MIN;
@@ -70,6 +71,18 @@ type Refusal = (ErrorCode, String);
 /// The resource types of configurations that are served.
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+
+/// Refuses the names of Kafka's own topics. Whoever writes to one means state that is not kept there.
+fn check_not_internal(name: &str) -> Result<(), Refusal> {
+    if !topic_name::is_internal(name) {
+        return Ok(());
+    }
+    let why = format!(
+        "{name} is a topic of Kafka itself: the embedded broker keeps such state elsewhere, and lets nobody \
+         create it or write to it"
+    );
+    Err((ErrorCode::INVALID_TOPIC_EXCEPTION, why))
+}
 
 /// The store's refusal to create or alter a topic.
 fn refused_by_store(name: &str, code: ErrorCode) -> Refusal {

@@ -10,7 +10,7 @@ use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
 
 use super::call::{Call, CloseReason, Handled};
 use super::produce_batch::{Refused, check, refuse, refuse_without_doubt};
-use super::{brief, message};
+use super::{brief, check_not_internal, message};
 use crate::node::Node;
 use crate::request_context::RequestContext;
 use crate::storage::{Appended, Pending};
@@ -124,18 +124,23 @@ fn check_request(request: &ProduceRequest) -> Result<(), Refused> {
     }
 }
 
-/// The name of a topic, which may be asked for by its id.
+/// The name of a topic, which may be asked for by its id, if clients may write to it.
 fn topic_name(
     node: &Node,
     context: &RequestContext<'_>,
     topic: &TopicProduceData,
 ) -> Result<Arc<str>, Refused> {
-    if context.version < BY_ID {
-        return Ok(topic.name.as_str().into());
-    }
-    match node.store.topic_by_id(topic.topic_id.as_u128()) {
-        Some(topic) => Ok(topic.name),
-        None => refuse(ErrorCode::UNKNOWN_TOPIC_ID, "there is no topic with this id"),
+    let name: Arc<str> = if context.version < BY_ID {
+        topic.name.as_str().into()
+    } else {
+        match node.store.topic_by_id(topic.topic_id.as_u128()) {
+            Some(topic) => topic.name,
+            None => return refuse(ErrorCode::UNKNOWN_TOPIC_ID, "there is no topic with this id"),
+        }
+    };
+    match check_not_internal(&name) {
+        Ok(()) => Ok(name),
+        Err((code, why)) => refuse(code, why),
     }
 }
 

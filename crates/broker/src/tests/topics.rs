@@ -158,6 +158,30 @@ fn topics_are_created_as_asked_for_or_refused_with_a_reason() {
 }
 
 #[test]
+fn kafkas_own_topics_are_neither_created_nor_written_to() {
+    let broker = Fixture::new();
+    let mut client = broker.client();
+    let (invalid, unknown) = (ErrorCode::INVALID_TOPIC_EXCEPTION, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+    for name in ["__consumer_offsets", "__transaction_state", "__share_group_state"] {
+        for validate_only in [true, false] {
+            let result = create(&mut client, vec![topic(name, 1, 1)], validate_only).remove(0);
+            assert_eq!(ErrorCode(result.error_code), invalid, "{name}");
+            let why = result.error_message.unwrap();
+            assert!(why.contains("a topic of Kafka itself"), "{why}");
+        }
+        for (version, create, code) in [(9, true, invalid), (1, true, invalid), (9, false, unknown)] {
+            let asked = metadata(&mut client, version, Some(&[name]), create);
+            assert_eq!(described(&asked), [row(name, code, 0)], "Metadata {version}");
+        }
+        let refused = client.produce(name, 0, batch(&["a"]));
+        assert_eq!(ErrorCode(refused.error_code), invalid, "{name}");
+        assert!(refused.error_message.unwrap().contains("a topic of Kafka itself"));
+    }
+    assert_eq!(created(&mut client, topic("__mine", 1, 1)), ErrorCode::NONE);
+    assert_eq!(described(&metadata(&mut client, 9, None, true)), [row("__mine", ErrorCode::NONE, 1)]);
+}
+
+#[test]
 fn a_request_that_only_validates_creates_nothing() {
     let broker = Fixture::new();
     let mut client = broker.client();

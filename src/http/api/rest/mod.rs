@@ -27,10 +27,11 @@ use crate::http::responder::Responder;
 use crate::http::response::Response;
 use crate::http::submit::SubmitTo;
 use crate::producer::ProducerRecord;
-use errors::busy;
+use errors::{busy, internal_topic};
 use media::{Encoding, Format};
 pub(crate) use path::topic_of;
 use produce::Sender;
+use protocol::topic_name;
 pub(crate) use records::MAX_RECORDS;
 pub(crate) use route::RestRoute;
 
@@ -194,6 +195,10 @@ impl RestApi {
     ) -> Reply {
         let Destination { topic, partition, is_async } = destination;
         let taken = records.and_then(|records| {
+            // Before anybody is asked: brokers would create such a topic that is not there yet, or deny it.
+            if topic_name::is_internal(&topic) {
+                return Err(internal_topic());
+            }
             let bytes = records.iter().map(ProducerRecord::bytes).sum();
             let topics = Arc::clone(&self.topics);
             let request = MetadataRequest::TopicForRecords(topic.clone());
