@@ -57,7 +57,7 @@ pub(super) struct Accumulator {
     batch_bytes: usize,
     /// When `batch_bytes` is raised again, where it was lowered.
     batch_grows_at: Instant,
-    /// The partition that messages without a key go to next.
+    /// The partition that messages without a key go to next; beyond the last one it goes round.
     rotation: usize,
     next_deadline: Option<Instant>,
     /// The reason why no connection reaches the topic, and since when none does.
@@ -90,6 +90,11 @@ impl Accumulator {
             at_least_once: false,
             no_broker: None,
         }
+    }
+
+    /// Has messages without a key begin with this partition, counted round and round; without it with the first.
+    pub(super) fn begin_with(&mut self, partition: usize) {
+        self.rotation = partition;
     }
 
     /// Takes a message; false if the limits are reached.
@@ -241,25 +246,13 @@ impl Accumulator {
                     // limit: the size sinks fast to what the topic takes, and an offender ends up alone.
                     self.batch_bytes = self.batch_bytes.min(batch.bytes / 2);
                     self.batch_grows_at = now + BATCH_GROWS_AFTER;
-                    self.requeue(
-                        now,
-                        batch,
-                        open,
-                        &NotStoredReason::new(NotStoredKind::QueueTimeout, BEHIND_OTHERS).not_stored(),
-                        finished,
-                    );
+                    self.requeue(now, batch, open, &behind_others().not_stored(), finished);
                 }
                 BatchOutcome::Invalid { .. } if batch.records.len() > 1 => {
                     // Half by half, so that one offender among many is found in few calls.
                     let half = batch.records.len() / 2;
                     batch.records.iter_mut().for_each(|record| record.max_records = half);
-                    self.requeue(
-                        now,
-                        batch,
-                        open,
-                        &NotStoredReason::new(NotStoredKind::QueueTimeout, BEHIND_OTHERS).not_stored(),
-                        finished,
-                    );
+                    self.requeue(now, batch, open, &behind_others().not_stored(), finished);
                 }
                 _ if self.goes_again(outcome) => self.send_again(now, batch, open, outcome, finished),
                 _ => self.conclude(batch, open, outcome, finished),
@@ -365,7 +358,7 @@ impl Accumulator {
     fn take_healthy(&mut self, open: &mut Vec<OpenDelivery>) -> Vec<Batch> {
         let mut batches = Vec::new();
         let mut remaining = CALL_BYTES;
-        let start = if self.rotation < self.partitions.len() { self.rotation } else { 0 };
+        let start = self.rotation.checked_rem(self.partitions.len()).unwrap_or(0);
         let (before, after) = self.partitions.split_at_mut(start);
         let turn = after.iter_mut().zip(start..).chain(before.iter_mut().zip(0..));
         for (partition, index) in turn {
@@ -483,7 +476,7 @@ impl Accumulator {
             _ if self.partitions.is_empty() => {
                 NotStoredReason::new(NotStoredKind::NoBroker, "no broker has answered yet")
             }
-            _ => NotStoredReason::new(NotStoredKind::QueueTimeout, BEHIND_OTHERS),
+            _ => behind_others(),
         }
     }
 }
@@ -494,7 +487,9 @@ impl Drop for Accumulator {
     }
 }
 
-const BEHIND_OTHERS: &str = "it waited too long behind other messages";
+fn behind_others() -> NotStoredReason {
+    NotStoredReason::new(NotStoredKind::QueueTimeout, "it waited too long behind other messages")
+}
 
 fn earlier(known: Option<Instant>, other: Instant) -> Option<Instant> {
     Some(known.map_or(other, |known| known.min(other)))

@@ -218,8 +218,11 @@ impl Producer {
         let longest = if settings.embedded_broker { EMBEDDED_ACK_TIMEOUT } else { LONGEST_ACK_TIMEOUT };
         let ack_timeout = (settings.answer_timeout / 4).min(longest);
         let definite_after = ack_timeout + REACH;
+        let mut accumulator = Accumulator::new(topic.clone(), limits.clone(), definite_after);
+        // As in Java: many programs with few messages each would load the first partition alone.
+        accumulator.begin_with(net::random::bytes().map_or(0, usize::from_ne_bytes));
         let state = ProducerState {
-            accumulator: Accumulator::new(topic.clone(), limits.clone(), definite_after),
+            accumulator,
             closing: false,
             sender_threads: SenderThreads::default(),
             clock_sleeps: false,

@@ -164,6 +164,23 @@ fn a_key_chooses_its_partition_and_messages_without_take_turns_call_by_call() {
 }
 
 #[test]
+fn messages_without_a_key_begin_with_the_given_partition_also_beyond_the_last() {
+    for (start, expected) in [(2, [2, 3, 0, 1]), (5, [1, 2, 3, 0]), (usize::MAX, [3, 0, 1, 2])] {
+        let mut bench = Bench::new(0);
+        bench.accumulator.begin_with(start);
+        bench.accumulator.set_partitions(4);
+        let chosen = expected.map(|_| {
+            bench.push("", "x");
+            let batches = bench.take(0);
+            let partition = batches[0].partition;
+            bench.complete(0, batches, |_| stored(0));
+            partition
+        });
+        assert_eq!(chosen, expected, "from {start}");
+    }
+}
+
+#[test]
 fn a_given_partition_goes_before_the_key_if_the_topic_has_it() {
     let mut bench = Bench::new(0);
     let key = key_for(1, 2);
