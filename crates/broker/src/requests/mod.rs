@@ -53,6 +53,7 @@ use std::hash::Hash;
 use kafka_protocol::protocol::StrBytes;
 
 use super::node::LEADER_EPOCH;
+use super::storage::MAX_PARTITIONS;
 use protocol::error_code::ErrorCode;
 use protocol::topic_name;
 
@@ -89,7 +90,9 @@ fn refused_by_store(name: &str, code: ErrorCode) -> Refusal {
     let why = match code {
         ErrorCode::TOPIC_ALREADY_EXISTS => format!("topic {name} exists already"),
         ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => format!("there is no topic {name}"),
-        ErrorCode::POLICY_VIOLATION => "the embedded broker would have too many partitions".to_owned(),
+        ErrorCode::POLICY_VIOLATION => {
+            format!("the embedded broker has {MAX_PARTITIONS} partitions at most, all topics together")
+        }
         ErrorCode::KAFKA_STORAGE_ERROR => "the embedded broker cannot store anything; see its log".to_owned(),
         other => other.to_string(),
     };

@@ -1,12 +1,13 @@
 //! Metadata, CreateTopics, DeleteTopics and DescribeCluster.
 
+use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic};
 use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
 use kafka_protocol::messages::{
-    BrokerId, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest, FindCoordinatorRequest,
-    MetadataRequest,
+    BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest,
+    FindCoordinatorRequest, MetadataRequest,
 };
 
 use super::client::{Client, batch, text, topic_name};
@@ -155,6 +156,22 @@ fn topics_are_created_as_asked_for_or_refused_with_a_reason() {
     let twice = create(&mut client, vec![topic("x", 1, 1), topic("y", 1, 1), topic("x", 1, 1)], false);
     let codes: Vec<_> = twice.iter().map(|result| ErrorCode(result.error_code)).collect();
     assert_eq!(codes, [ErrorCode::INVALID_REQUEST, ErrorCode::NONE, ErrorCode::INVALID_REQUEST]);
+}
+
+#[test]
+fn who_asks_for_too_many_partitions_is_told_how_many_there_may_be() {
+    let broker = Fixture::new();
+    let mut client = broker.client();
+    let most = "10000 partitions at most, all topics together";
+    client.create_topic("a");
+    let refused = create(&mut client, vec![topic("big", 10_000, 1)], false).remove(0);
+    assert_eq!(ErrorCode(refused.error_code), ErrorCode::POLICY_VIOLATION);
+    assert!(refused.error_message.unwrap().contains(most));
+    let more =
+        CreatePartitionsTopic::default().with_name(topic_name("a")).with_count(10_001).with_assignments(None);
+    let answer = client.call(3, &CreatePartitionsRequest::default().with_topics(vec![more]));
+    assert_eq!(ErrorCode(answer.results[0].error_code), ErrorCode::POLICY_VIOLATION);
+    assert!(answer.results[0].error_message.as_ref().unwrap().contains(most));
 }
 
 #[test]
