@@ -132,25 +132,50 @@ impl Drop for TopicsAtStart {
 /// # Errors
 /// Its database cannot be opened, or it cannot listen.
 pub fn start_broker(settings: BrokerSettings) -> Result<Broker> {
-    Broker::start(settings)
-        .map_err(|error| Error::new("the embedded broker cannot be started").caused_by(error))
+    Broker::start(settings).map_err(not_started)
 }
 
-/// Whether a process serves the embedded broker of `data_dir` at `address`. If not, whoever starts it finds
-/// what is stored.
+fn not_started(error: broker::Error) -> Error {
+    Error::new("the embedded broker cannot be started").caused_by(error)
+}
+
+/// Whether a command needs what is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Store {
+    /// It looks at it or changes it.
+    Needed,
+    /// It begins one, if there is none.
+    Begun,
+}
+
+/// Whether a process serves the embedded broker of `settings`. If not, whoever starts it finds what is
+/// stored, or is told that another program listens at its address.
 ///
 /// # Errors
-/// There is nothing: no process serves it, and it has no folder.
-pub fn is_served(address: &str, data_dir: &Path) -> Result<bool> {
-    let mut addresses = address.to_socket_addrs().into_iter().flatten();
-    if addresses.any(|address| TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).is_ok()) {
-        return Ok(true);
+/// What listens at the address cannot be this broker: it has no folder. Or nobody listens, there is no folder
+/// either, and one is needed.
+pub fn is_served(settings: &BrokerSettings, store: Store) -> Result<bool> {
+    let (listen, data_dir) = (&settings.listen, &settings.data_dir);
+    let addresses = listen.to_socket_addrs().into_iter().flatten().map(net::listener::connectable);
+    if addresses.into_iter().any(|address| TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).is_ok()) {
+        return Broker::is_served(settings).map_err(not_started);
     }
-    if data_dir.exists() {
+    if store == Store::Begun || data_dir.exists() {
         return Ok(false);
     }
     let what = "nothing is stored yet: nobody serves";
-    Err(Error::new(format!("{what} {address}, and there is no folder {}", data_dir.display())))
+    Err(Error::new(format!("{what} {listen}, and there is no folder {}", data_dir.display())))
+}
+
+/// Starts the embedded broker for a command, if no process serves it.
+///
+/// # Errors
+/// As [`is_served`] and [`start_broker`]: another program's broker is never used in its place.
+pub fn serve_if_unserved(settings: BrokerSettings, store: Store) -> Result<Option<Broker>> {
+    match is_served(&settings, store)? {
+        true => Ok(None),
+        false => start_broker(settings).map(Some),
+    }
 }
 
 /// What is wrong with the embedded broker, if it is the one to use.

@@ -11,7 +11,7 @@ use crate::cli::printed;
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::logging;
-use crate::runtime;
+use crate::runtime::Store;
 use crate::text::safe_json;
 use broker::Broker;
 use client::Cluster;
@@ -22,34 +22,19 @@ const FIRST_ANSWER: Duration = Duration::from_secs(5);
 /// The time limit for the answers after the first.
 const ALL_ANSWERS: Duration = Duration::from_secs(30);
 
-/// Whether a command needs what is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Store {
-    /// It looks at it or changes it.
-    Needed,
-    /// It begins one, if there is none.
-    Begun,
-}
-
 /// Runs `work` on the cluster. The embedded broker is started for it, if no other broker is named and no
 /// process serves it.
 ///
 /// # Errors
-/// As `work`; or nothing is stored yet, or the embedded broker cannot be started.
+/// As `work`; or nothing is stored yet, or the embedded broker cannot be started: another program may listen
+/// at its address.
 pub(super) fn with_cluster<T>(
     settings: &Settings,
     (name, store): (&str, Store),
     work: impl FnOnce(&Arc<Cluster>) -> Result<T>,
 ) -> Result<T> {
     logging::start(&settings.log.of_a_look(), name)?;
-    let broker = match (store, settings.embedded_broker()) {
-        (Store::Begun, Some(embedded)) if !embedded.data_dir.exists() => {
-            let served = runtime::is_served(&embedded.address(), &embedded.data_dir).unwrap_or(false);
-            let broker = settings.broker().filter(|_| !served);
-            broker.map(runtime::start_broker).transpose()?
-        }
-        _ => status::serve_if_unserved(settings)?,
-    };
+    let broker = status::serve_if_unserved(settings, store)?;
     let cluster = Arc::new(Cluster::new(settings.cluster()));
     let outcome = work(&cluster);
     broker.into_iter().for_each(Broker::stop);

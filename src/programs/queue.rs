@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::logging;
 use crate::queue::note::{Attempted, Note};
 use crate::queue::wishes::{self, Wish};
+use crate::runtime::Store;
 use broker::Broker;
 use clap::{Args, Subcommand};
 use client::assignor;
@@ -150,7 +151,7 @@ fn with_cluster<T>(
     work: impl FnOnce(&Arc<Cluster>, &Settings) -> Result<T>,
 ) -> Result<T> {
     logging::start(&settings.log.of_a_look(), "queue")?;
-    let broker = serve_if_unserved(settings)?;
+    let broker = serve_if_unserved(settings, Store::Needed)?;
     let outcome = work(&Arc::new(Cluster::new(settings.cluster())), settings);
     broker.into_iter().for_each(Broker::stop);
     outcome

@@ -16,7 +16,7 @@ use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::logging;
 use crate::queue::wishes::is_of_wishes;
-use crate::runtime;
+use crate::runtime::{self, Store};
 use broker::Broker;
 use clap::Args;
 use client::describe::groups::{self, Group, Progress};
@@ -134,7 +134,7 @@ fn describe(settings: &Settings, with_open: bool) -> Result<View> {
     let mut backoff = BACKOFF;
     let deadline = Instant::now() + FAILOVER_TIME;
     loop {
-        let broker = serve_if_unserved(settings)?;
+        let broker = serve_if_unserved(settings, Store::Needed)?;
         let cluster = Arc::new(Cluster::new(settings.cluster()));
         let view = try_describe(&cluster, settings, with_open);
         broker.into_iter().for_each(Broker::stop);
@@ -146,13 +146,9 @@ fn describe(settings: &Settings, with_open: bool) -> Result<View> {
 }
 
 /// Starts the embedded broker, if the settings name no other and no other process serves it.
-pub(super) fn serve_if_unserved(settings: &Settings) -> Result<Option<Broker>> {
-    match settings.embedded_broker() {
-        Some(embedded) if !runtime::is_served(&embedded.address(), &embedded.data_dir)? => {
-            settings.broker().map(runtime::start_broker).transpose()
-        }
-        _ => Ok(None),
-    }
+pub(super) fn serve_if_unserved(settings: &Settings, store: Store) -> Result<Option<Broker>> {
+    let broker = settings.broker().map(|broker| runtime::serve_if_unserved(broker, store));
+    broker.transpose().map(Option::flatten)
 }
 
 fn try_describe(cluster: &Arc<Cluster>, settings: &Settings, with_open: bool) -> Result<View> {

@@ -27,6 +27,7 @@ run_on! {
         a_group_is_reset_once_it_has_no_members,
         topics_of_the_settings_are_created_by_the_first_program_and_stay_as_they_are,
         the_first_topic_begins_the_store,
+        commands_in_another_folder_than_the_channel_are_refused,
     }
 }
 
@@ -293,6 +294,64 @@ fn the_first_topic_begins_the_store(_: &'static str) {
     assert_eq!(run(&["topics", "create", "first"]), (Some(0), created.to_owned(), String::new()));
     let listed = "TOPIC  PARTITIONS  REPLICAS\nfirst  4           1\n";
     assert_eq!(run(&["topics", "list"]), (Some(0), listed.to_owned(), String::new()));
+}
+
+/// What listens at the embedded broker's address may be the channel of another folder, or a Kafka.
+fn commands_in_another_folder_than_the_channel_are_refused(_: &'static str) {
+    let (own, other) = (Folder::new("administration"), Folder::new("administration"));
+    let address = format!("127.0.0.1:{}", free_port());
+    let listen = format!("embedded.listen={address}");
+    let start = Start::program("producer").set("embedded.listen", &address);
+    let data = own.path().join("data").display().to_string();
+    let start = start.set("embedded.data_dir", &data).set("kafka.bootstrap_servers", "[]").with_input();
+    let mut channel = start.start();
+    channel.write_line("1");
+    let here = |words: &[&str]| in_folder(own.path(), &listen, words);
+    let topic = ["topics", "describe", "orders", "--json"];
+    let stored = eventually("the topic is there", PATIENCE, || {
+        let (code, printed, _) = here(&["topics", "create", "orders", "--if-not-exists"]);
+        (code == Some(0)).then_some(printed)
+    });
+    assert!(stored.contains("orders"), "{stored}");
+    let reset = ["groups", "reset", "--group", "g", "--topic", "orders", "--to-earliest", "--execute"];
+    let commands: [&[&str]; 12] = [
+        &["topics", "create", "other"],
+        &["topics", "alter", "orders", "--partitions", "9"],
+        &["topics", "delete", "orders"],
+        &reset,
+        &["topics", "list"],
+        &topic,
+        &["groups", "list"],
+        &["groups", "describe"],
+        &["peek", "orders"],
+        &["status"],
+        &["queue", "list"],
+        &["dead-letters", "list"],
+    ];
+    let before = here(&topic);
+    assert_eq!(before.0, Some(0), "{before:?}");
+    let refused = |words: &[&str]| {
+        let (code, printed, errors) = in_folder(other.path(), &listen, words);
+        assert_eq!((code, printed.as_str()), (Some(1), ""), "{words:?}: {errors}");
+        let why = format!("another program listens on {address}");
+        assert!(errors.contains(&why) && errors.contains("another folder"), "{words:?}: {errors}");
+    };
+    for words in commands {
+        refused(words);
+    }
+    assert_eq!(fs::read_dir(other.path()).expect("the folder").count(), 0, "nothing is left behind");
+    // Nor where the other folder has a store of its own, which nobody serves.
+    let elsewhere = format!("embedded.listen=127.0.0.1:{}", free_port());
+    let made = in_folder(other.path(), &elsewhere, &["topics", "create", "mine"]);
+    assert_eq!(made.0, Some(0), "{made:?}");
+    for words in commands {
+        refused(words);
+    }
+    assert_eq!(here(&topic), before);
+    let (code, groups, errors) = here(&["groups", "list", "--json"]);
+    assert_eq!((code, groups.as_str()), (Some(0), ""), "{errors}");
+    channel.close_input();
+    assert_eq!(channel.wait(PATIENCE), Some(0));
 }
 
 fn in_folder(folder: &Path, listen: &str, words: &[&str]) -> Said {

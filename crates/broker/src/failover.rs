@@ -19,6 +19,7 @@ use super::server::BrokerServer;
 use super::settings::BrokerSettings;
 use super::storage::{Failure, OpenError, Retention, Store};
 use net::backoff::Backoff;
+use net::listener::connectable;
 use net::stop::Stop;
 
 /// How often a standby process tries for the lock, and looks for the holder at its start.
@@ -326,6 +327,19 @@ impl Failover {
                 });
             }
             self.stop.wait_for(LOCK_RETRY_INTERVAL);
+        }
+    }
+
+    /// Whether a process has the store open, and serves it where clients with these settings connect. Of a
+    /// folder that this user may not look into it is believed.
+    pub fn is_served(&self) -> bool {
+        let is_ours = |holder: SocketAddr| {
+            let reaches = |ours: &SocketAddr| holder.ip().is_unspecified() || connectable(*ours) == holder;
+            self.addresses.iter().any(|ours| ours.port() == holder.port() && reaches(ours))
+        };
+        match Store::is_open(&self.settings.data_dir) {
+            Ok(is_open) => is_open && self.published_address().is_some_and(is_ours),
+            Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
         }
     }
 

@@ -79,6 +79,20 @@ impl Broker {
         Ok(broker)
     }
 
+    /// Whether what listens at the address of `settings` is the process that serves their store, and not
+    /// another program. Nothing is created or written for the answer.
+    ///
+    /// # Errors
+    /// [`Error::Listen`]: it is another program, as nothing is stored there that could be served, or the name
+    /// has no address.
+    pub fn is_served(settings: &BrokerSettings) -> Result<bool, Error> {
+        if !settings.data_dir.try_exists().unwrap_or(true) {
+            let source = std::io::Error::from(std::io::ErrorKind::AddrInUse);
+            return Err(Error::Listen { listen: settings.listen.clone(), source });
+        }
+        Ok(Failover::new(settings.clone())?.is_served())
+    }
+
     /// The address at which the broker can be reached, whichever process serves.
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -15,7 +15,7 @@ use crate::config::{Settings, Subscription};
 use crate::dead_letters::{DeadLetterBrowser, DeadLetterId, ReplayAction, source_topic};
 use crate::error::{Error, Result};
 use crate::logging;
-use crate::runtime;
+use crate::runtime::{self, Store};
 use broker::Broker;
 use clap::{Args, Subcommand};
 use client::Cluster;
@@ -238,11 +238,12 @@ fn with_browsers<T>(
     meant: &Meant<'_>,
     work: impl FnOnce(&[DeadLetterBrowser]) -> Result<T>,
 ) -> Result<T> {
-    let mut broker = None;
-    if let Some(embedded) = settings.embedded_broker() {
-        runtime::is_served(&embedded.address(), &embedded.data_dir)?;
-        broker = settings.broker().map(runtime::start_broker).transpose()?;
+    let embedded = settings.broker();
+    if let Some(embedded) = &embedded {
+        runtime::is_served(embedded, Store::Needed)?;
     }
+    // Also beside a process that serves: a replay may take longer than that process lives.
+    let broker = embedded.map(runtime::start_broker).transpose()?;
     let outcome = meant.browsers(settings).and_then(|browsers| work(&browsers));
     broker.into_iter().for_each(Broker::stop);
     outcome

@@ -5,9 +5,10 @@ mod reset;
 
 use clap::{ArgGroup, Args, Subcommand, value_parser};
 
-use super::administration::{Store, with_cluster};
+use super::administration::with_cluster;
 use crate::cli::{AFTER_HELP, Invocation, Program, SettingsOptions};
 use crate::error::{Error, Result};
+use crate::runtime::Store;
 
 /// The command line.
 #[derive(Debug, Args)]

@@ -14,6 +14,7 @@ use crate::dead_letters::filter;
 use crate::error::{Error, Result};
 use crate::logging;
 use crate::programs::status::serve_if_unserved;
+use crate::runtime::Store;
 use crate::topic_reader::{Beginning, NoRange, PartitionRange, Place, Reader};
 use broker::Broker;
 use clap::{Args, value_parser};
@@ -91,7 +92,7 @@ impl Program for Arguments {
         // On a terminal the log would stand between the messages.
         logging::start(&settings.log.of_a_look(), "peek")?;
         let stop = crate::signals::stop()?;
-        let broker = serve_if_unserved(settings)?;
+        let broker = serve_if_unserved(settings, Store::Needed)?;
         let cluster = Arc::new(Cluster::new(settings.cluster()));
         let _stopping = stop.on_ask({
             let cluster = cluster.clone();

@@ -8,10 +8,11 @@ use std::ops::RangeInclusive;
 
 use clap::{Args, Subcommand, value_parser};
 
-use super::administration::{Store, with_cluster};
+use super::administration::with_cluster;
 use crate::cli::{AFTER_HELP, Invocation, Program, SettingsOptions};
 use crate::config;
 use crate::error::{Error, Result};
+use crate::runtime::Store;
 
 /// How many partitions a topic may have.
 const PARTITIONS: RangeInclusive<i64> = 1..=config::MOST_PARTITIONS as i64;

@@ -2,6 +2,7 @@
 //! processes.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::support::kafka::Kafka;
@@ -19,7 +20,7 @@ pub struct Place {
     pub topic: String,
     /// The group.
     pub group: String,
-    _folder: Folder,
+    folder: Folder,
 }
 
 impl Place {
@@ -36,13 +37,18 @@ impl Place {
         } else {
             settings.push(("kafka.bootstrap_servers", Kafka::shared(version).bootstrap()));
         }
-        Place { settings, topic, group, _folder: folder }
+        Place { settings, topic, group, folder }
     }
 
     /// Where its embedded broker listens.
     pub fn broker_address(&self) -> &str {
         let setting = self.settings.iter().find(|(key, _)| *key == "embedded.listen");
         setting.map(|(_, address)| address.as_str()).expect("an embedded broker")
+    }
+
+    /// The folder of that broker's store.
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
     }
 
     /// The settings of a program that works there, each `key=value`.

@@ -7,7 +7,7 @@ mod queued;
 mod reader;
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::net::TcpListener;
 use std::process::Command;
 use std::thread;
@@ -377,9 +377,13 @@ fn status_looks_again_when_the_holder_ends_meanwhile() {
     producer.stop();
     // A holder that takes a question and is gone before it answers: the first connection is only a knock.
     let holder = TcpListener::bind(place.broker_address()).expect("the broker's address");
+    let lock = File::open(place.data_dir().join("lock")).expect("the lock of the store");
+    lock.lock().expect("it is free");
     let ending = thread::spawn(move || {
         let _knock = holder.accept().expect("a knock");
         let _question = holder.accept().expect("a connection for the question");
+        drop(holder);
+        lock.unlock().expect("a file that is locked");
     });
     let (rows, printed) = place.status();
     assert!(rows.iter().any(|row| row[0] == place.topic), "{printed}");

@@ -59,6 +59,24 @@ impl DiskFolder {
         Ok((DiskFolder { path: path.to_owned() }, lock))
     }
 
+    /// Whether a process has the lock of this folder. Nothing is created or written for the answer.
+    pub(super) fn is_locked(path: &Path) -> io::Result<bool> {
+        let file = match File::open(path.join(LOCK)) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(false);
+            }
+            file => file?,
+        };
+        match file.try_lock_shared() {
+            Ok(()) => {
+                drop(FolderLock(file));
+                Ok(false)
+            }
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
     /// Syncs every file, and drops its bytes from the page cache.
     pub(super) fn drop_page_cache(&self) -> io::Result<()> {
         for name in self.list()? {

@@ -1,6 +1,7 @@
 //! The store: what the broker reads and changes, from any thread.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -9,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 
-use super::disk_folder::FolderLock;
+use super::disk_folder::{DiskFolder, FolderLock};
 use super::error::StorageError;
 use super::fetch_waiters::FetchWaiter;
 use super::files::store_file;
@@ -63,6 +64,14 @@ impl Store {
     pub fn open_checked(folder: &Path, retention: Retention) -> Result<Store, OpenError> {
         let (opened, name) = recovery::open_folder(folder, &retention, now())?;
         Store::start(opened, name, retention, Arc::new(now), Some(RETENTION_CHECK_INTERVAL))
+    }
+
+    /// Whether a process has the store in `folder` open. Nothing is created or written for the answer.
+    ///
+    /// # Errors
+    /// That cannot be told.
+    pub fn is_open(folder: &Path) -> io::Result<bool> {
+        DiskFolder::is_locked(folder)
     }
 
     /// Without an interval nothing is removed, and housekeeping is done between transactions.

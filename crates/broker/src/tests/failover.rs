@@ -88,6 +88,29 @@ fn a_port_that_is_taken_is_an_error_that_names_it_and_the_setting() {
 }
 
 #[test]
+fn what_listens_is_told_from_the_process_that_serves_the_store() {
+    let (folder, other) = (Folder::new(), Folder::new());
+    let listen = fixed_address();
+    let holder = start(&folder, &listen).unwrap();
+    let is_served = |folder: &Folder, listen: &str| Broker::is_served(&settings(folder, listen));
+    assert!(is_served(&folder, &listen).unwrap());
+    assert!(!is_served(&folder, &fixed_address()).unwrap(), "it listens elsewhere");
+    let words = is_served(&other, &listen).unwrap_err().to_string();
+    assert!(words.contains("another program listens on") && words.contains(&listen), "{words}");
+    assert!(!other.path().exists());
+    start(&other, "127.0.0.1:0").unwrap().stop();
+    assert!(!is_served(&other, &listen).unwrap());
+    let refused = start(&other, &listen).err().unwrap().to_string();
+    assert_eq!(refused, words);
+    holder.stop();
+    assert!(!is_served(&folder, &listen).unwrap(), "its address stands there still");
+    let everywhere = listen.replace("127.0.0.1", "0.0.0.0");
+    let holder = start(&folder, &everywhere).unwrap();
+    assert!(is_served(&folder, &listen).unwrap() && is_served(&folder, &everywhere).unwrap());
+    holder.stop();
+}
+
+#[test]
 #[cfg_attr(windows, ignore = "[::] is IPv6 alone there")]
 fn a_client_is_told_an_address_of_the_family_that_it_used() {
     let folder = Folder::new();
