@@ -1,6 +1,7 @@
 //! Topics and groups are administered from the command line, on a Kafka and on the embedded broker alike.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -28,6 +29,7 @@ run_on! {
         topics_of_the_settings_are_created_by_the_first_program_and_stay_as_they_are,
         the_first_topic_begins_the_store,
         commands_in_another_folder_than_the_channel_are_refused,
+        a_data_folder_of_others_is_refused_and_left_alone,
     }
 }
 
@@ -352,6 +354,23 @@ fn commands_in_another_folder_than_the_channel_are_refused(_: &'static str) {
     assert_eq!((code, groups.as_str()), (Some(0), ""), "{errors}");
     channel.close_input();
     assert_eq!(channel.wait(PATIENCE), Some(0));
+}
+
+fn a_data_folder_of_others_is_refused_and_left_alone(_: &'static str) {
+    let folder = Folder::new("administration");
+    let data = folder.path().join("data");
+    fs::create_dir(&data).expect("a folder");
+    fs::write(data.join("notes.txt"), "x").expect("a file");
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o755)).expect("its mode");
+    let listen = format!("embedded.listen=127.0.0.1:{}", free_port());
+    for words in [&["status"][..], &["topics", "create", "t"], &["dead-letters", "list"], &["status"]] {
+        let (code, printed, errors) = in_folder(folder.path(), &listen, words);
+        assert_eq!((code, printed.as_str()), (Some(1), ""), "{words:?}: {errors}");
+        assert!(errors.contains("it holds more than the database"), "{words:?}: {errors}");
+        let names =
+            fs::read_dir(&data).expect("the folder").map(|entry| entry.expect("an entry").file_name());
+        assert_eq!(names.collect::<Vec<_>>(), ["notes.txt"], "{words:?}");
+    }
 }
 
 fn in_folder(folder: &Path, listen: &str, words: &[&str]) -> Said {

@@ -153,6 +153,8 @@ impl Failover {
                 }
                 Err(Error::Damaged { data_dir, reason })
             }
+            // Nothing of it may be written into the folder of others.
+            Err(error @ OpenError::Foreign(_)) => Err(Error::Io { data_dir, source: error.into() }),
             Err(error @ OpenError::Io { .. }) => {
                 // What is wrong with this process alone is no failure of a store that another one may serve;
                 // and of a disk that takes no notice the others learn by themselves.

@@ -35,11 +35,20 @@ impl DiskFolder {
     /// Creates the folder, if need be, and takes its lock.
     ///
     /// # Errors
-    /// [`OpenError::Locked`] if another process has the lock, [`OpenError::Io`] otherwise.
+    /// [`OpenError::Locked`] if another process has the lock, [`OpenError::Foreign`] if the folder holds
+    /// something else, [`OpenError::Io`] otherwise.
     pub(super) fn lock(path: &Path) -> Result<(DiskFolder, FolderLock), OpenError> {
         let failed =
             |what: &str, error: io::Error| OpenError::io_at(format!("{}: {what}", path.display()), error);
         prepare(path)?;
+        if path.join(FORMER_FILE).exists() {
+            return Err(OpenError::Foreign(format!(
+                "{}: {FORMER_FILE} in this folder has the format of a version that was never released, which \
+                 this one does not read. Let that version's consumers empty it, then move the file away, or \
+                 set embedded.data_dir to another folder",
+                path.display()
+            )));
+        }
         let file =
             open_file(&path.join(LOCK), true).map_err(|error| failed("cannot open its lock", error))?;
         match file.try_lock() {
@@ -48,14 +57,6 @@ impl DiskFolder {
             Err(TryLockError::Error(error)) => return Err(failed("cannot be locked", error)),
         }
         let lock = FolderLock(file);
-        if path.join(FORMER_FILE).exists() {
-            let text = format!(
-                "{FORMER_FILE} in this folder has the format of a version that was never released, which this \
-                 one does not read. Let that version's consumers empty it, then move the file away, or set \
-                 embedded.data_dir to another folder"
-            );
-            return Err(OpenError::io_at(path.display().to_string(), text));
-        }
         Ok((DiskFolder { path: path.to_owned() }, lock))
     }
 
@@ -186,9 +187,11 @@ fn prepare(folder: &Path) -> Result<(), OpenError> {
     if files::mode_for_others(&metadata).is_some() {
         let entries = folder.read_dir().map_err(|error| failed("cannot look into the folder", error))?;
         if entries.flatten().any(|entry| !entry.file_name().to_str().is_some_and(is_ours)) {
-            let text = "others may enter this folder, and it holds more than the database: choose another \
-                        folder, or chmod 700";
-            return Err(OpenError::io_at(folder.display().to_string(), text));
+            return Err(OpenError::Foreign(format!(
+                "{}: others may enter this folder, and it holds more than the database: choose another \
+                 folder, or chmod 700",
+                folder.display()
+            )));
         }
         files::make_folder_private(folder)
             .map_err(|error| failed("others may enter the folder, and its mode cannot be changed", error))?;

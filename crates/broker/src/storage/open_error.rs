@@ -11,6 +11,8 @@ pub enum OpenError {
     Locked,
     /// The bytes of the database are not those that were written.
     Damaged(String),
+    /// The folder holds something else: the folder and why. Nothing is written into it.
+    Foreign(String),
     /// An error of the operating system.
     Io {
         /// The path and the operation; empty if the cause names them.
@@ -28,6 +30,7 @@ impl fmt::Display for OpenError {
                 f,
                 "the database is damaged: {what}. Check the disk, and restore the file from a copy or remove it"
             ),
+            OpenError::Foreign(why) => f.write_str(why),
             OpenError::Io { context, cause } if context.is_empty() => write!(f, "{cause}"),
             OpenError::Io { context, cause } => write!(f, "{context}: {cause}"),
         }
@@ -38,7 +41,7 @@ impl std::error::Error for OpenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             OpenError::Io { cause, .. } => Some(&**cause),
-            OpenError::Locked | OpenError::Damaged(_) => None,
+            OpenError::Locked | OpenError::Damaged(_) | OpenError::Foreign(_) => None,
         }
     }
 }

@@ -87,6 +87,35 @@ fn a_port_that_is_taken_is_an_error_that_names_it_and_the_setting() {
     start(&folder, "127.0.0.1:0").unwrap().stop();
 }
 
+#[cfg(unix)]
+#[test]
+fn nothing_is_written_into_a_folder_of_others_and_each_try_says_why() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new();
+    let widen = || std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let names = || {
+        let entries = std::fs::read_dir(folder.path()).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>()
+    };
+    for (file, why) in
+        [("notes.txt", "it holds more than the database"), ("point-to-point.redb", "the format")]
+    {
+        std::fs::create_dir(folder.path()).unwrap();
+        std::fs::write(folder.path().join(file), "x").unwrap();
+        widen();
+        for _ in 0..2 {
+            let error = start(&folder, "127.0.0.1:0").err().unwrap();
+            assert!(matches!(error, Error::Io { .. }) && error.to_string().contains(why), "{error}");
+            assert_eq!(names(), [file]);
+        }
+        // What an older version has left of its refusal is no word of a failure either.
+        std::fs::write(folder.path().join("failure"), "no room").unwrap();
+        let error = start(&folder, "127.0.0.1:0").err().unwrap().to_string();
+        assert!(error.contains(why) && !error.contains("reopened"), "{error}");
+        std::fs::remove_dir_all(folder.path()).unwrap();
+    }
+}
+
 #[test]
 fn what_listens_is_told_from_the_process_that_serves_the_store() {
     let (folder, other) = (Folder::new(), Folder::new());
