@@ -3,6 +3,7 @@
 // The types have no doc comments: clap would show them as the description of the program.
 #![allow(missing_docs)]
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, value_parser};
 
 use crate::config::{self, Subscription};
@@ -25,7 +26,7 @@ pub struct DeadLetterChoice {
     #[arg(long, value_name = "N", value_parser = value_parser!(i32).range(0..))]
     partition: Option<i32>,
     /// Only letters that this group could not handle
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     group: Option<String>,
     /// Only letters with this text in value, key, error, standard error or topic, in capitals or not
     #[arg(long, value_name = "TEXT")]

@@ -3,6 +3,7 @@
 mod look;
 mod reset;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgGroup, Args, Subcommand, value_parser};
 
 use super::administration::with_cluster;
@@ -81,7 +82,7 @@ struct Describe {
     #[command(flatten)]
     settings: SettingsOptions,
     /// The groups [default: all]
-    #[arg(value_name = "GROUP")]
+    #[arg(value_name = "GROUP", value_parser = NonEmptyStringValueParser::new())]
     names: Vec<String>,
     /// A JSON object a line, one for each group
     #[arg(long)]
@@ -107,10 +108,10 @@ struct Reset {
     #[command(flatten)]
     settings: SettingsOptions,
     /// The group; it must have no members
-    #[arg(long, value_name = "GROUP")]
+    #[arg(long, value_name = "GROUP", value_parser = NonEmptyStringValueParser::new())]
     group: String,
     /// A topic (repeatable)
-    #[arg(long, value_name = "TOPIC", required = true)]
+    #[arg(long, value_name = "TOPIC", required = true, value_parser = NonEmptyStringValueParser::new())]
     topic: Vec<String>,
     /// Only this partition (repeatable)
     #[arg(long, value_name = "N", value_parser = value_parser!(i32).range(0..))]
@@ -139,5 +140,31 @@ impl Program for Reset {
 
     fn run(&self, invocation: &Invocation) -> Result<()> {
         with_cluster(&invocation.settings, ON_GROUPS, |cluster| reset::run(cluster, self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Command;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_empty_is_refused_at_the_command_line() {
+        let refusal = |words: &[&str]| {
+            let words = std::iter::once(&"groups").chain(words);
+            Arguments::augment_args(Command::new("groups"))
+                .try_get_matches_from(words)
+                .err()
+                .map(|e| e.kind())
+        };
+        let reset = |group, topic| ["reset", "--group", group, "--topic", topic, "--to-earliest"];
+        assert_eq!(refusal(&reset("g", "t")), None);
+        // A group of others may have a name that the settings would not take.
+        assert_eq!(refusal(&reset(" ", "t")), None);
+        for words in [&reset("", "t")[..], &reset("g", ""), &["describe", ""], &["describe", "g", ""]] {
+            assert_eq!(refusal(words), Some(ErrorKind::InvalidValue), "{words:?}");
+        }
     }
 }

@@ -6,6 +6,7 @@ mod look;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand, value_parser};
 
 use super::administration::with_cluster;
@@ -98,7 +99,7 @@ struct Describe {
     #[command(flatten)]
     settings: SettingsOptions,
     /// The topics [default: all but Kafka's own]
-    #[arg(value_name = "TOPIC")]
+    #[arg(value_name = "TOPIC", value_parser = NonEmptyStringValueParser::new())]
     names: Vec<String>,
     /// Also the configurations that a topic does not have of its own
     #[arg(long)]
@@ -154,7 +155,7 @@ impl Program for Create {
 struct Alter {
     #[command(flatten)]
     settings: SettingsOptions,
-    #[arg(value_name = "TOPIC")]
+    #[arg(value_name = "TOPIC", value_parser = NonEmptyStringValueParser::new())]
     name: String,
     /// So many partitions in all: more than it has
     #[arg(long, value_name = "N", value_parser = value_parser!(i32).range(PARTITIONS))]
@@ -202,7 +203,7 @@ impl Alter {
 struct Delete {
     #[command(flatten)]
     settings: SettingsOptions,
-    #[arg(value_name = "TOPIC", required = true)]
+    #[arg(value_name = "TOPIC", required = true, value_parser = NonEmptyStringValueParser::new())]
     names: Vec<String>,
     /// A topic that is not there is no error
     #[arg(long)]
@@ -248,6 +249,19 @@ mod tests {
         let said = |alter: Alter| alter.changes().unwrap_err().to_string();
         assert_eq!(said(alter(&[("a", "1")], &["a"])), "a is both in --topic-config and in --delete-config");
         assert!(said(alter(&[], &[])).starts_with("what shall be altered?"));
+    }
+
+    #[test]
+    fn a_name_that_is_empty_is_refused_at_the_command_line() {
+        let refusal = |words: &[&str]| {
+            let command = Arguments::augment_args(clap::Command::new("topics"));
+            let words = std::iter::once(&"topics").chain(words);
+            command.try_get_matches_from(words).err().map(|error| error.kind())
+        };
+        assert_eq!(refusal(&["delete", "t"]), None);
+        for words in [&["describe", ""][..], &["alter", "", "--partitions", "2"], &["delete", "t", ""]] {
+            assert_eq!(refusal(words), Some(clap::error::ErrorKind::InvalidValue), "{words:?}");
+        }
     }
 
     #[test]
