@@ -104,6 +104,7 @@ impl Settings {
             topics: self.topics.iter().map(topic).collect(),
             created: self.created_topics(),
             create: self.kafka.create_topic,
+            on_one_node: self.embedded_broker().is_some(),
         }
     }
 

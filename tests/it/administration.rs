@@ -30,6 +30,7 @@ run_on! {
         the_first_topic_begins_the_store,
         commands_in_another_folder_than_the_channel_are_refused,
         a_data_folder_of_others_is_refused_and_left_alone,
+        a_topic_of_the_settings_that_one_node_cannot_have_is_told_once,
     }
 }
 
@@ -282,6 +283,28 @@ fn topics_of_the_settings_are_created_by_the_first_program_and_stay_as_they_are(
     second.stop();
     assert_eq!(described(kafka, &topic), found);
     assert_eq!(listed(kafka, &missing), None);
+}
+
+/// No broker comes that takes the other replicas, so nothing is tried again.
+fn a_topic_of_the_settings_that_one_node_cannot_have_is_told_once(_: &'static str) {
+    let folder = Folder::new("administration");
+    let file = folder.path().join("topics.toml");
+    let sections = "[[topics]]\nname = \"many\"\nreplication_factor = 3\n[[topics]]\nname = \"one\"\n";
+    fs::write(&file, sections).expect("a file");
+    let (listen, data) = (format!("127.0.0.1:{}", free_port()), folder.path().join("data"));
+    let start = Start::program("adapter").arguments(&["--config", file.to_str().expect("UTF-8")]);
+    let start = start.set("kafka.bootstrap_servers", "[]").set("embedded.listen", &listen);
+    let start = start.set("embedded.data_dir", &data.display().to_string());
+    let mut adapter = start.set("adapter.listen", "127.0.0.1:0").start();
+    adapter.wait_for_log(&["ERROR", "many", "cannot be created", "one node"], PATIENCE);
+    let listen = format!("embedded.listen={listen}");
+    let listed = eventually("the other topic is there", PATIENCE, || {
+        let (_, listed, _) = in_folder(folder.path(), &listen, &["topics", "list"]);
+        listed.contains("one ").then_some(listed)
+    });
+    assert!(!listed.contains("many"), "{listed}");
+    adapter.stop();
+    assert!(!adapter.log().iter().any(|line| line.contains("trying again")), "{:?}", adapter.log());
 }
 
 /// Nobody has started the embedded broker yet: a look finds nothing, and a topic is the first thing stored.

@@ -36,6 +36,8 @@ pub struct DeclaredTopics {
     pub created: Vec<TopicCreation>,
     /// Whether those that are missing may be created.
     pub create: bool,
+    /// Whether the cluster is one node and stays so: no broker comes that would take a second replica.
+    pub on_one_node: bool,
 }
 
 impl DeclaredTopics {
@@ -62,7 +64,7 @@ impl DeclaredTopics {
                 }
                 true
             }
-            Err(error) if error.code().is_some_and(|code| OF_THE_SETTINGS.contains(&code)) => {
+            Err(error) if error.code().is_some_and(|code| self.is_of_the_settings(code)) => {
                 log::error!("topic {} of the settings cannot be created: {error}", topic.name);
                 true
             }
@@ -74,6 +76,11 @@ impl DeclaredTopics {
                 false
             }
         }
+    }
+
+    /// Whether only other settings mend a refusal. Brokers that more replicas need may come yet.
+    fn is_of_the_settings(&self, code: ErrorCode) -> bool {
+        OF_THE_SETTINGS.contains(&code) || self.on_one_node && code == ErrorCode::INVALID_REPLICATION_FACTOR
     }
 
     fn check(&self, cluster: &Cluster, topic: &TopicCreation) -> Result<Vec<String>> {
@@ -121,6 +128,15 @@ fn differences(wanted: &TopicCreation, found: &TopicDescription, configs: &[Topi
 mod tests {
     use super::*;
     use crate::describe::PartitionDescription;
+
+    #[test]
+    fn more_replicas_are_waited_for_where_brokers_may_come() {
+        let on = |on_one_node| DeclaredTopics { on_one_node, ..DeclaredTopics::default() };
+        let code = ErrorCode::INVALID_REPLICATION_FACTOR;
+        assert!(on(true).is_of_the_settings(code) && !on(false).is_of_the_settings(code));
+        assert!(on(false).is_of_the_settings(ErrorCode::INVALID_CONFIG));
+        assert!(!on(true).is_of_the_settings(ErrorCode::NOT_CONTROLLER));
+    }
 
     #[test]
     fn what_a_topic_has_otherwise_is_told_and_what_the_settings_leave_open_is_not() {
