@@ -285,7 +285,6 @@ fn on_a_terminal_messages_are_typed_where_arguments_say_what_becomes_of_them(ver
     assert_eq!(texts(&scene.records()), expected, "and none is generated");
 }
 
-/// At the rate there would be twice as many when it is told first.
 /// With 100 partitions one run in 10^10 finds all six in one by chance.
 fn programs_that_send_a_line_each_do_not_all_begin_with_one_partition(version: &'static str) {
     let scene = Scene::new(version);
@@ -301,6 +300,7 @@ fn programs_that_send_a_line_each_do_not_all_begin_with_one_partition(version: &
     assert!(partitions.len() > 1, "{partitions:?}");
 }
 
+/// At the rate there would be twice as many when it is told first.
 #[test]
 fn at_a_rate_no_more_than_those_of_a_second_wait_through_an_outage() {
     let _turn = my_turn();
