@@ -98,6 +98,11 @@ impl LetterTopic {
 }
 
 impl DeadLetterTopics {
+    /// Whether topics are named by options, and not by the settings.
+    pub fn are_given(&self) -> bool {
+        self.dlt.is_some() || !self.topic.is_empty()
+    }
+
     /// The topics with the letters, each once: those named, else those of the topics that are consumed.
     ///
     /// # Errors

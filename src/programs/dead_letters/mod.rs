@@ -19,6 +19,8 @@ use crate::runtime::{self, Store};
 use broker::Broker;
 use clap::{Args, Subcommand};
 use client::Cluster;
+use client::describe::Description;
+use protocol::error_code::ErrorCode;
 use settle::Order;
 
 /// The longest wait for a broker that knows all topics.
@@ -181,6 +183,8 @@ fn looking(
 /// The topics whose letters are meant, and the letters, where these are named.
 struct Meant<'a> {
     topics: LetterTopics<'a>,
+    /// The command line names the topics, and not the settings.
+    are_given: bool,
     ids: Vec<DeadLetterId>,
 }
 
@@ -192,7 +196,8 @@ impl<'a> Meant<'a> {
         consumed: &'a Subscription,
         ids: impl IntoIterator<Item = DeadLetterId>,
     ) -> Result<Meant<'a>> {
-        let meant = Meant { topics: topics.or(consumed)?, ids: ids.into_iter().collect() };
+        let are_given = topics.are_given();
+        let meant = Meant { topics: topics.or(consumed)?, are_given, ids: ids.into_iter().collect() };
         if let LetterTopics::Named(topics) = &meant.topics {
             meant.check(topics)?;
         }
@@ -210,7 +215,12 @@ impl<'a> Meant<'a> {
 
     fn browsers(&self, settings: &Settings) -> Result<Vec<DeadLetterBrowser>> {
         let topics = match &self.topics {
-            LetterTopics::Named(topics) => topics.clone(),
+            LetterTopics::Named(topics) => {
+                if self.are_given {
+                    check_existence(settings, topics)?;
+                }
+                topics.clone()
+            }
             LetterTopics::Matching(consumed) => matching(settings, consumed)?,
         };
         self.check(&topics)?;
@@ -221,14 +231,40 @@ impl<'a> Meant<'a> {
     }
 }
 
+/// A name that is mistyped has no dead letters, which must not look as if all were well. What the user may
+/// not see may be there.
+///
+/// # Errors
+/// One of the topics is not there, and that for its dead letters neither; or no broker answers in time.
+fn check_existence(settings: &Settings, topics: &[LetterTopic]) -> Result<()> {
+    let names: Vec<&str> = topics.iter().flat_map(|of| [of.source.as_str(), of.topic.as_str()]).collect();
+    let found = described(settings, Some(&names))?;
+    let none = [ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, ErrorCode::INVALID_TOPIC_EXCEPTION];
+    let is_missing =
+        |name: &str| !found.topics.iter().any(|topic| topic.name == name && !none.contains(&topic.error));
+    match topics.iter().find(|of| is_missing(&of.source) && is_missing(&of.topic)) {
+        None => Ok(()),
+        Some(LetterTopic { source, topic }) => {
+            let brokers = settings.brokers().join(", ");
+            let hint = "`point-to-point status` lists those that are there";
+            Err(Error::new(format!("there is no topic {source} at {brokers}, nor {topic}: {hint}")))
+        }
+    }
+}
+
 /// The topics with dead letters of those that a pattern matches, by name.
 fn matching(settings: &Settings, consumed: &Subscription) -> Result<Vec<LetterTopic>> {
-    let cluster = Cluster::new(settings.cluster());
-    let deadline = Instant::now() + FIRST_ANSWER;
-    let found = client::in_time(&cluster, deadline, || cluster.describe(None, deadline));
-    let found = found.map_err(|error| Error::new("no answer about dead letters").caused_by(error))?;
+    let found = described(settings, None)?;
     let sources = found.topics.iter().filter_map(|topic| source_topic(&topic.name));
     Ok(sources.filter(|source| consumed.has(source)).map(LetterTopic::of).collect())
+}
+
+/// These topics, or all of them, as far as they are there.
+fn described(settings: &Settings, topics: Option<&[&str]>) -> Result<Description> {
+    let cluster = Cluster::new(settings.cluster());
+    let deadline = Instant::now() + FIRST_ANSWER;
+    let found = client::in_time(&cluster, deadline, || cluster.describe(topics, deadline));
+    found.map_err(|error| Error::new("no answer about dead letters").caused_by(error))
 }
 
 /// Runs `work` with a browser for each topic with letters. The embedded broker is started if no other broker

@@ -100,7 +100,10 @@ fn letters_in_a_topic_of_another_name_are_listed_and_replayed(version: &'static 
         let refused = elsewhere.run(words);
         assert_eq!((refused.code, refused.complains("--topic")), (Some(2), true), "{:?}", refused.log);
     }
-    assert_eq!(elsewhere.run(&["list", "--dlt", "failed", "--topic", "a"]).lines, ["no dead letters"]);
+    let no_letters = elsewhere.run(&["list", "--dlt", "failed", "--topic", &elsewhere.topic]);
+    assert_eq!(no_letters.lines, ["no dead letters"]);
+    let nowhere = elsewhere.run(&["list", "--dlt", "failed", "--topic", "a"]);
+    assert_eq!((nowhere.code, nowhere.complains("nor failed")), (Some(1), true), "{:?}", nowhere.log);
 }
 
 fn letters_of_all_topics_that_a_pattern_matches_are_listed(version: &'static str) {

@@ -61,6 +61,11 @@ fn letters_of_several_topics_are_listed_replayed_and_discarded(version: &'static
     let through = none.run(&["replay", "--topic", &both, "--through", "cat"]);
     assert_eq!((through.code, through.last()), (Some(0), "replayed 4, failed 0, kept 0, left 0"));
     assert_eq!(two.check_copies(2, 3), 0);
-    let nowhere = none.run(&["list", "--topic", &unique("nowhere")]);
-    assert_eq!(nowhere.lines, ["no dead letters"]);
+    let nowhere = unique("nowhere");
+    for words in [&["list"][..], &["replay"], &["discard", "--all"]] {
+        let refused = none.run(&[words, &["--topic", &format!("{},{nowhere}", one.topic)]].concat());
+        assert_eq!((refused.code, refused.lines.len()), (Some(1), 0), "{words:?}: {:?}", refused.lines);
+        assert!(refused.complains(&format!("there is no topic {nowhere} at ")), "{:?}", refused.log);
+    }
+    assert_eq!(none.run(&["list", "--topic", &none.topic]).lines, ["no dead letters"]);
 }
