@@ -13,6 +13,14 @@ pub fn is_internal(name: &str) -> bool {
     INTERNAL.contains(&name)
 }
 
+/// Whether two names differ in `.` and `_` alone. Kafka's brokers have one name for both in their metrics.
+///
+/// Source: `Topic.hasCollision` of Kafka's Java client.
+pub fn collide(one: &str, other: &str) -> bool {
+    let unified = |byte: u8| if byte == b'.' { b'_' } else { byte };
+    one != other && one.bytes().map(unified).eq(other.bytes().map(unified))
+}
+
 /// Checks a name.
 ///
 /// # Errors
@@ -43,6 +51,14 @@ mod tests {
         let too_long = "a".repeat(250);
         for name in ["", ".", "..", "a b", "a/b", "señal", "a\n", "a:b", &too_long] {
             assert!(check(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_that_differ_in_points_and_underscores_alone_collide() {
+        assert!(collide("a.b", "a_b") && collide("a_b", "a.b") && collide("a.b_c", "a_b.c"));
+        for (one, other) in [("a.b", "a.b"), ("a.b", "a-b"), ("a.b", "a_bc"), ("a.b", "ab"), ("a", "b")] {
+            assert!(!collide(one, other), "{one} {other}");
         }
     }
 

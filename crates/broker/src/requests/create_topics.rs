@@ -8,7 +8,7 @@ use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, Cr
 use kafka_protocol::messages::{BrokerId, CreateTopicsRequest, CreateTopicsResponse};
 use kafka_protocol::protocol::StrBytes;
 
-use super::{Refusal, check_not_internal, message, refused_by_store, topic_id};
+use super::{Refusal, check_new_name, message, refused_by_store, topic_id};
 use crate::node::{NODE_ID, Node};
 use crate::request_context::RequestContext;
 use crate::storage::{Pending, Topic};
@@ -65,14 +65,15 @@ impl Creation {
     }
 }
 
-/// Checks in Kafka's order: the name, whether the topic exists, its configurations, its partitions.
+/// Checks in Kafka's order: the name, whether the topic or one of nearly this name exists, its configurations,
+/// its partitions.
 fn begin(node: &Node, topic: &CreatableTopic, validate_only: bool) -> Result<Creation, Refusal> {
     let name = topic.name.as_str();
     topic_name::check(name).map_err(|why| (ErrorCode::INVALID_TOPIC_EXCEPTION, why.to_owned()))?;
-    check_not_internal(name)?;
     if node.store.topic(name).is_some() {
         return Err(refused_by_store(name, ErrorCode::TOPIC_ALREADY_EXISTS));
     }
+    check_new_name(node, name)?;
     let configs = configs(topic).map_err(|why| (ErrorCode::INVALID_CONFIG, why))?;
     let partitions = partitions(node, topic)?;
     if validate_only {

@@ -8,7 +8,7 @@ use kafka_protocol::messages::metadata_response::{
 };
 use kafka_protocol::messages::{BrokerId, MetadataRequest, MetadataResponse, TopicName};
 
-use super::{check_not_internal, once, text, topic_id};
+use super::{check_new_name, once, text, topic_id};
 use crate::node::{LEADER_EPOCH, NODE_ID, Node};
 use crate::request_context::RequestContext;
 use crate::storage::{Pending, Topic};
@@ -125,7 +125,7 @@ fn find(node: &Node, name: &str, create: bool) -> Found {
     match node.store.topic(name) {
         Some(topic) => Found::Topic(topic),
         None if create => {
-            if let Err((code, why)) = check_not_internal(name) {
+            if let Err((code, why)) = check_new_name(node, name) {
                 log::debug!("a client asks for a topic that is not created: {why}");
                 return Found::No(code);
             }

@@ -52,7 +52,7 @@ use std::hash::Hash;
 
 use kafka_protocol::protocol::StrBytes;
 
-use super::node::LEADER_EPOCH;
+use super::node::{LEADER_EPOCH, Node};
 use super::storage::MAX_PARTITIONS;
 use protocol::error_code::ErrorCode;
 use protocol::topic_name;
@@ -82,6 +82,14 @@ fn check_not_internal(name: &str) -> Result<(), Refusal> {
         "{name} is a topic of Kafka itself: the embedded broker keeps such state elsewhere, and lets nobody \
          create it or write to it"
     );
+    Err((ErrorCode::INVALID_TOPIC_EXCEPTION, why))
+}
+
+/// Refuses names that no new topic may have beside those that are there, as Kafka does.
+fn check_new_name(node: &Node, name: &str) -> Result<(), Refusal> {
+    check_not_internal(name)?;
+    let Some(known) = node.store.colliding(name) else { return Ok(()) };
+    let why = format!("{name} collides with topic {known}: in Kafka's metrics '.' and '_' are the same");
     Err((ErrorCode::INVALID_TOPIC_EXCEPTION, why))
 }
 

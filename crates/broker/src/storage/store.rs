@@ -29,6 +29,7 @@ use super::{
 use net::stop::Stop;
 use net::sync::{Mutex, Worker, lock};
 use protocol::error_code::ErrorCode;
+use protocol::topic_name;
 
 /// The interval of retention checks (Kafka's `log.retention.check.interval.ms`).
 const RETENTION_CHECK_INTERVAL: Duration = Duration::from_secs(30);
@@ -116,6 +117,11 @@ impl Store {
     /// The topic of this name.
     pub fn topic(&self, name: &str) -> Option<Topic> {
         self.shared.state().topics.get(name).map(|topic| topic.topic.clone())
+    }
+
+    /// The name of a topic that this one would collide with, as [`topic_name::collide`] says.
+    pub fn colliding(&self, name: &str) -> Option<Arc<str>> {
+        self.shared.state().topics.keys().find(|known| topic_name::collide(known, name)).cloned()
     }
 
     /// The topic with this id.

@@ -199,6 +199,28 @@ fn kafkas_own_topics_are_neither_created_nor_written_to() {
 }
 
 #[test]
+fn names_that_differ_in_points_and_underscores_alone_are_refused_as_in_kafka() {
+    let broker = Fixture::new();
+    let mut client = broker.client();
+    let (invalid, unknown) = (ErrorCode::INVALID_TOPIC_EXCEPTION, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+    client.create_topic("orders.a");
+    for validate_only in [true, false] {
+        let result = create(&mut client, vec![topic("orders_a", 1, 1)], validate_only).remove(0);
+        assert_eq!(ErrorCode(result.error_code), invalid);
+        let why = result.error_message.unwrap();
+        assert!(why.contains("orders_a collides with topic orders.a"), "{why}");
+    }
+    for (create, code) in [(true, invalid), (false, unknown)] {
+        let asked = metadata(&mut client, 9, Some(&["orders_a"]), create);
+        assert_eq!(described(&asked), [row("orders_a", code, 0)]);
+    }
+    assert_eq!(created(&mut client, topic("orders.a", 1, 1)), ErrorCode::TOPIC_ALREADY_EXISTS);
+    assert_eq!(created(&mut client, topic("orders-a", 1, 1)), ErrorCode::NONE);
+    client.delete_topic("orders.a");
+    assert_eq!(created(&mut client, topic("orders_a", 1, 1)), ErrorCode::NONE);
+}
+
+#[test]
 fn a_request_that_only_validates_creates_nothing() {
     let broker = Fixture::new();
     let mut client = broker.client();
