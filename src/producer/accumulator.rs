@@ -92,7 +92,8 @@ impl Accumulator {
         }
     }
 
-    /// Has messages without a key begin with this partition, counted round and round; without it with the first.
+    /// Has messages without a key begin with this partition, counted round and round; without it with the
+    /// first.
     pub(super) fn begin_with(&mut self, partition: usize) {
         self.rotation = partition;
     }

@@ -43,20 +43,7 @@ pub fn list(
     wanted: &[(TopicPartition, i64)],
     deadline: Instant,
 ) -> (Offsets, Option<Error>) {
-    let mut found = Offsets::new();
-    let mut backoff = crate::backoff();
-    loop {
-        let round = one_round(cluster, client_id, wanted, &mut found, deadline);
-        let missing = wanted.iter().find(|(key, _)| !found.contains_key(key));
-        let Some((key, _)) = missing else { return (found, None) };
-        let error = round
-            .err()
-            .unwrap_or_else(|| Error::refused(context().for_partition(key), ErrorCode::LEADER_NOT_AVAILABLE));
-        if error.is_lasting() || cluster.stopping() || Instant::now() >= deadline {
-            return (found, Some(error));
-        }
-        pause_and_refresh(cluster, &mut backoff, wanted, deadline);
-    }
+    find_while(cluster, client_id, wanted, deadline, &|_| true)
 }
 
 /// Asks once for the offsets of `wanted`, as [`list`] does; what cannot be had now is left out.
@@ -71,8 +58,8 @@ pub fn find(
     found
 }
 
-/// The first and the next offsets of partitions, of those that have a leader. A leader does not answer at once
-/// for a partition that was just created or that it just took over: it is asked again, for 5 s at most.
+/// The first and the next offsets of partitions, of those that have a leader. A leader does not answer at
+/// once for a partition that was just created or that it just took over: it is asked again, for 5 s at most.
 pub fn bounds<'a>(
     cluster: &Cluster,
     client_id: &str,
@@ -88,12 +75,25 @@ pub fn bounds<'a>(
     })
 }
 
-/// As [`list`], of the partitions that have a leader: it waits for no other. An error says why one is missing.
+/// As [`list`], of the partitions that have a leader: it waits for no other. An error says why one is
+/// missing.
 pub fn find_led(
     cluster: &Cluster,
     client_id: &str,
     wanted: &[(TopicPartition, i64)],
     deadline: Instant,
+) -> (Offsets, Option<Error>) {
+    let is_led = |key: &TopicPartition| cluster.leader(&key.topic, key.partition).is_some();
+    find_while(cluster, client_id, wanted, deadline, &is_led)
+}
+
+/// Asks again while an offset is missing that is awaited.
+fn find_while(
+    cluster: &Cluster,
+    client_id: &str,
+    wanted: &[(TopicPartition, i64)],
+    deadline: Instant,
+    is_awaited: &dyn Fn(&TopicPartition) -> bool,
 ) -> (Offsets, Option<Error>) {
     let mut found = Offsets::new();
     let mut backoff = crate::backoff();
@@ -101,11 +101,11 @@ pub fn find_led(
         let round = one_round(cluster, client_id, wanted, &mut found, deadline);
         let mut missing = wanted.iter().map(|(key, _)| key).filter(|key| !found.contains_key(key)).peekable();
         let Some(&first) = missing.peek() else { return (found, None) };
-        let first = RequestContext::of::<ListOffsetsRequest>().for_partition(first);
         let is_lasting = round.as_ref().is_err_and(Error::is_lasting);
-        let is_awaited = missing.any(|key| cluster.leader(&key.topic, key.partition).is_some());
-        if is_lasting || !is_awaited || cluster.stopping() || Instant::now() >= deadline {
-            let leaderless = || Error::refused(first, ErrorCode::LEADER_NOT_AVAILABLE);
+        let goes_on = missing.any(is_awaited) && !is_lasting && !cluster.stopping();
+        if !goes_on || Instant::now() >= deadline {
+            let leaderless =
+                || Error::refused(context().for_partition(first), ErrorCode::LEADER_NOT_AVAILABLE);
             return (found, Some(round.err().unwrap_or_else(leaderless)));
         }
         pause_and_refresh(cluster, &mut backoff, wanted, deadline);

@@ -65,8 +65,8 @@ impl Creation {
     }
 }
 
-/// Checks in Kafka's order: the name, whether the topic or one of nearly this name exists, its configurations,
-/// its partitions.
+/// Checks in Kafka's order: the name, whether the topic or one of nearly this name exists, its
+/// configurations, its partitions.
 fn begin(node: &Node, topic: &CreatableTopic, validate_only: bool) -> Result<Creation, Refusal> {
     let name = topic.name.as_str();
     topic_name::check(name).map_err(|why| (ErrorCode::INVALID_TOPIC_EXCEPTION, why.to_owned()))?;
