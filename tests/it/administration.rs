@@ -1,6 +1,7 @@
 //! Topics and groups are administered from the command line, on a Kafka and on the embedded broker alike.
 
 use std::fs;
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -331,13 +332,11 @@ fn commands_in_another_folder_than_the_channel_are_refused(_: &'static str) {
     let start = start.set("embedded.data_dir", &data).set("kafka.bootstrap_servers", "[]").with_input();
     let mut channel = start.start();
     channel.write_line("1");
+    eventually("the channel serves", PATIENCE, || TcpStream::connect(&address).ok());
     let here = |words: &[&str]| in_folder(own.path(), &listen, words);
     let topic = ["topics", "describe", "orders", "--json"];
-    let stored = eventually("the topic is there", PATIENCE, || {
-        let (code, printed, _) = here(&["topics", "create", "orders", "--if-not-exists"]);
-        (code == Some(0)).then_some(printed)
-    });
-    assert!(stored.contains("orders"), "{stored}");
+    let created = here(&["topics", "create", "orders"]);
+    assert_eq!(created.0, Some(0), "{created:?}");
     let reset = ["groups", "reset", "--group", "g", "--topic", "orders", "--to-earliest", "--execute"];
     let commands: [&[&str]; 12] = [
         &["topics", "create", "other"],
