@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::place::{PartitionRange, Place};
 use super::reader::Reader;
@@ -14,9 +14,6 @@ use protocol::TopicPartition;
 const FIRST_ANSWER: Duration = Duration::from_secs(5);
 /// The longest wait for the answers about offsets.
 const ALL_ANSWERS: Duration = Duration::from_secs(20);
-
-/// The longest wait for leaders where a look can do without some of them.
-const LEADERS: Duration = Duration::from_secs(1);
 
 /// Where a look begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,14 +128,16 @@ impl Place<'_> {
         Ok(self.logs_of(&partitions, &starts, &ends))
     }
 
-    /// As [`Place::logs`], of the partitions whose leaders answer, and why others are left out.
+    /// As [`Place::logs`], of the partitions whose leaders answer in half of the time that is left, and why
+    /// others are left out.
     ///
     /// # Errors
     /// The errors of [`Place::ranges`], where none answers.
     pub fn logs_led(&self, only: Option<i32>) -> Result<Ranges, NoRange> {
         let partitions = self.partitions(only)?;
+        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let deadline = self.within(left.map_or(ALL_ANSWERS, |left| left / 2));
         let [(starts, first), (ends, second)] = [EARLIEST, LATEST].map(|time| {
-            let deadline = self.within(LEADERS);
             offsets::find_led(self.cluster, self.client_id, &self.wanted(&partitions, time), deadline)
         });
         let (logs, trouble) = (self.logs_of(&partitions, &starts, &ends), first.or(second));
