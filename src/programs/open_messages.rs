@@ -266,12 +266,7 @@ fn look_up(
     let mut seen = 0;
     while let Some(first) = messages.get(seen) {
         let (place, offset) = (first.place.clone(), first.offset);
-        let position = Position {
-            topic: place.topic.clone(),
-            partition: place.partition,
-            offset,
-            max_bytes: FETCH_BYTES,
-        };
+        let position = Position::new(&place, offset, FETCH_BYTES);
         let fetched = in_time(cluster, deadline, || {
             fetch::from_leader(cluster, LOOK_UPS, connection, &position, cluster.deadline(deadline))
         });

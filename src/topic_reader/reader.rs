@@ -211,9 +211,9 @@ impl<'a, T, K: FnMut(i32, &Record<'_>) -> Option<(T, usize)>> Reader<'a, T, K> {
         };
         let max_bytes = self.share.clamp(LEAST_FETCHED, MOST_FETCHED);
         let max_bytes = i32::try_from(max_bytes).unwrap_or(i32::MAX);
-        let position = Position { topic: topic.to_owned(), partition, offset, max_bytes };
-        fetch::ask(&mut connection, &[position], WAIT)?;
-        let answer = fetch::answer(&mut connection, limit, &mut || !cluster.stopping())?;
+        let positions = [Position::new(&TopicPartition::new(topic, partition), offset, max_bytes)];
+        fetch::ask(&mut connection, &positions, WAIT)?;
+        let answer = fetch::answer(&mut connection, &positions, limit, &mut || !cluster.stopping())?;
         self.connections.insert(leader, connection);
         let fetched = answer.into_iter().find(|fetched| fetched.partition == partition);
         fetched.ok_or_else(|| Error::refused(self.request(partition), ErrorCode::UNKNOWN_SERVER_ERROR))

@@ -21,6 +21,7 @@ use point_to_point::consumer::{Consumer, ConsumerRecord};
 use point_to_point::producer::{
     DeliveryReport, MAX_MESSAGE_BYTES, PartitionChoice, Producer, ProducerRecord, SubmitError,
 };
+use protocol::TopicPartition;
 use protocol::records::{Batches, Content, OwnHeaders};
 
 run_on! {
@@ -174,9 +175,9 @@ impl Stage {
         cluster.topic(topic, deadline).unwrap();
         let leader = cluster.leader(topic, partition).unwrap();
         let mut connection = cluster.connect(leader, "test", deadline).unwrap();
-        let position = Position { topic: topic.to_owned(), partition, offset: 0, max_bytes: 16 << 20 };
-        fetch::ask(&mut connection, &[position], Duration::ZERO).unwrap();
-        let fetched = fetch::answer(&mut connection, deadline, &mut || true).unwrap().remove(0);
+        let positions = [Position::new(&TopicPartition::new(topic, partition), 0, 16 << 20)];
+        fetch::ask(&mut connection, &positions, Duration::ZERO).unwrap();
+        let fetched = fetch::answer(&mut connection, &positions, deadline, &mut || true).unwrap().remove(0);
         let mut said = Vec::new();
         for batch in Batches::new(&fetched.records) {
             for record in &batch.unwrap().unpack(16 << 20).unwrap() {

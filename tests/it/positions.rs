@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::support::kafka::Kafka;
 use crate::support::program::{Program, Start, WAITING};
+use crate::support::scripted::{Reply, Scripted};
 use crate::support::{EMBEDDED, NEWEST, PATIENCE, eventually, run_on, unique};
 
 run_on! {
@@ -13,11 +14,14 @@ run_on! {
         a_start_at_the_latest_offset_is_the_groups_and_its_next_owner_skips_nothing,
         a_silent_broker_that_is_listed_first_holds_nothing_up,
         a_topic_that_is_deleted_and_made_again_is_consumed_from_its_beginning,
+        a_topic_that_is_made_anew_and_has_grown_before_it_is_noticed_is_consumed_from_its_beginning,
+        where_records_cannot_be_asked_for_by_topic_id_a_topic_made_anew_loses_nothing,
     }
     mod embedded on EMBEDDED {
         a_start_at_the_latest_offset_is_the_groups_and_its_next_owner_skips_nothing,
         a_silent_broker_that_is_listed_first_holds_nothing_up,
         a_topic_that_is_deleted_and_made_again_is_consumed_from_its_beginning,
+        a_topic_that_is_made_anew_and_has_grown_before_it_is_noticed_is_consumed_from_its_beginning,
     }
 }
 
@@ -110,4 +114,80 @@ fn a_topic_that_is_deleted_and_made_again_is_consumed_from_its_beginning(version
     eventually("the new message is printed", patience, || {
         consumer.received().contains(&"\"again\"".to_owned()).then_some(())
     });
+}
+
+/// The consumers stand still meanwhile, and start at the latest offset where nothing is committed: it is not
+/// their start.
+fn a_topic_that_is_made_anew_and_has_grown_before_it_is_noticed_is_consumed_from_its_beginning(
+    version: &'static str,
+) {
+    let kafka = Kafka::shared(version);
+    let topic = unique("mi-topico");
+    let assistant = kafka.assistant();
+    assistant.create_topic(&topic, 2, 1, &[]);
+    let start = |name, group| {
+        let start = Program::consumer_start(kafka, name, &topic, group);
+        start.set("consumer.auto_offset_reset", "latest").set("consumer.session_timeout_ms", "60000")
+    };
+    let groups = [unique("grupo"), unique("grupo")];
+    let queued = start("consumer2", &groups[1]).set("consumer.handler", r#"["sh", "-c", "cat; echo"]"#);
+    let consumers = [start("consumer1", &groups[0]).start(), queued.set("consumer.concurrency", "4").start()];
+    for group in &groups {
+        eventually("the starts are committed", PATIENCE, || {
+            (assistant.committed(group, &topic).len() == 2).then_some(())
+        });
+    }
+    assistant.produce(&topic, "none", -1, "\"old %d\"", 20);
+    for group in &groups {
+        assistant.wait_for_commits(group, &topic);
+    }
+    consumers.iter().for_each(|consumer| consumer.signal("STOP"));
+    assistant.ask(&["delete", &topic]);
+    assistant.create_topic(&topic, 2, 1, &[]);
+    assistant.produce(&topic, "none", -1, "\"new %d\"", 60);
+    consumers.iter().for_each(|consumer| consumer.signal("CONT"));
+    for (consumer, group) in consumers.iter().zip(&groups) {
+        assistant.wait_for_commits(group, &topic);
+        for number in 0..60 {
+            let of_it = format!("\"new {number}\"");
+            let count = consumer.lines().iter().filter(|line| line.contains(&of_it)).count();
+            assert_eq!(count, 1, "{of_it} of {group}: {:?}", consumer.lines());
+        }
+    }
+}
+
+/// A broker as Kafka 2.8 to 3.0 are: it tells topic ids, and has no Fetch 13.
+fn where_records_cannot_be_asked_for_by_topic_id_a_topic_made_anew_loses_nothing(version: &'static str) {
+    const API_VERSIONS: i16 = 18;
+    let without_fetch_13 = |_, answer: &[u8]| {
+        let mut answer = answer.to_vec();
+        // Correlation id, error and count; then each key, with its versions and no tags.
+        let fetch = answer[7..].chunks_exact_mut(7).find(|offered| offered[..2] == [0, 1]).expect("Fetch");
+        fetch[5] = 12;
+        answer
+    };
+    let kafka = Kafka::shared(version);
+    let broker = Scripted::before(&kafka.bootstrap(), move |request| match request.key {
+        API_VERSIONS => Reply::Edited(without_fetch_13),
+        _ => Reply::Pass,
+    });
+    let (topic, group) = (unique("mi-topico"), unique("grupo"));
+    let assistant = kafka.assistant();
+    assistant.create_topic(&topic, 1, 1, &[]);
+    let start = Program::consumer_start(kafka, "consumer1", &topic, &group);
+    let start = start.set("kafka.bootstrap_servers", &broker.bootstrap());
+    let consumer = start.set("consumer.session_timeout_ms", "60000").start();
+    assistant.produce(&topic, "none", 0, "\"old %d\"", 10);
+    consumer.wait_for_messages(10, PATIENCE);
+    assistant.wait_for_commits(&group, &topic);
+    consumer.signal("STOP");
+    assistant.ask(&["delete", &topic]);
+    assistant.create_topic(&topic, 1, 1, &[]);
+    assistant.produce(&topic, "none", 0, "\"new %d\"", 20);
+    consumer.signal("CONT");
+    eventually("all are printed", PATIENCE, || {
+        let lines = consumer.received();
+        (0..20).all(|number| lines.contains(&format!("\"new {number}\""))).then_some(())
+    });
+    assistant.wait_for_commits(&group, &topic);
 }

@@ -96,7 +96,7 @@ impl PlainFetcher {
             }
         }
         for (leader, positions, mut connection) in asked {
-            match fetch::answer(&mut connection, limit + hold, &mut || !cluster.stopping()) {
+            match fetch::answer(&mut connection, &positions, limit + hold, &mut || !cluster.stopping()) {
                 Ok(fetched) => {
                     self.connections.insert(leader, connection);
                     for partition in fetched {
@@ -132,12 +132,8 @@ impl PlainFetcher {
     fn position(&self, ask: &Ask) -> Position {
         let past = self.past_gaps.get(&ask.topic_partition());
         let offset = past.filter(|(asked, _)| *asked == ask.offset).map_or(ask.offset, |(_, next)| *next);
-        Position {
-            topic: ask.topic.clone(),
-            partition: ask.partition,
-            offset,
-            max_bytes: i32::try_from(ask.max_bytes).unwrap_or(i32::MAX),
-        }
+        let max_bytes = i32::try_from(ask.max_bytes).unwrap_or(i32::MAX);
+        Position::new(&ask.topic_partition(), offset, max_bytes)
     }
 
     /// Takes one partition's answer; returns whether it is to be asked again after a look-up of its leader.

@@ -2,7 +2,8 @@
 //!
 //! Each request is spoken in one fixed version that Kafka 2.8 to 4.x all understand, the lowest one that has
 //! what is needed, as other programs that speak Kafka's protocol lag behind. ApiVersions (KIP-35) proves at
-//! the start that the broker is one of them; a broker that is not gets an error that says so.
+//! the start that the broker is one of them; a broker that is not gets an error that says so. Two requests are
+//! spoken in a newer version where the broker offers it: those that know topics by their ids (KIP-516).
 
 use std::io::{ErrorKind, Write};
 use std::sync::Arc;
@@ -80,6 +81,13 @@ const FURTHER: [(ApiKey, i16); 5] = [
     required::<IncrementalAlterConfigsRequest>(),
 ];
 
+const fn newer<R: VersionedRequest>() -> (ApiKey, Option<i16>) {
+    (R::API, R::NEWER)
+}
+
+/// The requests that have a newer version.
+const NEWER: [(ApiKey, Option<i16>); 2] = [newer::<FetchRequest>(), newer::<MetadataRequest>()];
+
 /// The requests that a broker has to offer, too, where this client authenticates.
 const REQUIRED_FOR_SASL: [(ApiKey, i16); 2] =
     [required::<SaslHandshakeRequest>(), required::<SaslAuthenticateRequest>()];
@@ -102,6 +110,10 @@ pub struct Connection {
     is_new: bool,
     /// The versions that the broker offers of each of [`FURTHER`].
     further: [Option<(i16, i16)>; FURTHER.len()],
+    /// The newer versions of [`NEWER`] that the broker offers.
+    newer: [Option<i16>; NEWER.len()],
+    /// The version of the request that was sent last.
+    sent: i16,
 }
 
 impl Connection {
@@ -132,6 +144,8 @@ impl Connection {
             may_be_read: security.anyone_may_read,
             is_new: false,
             further: [None; FURTHER.len()],
+            newer: [None; NEWER.len()],
+            sent: 0,
         };
         let opened = connection.check_versions(deadline).and_then(|()| connection.authenticate(deadline));
         opened.map_err(|error| error.before_sending(address))?;
@@ -213,8 +227,20 @@ impl Connection {
     /// [`Error::Lost`] when the socket fails: a part may have been written. [`Error::Unreachable`] or
     /// [`Error::Authentication`] when the connection could not be authenticated anew: nothing was written.
     pub fn send<R: VersionedRequest>(&mut self, request: &R) -> Result<()> {
+        self.send_in(self.newer::<R>().unwrap_or(R::VERSION), request)
+    }
+
+    /// As [`Connection::send`], in the version that every broker offers or in the
+    /// [newer](Connection::newer) one.
+    pub(crate) fn send_in<R: VersionedRequest>(&mut self, version: i16, request: &R) -> Result<()> {
         self.renew_session()?;
-        self.send_as_it_is(request)
+        self.send_as_it_is(version, request)
+    }
+
+    /// The newer version of this request, if there is one and the broker offers it.
+    pub(crate) fn newer<R: VersionedRequest>(&self) -> Option<i16> {
+        let mut offers = NEWER.iter().zip(self.newer);
+        offers.find(|((api, _), _)| *api == R::API).and_then(|(_, version)| version)
     }
 
     /// As [`Connection::call`], for the requests that authenticate.
@@ -223,12 +249,12 @@ impl Connection {
         request: &R,
         deadline: Instant,
     ) -> Result<R::Response> {
-        self.send_as_it_is(request)?;
+        self.send_as_it_is(R::VERSION, request)?;
         self.receive::<R>(deadline, &mut || true)
     }
 
-    fn send_as_it_is<R: VersionedRequest>(&mut self, request: &R) -> Result<()> {
-        let version = R::VERSION;
+    fn send_as_it_is<R: VersionedRequest>(&mut self, version: i16, request: &R) -> Result<()> {
+        self.sent = version;
         self.correlation = self.correlation.wrapping_add(1);
         let header = RequestHeader::default()
             .with_request_api_key(R::KEY)
@@ -311,17 +337,17 @@ impl Connection {
     }
 
     fn decode<R: VersionedRequest>(&self, mut frame: Bytes) -> Result<R::Response> {
-        let version = R::VERSION;
         let malformed = |error: Box<dyn std::error::Error + Send + Sync>| {
             self.lost::<R>(Cause::Malformed(Arc::from(error)))
         };
-        let header_version = R::Response::header_version(version);
+        let header_version = R::Response::header_version(self.sent);
         let header = ResponseHeader::decode(&mut frame, header_version);
         let header = header.map_err(|error| malformed(error.into_boxed_dyn_error()))?;
         if header.correlation_id != self.correlation {
             return Err(self.lost::<R>(Cause::WrongCorrelationId(header.correlation_id)));
         }
-        let version = precheck::check_response(R::KEY, &frame).map_err(|error| malformed(error.into()))?;
+        let version = precheck::check_response(R::KEY, self.sent, &frame);
+        let version = version.map_err(|error| malformed(error.into()))?;
         let response = R::Response::decode(&mut frame, version);
         response.map_err(|error| malformed(error.into_boxed_dyn_error()))
     }
@@ -353,6 +379,9 @@ impl Connection {
             self.check_version(api, version, range(api))?;
         }
         self.further = FURTHER.map(|(api, _)| range(api));
+        self.newer = NEWER.map(|(api, version)| {
+            version.filter(|version| range(api).is_some_and(|(min, max)| (min..=max).contains(version)))
+        });
         Ok(())
     }
 
@@ -432,7 +461,8 @@ mod tests {
 
     #[test]
     fn the_precheck_knows_the_version_of_every_request() {
-        for (api, version) in REQUIRED {
+        let newer = NEWER.map(|(api, version)| (api, version.unwrap()));
+        for (api, version) in REQUIRED.into_iter().chain(newer) {
             let versions = precheck::request_versions(api as i16).unwrap();
             assert!(versions.contains(&version), "{api:?} {version}");
         }

@@ -12,6 +12,7 @@ use super::connection::Connection;
 use super::error::{Error, Result};
 use super::metadata::{Cluster, topic_name};
 use super::request_context::RequestContext;
+use super::topic_id::TopicId;
 use super::versioned_request::VersionedRequest;
 use protocol::TopicPartition;
 use protocol::error_code::ErrorCode;
@@ -19,6 +20,8 @@ use protocol::error_code::ErrorCode;
 impl VersionedRequest for FetchRequest {
     const API: ApiKey = ApiKey::Fetch;
     const VERSION: i16 = 11;
+    /// The first that asks for topics by their ids (KIP-516), and so for no other topic of the same name.
+    const NEWER: Option<i16> = Some(13);
 }
 
 /// The most bytes of records that one answer is asked to hold over all its partitions.
@@ -42,9 +45,18 @@ pub struct Position {
     pub offset: i64,
     /// The most bytes wanted; the first record batch comes whole even when it is larger (KIP-74).
     pub max_bytes: i32,
+    /// The topic alone that has this id is wanted; `None` for whichever has the name. Brokers before Kafka 3.1
+    /// know names alone.
+    pub topic_id: Option<TopicId>,
 }
 
 impl Position {
+    /// A position in the topic that has the name, whatever its id.
+    pub fn new(partition: &TopicPartition, offset: i64, max_bytes: i32) -> Position {
+        let TopicPartition { topic, partition } = partition.clone();
+        Position { topic, partition, offset, max_bytes, topic_id: None }
+    }
+
     /// The partition to fetch.
     pub fn topic_partition(&self) -> TopicPartition {
         TopicPartition::new(self.topic.as_str(), self.partition)
@@ -70,7 +82,7 @@ pub struct Fetched {
 }
 
 /// Asks the broker of `connection`, which leads all `positions`. The broker holds its answer until it has a
-/// record or `wait` is over.
+/// record or `wait` is over. Topics are asked for by their ids if each position has one.
 ///
 /// # Errors
 /// As [`Connection::send`].
@@ -86,8 +98,16 @@ pub fn ask(connection: &mut Connection, positions: &[Position], wait: Duration) 
             .with_partition_max_bytes(position.max_bytes);
         topics.entry(&position.topic).or_default().push(partition);
     }
-    let topic =
-        |(name, partitions)| FetchTopic::default().with_topic(topic_name(name)).with_partitions(partitions);
+    let ids = topic_ids(positions);
+    let by_id =
+        connection.newer::<FetchRequest>().filter(|_| topics.keys().all(|name| ids.contains_key(name)));
+    let topic = |(name, partitions)| {
+        let topic = FetchTopic::default().with_partitions(partitions);
+        match ids.get(name).filter(|_| by_id.is_some()) {
+            Some(id) => topic.with_topic_id(id.to_message()),
+            None => topic.with_topic(topic_name(name)),
+        }
+    };
     let request = FetchRequest::default()
         .with_replica_id(BrokerId(-1))
         .with_max_wait_ms(wait.as_millis().min(i32::MAX as u128) as i32)
@@ -97,15 +117,21 @@ pub fn ask(connection: &mut Connection, positions: &[Position], wait: Duration) 
         .with_session_id(0)
         .with_session_epoch(-1)
         .with_topics(topics.into_iter().map(topic).collect());
-    connection.send(&request)
+    connection.send_in(by_id.unwrap_or(FetchRequest::VERSION), &request)
 }
 
-/// The answer to [`ask`]; `wait` as given there, `deadline` the end for a broker that does not answer at all.
+fn topic_ids(positions: &[Position]) -> BTreeMap<&str, TopicId> {
+    positions.iter().filter_map(|position| Some((position.topic.as_str(), position.topic_id?))).collect()
+}
+
+/// The answer to [`ask`] for the same `positions`; `deadline` is the end for a broker that does not answer at
+/// all.
 ///
 /// # Errors
 /// As [`Connection::receive`], and [`Error::Refused`] for an error that concerns the whole request.
 pub fn answer(
     connection: &mut Connection,
+    positions: &[Position],
     deadline: Instant,
     proceed: &mut dyn FnMut() -> bool,
 ) -> Result<Vec<Fetched>> {
@@ -113,11 +139,17 @@ pub fn answer(
     ErrorCode(answer.error_code)
         .ok()
         .map_err(|code| Error::refused(connection.context::<FetchRequest>(), code))?;
+    let ids = topic_ids(positions);
     let mut fetched = Vec::new();
     for topic in answer.responses {
+        let name = match TopicId::of(topic.topic_id.as_u128()) {
+            Some(id) => ids.iter().find(|(_, asked)| **asked == id).map(|(name, _)| (*name).to_owned()),
+            None => Some(topic.topic.to_string()),
+        };
+        let Some(name) = name else { continue };
         for partition in topic.partitions {
             fetched.push(Fetched {
-                topic: topic.topic.to_string(),
+                topic: name.clone(),
                 partition: partition.partition_index,
                 error: ErrorCode(partition.error_code),
                 high_watermark: partition.high_watermark,
@@ -157,7 +189,7 @@ pub fn from_leader(
         None => cluster.connect(leader, client_id, deadline)?,
     };
     ask(&mut link, std::slice::from_ref(position), Duration::ZERO)?;
-    let answers = answer(&mut link, deadline, &mut || !cluster.stopping())?;
+    let answers = answer(&mut link, std::slice::from_ref(position), deadline, &mut || !cluster.stopping())?;
     *connection = Some((leader, link));
     let fetched = answers.into_iter().find(|fetched| fetched.partition == place.partition);
     let fetched = fetched.ok_or_else(|| refused(ErrorCode::UNKNOWN_SERVER_ERROR))?;

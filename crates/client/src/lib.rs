@@ -45,6 +45,7 @@ pub mod rights;
 pub mod sasl;
 pub mod security;
 pub mod settings;
+pub mod topic_id;
 pub mod topics_on_demand;
 mod transport;
 pub mod versioned_request;

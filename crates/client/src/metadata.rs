@@ -18,6 +18,7 @@ use super::error::{Cause, Error, Result};
 use super::reachability::Reachability;
 use super::request_context::RequestContext;
 use super::settings::ClusterSettings;
+use super::topic_id::{TopicId, TopicIds};
 use super::versioned_request::VersionedRequest;
 use net::stop::Stop;
 use net::sync::{Condvar, Mutex, MutexGuard, lock, wait_timeout};
@@ -26,6 +27,8 @@ use protocol::error_code::ErrorCode;
 impl VersionedRequest for MetadataRequest {
     const API: ApiKey = ApiKey::Metadata;
     const VERSION: i16 = 7;
+    /// The first that tells the ids of topics (KIP-516).
+    const NEWER: Option<i16> = Some(10);
 }
 
 /// A topic's partitions are asked for again when what is known is older than this.
@@ -34,12 +37,16 @@ const MAX_AGE: Duration = Duration::from_secs(30);
 const RENEWAL: Duration = Duration::from_secs(1);
 /// How long a thread waits for another one that asks for metadata before it asks by itself.
 const METADATA_TURN: Duration = Duration::from_millis(500);
+/// The most topics that are deleted whose ids are remembered.
+const MOST_DELETED: usize = 1_000;
 /// A refresh that ended this recently serves the next caller too.
 const FRESH: Duration = Duration::from_millis(50);
 
 /// A topic: partition `i` is led by node `leaders[i]`, or by none (`None`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topic {
+    /// Its id; `None` where the brokers know none.
+    pub id: Option<TopicId>,
     /// The leading node of each partition, 0..n without gaps.
     pub leaders: Vec<Option<i32>>,
 }
@@ -50,10 +57,22 @@ pub(crate) struct Known {
     pub(crate) brokers: HashMap<i32, String>,
     controller: Option<i32>,
     topics: HashMap<String, (Arc<Topic>, Instant)>,
+    /// Also of topics that are deleted.
+    ids: HashMap<String, TopicIds>,
     /// The topics that the user may not see.
     hidden: HashSet<String>,
     /// The refusals for want of a right that were logged.
     pub(crate) refusals: HashSet<String>,
+}
+
+impl Known {
+    /// Forgets the ids of topics that are deleted, where they are many.
+    fn forget_ids(&mut self) {
+        let Known { topics, ids, .. } = self;
+        if ids.len() > topics.len() + MOST_DELETED {
+            ids.retain(|name, _| topics.contains_key(name));
+        }
+    }
 }
 
 /// The connection for metadata, when no thread has taken it, and whether one has.
@@ -265,7 +284,10 @@ impl Cluster {
             }
             match leaders(topic) {
                 Some(leaders) => {
-                    known.topics.insert(name.to_string(), (Arc::new(leaders), now));
+                    if known.ids.entry(name.to_string()).or_default().learn(leaders.id, now) {
+                        known.topics.insert(name.to_string(), (Arc::new(leaders), now));
+                    }
+                    known.forget_ids();
                 }
                 None if ErrorCode(topic.error_code) == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => {
                     known.topics.remove(name.as_str());
@@ -379,7 +401,7 @@ fn leaders(topic: &MetadataResponseTopic) -> Option<Topic> {
         let slot = leaders.get_mut(usize::try_from(partition.partition_index).ok()?)?;
         *slot = Some(partition.leader_id.0).filter(|&node| node >= 0);
     }
-    Some(Topic { leaders })
+    Some(Topic { id: TopicId::of(topic.topic_id.as_u128()), leaders })
 }
 
 /// The question for these topics, or for all of them, which creates none.
@@ -426,7 +448,7 @@ mod tests {
     fn a_handle_ends_by_itself_and_knows_what_the_others_know() {
         let cluster = Cluster::new(settings());
         let other = cluster.share(settings());
-        let topic = Arc::new(Topic { leaders: vec![Some(7)] });
+        let topic = Arc::new(Topic { id: None, leaders: vec![Some(7)] });
         cluster.known().topics.insert("pedidos".to_owned(), (topic, Instant::now()));
         assert_eq!(other.leader("pedidos", 0), Some(7));
         other.stop();

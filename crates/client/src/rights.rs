@@ -12,6 +12,7 @@ use super::error::Error;
 use super::fetch::{self, Fetched, Position};
 use super::metadata::{Cluster, metadata_request};
 use super::producer::new_identity;
+use protocol::TopicPartition;
 use protocol::error_code::ErrorCode;
 
 /// The most refusals that are kept in mind, so that each is logged once.
@@ -58,12 +59,11 @@ impl Cluster {
         }
         let group = intent.group.as_ref()?;
         // Asked for what is not there yet, a broker refuses or sends no record, whether it leads or not.
-        let nowhere =
-            |topic: &String| Position { topic: topic.clone(), partition: 0, offset: i64::MAX, max_bytes: 1 };
+        let nowhere = |topic: &String| Position::new(&TopicPartition::new(topic.as_str(), 0), i64::MAX, 1);
         let nowhere: Vec<Position> = intent.consumes.iter().map(nowhere).collect();
         if !nowhere.is_empty() {
             fetch::ask(&mut connection, &nowhere, Duration::ZERO).ok()?;
-            let fetched = fetch::answer(&mut connection, deadline, &mut || true).ok()?;
+            let fetched = fetch::answer(&mut connection, &nowhere, deadline, &mut || true).ok()?;
             let is_refused = |found: &&Fetched| found.error == ErrorCode::TOPIC_AUTHORIZATION_FAILED;
             if let Some(refused) = fetched.iter().find(is_refused) {
                 return Some(MissingRight::on_topic("Read", &refused.topic));

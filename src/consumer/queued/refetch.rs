@@ -140,8 +140,7 @@ fn fetch_one(
 ) -> Result<Found, String> {
     let deadline = cluster.deadline(Instant::now() + PATIENCE);
     let text = |error: client::Error| error.to_string();
-    let position =
-        Position { topic: place.topic.clone(), partition: place.partition, offset, max_bytes: FETCH_BYTES };
+    let position = Position::new(place, offset, FETCH_BYTES);
     let answer = fetch::from_leader(cluster, &shared.name, connection, &position, deadline).map_err(text)?;
     if answer.error == ErrorCode::OFFSET_OUT_OF_RANGE {
         // Either retention has removed it, or the leader does not have it yet.

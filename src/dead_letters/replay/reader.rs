@@ -155,10 +155,10 @@ impl DeadLetterReader {
             Some(connection) => connection,
             None => self.cluster.connect(leader, &self.client_id, limit)?,
         };
-        let position =
-            Position { topic: self.topic.to_owned(), partition, offset, max_bytes: self.max_bytes };
-        fetch::ask(&mut connection, &[position], WAIT)?;
-        let answer = fetch::answer(&mut connection, limit, &mut || !self.cluster.stopping())?;
+        let place = TopicPartition::new(self.topic.as_str(), partition);
+        let positions = [Position::new(&place, offset, self.max_bytes)];
+        fetch::ask(&mut connection, &positions, WAIT)?;
+        let answer = fetch::answer(&mut connection, &positions, limit, &mut || !self.cluster.stopping())?;
         self.connections.insert(leader, connection);
         let fetched = answer.into_iter().find(|fetched| fetched.partition == partition);
         fetched.ok_or_else(|| Error::refused(self.request(partition), ErrorCode::UNKNOWN_SERVER_ERROR))

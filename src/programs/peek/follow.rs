@@ -107,11 +107,11 @@ impl<'a> Follower<'a> {
                 None => cluster.connect(leader, CLIENT_ID, cluster.deadline(deadline))?,
             };
             fetch::ask(&mut connection, &positions, WAIT)?;
-            asked.push((leader, connection));
+            asked.push((leader, positions, connection));
         }
-        for (leader, mut connection) in asked {
+        for (leader, positions, mut connection) in asked {
             let limit = cluster.deadline(deadline);
-            let answer = fetch::answer(&mut connection, limit, &mut || !cluster.stopping())?;
+            let answer = fetch::answer(&mut connection, &positions, limit, &mut || !cluster.stopping())?;
             self.connections.insert(leader, connection);
             for fetched in answer {
                 if !self.take(&fetched, deadline, take)? {
@@ -148,8 +148,8 @@ impl<'a> Follower<'a> {
                 without_leader = Some(partition);
                 continue;
             };
-            let position = Position { topic: topic.to_owned(), partition, offset, max_bytes: FETCHED_BYTES };
-            by_leader.entry(leader).or_default().push(position);
+            let place = TopicPartition::new(topic, partition);
+            by_leader.entry(leader).or_default().push(Position::new(&place, offset, FETCHED_BYTES));
         }
         match without_leader {
             // The others can be read.

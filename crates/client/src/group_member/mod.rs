@@ -18,6 +18,7 @@ mod owned_partition;
 mod pipeline;
 mod prefetch;
 pub mod reader;
+mod recreated;
 mod serve;
 mod state;
 mod topics;

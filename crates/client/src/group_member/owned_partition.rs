@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::coordinator::Committed;
+use crate::topic_id::TopicId;
 use protocol::error_code::ErrorCode;
 
 /// Records of one fetch, as format 0 messages in a row.
@@ -43,6 +44,11 @@ pub struct OwnedPartition {
     pub floor: Option<i64>,
     /// An undecided start is the reset policy's affair, not the client's.
     pub by_policy: bool,
+    /// The topic that it is a partition of, as far as that is known.
+    pub topic_id: Option<TopicId>,
+    /// Its topic was made anew while it was owned: an undecided start is the log's beginning, whatever the
+    /// reset policy.
+    pub is_anew: bool,
     /// It is another's in the next generation: nothing more is fetched, and what is in hand is finished.
     pub is_revoked: bool,
     /// The note that was committed last.
@@ -73,13 +79,15 @@ pub struct OwnedPartition {
 }
 
 impl OwnedPartition {
-    /// A partition whose ownership begins at the committed offset, or undecided.
-    pub fn new(committed: Option<Committed>, by_policy: bool) -> OwnedPartition {
+    /// A partition of this topic whose ownership begins at the committed offset, or undecided.
+    pub fn new(topic_id: Option<TopicId>, committed: Option<Committed>, by_policy: bool) -> OwnedPartition {
         let floor = committed.as_ref().map(|committed| committed.offset);
         let from = floor.unwrap_or(0);
         OwnedPartition {
             floor,
             by_policy,
+            topic_id,
+            is_anew: false,
             is_revoked: false,
             metadata: committed.map(|committed| committed.metadata).unwrap_or_default(),
             span: next_version(),
@@ -154,6 +162,26 @@ impl OwnedPartition {
         }
     }
 
+    /// Whether the topic that has this id now, if any is known, is the one that it is a partition of.
+    pub fn is_of(&mut self, topic_id: Option<TopicId>) -> bool {
+        let id = self.topic_id.or(topic_id);
+        self.topic_id = id;
+        topic_id.is_none_or(|_| topic_id == id)
+    }
+
+    /// Begins with the first message of another topic that has the name now. A plain client that asks for
+    /// anything behind that gets OFFSET_OUT_OF_RANGE.
+    pub fn begin_anew(&mut self, topic_id: Option<TopicId>) {
+        if self.by_policy {
+            self.undecide();
+            self.is_anew = true;
+        } else {
+            self.reset(0);
+        }
+        self.topic_id = topic_id;
+        self.high_watermark = 0;
+    }
+
     /// Takes a start back that could not be made the group's.
     pub fn undecide(&mut self) {
         self.reset(0);
@@ -163,6 +191,7 @@ impl OwnedPartition {
     /// Begins at `offset`.
     pub fn reset(&mut self, offset: i64) {
         self.floor = Some(offset);
+        self.is_anew = false;
         self.gap = None;
         self.gone_below = 0;
         self.metadata.clear();
@@ -175,6 +204,8 @@ impl OwnedPartition {
     /// Starts serving over at the lowest offset not committed, for a client that begins anew.
     pub fn rewind(&mut self, committed: Option<i64>) {
         match committed.or(self.floor) {
+            // What is committed is the former topic's.
+            _ if self.is_anew => {}
             Some(offset) => self.reset(offset),
             None => self.undecide(),
         }

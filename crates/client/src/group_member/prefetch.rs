@@ -23,6 +23,9 @@ const FETCH_BYTES: usize = 1024 * 1024;
 const LEADER_CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// After how long it is told that a partition has no leader.
 const LEADERLESS: Duration = Duration::from_secs(5);
+/// How often it is asked which topics have the names of those that are consumed. Brokers since Kafka 3.1 tell by
+/// themselves that one is gone.
+const TOPIC_CHECK_INTERVAL: Duration = Duration::from_secs(30);
 /// How long a partition with an error is left alone.
 const REST: Duration = Duration::from_secs(1);
 /// How long a commit behind lost records may take, and how long it is not tried again where it failed.
@@ -58,6 +61,7 @@ pub(super) fn missing(member: &Member) -> Vec<i32> {
 /// the member has ended.
 pub(super) fn follow_leaders(member: &Member) {
     let mut pass_at = Instant::now();
+    let mut check_at = Instant::now() + TOPIC_CHECK_INTERVAL;
     let mut leaderless = Leaderless::default();
     while !member.ended() {
         let keys: BTreeSet<TopicPartition> = {
@@ -71,7 +75,11 @@ pub(super) fn follow_leaders(member: &Member) {
         if !keys.is_empty() {
             refresh_leaders(member);
             member.heartbeat_soon();
+        } else if Instant::now() >= check_at {
+            check_at = Instant::now() + TOPIC_CHECK_INTERVAL;
+            refresh_leaders(member);
         }
+        member.notice_recreated(&mut member.state());
         if Instant::now() >= pass_at && !member.pass_gaps(Instant::now() + PASS_PATIENCE) {
             pass_at = Instant::now() + PASS_PATIENCE;
         }
@@ -153,6 +161,7 @@ pub(super) fn run(member: &Member, leader: i32) {
 /// more.
 fn next_round(member: &Member, leader: i32) -> Option<Round> {
     let mut state = member.state();
+    member.notice_recreated(&mut state);
     let led: Vec<&TopicPartition> = state
         .owned
         .keys()
@@ -186,6 +195,7 @@ fn next_round(member: &Member, leader: i32) -> Option<Round> {
                 partition: key.partition,
                 offset: owned.fetch_from,
                 max_bytes: room.min(FETCH_BYTES) as i32,
+                topic_id: owned.topic_id,
             };
             wanted.push((position, owned.version));
         }
@@ -214,7 +224,7 @@ fn fetch(
     };
     let positions: Vec<Position> = round.wanted.iter().map(|(position, _)| position.clone()).collect();
     fetch::ask(link, &positions, round.wait)?;
-    fetch::answer(link, deadline, &mut || {
+    fetch::answer(link, &positions, deadline, &mut || {
         let state = member.state();
         state.fetch_epoch == round.fetch_epoch && !state.has_ended()
     })

@@ -64,20 +64,16 @@ pub fn check_request(api_key: i16, version: i16, body: &[u8]) -> Result<(), Malf
     }
 }
 
-/// Checks the body of a response, the bytes after its header, in the version that is asked for: ApiVersions 3
-/// (or the version 0 that carries error 35), Produce 9, Fetch 12, ListOffsets 6, Metadata 9, FindCoordinator
-/// 3, JoinGroup 7, SyncGroup 5, Heartbeat 4, LeaveGroup 4, DescribeGroups 5, ListGroups 4, OffsetFetch 7,
-/// OffsetCommit 8, InitProducerId 4, CreateTopics 7, DescribeConfigs 4, SaslHandshake 1, SaslAuthenticate 2,
-/// DeleteTopics 3, CreatePartitions 0, IncrementalAlterConfigs 0.
+/// Checks the body of a response, the bytes after its header, to a request of this kind and version.
 ///
-/// Returns that version: decoded in it, and in no other, `body` makes nobody allocate more than a small
-/// multiple of its size and 64 MiB.
+/// Returns the version that it has, which is another one for ApiVersions with error 35 alone: decoded in it,
+/// and in no other, `body` makes nobody allocate more than a small multiple of its size and 64 MiB.
 ///
 /// # Errors
 /// [`Malformed`] for a length beyond the end, bytes after the end, more elements than any answer to our
-/// requests has, and for another `api_key`.
-pub fn check_response(api_key: i16, body: &[u8]) -> Result<i16, Malformed> {
-    let Some((schema, version)) = responses::schema(api_key, body) else {
+/// requests has, and for a kind or version that the client never asks for.
+pub fn check_response(api_key: i16, version: i16, body: &[u8]) -> Result<i16, Malformed> {
+    let Some((schema, version)) = responses::schema(api_key, version, body) else {
         return Err(Reader::new(body).malformed("a response of a kind that is never asked for"));
     };
     let rest = schema.check(version, body, RESPONSE_BUDGET)?;

@@ -1,15 +1,15 @@
-//! The fields of each response, in the version of it that is asked for.
+//! The fields of each response, in the versions of it that are asked for.
 
-use super::walk::Field::{Array, Bytes, Fixed, Numbers, Since, Tags, Text};
+use super::walk::Field::{Array, Bytes, Fixed, Numbers, Since, Tags, Text, Until};
 use super::walk::{Field, Schema, TAGS};
 use crate::error_code::ErrorCode;
 
 /// Every response that is asked for, by api key.
 pub(super) const RESPONSES: &[Schema] = &[
     Schema { api_key: 0, versions: 7..=7, flexible: 9, fields: PRODUCE },
-    Schema { api_key: 1, versions: 11..=11, flexible: 12, fields: FETCH },
+    Schema { api_key: 1, versions: 11..=13, flexible: 12, fields: FETCH },
     Schema { api_key: 2, versions: 4..=4, flexible: 6, fields: LIST_OFFSETS },
-    Schema { api_key: 3, versions: 7..=7, flexible: 9, fields: METADATA },
+    Schema { api_key: 3, versions: 7..=10, flexible: 9, fields: METADATA },
     Schema { api_key: 8, versions: 7..=7, flexible: 8, fields: OFFSET_COMMIT },
     Schema { api_key: 9, versions: 7..=7, flexible: 6, fields: OFFSET_FETCH },
     Schema { api_key: 10, versions: 3..=3, flexible: 3, fields: FIND_COORDINATOR },
@@ -30,12 +30,13 @@ pub(super) const RESPONSES: &[Schema] = &[
     Schema { api_key: 44, versions: 0..=0, flexible: 1, fields: INCREMENTAL_ALTER_CONFIGS },
 ];
 
-/// The schema of the response to request `api_key`, and its version: the one that is asked for, but for
+/// The schema of the response to request `api_key` of this version, and its own version: the same, but for
 /// ApiVersions with error 35, which has version 0 whatever was asked for.
-pub(super) fn schema(api_key: i16, body: &[u8]) -> Option<(&'static Schema, i16)> {
-    let schema = RESPONSES.iter().find(|schema| schema.api_key == api_key)?;
+pub(super) fn schema(api_key: i16, version: i16, body: &[u8]) -> Option<(&'static Schema, i16)> {
+    let mut schemas = RESPONSES.iter();
+    let schema = schemas.find(|schema| schema.api_key == api_key && schema.versions.contains(&version))?;
     let refused = api_key == 18 && body.starts_with(&ErrorCode::UNSUPPORTED_VERSION.0.to_be_bytes());
-    Some((schema, if refused { 0 } else { *schema.versions.end() }))
+    Some((schema, if refused { 0 } else { version }))
 }
 
 /// Topics (name, partitions), each partition with these fields.
@@ -65,19 +66,32 @@ const SASL_AUTHENTICATE: &[Field] = &[Fixed(2), Text, Bytes, Fixed(8), TAGS];
 /// Topics: partition, error, base offset, append time, log start.
 const PRODUCE: &[Field] = &[topics!(Fixed(4 + 2 + 8 + 8 + 8), TAGS), Fixed(4), TAGS];
 
-/// Throttle time, error, session; topics: partition, error, high watermark, last stable offset, log start;
-/// aborted transactions (producer, first offset); preferred replica; records.
+/// Throttle time, error, session; topics (name or id): partition, error, high watermark, last stable offset,
+/// log start; aborted transactions (producer, first offset); preferred replica; records; diverging epoch,
+/// current leader, snapshot.
 const FETCH: &[Field] = &[
     Fixed(4 + 2 + 4),
-    topics!(Fixed(4 + 2 + 8 + 8 + 8), Array(&[Fixed(8 + 8), TAGS]), Fixed(4), Bytes, TAGS),
+    Array(&[
+        Until(12, &[Text]),
+        Since(13, &[Fixed(16)]),
+        Array(&[
+            Fixed(4 + 2 + 8 + 8 + 8),
+            Array(&[Fixed(8 + 8), TAGS]),
+            Fixed(4),
+            Bytes,
+            Tags(&[(0, &[Fixed(4 + 8), TAGS]), (1, &[Fixed(4 + 4), TAGS]), (2, &[Fixed(8 + 4), TAGS])]),
+        ]),
+        TAGS,
+    ]),
     TAGS,
 ];
 
 /// Throttle time; topics: partition, error, timestamp, offset, leader epoch.
 const LIST_OFFSETS: &[Field] = &[Fixed(4), topics!(Fixed(4 + 2 + 8 + 8 + 4), TAGS), TAGS];
 
-/// Throttle time; brokers (id, host, port, rack); cluster; controller; topics: error, name, internal;
-/// partitions: error, partition, leader, epoch; replicas, in-sync and offline ones.
+/// Throttle time; brokers (id, host, port, rack); cluster; controller; topics: error, name, id, internal;
+/// partitions: error, partition, leader, epoch; replicas, in-sync and offline ones; the user's rights on the
+/// topic, and on the cluster.
 const METADATA: &[Field] = &[
     Fixed(4),
     Array(&[Fixed(4), Text, Fixed(4), Text, TAGS]),
@@ -86,10 +100,13 @@ const METADATA: &[Field] = &[
     Array(&[
         Fixed(2),
         Text,
+        Since(10, &[Fixed(16)]),
         Fixed(1),
         Array(&[Fixed(2 + 4 + 4 + 4), Numbers(4), Numbers(4), Numbers(4), TAGS]),
+        Since(8, &[Fixed(4)]),
         TAGS,
     ]),
+    Since(8, &[Fixed(4)]),
     TAGS,
 ];
 

@@ -1,7 +1,7 @@
 //! What a member makes of its assignment: partitions that it keeps go on, new ones begin where the group is.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Life, RESOLVE};
 use crate::assignor::{self, GroupProtocol, Partitions};
@@ -9,6 +9,9 @@ use crate::coordinator::Membership;
 use crate::group_member::state::{Delivery, Phase};
 use crate::group_member::{ClientKind, OwnedPartition, prefetch};
 use protocol::TopicPartition;
+
+/// How long the look which topics there are may take before new partitions are taken over.
+const LOOK_UP: Duration = Duration::from_secs(1);
 
 impl Life<'_> {
     /// Takes the new assignment over: partitions kept go on, new ones start at the committed offset. After a
@@ -29,12 +32,15 @@ impl Life<'_> {
             let state = self.member.state();
             owned.iter().filter(|key| missed || !state.owned.contains_key(*key)).cloned().collect()
         };
-        let resolved = self.resolve(&open)?;
         let cluster = &self.member.cluster;
         if owned.iter().any(|key| cluster.leader(&key.topic, key.partition).is_none()) {
             // A client that begins now must hear of all its partitions.
             prefetch::refresh_leaders(self.member);
+        } else if !open.is_empty() {
+            // What is committed is of the topics that there are now.
+            self.look_up_ids();
         }
+        let resolved = self.resolve(&open)?;
         let is_cooperative = protocol == GroupProtocol::CooperativeSticky;
         let has_dropped = self.take_over(&owned, resolved, membership, is_cooperative && !missed);
         self.missed_generation = false;
@@ -88,7 +94,8 @@ impl Life<'_> {
         let mut state = self.member.state();
         resolved.retain(|(key, new)| {
             let same = |old: &OwnedPartition| old.floor == new.floor && old.metadata == new.metadata;
-            state.owned.get(key).is_none_or(|old| old.floor.is_none() || !same(old))
+            let begins = |old: &OwnedPartition| !old.is_anew && (old.floor.is_none() || !same(old));
+            state.owned.get(key).is_none_or(begins)
         });
         let before = state.owned.len();
         for (key, partition) in &mut state.owned {
@@ -120,9 +127,20 @@ impl Life<'_> {
         let committed = self.coordinator.committed_in_time(&partitions, Instant::now() + RESOLVE)?;
         let by_policy = matches!(self.member.spec.kind, ClientKind::Cooperating(_) | ClientKind::Reader);
         let owned = |key: &TopicPartition| {
-            (key.clone(), OwnedPartition::new(committed.get(key).cloned().flatten(), by_policy))
+            let id = self.member.cluster.cached(&key.topic).and_then(|topic| topic.id);
+            (key.clone(), OwnedPartition::new(id, committed.get(key).cloned().flatten(), by_policy))
         };
         Ok(new.iter().map(owned).collect())
+    }
+
+    /// Asks which topics have the names of those that it consumes, for a moment.
+    fn look_up_ids(&self) {
+        let topics = self.member.topics();
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        let deadline = self.member.cluster.deadline(Instant::now() + LOOK_UP);
+        if let Err(error) = self.member.cluster.refresh(&topics, deadline) {
+            log::debug!("{}: {error}", self.member.spec.name);
+        }
     }
 }
 

@@ -15,29 +15,24 @@ const DECIDE_AGAIN: Duration = Duration::from_secs(1);
 impl Life<'_> {
     /// Decides by the reset policy where partitions start that are still undecided. A start at the latest
     /// offset is made the group's: the next owner would take the latest offset of its own day, and skip what
-    /// came between.
+    /// came between. So is the beginning of a topic that was made anew, as something may still have been
+    /// committed that was of the former one.
     pub(super) fn decide_starts(&mut self) {
         let member = self.member;
-        let undecided: Vec<TopicPartition> = {
+        let (anew, undecided): (Vec<_>, Vec<_>) = {
             let state = member.state();
             let open = state.owned.iter().filter(|(_, owned)| owned.floor.is_none() && owned.by_policy);
-            open.map(|(key, _)| key.clone()).collect()
+            open.map(|(key, owned)| (key.clone(), owned.is_anew)).partition(|(_, is_anew)| *is_anew)
         };
-        if undecided.is_empty() || Instant::now() < self.decide_at {
+        if anew.is_empty() && undecided.is_empty() || Instant::now() < self.decide_at {
             return;
         }
         self.decide_at = Instant::now() + DECIDE_AGAIN;
-        let policy = member.settings.offset_reset;
-        let timestamp = if policy == OffsetReset::Earliest { offsets::EARLIEST } else { offsets::LATEST };
-        let wanted: Vec<_> = undecided.into_iter().map(|key| (key, timestamp)).collect();
         let deadline = Instant::now() + DECIDE_AGAIN;
-        let found = offsets::find(&member.cluster, &member.spec.name, &wanted, deadline);
-        if found.len() < wanted.len() {
-            prefetch::refresh_leaders(member);
-        }
-        let kept = if policy == OffsetReset::Latest { self.commit_starts(&found, deadline) } else { found };
+        let mut starts = self.commit_starts(&anew.into_iter().map(|(key, _)| (key, 0)).collect(), deadline);
+        starts.extend(self.starts_by_policy(undecided.into_iter().map(|(key, _)| key), deadline));
         let mut state = member.state();
-        for (key, offset) in kept {
+        for (key, offset) in starts {
             if let Some(owned) = state.owned.get_mut(&key).filter(|owned| owned.floor.is_none()) {
                 owned.reset(offset);
                 state.fetch_epoch += 1;
@@ -45,6 +40,25 @@ impl Life<'_> {
         }
         drop(state);
         member.changed.notify_all();
+    }
+
+    fn starts_by_policy(
+        &mut self,
+        undecided: impl Iterator<Item = TopicPartition>,
+        deadline: Instant,
+    ) -> Offsets {
+        let member = self.member;
+        let policy = member.settings.offset_reset;
+        let timestamp = if policy == OffsetReset::Earliest { offsets::EARLIEST } else { offsets::LATEST };
+        let wanted: Vec<_> = undecided.map(|key| (key, timestamp)).collect();
+        if wanted.is_empty() {
+            return Offsets::new();
+        }
+        let found = offsets::find(&member.cluster, &member.spec.name, &wanted, deadline);
+        if found.len() < wanted.len() {
+            prefetch::refresh_leaders(member);
+        }
+        if policy == OffsetReset::Latest { self.commit_starts(&found, deadline) } else { found }
     }
 
     /// Commits starts; gives those that Kafka has.

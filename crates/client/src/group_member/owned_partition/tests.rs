@@ -12,7 +12,7 @@ fn chunk(offsets: &[i64], next_offset: i64) -> Chunk {
 }
 
 fn begun_at(offset: i64) -> OwnedPartition {
-    OwnedPartition::new(Some(Committed { offset, metadata: String::new() }), false)
+    OwnedPartition::new(None, Some(Committed { offset, metadata: String::new() }), false)
 }
 
 fn offsets(bytes: &[u8]) -> Vec<i64> {
@@ -69,14 +69,14 @@ fn a_client_that_remembers_more_than_is_committed_is_told() {
 
 #[test]
 fn without_a_committed_offset_the_client_says_where_it_starts() {
-    let mut owned = OwnedPartition::new(None, false);
+    let mut owned = OwnedPartition::new(None, None, false);
     owned.ask(42).unwrap();
     assert_eq!((owned.floor, owned.fetch_from), (Some(42), 42));
 }
 
 #[test]
 fn a_client_that_knows_no_offset_leaves_the_start_to_the_policy() {
-    let mut owned = OwnedPartition::new(None, false);
+    let mut owned = OwnedPartition::new(None, None, false);
     owned.ask(-1).unwrap();
     assert_eq!((owned.floor, owned.by_policy), (None, true));
     owned.reset(9);
@@ -195,4 +195,28 @@ fn a_client_that_begins_anew_gets_what_is_not_committed_again() {
     owned.rewind(Some(1));
     owned.ask(1).unwrap();
     assert_eq!((owned.fetch_from, owned.ceiling), (1, 1));
+}
+
+#[test]
+fn a_topic_that_is_made_anew_begins_at_its_beginning_whatever_was_committed() {
+    let (old, new) = (TopicId::of(1), TopicId::of(2));
+    let mut owned = begun_at(5);
+    assert!(owned.is_of(None) && owned.is_of(old) && owned.is_of(old) && owned.is_of(None));
+    assert!(!owned.is_of(new));
+    owned.ask(5).unwrap();
+    owned.add(owned.version, 5, chunk(&[5], 6));
+    assert_eq!(serve(&mut owned, 1), [5]);
+    let (before, span) = (owned.version, owned.span);
+    owned.begin_anew(new);
+    assert!(owned.is_of(new) && owned.span != span && !owned.admits(6));
+    owned.add(before, 6, chunk(&[6], 7));
+    assert_eq!(owned.ask(6), Err(ErrorCode::OFFSET_OUT_OF_RANGE), "a plain client begins anew");
+    assert!(owned.ask(0).is_ok() && serve(&mut owned, 1).is_empty());
+
+    let mut owned = OwnedPartition::new(old, Some(Committed { offset: 5, metadata: String::new() }), true);
+    owned.begin_anew(new);
+    owned.rewind(Some(5));
+    assert_eq!((owned.floor, owned.is_anew), (None, true), "what is committed is the former topic's");
+    owned.reset(0);
+    assert_eq!((owned.floor, owned.is_anew), (Some(0), false));
 }

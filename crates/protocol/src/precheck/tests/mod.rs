@@ -25,6 +25,8 @@ struct Sample {
     kind: Kind,
     api_key: i16,
     version: i16,
+    /// The version of the request: another one where ApiVersions is refused.
+    asked: i16,
     body: Vec<u8>,
     /// How many bytes are left after decoding in that version; none if the decoder refuses them.
     decode: fn(&mut Bytes, i16) -> Option<usize>,
@@ -36,7 +38,7 @@ impl Sample {
     fn check(&self, body: &[u8]) -> Result<i16, Malformed> {
         match self.kind {
             Kind::Request => check_request(self.api_key, self.version, body).map(|()| self.version),
-            Kind::Response => check_response(self.api_key, body),
+            Kind::Response => check_response(self.api_key, self.asked, body),
         }
     }
 
@@ -44,7 +46,7 @@ impl Sample {
     fn walked(&self, body: &[u8], version: i16) -> usize {
         let schema = match self.kind {
             Kind::Request => self.schema(),
-            Kind::Response => super::responses::schema(self.api_key, body).unwrap().0,
+            Kind::Response => super::responses::schema(self.api_key, self.asked, body).unwrap().0,
         };
         schema.check(version, body, usize::MAX).unwrap().position()
     }
@@ -52,7 +54,7 @@ impl Sample {
     fn schema(&self) -> &'static Schema {
         match self.kind {
             Kind::Request => request(self.api_key).unwrap(),
-            Kind::Response => super::responses::schema(self.api_key, &self.body).unwrap().0,
+            Kind::Response => super::responses::schema(self.api_key, self.asked, &self.body).unwrap().0,
         }
     }
 
@@ -79,6 +81,7 @@ macro_rules! sample {
             kind: Kind::$kind,
             api_key: $key,
             version: $version,
+            asked: if $key == 18 && $version == 0 { 3 } else { $version },
             body: body.to_vec(),
             decode: |body, version| <$type>::decode(body, version).ok().map(|_| body.len()),
             header_version: <$type>::header_version($version),
@@ -221,9 +224,9 @@ fn a_known_tag_must_have_the_size_of_its_fields() {
         writer.put_raw(&[0]);
         writer.into_vec()
     };
-    assert_eq!(check_response(19, &with_tag(2, &[0; 2])), Ok(6));
-    assert!(check_response(19, &with_tag(1, &[0; 2])).is_err());
-    assert!(check_response(19, &with_tag(3, &[0; 3])).is_err());
+    assert_eq!(check_response(19, 6, &with_tag(2, &[0; 2])), Ok(6));
+    assert!(check_response(19, 6, &with_tag(1, &[0; 2])).is_err());
+    assert!(check_response(19, 6, &with_tag(3, &[0; 3])).is_err());
 }
 
 #[test]
@@ -234,8 +237,8 @@ fn more_elements_than_the_budget_are_refused() {
     };
     let keys = |keys: usize| [&[0, 0][..], &count(keys), &vec![0; keys * 7], &[0; 5]].concat();
     let allowed = RESPONSE_BUDGET / ELEMENT_BYTES;
-    assert_eq!(check_response(18, &keys(allowed)), Ok(3));
-    let error = check_response(18, &keys(allowed + 1)).unwrap_err();
+    assert_eq!(check_response(18, 3, &keys(allowed)), Ok(3));
+    let error = check_response(18, 3, &keys(allowed + 1)).unwrap_err();
     assert_eq!((error.what, error.at), ("more elements than a message may have", 5));
 
     let groups = |groups: usize| [&count(groups)[..], &vec![1; groups], &[0]].concat();
@@ -324,7 +327,7 @@ fn what_an_element_takes_in_memory_is_not_underestimated() {
 #[test]
 fn what_is_not_served_or_never_asked_for_is_refused() {
     for api_key in [-1, 4, 17, 24, 68, i16::MAX] {
-        assert!(check_response(api_key, &[0; 64]).is_err());
+        assert!(check_response(api_key, 0, &[0; 64]).is_err());
         assert_eq!(check_request(api_key, 0, &[0; 64]).unwrap_err().what, "a request that is not served");
         assert_eq!(request_versions(api_key), None);
     }

@@ -30,7 +30,7 @@ fn produce() -> Sample {
     sample!(Response, 0, 7, ProduceResponse, ProduceResponse::default().with_responses(vec![topic]))
 }
 
-fn fetch() -> Sample {
+fn fetch() -> [Sample; 3] {
     use fetch_response::*;
     let aborted = AbortedTransaction::default().with_first_offset(6);
     let partition = PartitionData::default()
@@ -39,9 +39,24 @@ fn fetch() -> Sample {
         .with_preferred_read_replica(BrokerId(5))
         .with_records(Some(Bytes::from_static(b"not looked into")));
     let empty = PartitionData::default().with_aborted_transactions(None).with_records(None);
-    let topic =
-        FetchableTopicResponse::default().with_topic(topic_name()).with_partitions(vec![partition, empty]);
-    sample!(Response, 1, 11, FetchResponse, FetchResponse::default().with_responses(vec![topic]))
+    let topics = |topic: FetchableTopicResponse, partition| {
+        let partitions = vec![partition, empty.clone()];
+        FetchResponse::default().with_responses(vec![topic.with_partitions(partitions)])
+    };
+    let named = || FetchableTopicResponse::default().with_topic(topic_name());
+    let id = vec![7_u8; 16].try_into().unwrap_or_default();
+    let by_id = FetchableTopicResponse::default().with_topic_id(id);
+    let moved = partition
+        .clone()
+        .with_diverging_epoch(EpochEndOffset::default().with_end_offset(3))
+        .with_current_leader(LeaderIdAndEpoch::default().with_leader_id(BrokerId(2)))
+        .with_snapshot_id(SnapshotId::default().with_end_offset(4))
+        .with_unknown_tagged_fields(unknown());
+    [
+        sample!(Response, 1, 11, FetchResponse, topics(named(), partition.clone())),
+        sample!(Response, 1, 12, FetchResponse, topics(named(), partition)),
+        sample!(Response, 1, 13, FetchResponse, topics(by_id, moved)),
+    ]
 }
 
 fn list_offsets() -> Sample {
@@ -53,7 +68,7 @@ fn list_offsets() -> Sample {
     sample!(Response, 2, 4, ListOffsetsResponse, ListOffsetsResponse::default().with_topics(vec![topic]))
 }
 
-fn metadata() -> Sample {
+fn metadata() -> [Sample; 4] {
     use metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
     let broker = MetadataResponseBroker::default().with_host(text("host")).with_rack(Some(text("rack")));
     let ids = |ids: &[i32]| ids.iter().copied().map(BrokerId).collect::<Vec<_>>();
@@ -68,7 +83,15 @@ fn metadata() -> Sample {
         .with_brokers(vec![broker, MetadataResponseBroker::default()])
         .with_cluster_id(Some(text("cluster")))
         .with_topics(vec![topic]);
-    sample!(Response, 3, 7, MetadataResponse, message)
+    let id = vec![7_u8; 16].try_into().unwrap_or_default();
+    let topics = message.topics.iter().cloned().map(|topic| topic.with_topic_id(id)).collect();
+    let with_ids = message.clone().with_topics(topics);
+    [
+        sample!(Response, 3, 7, MetadataResponse, message.clone()),
+        sample!(Response, 3, 8, MetadataResponse, message.clone()),
+        sample!(Response, 3, 9, MetadataResponse, message),
+        sample!(Response, 3, 10, MetadataResponse, with_ids),
+    ]
 }
 
 fn offsets() -> [Sample; 2] {
@@ -219,7 +242,9 @@ fn sasl() -> [Sample; 2] {
 }
 
 pub(super) fn samples() -> Vec<Sample> {
-    let mut samples = vec![produce(), fetch(), list_offsets(), metadata()];
+    let mut samples = vec![produce(), list_offsets()];
+    samples.extend(fetch());
+    samples.extend(metadata());
     samples.extend(api_versions());
     samples.extend(offsets());
     samples.extend(groups());
