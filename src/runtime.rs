@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{TcpStream, ToSocketAddrs};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -187,6 +187,7 @@ type LastRead = Arc<Mutex<Option<String>>>;
 
 #[derive(Debug, Clone)]
 struct Notices {
+    folder: PathBuf,
     failure: FailureNotice,
     /// Holds good while this process has no descriptor to look again.
     last_failure: LastRead,
@@ -197,7 +198,8 @@ struct Notices {
 impl StoreFailure {
     /// That of the database in `data_dir`; `None` where another broker is named.
     pub fn of(data_dir: Option<&Path>) -> StoreFailure {
-        let notices = |folder| Notices {
+        let notices = |folder: &Path| Notices {
+            folder: folder.to_owned(),
             failure: FailureNotice::of(folder),
             last_failure: LastRead::default(),
             refusal: FailureNotice::refusal(folder),
@@ -207,18 +209,22 @@ impl StoreFailure {
     }
 
     /// Why nothing can be stored, a sentence without its full stop; `None` while the store is served, or was
-    /// when it was served last, on a disk that takes writes. Who may not look into the folder has to ask the
+    /// when it was served last, on a disk that takes writes, in a folder that is still there. Who may not look into the folder has to ask the
     /// broker.
     pub fn read(&self) -> Option<String> {
-        let Notices { failure, last_failure, .. } = self.0.as_ref()?;
+        let Notices { folder, failure, last_failure, .. } = self.0.as_ref()?;
         let read = match failure.disk_failure() {
             Some(broken) => Some(broken),
             None => match failure.read() {
-                Ok(reason) => reason.map(|reason| {
-                    format!(
-                        "the store of the embedded broker has failed, and is not opened anew yet: {reason}"
-                    )
-                }),
+                Ok(Some(reason)) => Some(format!(
+                    "the store of the embedded broker has failed, and is not opened anew yet: {reason}"
+                )),
+                Ok(None) if matches!(folder.try_exists(), Ok(false)) => Some(format!(
+                    "the folder of the embedded broker, {}, was removed or moved: put it back, or start again \
+                     with an empty one",
+                    folder.display()
+                )),
+                Ok(None) => None,
                 Err(error) if descriptors::are_used_up(&error) => return lock(last_failure).clone(),
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
                 Err(error) => Some(format!(

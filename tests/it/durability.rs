@@ -2,14 +2,19 @@
 //! standing by, a disk that is full, and a big database.
 
 use std::env;
+use std::fs;
 use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::support::java::java;
 use crate::support::kafka::Kafka;
 use crate::support::load::{Book, Load, RECOVERY};
+use crate::support::ports::free_port;
 use crate::support::program::{Program, Start};
+use crate::support::watchdog::Folder;
 use crate::support::{EMBEDDED, NEWEST, PATIENCE, eventually, run_on, unique};
 
 run_on! {
@@ -17,6 +22,7 @@ run_on! {
         a_holder_killed_again_and_again_under_load_loses_and_doubles_nothing as HEAVY,
         a_full_disk_is_refused_and_said_and_everything_is_there_once_there_is_room as HEAVY,
         a_big_database_is_served_at_once_after_a_kill as HEAVY,
+        a_folder_that_is_moved_under_its_broker_is_noticed_and_nothing_is_taken_until_one_is_there,
     }
 }
 
@@ -153,4 +159,43 @@ fn a_big_database_is_served_at_once_after_a_kill(version: &'static str) {
     book.check_topic(&kafka, &topic);
     assert_eq!(kafka.assistant().end_offsets(&full), ends, "what was there before is still there");
     assert_median_below_a_second(&format!("from the start to an answer with {} MiB", big()), answered);
+}
+
+/// The folder is moved, and put back, or lost: an empty one is put in its place.
+fn outlast_a_moved_folder(is_lost: bool) {
+    let folder = Folder::new("moved");
+    let (data, away) = (folder.path().join("data"), folder.path().join("away"));
+    let start = Start::program("producer_api").set("embedded.listen", &format!("127.0.0.1:{}", free_port()));
+    let start = start.set("embedded.data_dir", &data.display().to_string()).set("kafka.partitions", "1");
+    let program = Program::producer_with(start);
+    let mut stored = 0;
+    let mut post = || {
+        let answer = program.post("/enviar", "1");
+        stored += i64::from(answer.status == 200);
+        (answer.status, String::from_utf8_lossy(&answer.body).into_owned(), stored)
+    };
+    eventually("a post is stored", PATIENCE, || (post().0 == 200).then_some(()));
+    fs::rename(&data, &away).expect("it can be moved");
+    let (_, refused, _) =
+        eventually("a post is refused", PATIENCE, || Some(post()).filter(|(code, ..)| *code == 503));
+    assert!(refused.contains("store_failed") && refused.contains("was removed or moved"), "{refused}");
+    program.wait_for_log(&["ERROR", "its folder was removed or moved"], PATIENCE);
+    assert_eq!(post().0, 503);
+    if is_lost {
+        fs::create_dir(&data).expect("an empty one");
+    } else {
+        fs::rename(&away, &data).expect("back");
+    }
+    let (_, answer, stored) =
+        eventually("a post is stored again", PATIENCE, || Some(post()).filter(|(code, ..)| *code == 200));
+    let answer: Value = serde_json::from_str(&answer).expect("JSON");
+    let offset = if is_lost { 0 } else { stored - 1 };
+    assert_eq!(answer["offset"], offset, "{stored} were acknowledged");
+}
+
+fn a_folder_that_is_moved_under_its_broker_is_noticed_and_nothing_is_taken_until_one_is_there(
+    _: &'static str,
+) {
+    outlast_a_moved_folder(false);
+    outlast_a_moved_folder(true);
 }

@@ -17,7 +17,7 @@ use super::free_space::FreeSpace;
 use super::holder_watch::HolderWatch;
 use super::server::BrokerServer;
 use super::settings::BrokerSettings;
-use super::storage::{Failure, OpenError, Retention, Store};
+use super::storage::{Failure, OpenError, Retention, Store, names};
 use net::backoff::Backoff;
 use net::listener::connectable;
 use net::stop::Stop;
@@ -44,9 +44,6 @@ const LONGEST_NOTICE_WAIT: Duration = Duration::from_secs(1);
 
 /// A store that was served for this long has recovered: waits begin anew after its next failure.
 const STABLE_AFTER: Duration = Duration::from_secs(30);
-
-/// The file beside the database with the address of the serving process.
-const ADDRESS_FILE: &str = "address";
 
 /// This process's part in serving a database.
 pub struct Failover {
@@ -216,7 +213,8 @@ impl Failover {
                 let since = Instant::now();
                 // A later call of `ask_to_stop` finds that this process serves, and asks `ended`, too.
                 if !self.stop.is_asked() {
-                    HolderWatch::start(&self.settings.data_dir, &self.free_space).run(&ended);
+                    let watch = HolderWatch::start(&self.settings.data_dir, &self.free_space);
+                    watch.run(&ended, &|| self.look_at_folder());
                 }
                 if self.stop.is_asked() || !self.tell_failure() || !self.release_failed_store() {
                     return;
@@ -249,6 +247,12 @@ impl Failover {
                     backoff.next_wait()
                 }
             };
+        }
+    }
+
+    fn look_at_folder(&self) {
+        if let FailoverState::Serving(serving) = &*lock(&self.state) {
+            serving.look_at_folder();
         }
     }
 
@@ -392,7 +396,7 @@ impl Failover {
     }
 
     fn address_file(&self) -> PathBuf {
-        self.settings.data_dir.join(ADDRESS_FILE)
+        self.settings.data_dir.join(names::ADDRESS)
     }
 
     /// Writes the address of this process for the standby processes.

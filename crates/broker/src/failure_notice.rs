@@ -12,12 +12,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use platform::{disks, files};
 
-/// The name of the file with the reason of a failure, in the folder of the database.
-const FAILURE: &str = "failure";
-/// The name of the file with what is wrong besides.
-const WARNING: &str = "warning";
-/// The name of the file with the reason why no records are taken, although the store has not failed.
-const REFUSAL: &str = "refusal";
+use super::storage::names::{FAILURE, REFUSAL, WARNING};
+
 /// The length of the files, whatever their text.
 const BYTES: usize = 1024;
 /// The age from which a warning is not believed: its process refreshes it, or has ended without a word.

@@ -43,9 +43,10 @@ impl<'a> HolderWatch<'a> {
         watch
     }
 
-    /// Looks once a second until the store fails or a stop is asked.
-    pub(super) fn run(mut self, ended: &Stop) {
+    /// Looks once a second, with `look_at_folder` as well, until the store fails or a stop is asked.
+    pub(super) fn run(mut self, ended: &Stop, look_at_folder: &dyn Fn()) {
         while !ended.wait_for(INTERVAL) {
+            look_at_folder();
             let shortage = self.descriptors.look();
             if shortage.is_none() {
                 self.look_at_the_disk();

@@ -64,6 +64,11 @@ impl BrokerServer {
         self.shared.node.store.failure_stop()
     }
 
+    /// As [`Store::look_at_folder`].
+    pub fn look_at_folder(&self) {
+        self.shared.node.store.look_at_folder();
+    }
+
     /// The failure of the store, if it has failed.
     pub fn failure(&self) -> Option<Failure> {
         self.shared.node.store.failure()

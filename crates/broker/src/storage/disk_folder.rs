@@ -9,9 +9,8 @@ use platform::files;
 
 use super::OpenError;
 use super::files::{Files, StoredFile};
+use super::names::{self, LOCK};
 
-/// The file whose lock its holder keeps for as long as it serves.
-const LOCK: &str = "lock";
 /// The file of a format that was never released.
 const FORMER_FILE: &str = "point-to-point.redb";
 
@@ -21,11 +20,25 @@ pub(super) struct DiskFolder {
 }
 
 /// The lock of a folder; it is free when this is dropped.
-pub(super) struct FolderLock(File);
+pub(super) struct FolderLock {
+    file: File,
+    path: PathBuf,
+}
+
+impl FolderLock {
+    /// Whether the folder is still where it was, as far as that can be said: it may have been removed or moved
+    /// while its files are open.
+    pub(super) fn is_in_place(&self) -> bool {
+        match files::look_at(&self.path) {
+            Ok(found) => files::look_at_open(&self.file).map_or(true, |own| own.id == found.id),
+            Err(error) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
+        }
+    }
+}
 
 impl Drop for FolderLock {
     fn drop(&mut self) {
-        if let Err(error) = self.0.unlock() {
+        if let Err(error) = self.file.unlock() {
             log::debug!("the lock of the store is freed by the end of its file: {error}");
         }
     }
@@ -49,20 +62,21 @@ impl DiskFolder {
                 path.display()
             )));
         }
-        let file =
-            open_file(&path.join(LOCK), true).map_err(|error| failed("cannot open its lock", error))?;
+        let lock = path.join(LOCK);
+        let file = open_file(&lock, true).map_err(|error| failed("cannot open its lock", error))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(OpenError::Locked),
             Err(TryLockError::Error(error)) => return Err(failed("cannot be locked", error)),
         }
-        let lock = FolderLock(file);
+        let lock = FolderLock { file, path: lock };
         Ok((DiskFolder { path: path.to_owned() }, lock))
     }
 
     /// Whether a process has the lock of this folder. Nothing is created or written for the answer.
     pub(super) fn is_locked(path: &Path) -> io::Result<bool> {
-        let file = match File::open(path.join(LOCK)) {
+        let path = path.join(LOCK);
+        let file = match File::open(&path) {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 return Ok(false);
             }
@@ -70,7 +84,7 @@ impl DiskFolder {
         };
         match file.try_lock_shared() {
             Ok(()) => {
-                drop(FolderLock(file));
+                drop(FolderLock { file, path });
                 Ok(false)
             }
             Err(TryLockError::WouldBlock) => Ok(true),
@@ -199,9 +213,10 @@ fn prepare(folder: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Whether a store may have made a file of this name.
+/// Whether a store, or a process that has served it, may have made a file of this name.
 fn is_ours(name: &str) -> bool {
-    name == LOCK || name == FORMER_FILE || super::names::is_of_store(name)
+    let beside = [LOCK, names::ADDRESS, names::FAILURE, names::WARNING, names::REFUSAL, FORMER_FILE];
+    beside.contains(&name) || names::is_of_store(name)
 }
 
 /// A file for its owner alone.

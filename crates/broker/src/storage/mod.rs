@@ -28,7 +28,7 @@ mod frame;
 mod housekeeping;
 mod index_file;
 mod log_reader;
-mod names;
+pub(crate) mod names;
 mod open;
 mod open_error;
 mod partition_log;

@@ -1,4 +1,4 @@
-//! The names of the files of a store.
+//! The names of the files of a store, and of those beside it by which processes tell each other of it.
 //!
 //! | name | |
 //! |---|---|
@@ -8,6 +8,17 @@
 //! | `closed` | where the last segment ended when the store was closed |
 
 use super::files::UNFINISHED;
+
+/// The file whose lock its holder keeps for as long as it serves.
+pub(super) const LOCK: &str = "lock";
+/// Beside the store: where its holder serves, ...
+pub(crate) const ADDRESS: &str = "address";
+/// ... why it has failed, ...
+pub(crate) const FAILURE: &str = "failure";
+/// ... what is wrong with the process that serves although it serves, ...
+pub(crate) const WARNING: &str = "warning";
+/// ... and why that takes no messages although the store has not failed.
+pub(crate) const REFUSAL: &str = "refusal";
 
 /// The file that a store in order leaves when it is closed.
 pub(super) const CLOSED: &str = "closed";

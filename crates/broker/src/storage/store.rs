@@ -331,6 +331,16 @@ impl Store {
         self.shared.failure()
     }
 
+    /// Fails where the folder of the database was removed or moved: what is stored now would be gone with it.
+    pub fn look_at_folder(&self) {
+        let is_gone = |running: &Running| running.lock.as_ref().is_some_and(|lock| !lock.is_in_place());
+        let is_gone = lock(&self.running).as_ref().is_some_and(is_gone);
+        if is_gone {
+            let reason = "its folder was removed or moved while it was in use, and what it held with it";
+            self.shared.fail(&StorageError::Failed(reason.into()), false);
+        }
+    }
+
     /// A stop that is asked when the database fails.
     pub fn failure_stop(&self) -> Stop {
         self.shared.failure_stop.clone()

@@ -116,6 +116,23 @@ fn nothing_is_written_into_a_folder_of_others_and_each_try_says_why() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_folder_that_others_may_enter_is_made_private_whatever_its_processes_have_left_there() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new();
+    for name in ["", "failure", "refusal", "warning", "address"] {
+        start(&folder, "127.0.0.1:0").unwrap().stop();
+        if !name.is_empty() {
+            let made = std::fs::OpenOptions::new().create(true).append(true).open(folder.path().join(name));
+            made.unwrap();
+        }
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        start(&folder, "127.0.0.1:0").unwrap().stop();
+        assert_eq!(folder.path().metadata().unwrap().permissions().mode() & 0o777, 0o700);
+    }
+}
+
 #[test]
 fn what_listens_is_told_from_the_process_that_serves_the_store() {
     let (folder, other) = (Folder::new(), Folder::new());
