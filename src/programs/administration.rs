@@ -30,13 +30,25 @@ const ALL_ANSWERS: Duration = Duration::from_secs(30);
 /// at its address.
 pub(super) fn with_cluster<T>(
     settings: &Settings,
-    (name, store): (&str, Store),
+    on: (&str, Store),
     work: impl FnOnce(&Arc<Cluster>) -> Result<T>,
+) -> Result<T> {
+    with_broker(settings, on, |cluster, _| work(cluster))
+}
+
+/// As [`with_cluster`]; `work` is told whether the embedded broker was started for it.
+///
+/// # Errors
+/// As [`with_cluster`].
+pub(super) fn with_broker<T>(
+    settings: &Settings,
+    (name, store): (&str, Store),
+    work: impl FnOnce(&Arc<Cluster>, bool) -> Result<T>,
 ) -> Result<T> {
     logging::start(&settings.log.of_a_look(), name)?;
     let broker = status::serve_if_unserved(settings, store)?;
     let cluster = Arc::new(Cluster::new(settings.cluster()));
-    let outcome = work(&cluster);
+    let outcome = work(&cluster, broker.is_some());
     broker.into_iter().for_each(Broker::stop);
     outcome
 }

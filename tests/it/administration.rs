@@ -31,6 +31,7 @@ run_on! {
         the_first_topic_begins_the_store,
         commands_in_another_folder_than_the_channel_are_refused,
         a_data_folder_of_others_is_refused_and_left_alone,
+        a_group_whose_members_were_killed_with_their_broker_is_reset_once_their_sessions_end,
         a_topic_of_the_settings_that_one_node_cannot_have_is_told_once,
     }
 }
@@ -376,6 +377,28 @@ fn commands_in_another_folder_than_the_channel_are_refused(_: &'static str) {
     assert_eq!((code, groups.as_str()), (Some(0), ""), "{errors}");
     channel.close_input();
     assert_eq!(channel.wait(PATIENCE), Some(0));
+}
+
+/// Nobody has told the broker that they have ended, it among them: the reset waits for their sessions.
+fn a_group_whose_members_were_killed_with_their_broker_is_reset_once_their_sessions_end(_: &'static str) {
+    let folder = Folder::new("administration");
+    let address = format!("127.0.0.1:{}", free_port());
+    let listen = format!("embedded.listen={address}");
+    let data = folder.path().join("data").display().to_string();
+    let start = Start::program("consumer1").set("embedded.listen", &address).set("embedded.data_dir", &data);
+    let start = start.set("kafka.bootstrap_servers", "[]").set("consumer.group", "g");
+    let mut consumer = start.set("consumer.session_timeout_ms", "6000").set("kafka.topic", "orders").start();
+    let here = |words: &[&str]| in_folder(folder.path(), &listen, words);
+    eventually("it is a member", PATIENCE, || {
+        here(&["groups", "describe", "g", "--json"]).1.contains("consumer1").then_some(())
+    });
+    consumer.signal("KILL");
+    consumer.wait(PATIENCE);
+    let reset = ["groups", "reset", "--group", "g", "--topic", "orders", "--to-latest", "--execute"];
+    let (code, printed, errors) = here(&reset);
+    assert_eq!(code, Some(0), "{errors}");
+    assert!(printed.contains("reset 4 partitions of group g"), "{printed}");
+    assert!(errors.contains("group g has 1 member (consumer1)") && errors.contains("waiting"), "{errors}");
 }
 
 fn a_data_folder_of_others_is_refused_and_left_alone(_: &'static str) {

@@ -6,7 +6,7 @@ mod reset;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgGroup, Args, Subcommand, value_parser};
 
-use super::administration::with_cluster;
+use super::administration::{with_broker, with_cluster};
 use crate::cli::{AFTER_HELP, Invocation, Program, SettingsOptions};
 use crate::error::{Error, Result};
 use crate::runtime::Store;
@@ -139,7 +139,7 @@ impl Program for Reset {
     }
 
     fn run(&self, invocation: &Invocation) -> Result<()> {
-        with_cluster(&invocation.settings, ON_GROUPS, |cluster| reset::run(cluster, self))
+        with_broker(&invocation.settings, ON_GROUPS, |cluster, is_ours| reset::run(cluster, is_ours, self))
     }
 }
 

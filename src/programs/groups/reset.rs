@@ -1,8 +1,9 @@
 //! The reset of what a group has committed. Without `--execute` it is only shown.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -33,16 +34,22 @@ pub(super) fn time(text: &str) -> Result<i64, String> {
         .ok_or_else(|| "a time is 2026-05-01T10:00:00Z or 2026-05-01T12:00:00+02:00".to_owned())
 }
 
-/// Shows the reset, and carries it out if that is asked for.
+/// How long it is waited for members that have ended without a word, and how often it is looked.
+const SESSIONS: Duration = Duration::from_secs(60);
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Shows the reset, and carries it out if that is asked for. Where the embedded broker was started for it, no
+/// member can have said that it has ended: the reset waits until their sessions end.
 ///
 /// # Errors
 /// There is no such topic or partition, the brokers do not answer, or the group has members.
-pub(super) fn run(cluster: &Arc<Cluster>, asked: &Reset) -> Result<()> {
-    let deadline = deadline();
+pub(super) fn run(cluster: &Arc<Cluster>, is_ours: bool, asked: &Reset) -> Result<()> {
     let places = places(cluster, asked)?;
-    let group = groups::one(cluster, &asked.group, deadline).map_err(|error| {
-        Error::new(format!("no answer about group {}", shown(&asked.group))).caused_by(error)
-    })?;
+    let mut group = look(cluster, asked)?;
+    if is_ours && asked.execute {
+        group = without_dead_members(cluster, group, asked)?;
+    }
+    let deadline = deadline();
     let obstacle = obstacle(&group);
     if let Some(obstacle) = obstacle.as_ref().filter(|_| asked.execute) {
         return Err(Error::new(format!("nothing is reset: {obstacle}")));
@@ -59,6 +66,27 @@ pub(super) fn run(cluster: &Arc<Cluster>, asked: &Reset) -> Result<()> {
         None => "nothing is reset: --execute does it\n".to_owned(),
     });
     Ok(())
+}
+
+fn look(cluster: &Arc<Cluster>, asked: &Reset) -> Result<Group> {
+    groups::one(cluster, &asked.group, deadline()).map_err(|error| {
+        Error::new(format!("no answer about group {}", shown(&asked.group))).caused_by(error)
+    })
+}
+
+/// The group once the sessions of its members have ended, or as it is when that takes too long.
+fn without_dead_members(cluster: &Arc<Cluster>, mut group: Group, asked: &Reset) -> Result<Group> {
+    let end = Instant::now() + SESSIONS;
+    if let Some(obstacle) = obstacle(&group) {
+        let wait = SESSIONS.as_secs();
+        let said = format!("{obstacle}, or their sessions have to end: waiting up to {wait} s\n");
+        // Whoever does not read it has the result all the same.
+        let _ = io::stderr().write_all(said.as_bytes());
+    }
+    while obstacle(&group).is_some() && Instant::now() < end && !cluster.pause(LOOK_INTERVAL) {
+        group = look(cluster, asked)?;
+    }
+    Ok(group)
 }
 
 /// The partitions that are meant.
