@@ -16,6 +16,7 @@ run_on! {
         a_topic_that_is_deleted_and_made_again_is_consumed_from_its_beginning,
         a_topic_that_is_made_anew_and_has_grown_before_it_is_noticed_is_consumed_from_its_beginning,
         where_records_cannot_be_asked_for_by_topic_id_a_topic_made_anew_loses_nothing,
+        a_partition_that_ends_with_the_marker_of_a_transaction_is_committed_to_its_end,
     }
     mod embedded on EMBEDDED {
         a_start_at_the_latest_offset_is_the_groups_and_its_next_owner_skips_nothing,
@@ -190,4 +191,24 @@ fn where_records_cannot_be_asked_for_by_topic_id_a_topic_made_anew_loses_nothing
         (0..20).all(|number| lines.contains(&format!("\"new {number}\""))).then_some(())
     });
     assistant.wait_for_commits(&group, &topic);
+}
+
+fn a_partition_that_ends_with_the_marker_of_a_transaction_is_committed_to_its_end(version: &'static str) {
+    let kafka = Kafka::shared(version);
+    let topic = unique("mi-topico");
+    let assistant = kafka.assistant();
+    assistant.create_topic(&topic, 1, 1, &[]);
+    let groups = [unique("grupo"), unique("grupo")];
+    let printing = Program::consumer_start(kafka, "consumer1", &topic, &groups[0]);
+    let queued = Program::consumer_start(kafka, "consumer2", &topic, &groups[1]);
+    let queued = queued.set("consumer.concurrency", "4");
+    let consumers = [printing.start(), queued.start()];
+    for round in 1..=2 {
+        assistant.transaction(&topic, 0, true, "%d", 5);
+        for (consumer, group) in consumers.iter().zip(&groups) {
+            consumer.wait_for_messages(5 * round, PATIENCE);
+            assistant.wait_for_commits(group, &topic);
+        }
+    }
+    assert!(consumers.iter().all(|consumer| consumer.received_count() == 10));
 }

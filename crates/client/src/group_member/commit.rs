@@ -54,8 +54,9 @@ impl Member {
         self.commit_where(commits, deadline, &admits)
     }
 
-    /// Commits behind the records that the log has lost, where all before them is committed: otherwise they
-    /// would count as lag until the next message is handled, and for ever where none comes. Clients that are
+    /// Commits behind offsets without messages (lost records, markers of transactions), where all before them
+    /// is committed: otherwise they would count as lag until the next message is handled, and for ever where
+    /// none comes. Clients that are
     /// not ours decide that themselves, and a [reader](super::RecordSink) does. Returns whether all arrived.
     pub(super) fn pass_gaps(&self, deadline: Instant) -> bool {
         if !matches!(self.spec.kind, ClientKind::Cooperating(_)) || self.passable().1.is_empty() {

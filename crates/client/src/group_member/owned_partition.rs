@@ -27,7 +27,8 @@ struct Open {
     served: usize,
 }
 
-/// Offsets whose records the log no longer has, and that were not fetched.
+/// Offsets of which the log has no messages for a client: their records are gone, or are markers of
+/// transactions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Gap {
     /// All that was fetched before lies below this offset.
@@ -63,7 +64,7 @@ pub struct OwnedPartition {
     expected: Option<i64>,
     /// The offset that fetching goes on from.
     pub fetch_from: i64,
-    /// What the log has lost between what was fetched and what is fetched next.
+    /// The last offsets without messages, before what is fetched next.
     gap: Option<Gap>,
     /// Records below this offset are known to be gone.
     gone_below: i64,
@@ -236,9 +237,22 @@ impl OwnedPartition {
             return;
         }
         self.fetch_from = chunk.next_offset.max(from);
+        self.note_end_of(&chunk, from);
         if !chunk.messages.is_empty() {
             self.buffered += chunk.bytes.len();
             self.ahead.push_back(Open { chunk, served: 0 });
+        }
+    }
+
+    /// Takes note of offsets without messages at the end of what was fetched.
+    fn note_end_of(&mut self, chunk: &Chunk, from: i64) {
+        let begin = match (chunk.messages.last(), self.gap) {
+            (Some((last, _)), _) => last + 1,
+            (None, Some(before)) if before.end == from => before.begin,
+            (None, _) => from,
+        };
+        if begin < chunk.next_offset {
+            self.gap = Some(Gap { begin, end: chunk.next_offset });
         }
     }
 

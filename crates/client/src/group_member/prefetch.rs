@@ -28,7 +28,7 @@ const LEADERLESS: Duration = Duration::from_secs(5);
 const TOPIC_CHECK_INTERVAL: Duration = Duration::from_secs(30);
 /// How long a partition with an error is left alone.
 const REST: Duration = Duration::from_secs(1);
-/// How long a commit behind lost records may take, and how long it is not tried again where it failed.
+/// How long a commit behind offsets without messages may take, and how long it is not tried again where it failed.
 const PASS_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a broker holds a fetch that finds nothing.
 const FETCH_WAIT: Duration = Duration::from_millis(500);
@@ -57,7 +57,7 @@ pub(super) fn missing(member: &Member) -> Vec<i32> {
     missing
 }
 
-/// Keeps the member's partitions led by a known node, and commits what the log has lost before it; runs until
+/// Keeps the member's partitions led by a known node, and commits behind offsets without messages; runs until
 /// the member has ended.
 pub(super) fn follow_leaders(member: &Member) {
     let mut pass_at = Instant::now();

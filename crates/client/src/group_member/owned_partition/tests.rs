@@ -220,3 +220,25 @@ fn a_topic_that_is_made_anew_begins_at_its_beginning_whatever_was_committed() {
     owned.reset(0);
     assert_eq!((owned.floor, owned.is_anew), (Some(0), false));
 }
+
+#[test]
+fn behind_the_last_message_it_is_committed_to_where_the_log_goes_on() {
+    let mut owned = begun_at(5);
+    owned.ask(5).unwrap();
+    owned.add(owned.version, 5, chunk(&[5, 6], 8));
+    assert_eq!(serve(&mut owned, 100), [5, 6]);
+    owned.committed(6, "");
+    assert_eq!(owned.passable(), None, "the last message is not committed");
+    owned.committed(7, "");
+    assert_eq!(owned.passable(), Some(8));
+    owned.add(owned.version, 8, chunk(&[], 10));
+    assert_eq!(owned.passable(), Some(10), "one marker behind the other");
+    owned.passed(10);
+    assert_eq!((owned.floor, owned.passable()), (Some(10), None));
+    owned.ask(7).unwrap();
+    assert_eq!(owned.fetch_from, 10, "the client asks behind its last message");
+    owned.add(owned.version, 10, chunk(&[10], 11));
+    assert_eq!(serve(&mut owned, 100), [10]);
+    owned.committed(11, "");
+    assert_eq!((owned.floor, owned.passable()), (Some(11), None));
+}
