@@ -23,12 +23,13 @@ const FETCH_BYTES: usize = 1024 * 1024;
 const LEADER_CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// After how long it is told that a partition has no leader.
 const LEADERLESS: Duration = Duration::from_secs(5);
-/// How often it is asked which topics have the names of those that are consumed. Brokers since Kafka 3.1 tell by
-/// themselves that one is gone.
+/// How often it is asked which topics have the names of those that are consumed. Brokers since Kafka 3.1 tell
+/// by themselves that one is gone.
 const TOPIC_CHECK_INTERVAL: Duration = Duration::from_secs(30);
 /// How long a partition with an error is left alone.
 const REST: Duration = Duration::from_secs(1);
-/// How long a commit behind offsets without messages may take, and how long it is not tried again where it failed.
+/// How long a commit behind offsets without messages may take, and how long it is not tried again where it
+/// failed.
 const PASS_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a broker holds a fetch that finds nothing.
 const FETCH_WAIT: Duration = Duration::from_millis(500);
