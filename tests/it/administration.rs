@@ -148,6 +148,11 @@ fn what_the_brokers_refuse_is_told_and_changes_nothing(version: &'static str) {
     assert!(fewer.contains("they can become more, but never fewer"), "{fewer}");
     let value = refused(kafka, &["topics", "alter", &topic, "--topic-config", "retention.ms=soon"]);
     assert!(value.contains("INVALID_CONFIG"), "{value}");
+    let unknown = refused(kafka, &["topics", "alter", &topic, "--delete-config", "retention.mz"]);
+    assert!(
+        unknown.contains(&format!("topic {topic} cannot have a configuration retention.mz")),
+        "{unknown}"
+    );
     let found = described(kafka, &topic);
     assert_eq!(
         (found["partitions"].as_array().expect("partitions").len(), &found["configs"]),

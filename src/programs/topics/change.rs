@@ -72,6 +72,9 @@ pub(super) fn alter(
         return Err(Error::new(format!("topic {name} has {has}: they can become more, but never fewer")));
     }
     let failed = |error| Error::new(format!("topic {name} cannot be altered")).caused_by(error);
+    if let Some(unknown) = unknown_removal(cluster, name, changes) {
+        return Err(Error::new(format!("topic {name} cannot have a configuration {unknown}")));
+    }
     if !changes.is_empty() {
         admin::alter_configs(cluster, name, changes, deadline()).map_err(failed)?;
         wait_until_seen(cluster, |deadline| are_in_effect(cluster, name, changes, deadline));
@@ -95,6 +98,20 @@ pub(super) fn alter(
         None => {}
     }
     Ok(())
+}
+
+/// A configuration to be removed that the brokers do not know. Kafka takes any name for a success.
+fn unknown_removal<'a>(
+    cluster: &Cluster,
+    name: &str,
+    changes: &'a BTreeMap<String, Option<String>>,
+) -> Option<&'a String> {
+    let mut removals =
+        changes.iter().filter(|(_, value)| value.is_none()).map(|(config, _)| config).peekable();
+    removals.peek()?;
+    // Who may not see the configurations may change them all the same.
+    let known = configs::of_topics(cluster, LOOK_UPS, &[name], deadline()).ok()?.remove(name)?.ok()?;
+    removals.find(|config| known.iter().all(|known| known.name != **config))
 }
 
 /// Deletes topics.
