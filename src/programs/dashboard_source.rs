@@ -348,7 +348,7 @@ mod tests {
         let suspect = Attempted { offset: attempted, attempts: 3, kills: 0, in_test: true, due: 0 };
         let attempted = (0..attempted).map(waits).chain([suspect]).collect();
         let note = Note { held_by: Some("a".to_owned()), paused: true, attempted, ..Note::default() };
-        let committed = Committed { offset: 0, metadata: note.text(0, now) };
+        let committed = Committed::new(0, &note.text(0, now));
         Group {
             name: "g".to_owned(),
             state: "Stable".to_owned(),

@@ -314,7 +314,7 @@ mod tests {
     fn group(notes: &[(i32, i64, &Note)]) -> Group {
         let at = |(partition, next, note): &(i32, i64, &Note)| {
             let metadata = note.text(*next, 1_000);
-            (TopicPartition::new("t", *partition), Committed { offset: *next, metadata })
+            (TopicPartition::new("t", *partition), Committed::new(*next, &metadata))
         };
         let committed = notes.iter().map(at).collect();
         Group { name: "g\n".to_owned(), state: "Empty".to_owned(), members: None, committed }

@@ -22,6 +22,7 @@ use clap::{Args, Subcommand};
 use client::assignor;
 use client::coordinator::{Commit, Committed, Coordinator, Membership};
 use client::describe::groups::{self, Group};
+use client::topic_id::TopicIds;
 use client::{Cluster, LOOK_UPS, RequestContext};
 use protocol::TopicPartition;
 
@@ -306,7 +307,8 @@ impl<'a> Asked<'a> {
         if commits.is_empty() {
             return Ok(());
         }
-        let codes = self.wishes.commit(&Membership::none(), &commits, self.cluster.deadline(end));
+        let codes =
+            self.wishes.commit(&Membership::none(), &commits, &TopicIds::new(), self.cluster.deadline(end));
         let codes = codes.map_err(failed)?;
         match codes.values().find(|code| !code.is_ok()) {
             Some(code) => {
@@ -406,7 +408,7 @@ mod tests {
     fn who_cannot_be_helped_is_told_why() {
         let place = TopicPartition::new("t", 1);
         let note = Note { attempted: vec![waits(2, 9_000)], ..Note::default() };
-        let committed = Committed { offset: 10, metadata: note.text(10, 1_000) };
+        let committed = Committed::new(10, &note.text(10, 1_000));
         let mut group = Group {
             name: "g".to_owned(),
             state: "Stable".to_owned(),

@@ -339,7 +339,7 @@ mod tests {
     }
 
     fn group(name: &str, state: &str, members: Option<Vec<Member>>, committed: &[(i32, i64)]) -> Group {
-        let at = |offset| Committed { offset, metadata: String::new() };
+        let at = |offset| Committed::new(offset, "");
         let committed: BTreeMap<_, _> =
             committed.iter().map(|(p, offset)| (place(*p), at(*offset))).collect();
         Group { name: name.to_owned(), state: state.to_owned(), members, committed }

@@ -101,7 +101,7 @@ mod tests {
             partitions: [place(0)].into(),
             user_data: Vec::new(),
         };
-        let at = |offset| Committed { offset, metadata: String::new() };
+        let at = |offset| Committed::new(offset, "");
         let group = |name: &str, members| Group {
             name: name.to_owned(),
             state: "Stable".to_owned(),

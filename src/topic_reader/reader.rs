@@ -385,7 +385,15 @@ mod tests {
 
     fn fetched(records: Vec<u8>, high_watermark: i64) -> Fetched {
         let (topic, error) = ("pedidos".to_owned(), ErrorCode::NONE);
-        Fetched { topic, partition: 3, error, high_watermark, log_start: 0, records: records.into() }
+        Fetched {
+            topic,
+            partition: 3,
+            by_id: false,
+            error,
+            high_watermark,
+            log_start: 0,
+            records: records.into(),
+        }
     }
 
     /// Everything that is unpacked, with the offsets; a value takes its bytes.

@@ -1,7 +1,13 @@
 //! Where consumers start and go on when the log is not as they left it, or when not every broker answers.
 
 use std::net::TcpListener;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use client::Cluster;
+use client::coordinator::{Commit, Coordinator, Membership};
+use client::topic_id::TopicIds;
+use point_to_point::config::Settings;
 
 use crate::support::kafka::Kafka;
 use crate::support::program::{Program, Start, WAITING};
@@ -15,6 +21,7 @@ run_on! {
         a_silent_broker_that_is_listed_first_holds_nothing_up,
         a_topic_that_is_deleted_and_made_again_is_consumed_from_its_beginning,
         a_topic_that_is_made_anew_and_has_grown_before_it_is_noticed_is_consumed_from_its_beginning,
+        what_is_committed_of_a_former_topic_of_the_name_is_no_position_in_the_new_one,
         where_records_cannot_be_asked_for_by_topic_id_a_topic_made_anew_loses_nothing,
         a_partition_that_ends_with_the_marker_of_a_transaction_is_committed_to_its_end,
     }
@@ -23,6 +30,7 @@ run_on! {
         a_silent_broker_that_is_listed_first_holds_nothing_up,
         a_topic_that_is_deleted_and_made_again_is_consumed_from_its_beginning,
         a_topic_that_is_made_anew_and_has_grown_before_it_is_noticed_is_consumed_from_its_beginning,
+        what_is_committed_of_a_former_topic_of_the_name_is_no_position_in_the_new_one,
     }
 }
 
@@ -186,7 +194,8 @@ fn where_records_cannot_be_asked_for_by_topic_id_a_topic_made_anew_loses_nothing
     assistant.create_topic(&topic, 1, 1, &[]);
     assistant.produce(&topic, "none", 0, "\"new %d\"", 20);
     consumer.signal("CONT");
-    eventually("all are printed", PATIENCE, || {
+    // The topic is looked at each half a minute.
+    eventually("all are printed", 2 * PATIENCE, || {
         let lines = consumer.received();
         (0..20).all(|number| lines.contains(&format!("\"new {number}\""))).then_some(())
     });
@@ -211,4 +220,48 @@ fn a_partition_that_ends_with_the_marker_of_a_transaction_is_committed_to_its_en
         }
     }
     assert!(consumers.iter().all(|consumer| consumer.received_count() == 10));
+}
+
+/// As an owner leaves it that has committed before it could see that its topic was made anew, and was killed.
+fn what_is_committed_of_a_former_topic_of_the_name_is_no_position_in_the_new_one(version: &'static str) {
+    let kafka = Kafka::shared(version);
+    let topic = unique("mi-topico");
+    let assistant = kafka.assistant();
+    assistant.create_topic(&topic, 1, 1, &[]);
+    assistant.produce(&topic, "none", 0, "%d", 20);
+    let groups = [unique("grupo"), unique("grupo")];
+    let mut settings = Settings::default();
+    settings.kafka.bootstrap_servers = vec![kafka.bootstrap()];
+    let cluster = Arc::new(Cluster::new(settings.cluster()));
+    for (group, note) in groups.iter().zip(["", "q1 clean "]) {
+        let metadata = format!("{note}topic-id=AAAAAAAAAAAAAAAAAAAAAQ");
+        let commit = Commit { topic: topic.clone(), partition: 0, offset: 10, metadata };
+        let deadline = Instant::now() + PATIENCE;
+        let codes = Coordinator::new(cluster.clone(), group, "test").commit(
+            &Membership::none(),
+            &[commit],
+            &TopicIds::new(),
+            deadline,
+        );
+        assert!(codes.is_ok_and(|codes| codes.values().all(|code| code.is_ok())));
+    }
+    let start = |name, group| {
+        let start = Program::consumer_start(kafka, name, &topic, group);
+        start.set("consumer.auto_offset_reset", "latest")
+    };
+    let queued = start("consumer2", &groups[1]).set("consumer.concurrency", "4");
+    for (index, start_first) in [start("consumer1", &groups[0]), queued].into_iter().enumerate() {
+        let (group, count) = (&groups[index], 20 + index);
+        let mut first = start_first.start();
+        first.wait_for_messages(count, PATIENCE);
+        assistant.wait_for_commits(group, &topic);
+        first.stop();
+        assert_eq!(first.received_count(), count);
+        // Its own commits say which topic they are of.
+        let next = start("consumer1", group).start();
+        next.wait_for_line(WAITING, PATIENCE);
+        assistant.produce(&topic, "none", 0, "\"more\"", 1);
+        next.wait_for_messages(1, PATIENCE);
+        assert_eq!(next.received(), ["\"more\""]);
+    }
 }

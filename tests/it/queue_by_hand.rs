@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use client::Cluster;
 use client::coordinator::{Commit, Coordinator, Membership};
+use client::topic_id::TopicIds;
 use point_to_point::config::Settings;
 use point_to_point::queue::wishes::{LIFETIME, Wish, group_of};
 
@@ -223,7 +224,7 @@ fn nobody_takes_a_wish_that_has_no_owner_or_is_old(version: &'static str) {
     let cluster = Arc::new(Cluster::new(settings.cluster()));
     let mut wishes = Coordinator::new(cluster, &group_of(&scene.group), "test");
     let deadline = Instant::now() + Duration::from_secs(20);
-    let codes = wishes.commit(&Membership::none(), &commits, deadline).unwrap();
+    let codes = wishes.commit(&Membership::none(), &commits, &TopicIds::new(), deadline).unwrap();
     assert!(codes.values().all(|code| code.is_ok()), "{codes:?}");
     let _next = scene.consumer();
     // Both are seen in one look.

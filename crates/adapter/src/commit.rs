@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::session::Session;
 use client::coordinator::{Commit, Coordinator, Membership};
+use client::topic_id::TopicIds;
 use protocol::error_code::ErrorCode;
 use protocol::v0::request::{CommitPartition, Topics};
 use protocol::v0::response::{self, Committed};
@@ -86,7 +87,8 @@ fn commit_outside(session: &Session, group: &str, commits: &[Commit]) -> Vec<Err
     let mut backoff = client::backoff();
     loop {
         session.shared.members.wait_for_leaving(group, leaving);
-        let result = coordinator.commit(&Membership::none(), commits, cluster.deadline(deadline));
+        let result =
+            coordinator.commit(&Membership::none(), commits, &TopicIds::new(), cluster.deadline(deadline));
         let codes: Vec<ErrorCode> = match &result {
             Ok(codes) => commits
                 .iter()

@@ -2,8 +2,8 @@
 //!
 //! Each request is spoken in one fixed version that Kafka 2.8 to 4.x all understand, the lowest one that has
 //! what is needed, as other programs that speak Kafka's protocol lag behind. ApiVersions (KIP-35) proves at
-//! the start that the broker is one of them; a broker that is not gets an error that says so. Two requests are
-//! spoken in a newer version where the broker offers it: those that know topics by their ids (KIP-516).
+//! the start that the broker is one of them; a broker that is not gets an error that says so. Two requests
+//! are spoken in a newer version where the broker offers it: those that know topics by their ids (KIP-516).
 
 use std::io::{ErrorKind, Write};
 use std::sync::Arc;

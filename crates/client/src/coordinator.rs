@@ -30,6 +30,7 @@ use super::connection::Connection;
 use super::error::{Error, Result};
 use super::metadata::{Cluster, topic_name};
 use super::request_context::RequestContext;
+use super::topic_id::{TopicId, TopicIds, with_id, without_id};
 use super::versioned_request::VersionedRequest;
 use protocol::TopicPartition;
 use protocol::assignment::{Assignment, Subscription};
@@ -136,6 +137,16 @@ pub struct Committed {
     pub offset: i64,
     /// The note of the client that committed it.
     pub metadata: String,
+    /// The topic that it belongs to, where that was noted: one that has the name now may be another.
+    pub topic_id: Option<TopicId>,
+}
+
+impl Committed {
+    /// An offset with the metadata that was committed beside it.
+    pub fn new(offset: i64, metadata: &str) -> Committed {
+        let (note, topic_id) = without_id(metadata);
+        Committed { offset, metadata: note.to_owned(), topic_id }
+    }
 }
 
 /// A connection to the coordinator of a group, which is looked up anew as needed.
@@ -290,7 +301,8 @@ impl Coordinator {
         answer.members.iter().try_for_each(|member| self.check::<LeaveGroupRequest>(member.error_code))
     }
 
-    /// Commits offsets; the result of each, in no particular order.
+    /// Commits offsets, with the ids of their topics where they are given; the result of each, in no
+    /// particular order.
     ///
     /// # Errors
     /// As [`Coordinator::join`], for what concerns the whole request.
@@ -298,15 +310,17 @@ impl Coordinator {
         &mut self,
         membership: &Membership,
         commits: &[Commit],
+        ids: &TopicIds,
         deadline: Instant,
     ) -> Result<HashMap<TopicPartition, ErrorCode>> {
         let mut topics: BTreeMap<&str, Vec<OffsetCommitRequestPartition>> = BTreeMap::new();
         for commit in commits {
+            let id = ids.get(&commit.topic_partition()).copied();
             let partition = OffsetCommitRequestPartition::default()
                 .with_partition_index(commit.partition)
                 .with_committed_offset(commit.offset)
                 .with_committed_leader_epoch(-1)
-                .with_committed_metadata(Some(string(&commit.metadata)));
+                .with_committed_metadata(Some(string(&with_id(&commit.metadata, id))));
             topics.entry(&commit.topic).or_default().push(partition);
         }
         let topic = |(name, partitions)| {
@@ -329,25 +343,12 @@ impl Coordinator {
         Ok(results)
     }
 
-    /// The group's committed offsets of `partitions`, `None` where there is none. Waits for transactions that
-    /// have offsets pending (KIP-447).
+    /// What the group has committed of `partitions`, `None` where that is nothing. Waits for transactions
+    /// that have offsets pending (KIP-447).
     ///
     /// # Errors
     /// As [`Coordinator::join`]; also when one partition is refused.
     pub fn committed(
-        &mut self,
-        partitions: &Partitions,
-        deadline: Instant,
-    ) -> Result<HashMap<TopicPartition, Option<i64>>> {
-        let committed = self.committed_with_metadata(partitions, deadline)?;
-        Ok(committed.into_iter().map(|(place, found)| (place, found.map(|found| found.offset))).collect())
-    }
-
-    /// As [`Coordinator::committed`], with the notes of the committing clients.
-    ///
-    /// # Errors
-    /// As [`Coordinator::committed`].
-    pub fn committed_with_metadata(
         &mut self,
         partitions: &Partitions,
         deadline: Instant,
@@ -367,9 +368,11 @@ impl Coordinator {
         for topic in &answer.topics {
             for partition in &topic.partitions {
                 self.check::<OffsetFetchRequest>(partition.error_code)?;
-                let committed = (partition.committed_offset >= 0).then(|| Committed {
-                    offset: partition.committed_offset,
-                    metadata: partition.metadata.as_deref().unwrap_or_default().to_owned(),
+                let committed = (partition.committed_offset >= 0).then(|| {
+                    Committed::new(
+                        partition.committed_offset,
+                        partition.metadata.as_deref().unwrap_or_default(),
+                    )
                 });
                 offsets
                     .insert(TopicPartition::new(topic.name.as_str(), partition.partition_index), committed);
@@ -378,7 +381,7 @@ impl Coordinator {
         Ok(offsets)
     }
 
-    /// As [`Coordinator::committed_with_metadata`], tried again on what may pass until `deadline`.
+    /// As [`Coordinator::committed`], tried again on what may pass until `deadline`.
     ///
     /// # Errors
     /// A refusal for good, or the last error at `deadline`.
@@ -389,7 +392,7 @@ impl Coordinator {
     ) -> Result<HashMap<TopicPartition, Option<Committed>>> {
         let mut backoff = crate::backoff();
         loop {
-            match self.committed_with_metadata(partitions, self.cluster.deadline(deadline)) {
+            match self.committed(partitions, self.cluster.deadline(deadline)) {
                 Ok(committed) => return Ok(committed),
                 Err(error) => {
                     if error.is_lasting() || self.cluster.stopping() || Instant::now() >= deadline {

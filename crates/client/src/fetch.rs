@@ -45,8 +45,8 @@ pub struct Position {
     pub offset: i64,
     /// The most bytes wanted; the first record batch comes whole even when it is larger (KIP-74).
     pub max_bytes: i32,
-    /// The topic alone that has this id is wanted; `None` for whichever has the name. Brokers before Kafka 3.1
-    /// know names alone.
+    /// The topic alone that has this id is wanted; `None` for whichever has the name. Brokers before Kafka
+    /// 3.1 know names alone.
     pub topic_id: Option<TopicId>,
 }
 
@@ -70,6 +70,8 @@ pub struct Fetched {
     pub topic: String,
     /// The partition's number.
     pub partition: i32,
+    /// The topic was asked for by its id.
+    pub by_id: bool,
     /// [`ErrorCode::NONE`] or why there are no records.
     pub error: ErrorCode,
     /// The offset after the last record that all in-sync replicas have.
@@ -142,7 +144,8 @@ pub fn answer(
     let ids = topic_ids(positions);
     let mut fetched = Vec::new();
     for topic in answer.responses {
-        let name = match TopicId::of(topic.topic_id.as_u128()) {
+        let id = TopicId::of(topic.topic_id.as_u128());
+        let name = match id {
             Some(id) => ids.iter().find(|(_, asked)| **asked == id).map(|(name, _)| (*name).to_owned()),
             None => Some(topic.topic.to_string()),
         };
@@ -151,6 +154,7 @@ pub fn answer(
             fetched.push(Fetched {
                 topic: name.clone(),
                 partition: partition.partition_index,
+                by_id: id.is_some(),
                 error: ErrorCode(partition.error_code),
                 high_watermark: partition.high_watermark,
                 log_start: partition.log_start_offset,

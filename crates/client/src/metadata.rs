@@ -18,7 +18,7 @@ use super::error::{Cause, Error, Result};
 use super::reachability::Reachability;
 use super::request_context::RequestContext;
 use super::settings::ClusterSettings;
-use super::topic_id::{TopicId, TopicIds};
+use super::topic_id::TopicId;
 use super::versioned_request::VersionedRequest;
 use net::stop::Stop;
 use net::sync::{Condvar, Mutex, MutexGuard, lock, wait_timeout};
@@ -37,8 +37,6 @@ const MAX_AGE: Duration = Duration::from_secs(30);
 const RENEWAL: Duration = Duration::from_secs(1);
 /// How long a thread waits for another one that asks for metadata before it asks by itself.
 const METADATA_TURN: Duration = Duration::from_millis(500);
-/// The most topics that are deleted whose ids are remembered.
-const MOST_DELETED: usize = 1_000;
 /// A refresh that ended this recently serves the next caller too.
 const FRESH: Duration = Duration::from_millis(50);
 
@@ -57,22 +55,10 @@ pub(crate) struct Known {
     pub(crate) brokers: HashMap<i32, String>,
     controller: Option<i32>,
     topics: HashMap<String, (Arc<Topic>, Instant)>,
-    /// Also of topics that are deleted.
-    ids: HashMap<String, TopicIds>,
     /// The topics that the user may not see.
     hidden: HashSet<String>,
     /// The refusals for want of a right that were logged.
     pub(crate) refusals: HashSet<String>,
-}
-
-impl Known {
-    /// Forgets the ids of topics that are deleted, where they are many.
-    fn forget_ids(&mut self) {
-        let Known { topics, ids, .. } = self;
-        if ids.len() > topics.len() + MOST_DELETED {
-            ids.retain(|name, _| topics.contains_key(name));
-        }
-    }
 }
 
 /// The connection for metadata, when no thread has taken it, and whether one has.
@@ -284,10 +270,7 @@ impl Cluster {
             }
             match leaders(topic) {
                 Some(leaders) => {
-                    if known.ids.entry(name.to_string()).or_default().learn(leaders.id, now) {
-                        known.topics.insert(name.to_string(), (Arc::new(leaders), now));
-                    }
-                    known.forget_ids();
+                    known.topics.insert(name.to_string(), (Arc::new(leaders), now));
                 }
                 None if ErrorCode(topic.error_code) == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => {
                     known.topics.remove(name.as_str());

@@ -1,16 +1,26 @@
 //! Topics by their ids (KIP-516): a topic that is deleted and made anew has another one.
+//!
+//! What a member commits belongs to one topic, but OffsetCommit names it alone. So the id stands at the end
+//! of the metadata beside the offset, as ` topic-id=` and the id in Kafka's own text: base64 for URLs (RFC 4648)
+//! of its 16 bytes, without padding.
 
-use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::collections::HashMap;
+use std::fmt;
 
-/// How long brokers are expected to tell a former id at most, as they hear of a new topic one after the other.
-const LAG: Duration = Duration::from_secs(60);
-/// The most former ids that are kept of a topic.
-const MOST_FORMER: usize = 16;
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+
+use protocol::TopicPartition;
+
+/// What stands before the id in metadata.
+const MARK: &str = "topic-id=";
 
 /// The id of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TopicId(u128);
+
+/// The ids of the topics that partitions are of, where they are known.
+pub type TopicIds = HashMap<TopicPartition, TopicId>;
 
 impl TopicId {
     /// The id with these 16 bytes, big-endian; `None` for zero, which is none.
@@ -22,31 +32,34 @@ impl TopicId {
     pub(crate) fn to_message<I: TryFrom<Vec<u8>> + Default>(self) -> I {
         I::try_from(self.0.to_be_bytes().to_vec()).unwrap_or_default()
     }
+
+    fn read(text: &str) -> Option<TopicId> {
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?;
+        TopicId::of(u128::from_be_bytes(bytes.try_into().ok()?))
+    }
 }
 
-/// The ids that a topic has had, as far as brokers have told them.
-#[derive(Debug, Default)]
-pub(crate) struct TopicIds {
-    current: Option<TopicId>,
-    former: VecDeque<(TopicId, Instant)>,
+impl fmt::Display for TopicId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&BASE64_URL_SAFE_NO_PAD.encode(self.0.to_be_bytes()))
+    }
 }
 
-impl TopicIds {
-    /// Takes note of what a broker has told; false where that is the former topic of the name.
-    pub(crate) fn learn(&mut self, told: Option<TopicId>, now: Instant) -> bool {
-        let is_former = |(id, since): &(TopicId, Instant)| Some(*id) == told && now < *since + LAG;
-        if told.is_none() || told == self.current {
-            return true;
-        }
-        if self.former.iter().any(is_former) {
-            return false;
-        }
-        if let Some(before) = std::mem::replace(&mut self.current, told) {
-            self.former.push_back((before, now));
-            let surplus = self.former.len().saturating_sub(MOST_FORMER);
-            self.former.drain(..surplus);
-        }
-        true
+/// The metadata to commit: a note, and the id of the topic.
+pub(crate) fn with_id(note: &str, id: Option<TopicId>) -> String {
+    match id {
+        None => note.to_owned(),
+        Some(id) if note.is_empty() => format!("{MARK}{id}"),
+        Some(id) => format!("{note} {MARK}{id}"),
+    }
+}
+
+/// The note in committed metadata, and the id of the topic, if one stands there.
+pub(crate) fn without_id(metadata: &str) -> (&str, Option<TopicId>) {
+    let (note, last) = metadata.rsplit_once(' ').unwrap_or(("", metadata));
+    match last.strip_prefix(MARK).and_then(TopicId::read) {
+        Some(id) => (note, Some(id)),
+        None => (metadata, None),
     }
 }
 
@@ -55,24 +68,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_broker_that_lags_behind_does_not_bring_the_former_topic_back() {
-        let (old, new) = (TopicId::of(1), TopicId::of(2));
-        let now = Instant::now();
-        let mut ids = TopicIds::default();
-        assert!(ids.learn(old, now) && ids.learn(old, now));
-        assert!(ids.learn(new, now) && !ids.learn(old, now) && ids.learn(new, now));
-        assert!(ids.learn(None, now), "a broker that knows no ids");
-        assert!(ids.learn(old, now + LAG), "a cluster that was brought back as it had been");
-        assert!(!ids.learn(new, now + LAG) && ids.learn(old, now + LAG));
-    }
-
-    #[test]
-    fn only_so_many_former_ids_are_kept() {
-        let mut ids = TopicIds::default();
-        for id in 1..100 {
-            assert!(ids.learn(TopicId::of(id), Instant::now()));
+    fn an_id_beside_a_note_is_read_again_and_what_is_none_stays_the_note() {
+        let id = TopicId::of(0x1234_5678 << 90);
+        for note in ["", "a", "a b", " ", "topic-id=", "topic-id=AAAA"] {
+            assert_eq!(without_id(&with_id(note, id)), (note, id));
+            assert_eq!(without_id(&with_id(note, None)), (note, None));
         }
-        assert_eq!(ids.former.len(), MOST_FORMER);
-        assert_eq!(TopicId::of(0), None);
+        assert_eq!(with_id("", TopicId::of(1)), "topic-id=AAAAAAAAAAAAAAAAAAAAAQ");
+        for other in ["topic-id=AAAAAAAAAAAAAAAAAAAAAA", "topic-id=AAAAAAAAAAAAAAAAAAAAAQ "] {
+            assert_eq!(without_id(other), (other, None));
+        }
     }
 }

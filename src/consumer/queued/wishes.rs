@@ -39,7 +39,7 @@ pub fn run(shared: &Shared, cluster: &Arc<Cluster>, membership: u64) {
         }
         let deadline = cluster.deadline(Instant::now() + PATIENCE);
         let places = assignor::by_topic(&owned);
-        match coordinator.committed_with_metadata(&places, deadline) {
+        match coordinator.committed(&places, deadline) {
             Ok(committed) => {
                 for (place, committed) in committed {
                     let Some(committed) = committed else { continue };

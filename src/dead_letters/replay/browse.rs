@@ -242,9 +242,8 @@ impl DeadLetterBrowser {
         let deadline = within(ALL_ANSWERS);
         let mut coordinator = Coordinator::looking_on(cluster.clone(), &self.group, CLIENT_ID);
         let partitions = Partitions::from([(self.topic.clone(), numbers.clone())]);
-        let committed = in_time(cluster, deadline, || {
-            coordinator.committed_with_metadata(&partitions, cluster.deadline(deadline))
-        });
+        let committed =
+            in_time(cluster, deadline, || coordinator.committed(&partitions, cluster.deadline(deadline)));
         let mut committed = committed.map_err(unreachable)?;
         let starts = self.offsets(cluster, &numbers, EARLIEST, deadline)?;
         // After what is committed, which is never beyond it.

@@ -189,7 +189,7 @@ mod tests {
             partitions: [place(0)].into(),
             user_data: Vec::new(),
         };
-        let at = |offset| Committed { offset, metadata: String::new() };
+        let at = |offset| Committed::new(offset, "");
         Group {
             name: "workers".to_owned(),
             state: "Stable".to_owned(),

@@ -16,6 +16,7 @@ use crate::programs::table::Table;
 use client::coordinator::{Commit, Coordinator, Membership};
 use client::describe::groups::{self, Group};
 use client::offsets::{self, EARLIEST, LATEST, Offsets};
+use client::topic_id::TopicIds;
 use client::{Cluster, Error as ClientError, LOOK_UPS, RequestContext};
 use protocol::TopicPartition;
 use protocol::error_code::ErrorCode;
@@ -198,7 +199,7 @@ fn commit(cluster: &Arc<Cluster>, group: &str, moves: &[Move], deadline: Instant
     let mut coordinator = Coordinator::new(cluster.clone(), group, LOOK_UPS);
     // The same offsets again change nothing.
     client::in_time(cluster, deadline, || {
-        let results = coordinator.commit(&Membership::none(), &commits, deadline)?;
+        let results = coordinator.commit(&Membership::none(), &commits, &TopicIds::new(), deadline)?;
         let refused = results.iter().find(|(_, code)| !code.is_ok());
         let refused = refused.map(|(place, code)| {
             ClientError::refused(RequestContext::offset_commit(group).for_partition(place), *code)
@@ -220,7 +221,7 @@ mod tests {
     use client::describe::groups::Member;
 
     fn group(state: &str, members: Option<Vec<Member>>) -> Group {
-        let committed = Committed { offset: 5, metadata: String::new() };
+        let committed = Committed::new(5, "");
         let committed = [(TopicPartition::new("orders", 0), committed)].into();
         Group { name: "workers".to_owned(), state: state.to_owned(), members, committed }
     }

@@ -245,6 +245,7 @@ mod tests {
             bytes
         };
         let fetched = Fetched {
+            by_id: false,
             topic: "pedidos".to_owned(),
             partition: 0,
             error: ErrorCode::NONE,

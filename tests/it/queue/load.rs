@@ -11,6 +11,7 @@ use testing::Random;
 
 use super::history::{Commits, History, Place};
 use super::scene::Scene;
+use crate::support::assistant::note_in;
 use crate::support::kafka::Kafka;
 use crate::support::program::{Program, Start, WAITING};
 use crate::support::{PATIENCE, eventually};
@@ -168,7 +169,7 @@ impl<'a> Load<'a> {
         self.unanswered = committed.as_ref().err().cloned();
         for words in committed.unwrap_or_default().iter().filter(|words| words[0] == self.scene.topic) {
             let partition = words[1].parse().expect("a partition");
-            let new = self.commits.add(partition, words[2].parse().expect("an offset"), &words[3]);
+            let new = self.commits.add(partition, words[2].parse().expect("an offset"), note_in(&words[3]));
             let places = new.into_iter().map(|offset| (partition, offset));
             unhandled.extend(places.filter(|place| !self.history.is_handled(*place)));
         }

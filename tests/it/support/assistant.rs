@@ -79,6 +79,12 @@ pub struct Assistant {
     bootstrap: String,
 }
 
+/// The note in the metadata beside an offset, without the id of the topic.
+pub fn note_in(metadata: &str) -> &str {
+    let (note, last) = metadata.rsplit_once(' ').unwrap_or(("", metadata));
+    if last.starts_with("topic-id=") { note } else { metadata }
+}
+
 impl Assistant {
     /// The clients of a version for a cluster; the first command connects them.
     pub fn new(version: &str, bootstrap: &str) -> Assistant {
@@ -128,11 +134,11 @@ impl Assistant {
         of_topic.map(|words| (number(&words[1]) as i32, number(&words[2]))).collect()
     }
 
-    /// What a group has committed in a partition, with the metadata beside the offset.
+    /// What a group has committed in a partition, with the note beside the offset.
     pub fn commit_of(&self, group: &str, topic: &str, partition: i32) -> Option<(i64, String)> {
         let lines = self.ask(&["notes", group]);
         let found = lines.iter().find(|words| words[0] == topic && number(&words[1]) as i32 == partition)?;
-        Some((number(&found[2]), found[3].clone()))
+        Some((number(&found[2]), note_in(&found[3]).to_owned()))
     }
 
     /// The group as its coordinator sees it; a group that was never there is `dead` and empty.

@@ -253,8 +253,8 @@ impl Coordinator {
                 self.check::<OffsetFetchRequest>(partition.error_code)?;
                 if partition.committed_offset >= 0 {
                     let place = TopicPartition::new(topic.name.as_str(), partition.partition_index);
-                    let metadata = partition.metadata.as_deref().unwrap_or_default().to_owned();
-                    committed.insert(place, Committed { offset: partition.committed_offset, metadata });
+                    let metadata = partition.metadata.as_deref().unwrap_or_default();
+                    committed.insert(place, Committed::new(partition.committed_offset, metadata));
                 }
             }
         }
@@ -286,7 +286,7 @@ mod tests {
     fn the_lag_counts_what_is_there_and_is_unknown_beyond_the_end() {
         let lag = |offset: i64, start: i64, end: i64| {
             let place = TopicPartition::new("orders", 0);
-            let committed = [(place.clone(), Committed { offset, metadata: String::new() })].into();
+            let committed = [(place.clone(), Committed::new(offset, ""))].into();
             let (name, state) = ("workers".to_owned(), "Empty".to_owned());
             let group = Group { name, state, members: Some(Vec::new()), committed };
             let (starts, ends) = ([(place.clone(), start)].into(), [(place.clone(), end)].into());

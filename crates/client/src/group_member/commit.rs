@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::state::{Activity, Phase, State};
 use super::{ClientKind, ENDED, Member};
 use crate::coordinator::{Commit, Membership};
+use crate::topic_id::TopicIds;
 use net::sync::lock;
 use protocol::TopicPartition;
 use protocol::error_code::ErrorCode;
@@ -12,6 +13,9 @@ use protocol::error_code::ErrorCode;
 /// How long a commit outlives an outage: what was handled need not come again then. Below the crate's fixed
 /// 120 s.
 pub(super) const PATIENCE: Duration = Duration::from_secs(90);
+
+/// The code for a commit whose metadata is longer than the brokers allow.
+const TOO_LONG: ErrorCode = ErrorCode::OFFSET_METADATA_TOO_LARGE;
 
 /// The code for a commit whose partition is no longer owned, or that lies outside of what was served.
 pub(super) const REFUSED: ErrorCode = ErrorCode::ILLEGAL_GENERATION;
@@ -68,7 +72,8 @@ impl Member {
         if commits.is_empty() {
             return true;
         }
-        let sent = committer.commit(&membership, &commits, self.cluster.deadline(deadline));
+        let ids = self.state().topic_ids(&commits);
+        let sent = committer.commit(&membership, &commits, &ids, self.cluster.deadline(deadline));
         let codes = sent.inspect_err(|error| log::debug!("{}: committing: {error}", self.spec.name));
         let codes = codes.unwrap_or_default();
         let has_arrived =
@@ -106,13 +111,22 @@ impl Member {
         let mut results: Vec<Option<ErrorCode>> = vec![None; commits.len()];
         let mut last = ErrorCode::REQUEST_TIMED_OUT;
         let mut backoff = crate::backoff();
-        while let Some(membership) = self.admit(commits, &mut results, deadline, admits) {
+        let mut is_too_long = false;
+        while let Some((membership, mut ids)) = self.admit(commits, &mut results, deadline, admits) {
+            if is_too_long {
+                ids.clear();
+            }
             let open: Vec<Commit> =
                 commits.iter().zip(&results).filter(|(_, r)| r.is_none()).map(|(c, _)| c.clone()).collect();
             if open.is_empty() {
                 break;
             }
-            match lock(&self.committer).commit(&membership, &open, self.cluster.deadline(deadline)) {
+            match lock(&self.committer).commit(&membership, &open, &ids, self.cluster.deadline(deadline)) {
+                Ok(codes) if !ids.is_empty() && codes.values().any(|code| *code == TOO_LONG) => {
+                    // The note matters more.
+                    is_too_long = true;
+                    continue;
+                }
                 Ok(codes) => {
                     let mut state = self.state();
                     for (commit, result) in commits.iter().zip(&mut results).filter(|(_, r)| r.is_none()) {
@@ -139,14 +153,15 @@ impl Member {
     }
 
     /// Refuses what no owned partition admits, and waits while the group rebalances with nothing uncommitted
-    /// here; `None` when no generation is there by `deadline`.
+    /// here; `None` when no generation is there by `deadline`. Gives the topics that the offsets belong to,
+    /// too.
     fn admit(
         &self,
         commits: &[Commit],
         results: &mut [Option<ErrorCode>],
         deadline: Instant,
         admits: &dyn Fn(&State, &Commit) -> bool,
-    ) -> Option<Membership> {
+    ) -> Option<(Membership, TopicIds)> {
         let mut state = self.state();
         loop {
             for (commit, result) in commits.iter().zip(results.iter_mut()) {
@@ -158,13 +173,13 @@ impl Member {
                 return None;
             }
             match state.phase {
-                Phase::Stable | Phase::Draining => return Some(state.membership.clone()),
+                Phase::Stable | Phase::Draining => break,
                 Phase::Ended => {
                     results.iter_mut().filter(|r| r.is_none()).for_each(|r| *r = Some(ENDED));
                     return None;
                 }
                 // What is kept over a join may be committed meanwhile.
-                Phase::Joining if state.is_cooperative => return Some(state.membership.clone()),
+                Phase::Joining if state.is_cooperative => break,
                 Phase::Joining if Instant::now() >= deadline || self.cluster.stopping() => return None,
                 Phase::Joining => {
                     let left = deadline.saturating_duration_since(Instant::now());
@@ -172,10 +187,17 @@ impl Member {
                 }
             }
         }
+        Some((state.membership.clone(), state.topic_ids(commits)))
     }
 }
 
 impl State {
+    /// The ids of the topics that these offsets belong to.
+    pub(super) fn topic_ids(&self, commits: &[Commit]) -> TopicIds {
+        let id = |key: TopicPartition| Some((key.clone(), self.owned.get(&key)?.topic_id?));
+        commits.iter().map(Commit::topic_partition).filter_map(id).collect()
+    }
+
     fn admits(&self, commit: &Commit) -> bool {
         self.owned.get(&commit.topic_partition()).is_some_and(|owned| owned.admits(commit.offset))
     }

@@ -39,7 +39,7 @@ pub use topics::{TopicFilter, TopicSelection};
 
 use crate::Cluster;
 use crate::assignor::{Assignor, by_topic};
-use crate::coordinator::{Commit, Coordinator};
+use crate::coordinator::{Commit, Committed, Coordinator};
 use crate::error::Error;
 use net::sync::{Condvar, Mutex, MutexGuard, lock, wait_timeout};
 use owned_partition::OwnedPartition;
@@ -373,13 +373,13 @@ impl Member {
         }
     }
 
-    fn rewind(&self, epoch: u64, committed: &HashMap<TopicPartition, Option<i64>>) -> bool {
+    fn rewind(&self, epoch: u64, committed: &HashMap<TopicPartition, Option<Committed>>) -> bool {
         let mut state = self.state();
         if state.epoch != epoch || state.phase != Phase::Stable {
             return false;
         }
         for (key, owned) in &mut state.owned {
-            owned.rewind(committed.get(key).copied().flatten());
+            owned.rewind(committed.get(key).cloned().flatten());
         }
         state.delivery = Delivery::None;
         state.fetch_epoch += 1;

@@ -9,6 +9,9 @@ use crate::coordinator::Committed;
 use crate::topic_id::TopicId;
 use protocol::error_code::ErrorCode;
 
+/// The most former topics of its name that a partition remembers.
+const MOST_FORMER: usize = 16;
+
 /// Records of one fetch, as format 0 messages in a row.
 #[derive(Debug, Default)]
 pub struct Chunk {
@@ -47,6 +50,10 @@ pub struct OwnedPartition {
     pub by_policy: bool,
     /// The topic that it is a partition of, as far as that is known.
     pub topic_id: Option<TopicId>,
+    /// Its leader has said that it does not know this topic.
+    pub is_unknown: bool,
+    /// The topics of the name that it was a partition of before.
+    former: Vec<TopicId>,
     /// Its topic was made anew while it was owned: an undecided start is the log's beginning, whatever the
     /// reset policy.
     pub is_anew: bool,
@@ -80,14 +87,18 @@ pub struct OwnedPartition {
 }
 
 impl OwnedPartition {
-    /// A partition of this topic whose ownership begins at the committed offset, or undecided.
+    /// A partition whose ownership begins at the committed offset, or undecided. It is one of the topic that
+    /// the offset belongs to, or, where that was not noted, of the one with this id.
     pub fn new(topic_id: Option<TopicId>, committed: Option<Committed>, by_policy: bool) -> OwnedPartition {
+        let topic_id = committed.as_ref().and_then(|committed| committed.topic_id).or(topic_id);
         let floor = committed.as_ref().map(|committed| committed.offset);
         let from = floor.unwrap_or(0);
         OwnedPartition {
             floor,
             by_policy,
             topic_id,
+            is_unknown: false,
+            former: Vec::new(),
             is_anew: false,
             is_revoked: false,
             metadata: committed.map(|committed| committed.metadata).unwrap_or_default(),
@@ -163,11 +174,15 @@ impl OwnedPartition {
         }
     }
 
-    /// Whether the topic that has this id now, if any is known, is the one that it is a partition of.
-    pub fn is_of(&mut self, topic_id: Option<TopicId>) -> bool {
-        let id = self.topic_id.or(topic_id);
-        self.topic_id = id;
-        topic_id.is_none_or(|_| topic_id == id)
+    /// The id that brokers tell for the topic of its name now, if that is another one than its own.
+    pub fn other_id(&mut self, told: Option<TopicId>) -> Option<TopicId> {
+        let own = *self.topic_id.get_or_insert(told?);
+        told.filter(|told| *told != own)
+    }
+
+    /// Whether it was a partition of this topic before.
+    pub fn was_of(&self, topic_id: TopicId) -> bool {
+        self.former.contains(&topic_id)
     }
 
     /// Begins with the first message of another topic that has the name now. A plain client that asks for
@@ -179,7 +194,11 @@ impl OwnedPartition {
         } else {
             self.reset(0);
         }
+        self.former.extend(self.topic_id);
+        let surplus = self.former.len().saturating_sub(MOST_FORMER);
+        self.former.drain(..surplus);
         self.topic_id = topic_id;
+        self.is_unknown = false;
         self.high_watermark = 0;
     }
 
@@ -203,11 +222,14 @@ impl OwnedPartition {
     }
 
     /// Starts serving over at the lowest offset not committed, for a client that begins anew.
-    pub fn rewind(&mut self, committed: Option<i64>) {
-        match committed.or(self.floor) {
-            // What is committed is the former topic's.
-            _ if self.is_anew => {}
+    pub fn rewind(&mut self, committed: Option<Committed>) {
+        // What is committed may be a former topic's.
+        let is_own =
+            |found: &Committed| found.topic_id.is_none_or(|id| self.topic_id.is_none_or(|own| own == id));
+        let committed = committed.filter(is_own).filter(|found| !self.is_anew || found.topic_id.is_some());
+        match committed.map(|found| found.offset).or(self.floor) {
             Some(offset) => self.reset(offset),
+            None if self.is_anew => {}
             None => self.undecide(),
         }
     }

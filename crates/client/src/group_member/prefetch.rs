@@ -37,10 +37,18 @@ const FETCH_WAIT: Duration = Duration::from_millis(500);
 /// The same while another partition has no room: it may have room again at any moment.
 const CROWDED_WAIT: Duration = Duration::from_millis(20);
 
+/// What is fetched of a partition.
+pub(super) struct Wanted {
+    pub position: Position,
+    /// The version of the owned partition that it was read from.
+    pub version: u64,
+    /// Not for its records, but for the proof that the topic is there.
+    pub is_proof: bool,
+}
+
 /// The next fetch from a leader.
 struct Round {
-    /// Positions, each with the version of the owned partition that it was read from.
-    wanted: Vec<(Position, u64)>,
+    wanted: Vec<Wanted>,
     wait: Duration,
     fetch_epoch: u64,
 }
@@ -80,7 +88,6 @@ pub(super) fn follow_leaders(member: &Member) {
             check_at = Instant::now() + TOPIC_CHECK_INTERVAL;
             refresh_leaders(member);
         }
-        member.notice_recreated(&mut member.state());
         if Instant::now() >= pass_at && !member.pass_gaps(Instant::now() + PASS_PATIENCE) {
             pass_at = Instant::now() + PASS_PATIENCE;
         }
@@ -162,11 +169,11 @@ pub(super) fn run(member: &Member, leader: i32) {
 /// more.
 fn next_round(member: &Member, leader: i32) -> Option<Round> {
     let mut state = member.state();
-    member.notice_recreated(&mut state);
-    let led: Vec<&TopicPartition> = state
+    let led: Vec<TopicPartition> = state
         .owned
         .keys()
         .filter(|key| member.cluster.leader(&key.topic, key.partition) == Some(leader))
+        .cloned()
         .collect();
     if state.has_ended() || led.is_empty() {
         // In the same breath, so that the next leader change is not missed.
@@ -177,8 +184,9 @@ fn next_round(member: &Member, leader: i32) -> Option<Round> {
     let fetch_epoch = state.fetch_epoch;
     let mut wanted = Vec::new();
     let mut crowded = false;
-    for key in led {
-        let Some(owned) = state.owned.get(key) else { continue };
+    for key in &led {
+        let told = member.cluster.cached(&key.topic).and_then(|topic| topic.id);
+        let Some(owned) = state.owned.get_mut(key) else { continue };
         let rests = owned.rest_until.is_some_and(|until| Instant::now() < until);
         if owned.floor.is_none() || owned.is_revoked || rests {
             continue;
@@ -191,14 +199,7 @@ fn next_round(member: &Member, leader: i32) -> Option<Round> {
         if room == 0 {
             crowded = true;
         } else {
-            let position = Position {
-                topic: key.topic.clone(),
-                partition: key.partition,
-                offset: owned.fetch_from,
-                max_bytes: room.min(FETCH_BYTES) as i32,
-                topic_id: owned.topic_id,
-            };
-            wanted.push((position, owned.version));
+            wanted.push(owned.wanted(key, told, room.min(FETCH_BYTES) as i32));
         }
     }
     if wanted.is_empty() {
@@ -223,7 +224,7 @@ fn fetch(
         Some(link) => link,
         None => connection.insert(member.cluster.connect(leader, &member.spec.name, deadline)?),
     };
-    let positions: Vec<Position> = round.wanted.iter().map(|(position, _)| position.clone()).collect();
+    let positions: Vec<Position> = round.wanted.iter().map(|wanted| wanted.position.clone()).collect();
     fetch::ask(link, &positions, round.wait)?;
     fetch::answer(link, &positions, deadline, &mut || {
         let state = member.state();
@@ -233,15 +234,22 @@ fn fetch(
 
 /// Adds the fetched records to the partitions; returns whether a partition has another leader now.
 fn take(member: &Member, round: &Round, fetched: Vec<Fetched>) -> bool {
-    let mut moved = false;
+    let (mut moved, mut is_any_unknown) = (false, false);
     for partition in fetched {
-        let asked = round.wanted.iter().find(|(position, _)| {
-            position.topic == partition.topic && position.partition == partition.partition
-        });
-        let Some((position, version)) = asked else { continue };
+        let is_it = |wanted: &&Wanted| {
+            wanted.position.topic == partition.topic && wanted.position.partition == partition.partition
+        };
+        let Some(wanted) = round.wanted.iter().find(is_it) else { continue };
+        let Wanted { position, version, is_proof } = wanted;
         match partition.error {
+            ErrorCode::NONE | ErrorCode::OFFSET_OUT_OF_RANGE if *is_proof => {
+                member.begin_anew(wanted, position.topic_id);
+            }
             ErrorCode::NONE => {
-                if let Err(reason) = take_records(member, position, *version, &partition) {
+                let other = if partition.by_id { None } else { member.other_id(wanted) };
+                if other.is_some() {
+                    member.begin_anew(wanted, other);
+                } else if let Err(reason) = take_records(member, position, *version, &partition) {
                     rest(member, position, &reason.to_string());
                 }
             }
@@ -250,12 +258,20 @@ fn take(member: &Member, round: &Round, fetched: Vec<Fetched>) -> bool {
                     rest(member, position, "the log's offsets are not known now");
                 }
             }
+            ErrorCode::UNKNOWN_TOPIC_ID | ErrorCode::INCONSISTENT_TOPIC_ID => {
+                is_any_unknown = true;
+                member.note_unknown(wanted);
+            }
             code if code.is_retriable() => {
                 moved = true;
                 log::debug!("{}: {}-{}: {code}", member.spec.name, position.topic, position.partition);
             }
             code => rest(member, position, code.name()),
         }
+    }
+    if is_any_unknown {
+        refresh_leaders(member);
+        member.heartbeat_soon();
     }
     member.changed.notify_all();
     moved
@@ -282,6 +298,7 @@ fn add(member: &Member, position: &Position, version: u64, partition: &Fetched, 
     let mut state = member.state();
     if let Some(owned) = state.owned.get_mut(&position.topic_partition()) {
         owned.rest_until = None;
+        owned.is_unknown = false;
         owned.high_watermark = partition.high_watermark;
         owned.add(version, position.offset, chunk);
     }

@@ -1,32 +1,105 @@
 //! Topics that are deleted and made anew while a member owns partitions of them. The new topic has another id
 //! (KIP-516): its messages are others, whatever their offsets, and none of them is handled yet.
+//!
+//! Brokers hear of a new topic one after the other, so what one of them tells proves nothing. A partition is
+//! fetched by the id of its own topic. Once its leader does not know that any more, the leader is asked for
+//! the beginning of the topic that has the name now, and its answer is the proof.
 
-use super::Member;
-use super::state::State;
+use std::time::{Duration, Instant};
+
+use super::prefetch::Wanted;
+use super::{Member, OwnedPartition};
+use crate::fetch::Position;
+use crate::topic_id::TopicId;
+use protocol::TopicPartition;
+
+/// How long a partition is left alone whose leader does not know its topic.
+const UNKNOWN_REST: Duration = Duration::from_millis(250);
+
+impl OwnedPartition {
+    /// What to fetch next, `max_bytes` of it. `told` is the id that brokers tell for the topic now.
+    pub(super) fn wanted(&mut self, key: &TopicPartition, told: Option<TopicId>, max_bytes: i32) -> Wanted {
+        let version = self.version;
+        let other = self.other_id(told);
+        match other.filter(|_| self.is_unknown) {
+            Some(_) => {
+                let position = Position { topic_id: other, ..Position::new(key, 0, 1) };
+                Wanted { position, version, is_proof: true }
+            }
+            None => {
+                let position = Position::new(key, self.fetch_from, max_bytes);
+                let position = Position { topic_id: self.topic_id, ..position };
+                Wanted { position, version, is_proof: false }
+            }
+        }
+    }
+}
 
 impl Member {
-    /// Begins anew with the owned partitions whose topics have other ids now, as far as the cluster has told.
-    pub(super) fn notice_recreated(&self, state: &mut State) {
-        let mut is_any = false;
-        for (key, owned) in &mut state.owned {
-            let Some(topic) = self.cluster.cached(&key.topic) else { continue };
-            if owned.is_of(topic.id) {
-                continue;
-            }
-            log::warn!(
-                "{}: topic {} was deleted and made anew; {key} is consumed from its beginning",
-                self.spec.name,
-                key.topic
-            );
-            owned.begin_anew(topic.id);
-            is_any = true;
+    /// A leader does not know the topic by the id that it was asked for.
+    pub(super) fn note_unknown(&self, wanted: &Wanted) {
+        if let Some(owned) = self.state().owned.get_mut(&wanted.position.topic_partition()) {
+            owned.is_unknown = true;
+            owned.rest_until = Some(Instant::now() + UNKNOWN_REST);
         }
-        if is_any {
-            state.epoch += 1;
-            state.fetch_epoch += 1;
-            // The thread of the heartbeats decides where partitions start.
-            state.heartbeat_now = true;
-            self.changed.notify_all();
-        }
+    }
+
+    /// The id that brokers tell for the topic of a partition that can only be fetched by its name, if it is
+    /// another one, and not one that a broker tells late.
+    pub(super) fn other_id(&self, wanted: &Wanted) -> Option<TopicId> {
+        let key = wanted.position.topic_partition();
+        let told = self.cluster.cached(&key.topic)?.id;
+        let mut state = self.state();
+        let owned = state.owned.get_mut(&key)?;
+        owned.other_id(told).filter(|other| !owned.was_of(*other))
+    }
+
+    /// Begins anew with a partition of a topic that was made anew.
+    pub(super) fn begin_anew(&self, wanted: &Wanted, topic_id: Option<TopicId>) {
+        let key = wanted.position.topic_partition();
+        let mut state = self.state();
+        let Some(owned) = state.owned.get_mut(&key).filter(|owned| owned.version == wanted.version) else {
+            return;
+        };
+        owned.begin_anew(topic_id);
+        state.epoch += 1;
+        state.fetch_epoch += 1;
+        // The thread of the heartbeats decides where partitions start.
+        state.heartbeat_now = true;
+        drop(state);
+        self.changed.notify_all();
+        let name = &self.spec.name;
+        log::warn!("{name}: {} was deleted and made anew; {key} is consumed from its beginning", key.topic);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coordinator::Committed;
+
+    #[test]
+    fn only_where_the_leader_does_not_know_its_topic_a_partition_looks_for_another_one() {
+        let [first, second] = [1, 2].map(TopicId::of);
+        let key = TopicPartition::new("t", 0);
+        let mut owned = OwnedPartition::new(None, Some(Committed::new(5, "")), true);
+        let asked = |owned: &mut OwnedPartition, told| {
+            let Wanted { position, is_proof, .. } = owned.wanted(&key, told, 9);
+            (position.topic_id, position.offset, position.max_bytes, is_proof)
+        };
+        let own = (first, 5, 9, false);
+        assert_eq!(asked(&mut owned, None), (None, 5, 9, false));
+        assert_eq!(asked(&mut owned, first), own);
+        assert_eq!(asked(&mut owned, second), own, "what a broker tells proves nothing");
+        owned.is_unknown = true;
+        assert_eq!(asked(&mut owned, first), own, "the leader may lag behind");
+        assert_eq!(asked(&mut owned, None), own);
+        assert_eq!(asked(&mut owned, second), (second, 0, 1, true));
+        owned.begin_anew(second);
+        owned.reset(0);
+        assert_eq!(asked(&mut owned, first), (second, 0, 9, false));
+        assert!(first.is_some_and(|first| owned.was_of(first)), "where names alone can be asked for");
+        owned.is_unknown = true;
+        assert_eq!(asked(&mut owned, first), (first, 0, 1, true), "a cluster that was brought back");
     }
 }

@@ -8,6 +8,7 @@ use crate::assignor::{self, GroupProtocol, Partitions};
 use crate::coordinator::Membership;
 use crate::group_member::state::{Delivery, Phase};
 use crate::group_member::{ClientKind, OwnedPartition, prefetch};
+use crate::topic_id::TopicId;
 use protocol::TopicPartition;
 
 /// How long the look which topics there are may take before new partitions are taken over.
@@ -37,7 +38,7 @@ impl Life<'_> {
             // A client that begins now must hear of all its partitions.
             prefetch::refresh_leaders(self.member);
         } else if !open.is_empty() {
-            // What is committed is of the topics that there are now.
+            // Whose offsets others have committed, who note no ids.
             self.look_up_ids();
         }
         let resolved = self.resolve(&open)?;
@@ -94,8 +95,7 @@ impl Life<'_> {
         let mut state = self.member.state();
         resolved.retain(|(key, new)| {
             let same = |old: &OwnedPartition| old.floor == new.floor && old.metadata == new.metadata;
-            let begins = |old: &OwnedPartition| !old.is_anew && (old.floor.is_none() || !same(old));
-            state.owned.get(key).is_none_or(begins)
+            state.owned.get(key).is_none_or(|old| old.floor.is_none() || !same(old))
         });
         let before = state.owned.len();
         for (key, partition) in &mut state.owned {
@@ -123,14 +123,15 @@ impl Life<'_> {
         if new.is_empty() {
             return Ok(Vec::new());
         }
+        let id = |key: &TopicPartition| self.member.cluster.cached(&key.topic).and_then(|topic| topic.id);
+        let ids: Vec<_> = new.iter().map(id).collect();
         let partitions = assignor::by_topic(new);
         let committed = self.coordinator.committed_in_time(&partitions, Instant::now() + RESOLVE)?;
         let by_policy = matches!(self.member.spec.kind, ClientKind::Cooperating(_) | ClientKind::Reader);
-        let owned = |key: &TopicPartition| {
-            let id = self.member.cluster.cached(&key.topic).and_then(|topic| topic.id);
+        let owned = |(key, id): (&TopicPartition, Option<TopicId>)| {
             (key.clone(), OwnedPartition::new(id, committed.get(key).cloned().flatten(), by_policy))
         };
-        Ok(new.iter().map(owned).collect())
+        Ok(new.iter().zip(ids).map(owned).collect())
     }
 
     /// Asks which topics have the names of those that it consumes, for a moment.

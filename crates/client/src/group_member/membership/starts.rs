@@ -1,10 +1,13 @@
 //! Where partitions start for which the group has committed nothing.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::Life;
+use crate::Cluster;
 use crate::coordinator::Commit;
-use crate::group_member::{OffsetReset, prefetch};
+use crate::group_member::state::State;
+use crate::group_member::{OffsetReset, OwnedPartition, prefetch};
 use crate::offsets::{self, Offsets};
 use protocol::TopicPartition;
 
@@ -19,22 +22,22 @@ impl Life<'_> {
     /// committed that was of the former one.
     pub(super) fn decide_starts(&mut self) {
         let member = self.member;
-        let (anew, undecided): (Vec<_>, Vec<_>) = {
-            let state = member.state();
-            let open = state.owned.iter().filter(|(_, owned)| owned.floor.is_none() && owned.by_policy);
-            open.map(|(key, owned)| (key.clone(), owned.is_anew)).partition(|(_, is_anew)| *is_anew)
-        };
-        if anew.is_empty() && undecided.is_empty() || Instant::now() < self.decide_at {
+        let (anew, by_policy) = undecided(&mut member.state(), &member.cluster);
+        if anew.is_empty() && by_policy.is_empty() || Instant::now() < self.decide_at {
             return;
         }
         self.decide_at = Instant::now() + DECIDE_AGAIN;
         let deadline = Instant::now() + DECIDE_AGAIN;
-        let mut starts = self.commit_starts(&anew.into_iter().map(|(key, _)| (key, 0)).collect(), deadline);
-        starts.extend(self.starts_by_policy(undecided.into_iter().map(|(key, _)| key), deadline));
+        let mut starts = self.commit_starts(&anew.keys().map(|key| (key.clone(), 0)).collect(), deadline);
+        starts.extend(self.starts_by_policy(by_policy.keys(), deadline));
         let mut state = member.state();
         for (key, offset) in starts {
-            if let Some(owned) = state.owned.get_mut(&key).filter(|owned| owned.floor.is_none()) {
+            // Its topic may have been made anew meanwhile.
+            let span = anew.get(&key).or(by_policy.get(&key));
+            let is_same = |owned: &&mut OwnedPartition| owned.floor.is_none() && Some(&owned.span) == span;
+            if let Some(owned) = state.owned.get_mut(&key).filter(is_same) {
                 owned.reset(offset);
+                state.epoch += u64::from(anew.contains_key(&key));
                 state.fetch_epoch += 1;
             }
         }
@@ -42,15 +45,15 @@ impl Life<'_> {
         member.changed.notify_all();
     }
 
-    fn starts_by_policy(
+    fn starts_by_policy<'k>(
         &mut self,
-        undecided: impl Iterator<Item = TopicPartition>,
+        undecided: impl Iterator<Item = &'k TopicPartition>,
         deadline: Instant,
     ) -> Offsets {
         let member = self.member;
         let policy = member.settings.offset_reset;
         let timestamp = if policy == OffsetReset::Earliest { offsets::EARLIEST } else { offsets::LATEST };
-        let wanted: Vec<_> = undecided.map(|key| (key, timestamp)).collect();
+        let wanted: Vec<_> = undecided.map(|key| (key.clone(), timestamp)).collect();
         if wanted.is_empty() {
             return Offsets::new();
         }
@@ -70,11 +73,14 @@ impl Life<'_> {
             metadata: String::new(),
         };
         let commits: Vec<Commit> = starts.iter().map(commit).collect();
-        let membership = self.member.state().membership.clone();
         if commits.is_empty() {
             return Offsets::new();
         }
-        match self.coordinator.commit(&membership, &commits, deadline) {
+        let (membership, ids) = {
+            let state = self.member.state();
+            (state.membership.clone(), state.topic_ids(&commits))
+        };
+        match self.coordinator.commit(&membership, &commits, &ids, deadline) {
             Ok(codes) => {
                 let stored = |key: &TopicPartition| codes.get(key).is_some_and(|code| code.is_ok());
                 starts
@@ -89,4 +95,17 @@ impl Life<'_> {
             }
         }
     }
+}
+
+/// The spans of the partitions whose start is undecided: of topics that were made anew, and of others.
+type Undecided = BTreeMap<TopicPartition, u64>;
+
+fn undecided(state: &mut State, cluster: &Cluster) -> (Undecided, Undecided) {
+    let (mut anew, mut by_policy) = (Undecided::new(), Undecided::new());
+    for (key, owned) in state.owned.iter_mut().filter(|(_, owned)| owned.floor.is_none() && owned.by_policy) {
+        owned.topic_id = owned.topic_id.or_else(|| cluster.cached(&key.topic)?.id);
+        let of_it = if owned.is_anew { &mut anew } else { &mut by_policy };
+        of_it.insert(key.clone(), owned.span);
+    }
+    (anew, by_policy)
 }

@@ -12,7 +12,7 @@ fn chunk(offsets: &[i64], next_offset: i64) -> Chunk {
 }
 
 fn begun_at(offset: i64) -> OwnedPartition {
-    OwnedPartition::new(None, Some(Committed { offset, metadata: String::new() }), false)
+    OwnedPartition::new(None, Some(Committed::new(offset, "")), false)
 }
 
 fn offsets(bytes: &[u8]) -> Vec<i64> {
@@ -181,7 +181,7 @@ fn a_span_that_begins_anew_has_nothing_on_its_way() {
     owned.add(owned.version, 0, chunk(&[0, 1, 2], 3));
     serve(&mut owned, 100);
     owned.accept(2);
-    owned.rewind(Some(1));
+    owned.rewind(Some(Committed::new(1, "")));
     assert_eq!((owned.accepted(), owned.ahead_by()), (None, 0));
 }
 
@@ -192,7 +192,7 @@ fn a_client_that_begins_anew_gets_what_is_not_committed_again() {
     owned.add(owned.version, 0, chunk(&[0, 1, 2], 3));
     serve(&mut owned, 100);
     owned.committed(1, "");
-    owned.rewind(Some(1));
+    owned.rewind(Some(Committed::new(1, "")));
     owned.ask(1).unwrap();
     assert_eq!((owned.fetch_from, owned.ceiling), (1, 1));
 }
@@ -200,25 +200,28 @@ fn a_client_that_begins_anew_gets_what_is_not_committed_again() {
 #[test]
 fn a_topic_that_is_made_anew_begins_at_its_beginning_whatever_was_committed() {
     let (old, new) = (TopicId::of(1), TopicId::of(2));
-    let mut owned = begun_at(5);
-    assert!(owned.is_of(None) && owned.is_of(old) && owned.is_of(old) && owned.is_of(None));
-    assert!(!owned.is_of(new));
+    let of_old = || Some(Committed { topic_id: old, ..Committed::new(5, "") });
+    let mut owned = OwnedPartition::new(new, of_old(), false);
+    assert_eq!((owned.topic_id, owned.floor), (old, Some(5)), "what is committed tells its topic");
     owned.ask(5).unwrap();
     owned.add(owned.version, 5, chunk(&[5], 6));
     assert_eq!(serve(&mut owned, 1), [5]);
     let (before, span) = (owned.version, owned.span);
     owned.begin_anew(new);
-    assert!(owned.is_of(new) && owned.span != span && !owned.admits(6));
+    assert!(owned.topic_id == new && owned.span != span && !owned.admits(6));
     owned.add(before, 6, chunk(&[6], 7));
     assert_eq!(owned.ask(6), Err(ErrorCode::OFFSET_OUT_OF_RANGE), "a plain client begins anew");
     assert!(owned.ask(0).is_ok() && serve(&mut owned, 1).is_empty());
 
-    let mut owned = OwnedPartition::new(old, Some(Committed { offset: 5, metadata: String::new() }), true);
+    let mut owned = OwnedPartition::new(new, of_old(), true);
     owned.begin_anew(new);
-    owned.rewind(Some(5));
+    owned.rewind(of_old());
     assert_eq!((owned.floor, owned.is_anew), (None, true), "what is committed is the former topic's");
     owned.reset(0);
+    owned.rewind(of_old());
     assert_eq!((owned.floor, owned.is_anew), (Some(0), false));
+    owned.rewind(Some(Committed { topic_id: new, ..Committed::new(3, "") }));
+    assert_eq!(owned.floor, Some(3));
 }
 
 #[test]
