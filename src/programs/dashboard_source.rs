@@ -135,11 +135,11 @@ impl crate::http::DashboardSource for DashboardSource {
         deadline: Instant,
     ) -> Result<DeadLettersView> {
         let found = self.browser.search(filter, most, deadline, &self.stop)?;
-        let FoundLetters { letters, fit, looked_at, open, is_complete: complete } = found;
+        let FoundLetters { letters, fit, looked_at, open, is_complete: complete, trouble } = found;
         let mut targets = self.browser.targets(Some(deadline));
         let shown = |letter| dead_letter(self.browser.topic(), letter, &mut targets);
         let letters = letters.iter().rev().map(shown).collect();
-        Ok(DeadLettersView { letters, fit, looked_at, open, complete })
+        Ok(DeadLettersView { letters, fit, looked_at, open, complete, trouble })
     }
 
     fn letters_of(
@@ -193,6 +193,7 @@ impl crate::http::DashboardSource for DashboardSource {
             let what = match missing {
                 Missing::AlreadyReplayed => "it is replayed or discarded already",
                 Missing::NotThere => "there is no such dead letter",
+                Missing::Away => "the leader of its partition does not answer",
             };
             errors.insert(name, Some(what.to_owned()));
         }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::lock::LockSettings;
 use super::newest::Newest;
+use super::parts::{CLIENT_ID, Parts};
 use super::progress::ReplayProgress;
 use super::reader::{DeadLetterReader, PartitionRange};
 use super::resend::ReplayTargets;
@@ -17,18 +18,7 @@ use crate::dead_letters::BrowserSettings;
 use crate::dead_letters::dead_letter::{DeadLetter, DeadLetterId};
 use crate::dead_letters::filter::DeadLetterFilter;
 use crate::error::{Error, Result};
-use client::assignor::Partitions;
-use client::coordinator::Coordinator;
-use client::offsets::{self, EARLIEST, LATEST, Offsets};
-use client::{Cluster, ClusterSettings, in_time};
-use protocol::TopicPartition;
-
-/// The name that Kafka's tools show.
-pub(super) const CLIENT_ID: &str = "dead-letters";
-/// The longest wait for a broker to be found.
-const FIRST_ANSWER: Duration = Duration::from_secs(5);
-/// The longest wait for the answers about progress and offsets.
-const ALL_ANSWERS: Duration = Duration::from_secs(30);
+use client::{Cluster, ClusterSettings};
 
 /// The dead letters of one topic.
 #[derive(Debug, Clone)]
@@ -45,11 +35,20 @@ pub struct DeadLetterBrowser {
 }
 
 /// Dead letters that are not settled, the oldest first. The last item may be an error: a broker does not
-/// answer in time, or its answer is damaged.
+/// answer in time, its answer is damaged, or letters are [left out](DeadLetterIter::take_left_out).
 pub struct DeadLetterIter {
     topic: String,
     reader: Option<DeadLetterReader>,
     filter: DeadLetterFilter,
+    left_out: Option<Error>,
+}
+
+impl DeadLetterIter {
+    /// Which partitions are left out, and why: their leaders do not answer. Who takes it does not get it as
+    /// the last item.
+    pub fn take_left_out(&mut self) -> Option<Error> {
+        self.left_out.take()
+    }
 }
 
 impl Iterator for DeadLetterIter {
@@ -59,7 +58,11 @@ impl Iterator for DeadLetterIter {
         loop {
             match self.reader.as_mut()?.next_letter() {
                 Ok(Some(letter)) if !self.filter.fits(&letter) => {}
-                Ok(letter) => return letter.map(Ok),
+                Ok(Some(letter)) => return Some(Ok(letter)),
+                Ok(None) => {
+                    self.reader = None;
+                    return self.left_out.take().map(Err);
+                }
                 Err(error) => {
                     self.reader = None;
                     return Some(Err(unreadable(&self.topic).caused_by(error)));
@@ -106,25 +109,30 @@ impl DeadLetterBrowser {
     }
 
     /// The dead letters that are not settled and fit `filter`, up to the end that their topic has now; none
-    /// without the topic. The iterator fails after `deadline`.
+    /// without the topic. Partitions whose leaders do not answer are left out, which the iterator tells. It
+    /// fails after `deadline`.
     ///
     /// # Errors
     /// No broker answers in time, or the committed progress cannot be read.
     pub fn letters(&self, filter: &DeadLetterFilter, deadline: Option<Instant>) -> Result<DeadLetterIter> {
         let cluster = self.cluster();
         let parts = self.parts(&cluster, deadline)?;
-        let reader = parts.map(|parts| self.reader(&cluster, parts, filter, deadline));
-        Ok(DeadLetterIter { topic: self.topic.clone(), reader, filter: filter.clone() })
+        let left_out = parts.as_ref().and_then(Parts::left_out);
+        let reader = parts.map(|parts| self.reader(&cluster, parts.ranges, filter, deadline));
+        Ok(DeadLetterIter { topic: self.topic.clone(), reader, filter: filter.clone(), left_out })
     }
 
     /// The newest `count` dead letters that are not settled, the oldest of them first.
     ///
     /// # Errors
-    /// The errors of [`DeadLetterBrowser::letters`] and of [`DeadLetterIter`].
+    /// The errors of [`DeadLetterBrowser::letters`] and of [`DeadLetterIter`]; or a leader does not answer.
     pub fn newest(&self, count: usize, deadline: Instant) -> Result<Vec<DeadLetter>> {
         let cluster = self.cluster();
         let parts = self.parts(&cluster, Some(deadline))?.unwrap_or_default();
-        self.newest_of(&cluster, &parts, count, deadline)
+        match parts.left_out() {
+            Some(error) => Err(error),
+            None => self.newest_of(&cluster, &parts.ranges, count, deadline),
+        }
     }
 
     /// The newest `count` letters in `parts`, the oldest of them first.
@@ -169,10 +177,14 @@ impl DeadLetterBrowser {
     /// The dead letter with that id, if it is there, and whether it is settled.
     ///
     /// # Errors
-    /// The errors of [`DeadLetterBrowser::letters`] and of [`DeadLetterIter`].
+    /// The errors of [`DeadLetterBrowser::letters`] and of [`DeadLetterIter`]; or its leader does not answer.
     pub fn find(&self, id: DeadLetterId, deadline: Option<Instant>) -> Result<Option<(DeadLetter, bool)>> {
         let cluster = self.cluster();
         let parts = self.parts(&cluster, deadline)?.unwrap_or_default();
+        if let Some(error) = parts.left_out().filter(|_| parts.is_away(id.partition)) {
+            return Err(error);
+        }
+        let parts = parts.ranges;
         let settled =
             parts.iter().any(|part| part.partition == id.partition && part.progress.contains(id.offset));
         let everything = parts
@@ -191,6 +203,14 @@ impl DeadLetterBrowser {
             Some(cluster) => cluster.share(settings),
             None => Cluster::new(settings),
         })
+    }
+
+    /// The partitions with dead letters; `None` if there is no topic.
+    ///
+    /// # Errors
+    /// No broker answers in time, or the committed progress cannot be read.
+    pub(super) fn parts(&self, cluster: &Arc<Cluster>, deadline: Option<Instant>) -> Result<Option<Parts>> {
+        Parts::look(cluster, &self.topic, &self.group, deadline)
     }
 
     pub(super) fn lock_settings(&self) -> LockSettings {
@@ -219,69 +239,6 @@ impl DeadLetterBrowser {
 
     pub(super) fn resender(&self, cluster: &Arc<Cluster>) -> super::resend::Resender {
         super::resend::Resender::new(cluster.clone(), CLIENT_ID, &self.source)
-    }
-
-    /// The dead letters of each partition; `None` if there is no topic.
-    ///
-    /// # Errors
-    /// No broker answers in time, or the committed progress cannot be read.
-    pub(super) fn parts(
-        &self,
-        cluster: &Arc<Cluster>,
-        deadline: Option<Instant>,
-    ) -> Result<Option<Vec<PartitionRange>>> {
-        let within = |patience| {
-            let limit = Instant::now() + patience;
-            deadline.map_or(limit, |deadline| deadline.min(limit))
-        };
-        let deadline = within(FIRST_ANSWER);
-        let unreachable = |error| Error::new("no answer about dead letters").caused_by(error);
-        let topic = in_time(cluster, deadline, || cluster.topic(&self.topic, cluster.deadline(deadline)));
-        let Some(topic) = topic.map_err(unreachable)? else { return Ok(None) };
-        let numbers: Vec<i32> = (0..).take(topic.leaders.len()).collect();
-        let deadline = within(ALL_ANSWERS);
-        let mut coordinator = Coordinator::looking_on(cluster.clone(), &self.group, CLIENT_ID);
-        let partitions = Partitions::from([(self.topic.clone(), numbers.clone())]);
-        let committed =
-            in_time(cluster, deadline, || coordinator.committed(&partitions, cluster.deadline(deadline)));
-        let mut committed = committed.map_err(unreachable)?;
-        let starts = self.offsets(cluster, &numbers, EARLIEST, deadline)?;
-        // After what is committed, which is never beyond it.
-        let ends = self.offsets(cluster, &numbers, LATEST, deadline)?;
-        let part = |partition: i32| {
-            let place = TopicPartition::new(&self.topic, partition);
-            let [start, end] = [&starts, &ends].map(|found| found.get(&place).copied().unwrap_or(0));
-            let progress = match committed.remove(&place).flatten() {
-                None => ReplayProgress::default(),
-                // The topic was made anew since.
-                Some(noted) if noted.offset > end => ReplayProgress::default(),
-                Some(noted) => ReplayProgress::read(noted.offset, &noted.metadata).map_err(|error| {
-                    let group = &self.group;
-                    let what = format!(
-                        "which dead letters are settled cannot be told: reset the offset of group {group} (then \
-                         all of the partition count as not settled)"
-                    );
-                    Error::new(what).at(&self.topic, Some(partition), Some(noted.offset)).caused_by(error)
-                })?,
-            };
-            Ok(PartitionRange { partition, start, end, progress })
-        };
-        numbers.into_iter().map(part).collect::<Result<Vec<PartitionRange>>>().map(Some)
-    }
-
-    fn offsets(
-        &self,
-        cluster: &Cluster,
-        partitions: &[i32],
-        time: i64,
-        deadline: Instant,
-    ) -> Result<Offsets> {
-        let wanted: Vec<_> =
-            partitions.iter().map(|&number| (TopicPartition::new(&self.topic, number), time)).collect();
-        match offsets::list(cluster, CLIENT_ID, &wanted, deadline) {
-            (found, None) => Ok(found),
-            (_, Some(error)) => Err(Error::new("no answer about dead letters").caused_by(error)),
-        }
     }
 }
 

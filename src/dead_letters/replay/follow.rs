@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::browse::{CLIENT_ID, DeadLetterBrowser, unreadable};
+use super::browse::{DeadLetterBrowser, unreadable};
+use super::parts::CLIENT_ID;
 use super::progress::ReplayProgress;
 use super::reader::PartitionRange;
 use crate::dead_letters::BrowserSettings;

@@ -1,6 +1,7 @@
 //! The administrator's tool for dead letters: list, show, replay, discard.
 //!
-//! - [`browse`]: [`DeadLetterBrowser`], which finds them; [`reader`]: the fetches below it, the oldest first
+//! - [`browse`]: [`DeadLetterBrowser`], which finds them; [`parts`]: in which partitions, as far as these
+//!   have leaders; [`reader`]: the fetches below it, the oldest first
 //! - [`search`]: those that fit a filter, from the newest on backwards; [`newest`]: as many as may be told
 //! - [`follow`]: which messages have become dead letters
 //! - [`run`]: a replay or a discard; [`edit`]: letters that are changed on their way back; [`resend`]: the
@@ -13,6 +14,7 @@ pub mod edit;
 pub mod follow;
 pub mod lock;
 mod newest;
+mod parts;
 pub mod progress;
 pub mod reader;
 pub mod resend;

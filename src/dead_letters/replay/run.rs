@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::browse::{DeadLetterBrowser, unreadable};
 use super::edit::{Edited, Editor, ReplayEdit};
 use super::lock::ReplayLock;
+use super::parts::Parts;
 use super::progress::ReplayProgress;
 use super::reader::{DeadLetterReader, PartitionRange};
 use super::resend::{ReplayOutcome, Resender};
@@ -62,6 +63,8 @@ pub enum Missing {
     AlreadyReplayed,
     /// There is no dead letter with that id, or no longer, or it does not fit the rest of the filter.
     NotThere,
+    /// The leader of its partition does not answer.
+    Away,
 }
 
 /// The result of a [`ReplayRequest`].
@@ -76,12 +79,15 @@ pub struct ReplaySummary {
     /// Letters that may have been replayed, and are still dead letters.
     pub unknown: u64,
     /// Dead letters that are still unsettled, the failed and the kept ones included, whether they fit the
-    /// filter or not; without those that came meanwhile.
+    /// filter or not; without those that came meanwhile, and those that were left out.
     pub left: u64,
     /// The ids in the filter without a dead letter to settle. Empty if the request ended early.
     pub missing: Vec<(DeadLetterId, Missing)>,
     /// The reason why the request ended early; `None` if it did not.
     pub stopped: Option<String>,
+    /// Which partitions were left out, and why: their leaders do not answer. `None` also where only letters
+    /// in others are named.
+    pub left_out: Option<String>,
 }
 
 impl ReplaySummary {
@@ -92,13 +98,15 @@ impl ReplaySummary {
 
     /// Whether all that was asked is done. A kept letter is what was asked.
     pub fn is_complete(&self) -> bool {
-        self.failed == 0 && self.unknown == 0 && self.missing.is_empty() && self.stopped.is_none()
+        let is_whole = self.stopped.is_none() && self.left_out.is_none();
+        is_whole && self.failed == 0 && self.unknown == 0 && self.missing.is_empty()
     }
 }
 
 impl DeadLetterBrowser {
     /// Settles dead letters: the oldest first, up to the end that their topic has now. `on_outcome` is called
-    /// for each after its outcome is committed. `stop` ends the request after the letters in hand.
+    /// for each after its outcome is committed. `stop` ends the request after the letters in hand. Partitions
+    /// whose leaders do not answer are left out.
     ///
     /// A letter is committed as settled only after it is stored. An interruption at any time may cause a
     /// second replay, but loses no letter.
@@ -148,18 +156,19 @@ impl DeadLetterBrowser {
         let Some(parts) = self.parts(&cluster, request.deadline)? else {
             return Ok(ReplaySummary { missing: missing(Missing::NotThere), ..ReplaySummary::default() });
         };
-        let left = parts.iter().map(PartitionRange::open).sum();
+        let left = parts.open();
         if request.max == Some(0) {
             return Ok(ReplaySummary { left, ..ReplaySummary::default() });
         }
         if left == 0 {
-            let missing = missing(Missing::NotThere);
-            return Ok(ReplaySummary { missing: explained(missing, &parts), ..ReplaySummary::default() });
+            let missing = explained(missing(Missing::NotThere), &parts);
+            let left_out = parts.left_out_of(request.filter.ids.iter()).map(|error| error.to_string());
+            return Ok(ReplaySummary { missing, left_out, ..ReplaySummary::default() });
         }
         let lock = ReplayLock::take(&cluster, self.lock_settings())?;
         // Another replay may have settled letters before the lock was taken.
         let parts = self.parts(&cluster, request.deadline)?.unwrap_or_default();
-        let reader = self.reader(&cluster, parts.clone(), &request.filter, request.deadline);
+        let reader = self.reader(&cluster, parts.ranges.clone(), &request.filter, request.deadline);
         let mut run = ReplayRun {
             action,
             edit,
@@ -172,11 +181,11 @@ impl DeadLetterBrowser {
             reader,
             next: VecDeque::new(),
             ids: request.filter.ids.clone(),
-            parts: parts.into_iter().map(|part| (part.partition, part)).collect(),
+            parts: parts.ranges.iter().map(|part| (part.partition, part.clone())).collect(),
             summary: ReplaySummary::default(),
         };
         let ended = run.all(on_outcome);
-        Ok(run.summary(ended))
+        Ok(run.summary(ended, parts))
     }
 }
 
@@ -380,13 +389,14 @@ impl ReplayRun<'_> {
         *count += 1;
     }
 
-    fn summary(self, ended: Result<()>) -> ReplaySummary {
-        let left = self.parts.values().map(PartitionRange::open).sum();
-        let mut summary = ReplaySummary { left, ..self.summary };
+    /// The result, with the `parts` as they were at the beginning.
+    fn summary(self, ended: Result<()>, mut parts: Parts) -> ReplaySummary {
+        let left_out = parts.left_out_of(self.request.filter.ids.iter()).map(|error| error.to_string());
+        parts.ranges = self.parts.into_values().collect();
+        let mut summary = ReplaySummary { left: parts.open(), left_out, ..self.summary };
         match ended {
             Ok(()) if self.request.max.is_none_or(|max| summary.begun() < max) => {
                 let missing = self.ids.into_iter().map(|id| (id, Missing::NotThere)).collect();
-                let parts: Vec<PartitionRange> = self.parts.into_values().collect();
                 summary.missing = explained(missing, &parts);
             }
             Ok(()) => {}
@@ -396,13 +406,13 @@ impl ReplayRun<'_> {
     }
 }
 
-/// Gives each missing id its reason: settled already, or not there.
-fn explained(
-    mut missing: Vec<(DeadLetterId, Missing)>,
-    parts: &[PartitionRange],
-) -> Vec<(DeadLetterId, Missing)> {
+/// Gives each missing id its reason: settled already, away, or not there.
+fn explained(mut missing: Vec<(DeadLetterId, Missing)>, parts: &Parts) -> Vec<(DeadLetterId, Missing)> {
     for (id, why) in &mut missing {
-        let part = parts.iter().find(|part| part.partition == id.partition);
+        if parts.is_away(id.partition) {
+            *why = Missing::Away;
+        }
+        let part = parts.ranges.iter().find(|part| part.partition == id.partition);
         if part.is_some_and(|part| id.offset < part.end && part.progress.contains(id.offset)) {
             *why = Missing::AlreadyReplayed;
         }

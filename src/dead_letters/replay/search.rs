@@ -32,6 +32,8 @@ pub struct FoundLetters {
     pub open: u64,
     /// Whether all of them were looked at.
     pub is_complete: bool,
+    /// Which partitions are left out, and why: their leaders do not answer.
+    pub trouble: Option<String>,
 }
 
 impl DeadLetterBrowser {
@@ -52,14 +54,16 @@ impl DeadLetterBrowser {
         let stopped = cluster.clone();
         let _hook = stop.on_ask(move || stopped.stop());
         let parts = self.parts(&cluster, Some(deadline))?.unwrap_or_default();
-        let open = parts.iter().map(PartitionRange::open).sum();
+        let (open, trouble) = (parts.open(), parts.left_out().map(|error| error.to_string()));
+        let is_complete = trouble.is_none();
         if filter.is_everything() {
             // All fit, and only the newest have to be read.
-            let letters = self.newest_of(&cluster, &parts, most, deadline)?;
-            return Ok(FoundLetters { letters, fit: open, looked_at: open, open, is_complete: true });
+            let letters = self.newest_of(&cluster, &parts.ranges, most, deadline)?;
+            return Ok(FoundLetters { letters, fit: open, looked_at: open, open, is_complete, trouble });
         }
         let search = Search { browser: self, cluster, filter, most, deadline, bytes: 0 };
-        search.run(parts, FoundLetters { open, ..FoundLetters::default() })
+        let found = search.run(parts.ranges, FoundLetters { open, ..FoundLetters::default() })?;
+        Ok(FoundLetters { is_complete: found.is_complete && is_complete, trouble, ..found })
     }
 }
 

@@ -52,6 +52,7 @@ struct LastEvents {
     warnings_event: Option<Arc<[u8]>>,
     letters_event: Option<Arc<[u8]>>,
     open_letters_event: Option<Arc<[u8]>>,
+    letters_trouble_event: Option<Arc<[u8]>>,
 }
 
 impl Broadcaster {
@@ -116,11 +117,12 @@ impl Broadcaster {
         let everything = event("sent", &self.feed.recent());
         for newcomer in update.newcomers {
             let LastEvents { group_event, queues_event, warnings_event, .. } = &self.last;
-            let LastEvents { letters_event, open_letters_event, .. } = &self.last;
-            let last = [warnings_event, group_event, queues_event, open_letters_event, letters_event];
+            let LastEvents { letters_event, open_letters_event, letters_trouble_event, .. } = &self.last;
+            let of_letters = [letters_trouble_event, open_letters_event, letters_event];
+            let last = [warnings_event, group_event, queues_event].into_iter().chain(of_letters);
             newcomer.push(Arc::clone(&everything));
             newcomer.push(event("history", &self.history));
-            last.into_iter().flatten().for_each(|event| newcomer.push(Arc::clone(event)));
+            last.flatten().for_each(|event| newcomer.push(Arc::clone(event)));
             self.viewers.push(newcomer);
         }
     }
@@ -170,6 +172,8 @@ impl Broadcaster {
             let everything = DeadLetterFilter::default();
             match self.source.dead_letters(&everything, SHOWN_LETTERS, Instant::now() + POLL_TIMEOUT) {
                 Ok(found) => {
+                    let trouble = event("letters_trouble", &found.trouble);
+                    self.send_if_changed(trouble, |last| &mut last.letters_trouble_event);
                     let open = event("open_letters", &found.open);
                     self.send_if_changed(open, |last| &mut last.open_letters_event);
                     self.send_if_changed(event("letters", &found.letters), |last| &mut last.letters_event);

@@ -238,6 +238,8 @@ pub struct DeadLettersView {
     pub open: u64,
     /// Whether all of them were looked at.
     pub complete: bool,
+    /// Which partitions could not be read, and why.
+    pub trouble: Option<String>,
 }
 
 /// The result of the replay, or the discard, of one dead letter.

@@ -3,7 +3,7 @@
 use super::{Meant, looking, print};
 use crate::cli::{DeadLetterChoice, DeadLetterIds, DeadLetterTopics, Invocation};
 use crate::dead_letters::headers::{STDERR, as_number};
-use crate::dead_letters::{DeadLetter, DeadLetterBrowser, ReplayTargets};
+use crate::dead_letters::{DeadLetter, DeadLetterBrowser, DeadLetterFilter, ReplayTargets};
 use crate::error::{Error, Result};
 use crate::programs::table::{Table, none, time};
 use crate::text::{Key, escape, escape_beginning, escape_whole};
@@ -19,48 +19,88 @@ pub fn list(invocation: &Invocation, topics: &DeadLetterTopics, choice: &DeadLet
     let consumed = invocation.settings.kafka.consumed();
     let meant = Meant::new(topics, &consumed, filter.ids.iter().copied())?;
     looking(&invocation.settings, &meant, |browsers| {
-        let most = choice.max.map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(usize::MAX));
-        let mut table = Table::default();
-        let mut rows = vec![
-            ["LETTER", "TIME", "FROM", "GROUP", "REPLAYS", "ERROR", "VALUE"].map(str::to_owned).to_vec(),
-        ];
-        let mut any = false;
-        let letters = browsers.iter().flat_map(|browser| {
-            let (found, failed) = match browser.letters(&filter, None) {
-                Ok(found) => (Some(found), None),
-                Err(error) => (None, Some(Err(error))),
-            };
-            found.into_iter().flatten().chain(failed).map(move |letter| (browser, letter))
-        });
         // With several topics each letter names its own.
         let own = browsers.first().filter(|_| meant.is_of_one()).map(DeadLetterBrowser::source);
-        let mut targets: Option<(&str, ReplayTargets)> = None;
-        for (browser, letter) in letters.take(most) {
-            let (_, targets) = match targets.take_if(|(topic, _)| *topic == browser.topic()) {
-                Some(same) => targets.insert(same),
-                None => targets.insert((browser.topic(), browser.targets(None))),
-            };
-            match letter {
-                Ok(letter) => rows.push(row(&letter, targets, own)),
-                Err(error) => {
-                    if any {
-                        print(&table.text(&rows));
-                    }
-                    return Err(error);
-                }
-            }
-            any = true;
-            if rows.len() >= ROWS && !print(&table.text(&std::mem::take(&mut rows))) {
-                return Ok(());
+        let mut list = List::new(own, choice.max);
+        for browser in browsers {
+            let listed = list.add(browser, &filter);
+            if !listed.as_ref().is_ok_and(|goes_on| *goes_on) {
+                return listed.map(|_| ());
             }
         }
-        print(&match any {
-            true => table.text(&rows),
-            false if filter.is_everything() => "no dead letters\n".to_owned(),
-            false => "no dead letter fits\n".to_owned(),
-        });
-        Ok(())
+        list.end(filter.is_everything())
     })
+}
+
+/// A list that is being printed.
+struct List<'a> {
+    table: Table,
+    rows: Vec<Vec<String>>,
+    /// The only topic that the letters came from, unless they say otherwise.
+    own: Option<&'a str>,
+    listed: u64,
+    most: u64,
+    /// What is left out of a topic: it hides nothing else, and is told in the end.
+    left_out: Option<Error>,
+}
+
+impl<'a> List<'a> {
+    fn new(own: Option<&'a str>, max: Option<u64>) -> List<'a> {
+        let head = ["LETTER", "TIME", "FROM", "GROUP", "REPLAYS", "ERROR", "VALUE"].map(str::to_owned);
+        let rows = vec![head.to_vec()];
+        List { table: Table::default(), rows, own, listed: 0, most: max.unwrap_or(u64::MAX), left_out: None }
+    }
+
+    /// Adds the letters of a topic; false if nobody reads on.
+    fn add(&mut self, browser: &DeadLetterBrowser, filter: &DeadLetterFilter) -> Result<bool> {
+        if self.listed >= self.most {
+            return Ok(true);
+        }
+        let mut targets = browser.targets(None);
+        let mut letters = browser.letters(filter, None).inspect_err(|_| self.break_off())?;
+        let left_out = letters.take_left_out();
+        self.left_out = match (self.left_out.take(), left_out) {
+            (Some(before), Some(error)) => Some(Error::new(format!("{before}; {error}"))),
+            (before, error) => before.or(error),
+        };
+        while self.listed < self.most
+            && let Some(letter) = letters.next()
+        {
+            let letter = letter.inspect_err(|_| self.break_off())?;
+            self.rows.push(row(&letter, &mut targets, self.own));
+            self.listed += 1;
+            if self.rows.len() >= ROWS && !self.print() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Prints what is not printed yet, and returns whether the reader still takes it.
+    fn print(&mut self) -> bool {
+        print(&self.table.text(&std::mem::take(&mut self.rows)))
+    }
+
+    /// Before an error.
+    fn break_off(&mut self) {
+        if self.listed > 0 {
+            self.print();
+        }
+    }
+
+    /// The end, with what there is to say where every letter is listed, or those that fit are.
+    fn end(mut self, everything: bool) -> Result<()> {
+        if let Some(error) = self.left_out.take() {
+            self.break_off();
+            return Err(error);
+        }
+        match (self.listed, everything) {
+            (0, true) => print("no dead letters\n"),
+            (0, false) => print("no dead letter fits\n"),
+            _ => self.print(),
+        };
+        Ok(())
+    }
 }
 
 /// The row of a letter. The topic `own` is not named.

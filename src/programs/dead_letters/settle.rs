@@ -43,13 +43,14 @@ pub fn run(invocation: &Invocation, order: &Order<'_>) -> Result<()> {
             // Names are the letters' own only where there is one topic.
             let place = (browsers.len() > 1).then(|| browser.topic());
             let one = settle(browser, order.action, &request, editor.as_ref(), &stop, place);
-            add(
-                &mut total,
-                one.map_err(|error| match place {
-                    Some(place) => Error::new(format!("the letters in {place} stay")).caused_by(error),
-                    None => error,
-                })?,
-            );
+            let one = one.map_err(|error| match place {
+                Some(place) => Error::new(format!("the letters in {place} stay")).caused_by(error),
+                None => error,
+            })?;
+            if let Some(why) = &one.left_out {
+                log::warn!("{why}");
+            }
+            add(&mut total, one);
             if total.stopped.is_some() {
                 break;
             }
@@ -97,6 +98,7 @@ fn add(total: &mut ReplaySummary, one: ReplaySummary) {
     total.left += one.left;
     total.missing.extend(one.missing);
     total.stopped = one.stopped;
+    total.left_out = total.left_out.take().or(one.left_out);
 }
 
 fn outcome_line(letter: &DeadLetter, outcome: &ReplayOutcome, place: Option<&str>) -> String {
@@ -125,6 +127,7 @@ fn summed_up(order: &Order<'_>, summary: &ReplaySummary) -> String {
                 format!("missing: letter={name}: it is replayed or discarded already\n")
             }
             Missing::NotThere => format!("missing: letter={name}: there is none that fits\n"),
+            Missing::Away => format!("missing: letter={name}: the leader of its partition does not answer\n"),
         };
     }
     let ReplaySummary { done, failed, kept, unknown, left, .. } = summary;

@@ -6,6 +6,7 @@ mod search;
 mod stderr;
 mod through;
 mod topics;
+mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

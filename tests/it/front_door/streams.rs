@@ -170,7 +170,7 @@ fn dead_letters_are_looked_for_with_the_conditions_that_are_known() {
     let ask = |query: &str| {
         Client::connect(server.address()).ask(format!("GET /dead-letters{query} HTTP/1.1\r\nHost: x\r\n\r\n"))
     };
-    let none = r#"{"letters":[],"fit":0,"looked_at":0,"open":0,"complete":true}"#;
+    let none = r#"{"letters":[],"fit":0,"looked_at":0,"open":0,"complete":true,"trouble":null}"#;
     for query in ["", "?text=no%20stock&max=100", "?error=a&key=b&group=c&partition=3&since=2h"] {
         let answer = ask(query);
         assert_eq!((answer.status, answer.body.as_str()), (200, none), "{query}");

@@ -8,14 +8,28 @@ const AGAIN_MS = 3_000;
 const letters = new Map();
 let newestLetters = [];
 let openLetters = 0;
+let lettersTrouble = null;
 
 function showOpenLetters(count) {
   openLetters = count;
   if (filterText() === '') setText(at('letters-summary'), newestSummary());
 }
 
+/** Why not all letters could be read, or null. */
+function showLettersTrouble(trouble) {
+  lettersTrouble = trouble;
+  if (filterText() === '') setText(at('letters-summary'), newestSummary());
+}
+
+const lettersTroubleWords = (trouble) => (trouble === null ? '' : ` Not all could be read: ${trouble}.`);
+
 function newestSummary() {
+  return newestWords() + lettersTroubleWords(lettersTrouble);
+}
+
+function newestWords() {
   const shown = newestLetters.length;
+  if (shown === 0 && lettersTrouble !== null) return 'None.';
   if (shown === 0) return 'None. A message that cannot be handled, or is no JSON, is put aside here, and can be replayed.';
   return openLetters > shown ? `The newest ${shown} of ${counted(openLetters, 'letter')}.` : `${counted(shown, 'letter')}.`;
 }
@@ -69,11 +83,11 @@ async function findLetters() {
   }
 }
 
-function foundSummary({ letters: shown, fit, looked_at: looked, open, complete }) {
+function foundSummary({ letters: shown, fit, looked_at: looked, open, complete, trouble }) {
   const number = (count) => count.toLocaleString('en');
   const all = complete ? counted(open, 'letter') : `the newest ${number(looked)} letters, ${number(open)} in all`;
   const beside = shown.length < fit ? `; these are the newest ${shown.length}` : '';
-  return `${number(fit)} of ${all} ${fit === 1 ? 'has' : 'have'} this text${beside}.`;
+  return `${number(fit)} of ${all} ${fit === 1 ? 'has' : 'have'} this text${beside}.${lettersTroubleWords(trouble)}`;
 }
 
 function letterButton(text, name, work) {

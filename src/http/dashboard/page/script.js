@@ -17,8 +17,8 @@ function showWarnings(sentences) {
 }
 
 const shows = { sent: showSent, group: showGroup, queues: showQueues, trouble: showTrouble,
-  warnings: showWarnings, letters: showLetters, open_letters: showOpenLetters, history: showHistory,
-  sample: showSample };
+  warnings: showWarnings, letters: showLetters, open_letters: showOpenLetters,
+  letters_trouble: showLettersTrouble, history: showHistory, sample: showSample };
 
 /** One event: lines `event: name` and `data: json`; a comment has neither. */
 function handle(block) {
