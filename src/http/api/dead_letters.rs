@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use net::sync::Worker;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::worker_pool::{Purpose, WorkerPool};
 use crate::dead_letters::{DeadLetterId, ReplayAction};
@@ -22,11 +22,10 @@ const MAX_LETTERS: usize = 100;
 /// server's grace for the response.
 const MARGIN: Duration = Duration::from_millis(2500);
 
-const BAD_LETTERS: ErrorResponse = ErrorResponse::new(
-    400,
-    "bad_letters",
-    "The body is not like {\"letters\":[\"0:17\"]}: one to a hundred dead letters, each `partition:offset`.",
-);
+/// The only field of a body.
+const LETTERS: &str = "letters";
+/// The most characters of another field's name that an answer shows.
+const SHOWN: usize = 40;
 
 const REPLAYS: Purpose = Purpose {
     name: "http-replay",
@@ -75,7 +74,7 @@ impl ReplayQueue {
         answer_timeout: Duration,
         responder: Responder,
     ) -> Result<(), Response> {
-        let letters = names(body).ok_or_else(|| BAD_LETTERS.response())?;
+        let letters = names(body).map_err(|sentence| Response::error(400, "bad_letters", &sentence))?;
         let deadline = Instant::now() + answer_timeout.saturating_sub(MARGIN).max(answer_timeout / 2);
         let (source, feed) = (Arc::clone(&self.source), self.feed.clone());
         let settle = move |end| {
@@ -91,15 +90,25 @@ impl ReplayQueue {
 }
 
 /// The names of the letters in a body, without duplicates.
-fn names(body: &[u8]) -> Option<Vec<DeadLetterId>> {
-    let body: Value = serde_json::from_slice(body).ok()?;
-    let letters = body.as_object()?.get("letters")?.as_array()?;
-    if !(1..=MAX_LETTERS).contains(&letters.len()) {
-        return None;
+///
+/// # Errors
+/// The sentence about a body that has none, too many, or another field: a condition that is misspelt, or that
+/// only other ways to choose letters have, must not go unnoticed.
+fn names(body: &[u8]) -> Result<Vec<DeadLetterId>, String> {
+    let unlike = || {
+        "The body is not like {\"letters\":[\"0:17\"]}: one to a hundred dead letters, each `partition:offset`."
+            .to_owned()
+    };
+    let object: Map<String, Value> = serde_json::from_slice(body).map_err(|_| unlike())?;
+    if let Some(name) = object.keys().find(|name| *name != LETTERS) {
+        let name = name.chars().take(SHOWN).collect::<String>();
+        return Err(format!("The body has {name:?}; it may have {LETTERS} alone."));
     }
+    let letters = object.get(LETTERS).and_then(Value::as_array);
+    let letters = letters.filter(|letters| (1..=MAX_LETTERS).contains(&letters.len())).ok_or_else(unlike)?;
     let names: Option<BTreeSet<DeadLetterId>> =
         letters.iter().map(|letter| letter.as_str()?.parse().ok()).collect();
-    names.map(|names| names.into_iter().collect())
+    names.map(|names| names.into_iter().collect()).ok_or_else(unlike)
 }
 
 fn nothing_done(action: ReplayAction, error: &Error) -> Response {
@@ -126,10 +135,20 @@ mod tests {
         assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), ["0:3", "1:7"]);
         let many = json!({"letters": (0..101).map(|offset| format!("0:{offset}")).collect::<Vec<_>>()});
         for body in ["", "[]", "{}", r#"{"letters":[]}"#, r#"{"letters":["x"]}"#, r#"{"letters":[1]}"#] {
-            assert_eq!(names(body.as_bytes()), None, "{body}");
+            assert!(names(body.as_bytes()).is_err_and(|why| why.contains("not like")), "{body}");
         }
-        assert_eq!(names(many.to_string().as_bytes()), None);
+        assert!(names(many.to_string().as_bytes()).is_err());
         let many_times = json!({"letters": vec!["0:0"; 101]});
-        assert_eq!(names(many_times.to_string().as_bytes()), None, "duplicates count");
+        assert!(names(many_times.to_string().as_bytes()).is_err(), "duplicates count");
+    }
+
+    #[test]
+    fn a_field_that_is_not_known_is_named() {
+        for body in [r#"{"letters":["0:3"],"pratition":1}"#, r#"{"pratition":1}"#] {
+            let why = names(body.as_bytes()).unwrap_err();
+            assert_eq!(why, "The body has \"pratition\"; it may have letters alone.");
+        }
+        let long = json!({"x".repeat(1_000): 1}).to_string();
+        assert!(names(long.as_bytes()).unwrap_err().len() < 100);
     }
 }

@@ -4,12 +4,16 @@ use super::{Ended, Scene};
 use crate::support::http::Connection;
 use crate::support::kafka::Kafka;
 use crate::support::program::Program;
-use crate::support::{NEWEST, PATIENCE, eventually, run_on};
+use crate::support::{EMBEDDED, NEWEST, PATIENCE, eventually, run_on};
 use serde_json::{Value, json};
 
 run_on! {
     mod kafka_4_3 on NEWEST {
         letters_without_a_leader_are_told_and_the_others_are_listed_and_settled as HEAVY,
+        a_body_with_a_field_that_is_not_known_settles_nothing,
+    }
+    mod embedded on EMBEDDED {
+        a_body_with_a_field_that_is_not_known_settles_nothing,
     }
 }
 
@@ -98,4 +102,18 @@ fn letters_without_a_leader_are_told_and_the_others_are_listed_and_settled(versi
     eventually("the endpoint finds the leader", PATIENCE, || {
         found(&program, "")["trouble"].is_null().then_some(())
     });
+}
+
+fn a_body_with_a_field_that_is_not_known_settles_nothing(version: &'static str) {
+    let scene = Scene::with_letters(Kafka::shared(version), 1, 2);
+    let program = endpoint(&scene);
+    for action in ["replay", "discard"] {
+        let answer = program.post(&format!("/dead-letters/{action}"), r#"{"letters":["0:0"],"pratition":1}"#);
+        let refusal = answer.json();
+        assert_eq!((answer.status, &refusal["error"]["code"]), (400, &json!("bad_letters")), "{refusal}");
+        assert!(refusal["message"].as_str().is_some_and(|why| why.contains("\"pratition\"")), "{refusal}");
+    }
+    assert_eq!(scene.listed(&[]), ["0:0", "0:1"]);
+    assert!(scene.messages().is_empty());
+    assert_eq!(program.post("/dead-letters/discard", r#"{"letters":["0:0"]}"#).status, 200);
 }

@@ -162,6 +162,13 @@ fn dead_letters_are_settled_by_name(action: &str) {
         let answer = settle(body);
         assert_eq!((answer.status, answer.code().as_str()), (400, "bad_letters"), "{body}");
     }
+    let unknown = settle(r#"{"letters":["0:1"],"pratition":0}"#);
+    assert_eq!((unknown.status, unknown.code().as_str()), (400, "bad_letters"));
+    assert!(
+        unknown.body.contains(r#"The body has \"pratition\"; it may have letters alone."#),
+        "{}",
+        unknown.body
+    );
 }
 
 #[test]
