@@ -20,6 +20,10 @@ use crate::dead_letters::filter::DeadLetterFilter;
 use crate::error::{Error, Result};
 use client::{Cluster, ClusterSettings};
 
+/// Behind so many offsets of a partition, or bytes of letters, no more are read for a count to be right.
+const COUNTED: i64 = 2_000;
+const COUNTED_BYTES: usize = 4 * 1024 * 1024;
+
 /// The dead letters of one topic.
 #[derive(Debug, Clone)]
 pub struct DeadLetterBrowser {
@@ -131,44 +135,51 @@ impl DeadLetterBrowser {
         let parts = self.parts(&cluster, Some(deadline))?.unwrap_or_default();
         match parts.left_out() {
             Some(error) => Err(error),
-            None => self.newest_of(&cluster, &parts.ranges, count, deadline),
+            None => Ok(self.newest_of(&cluster, &parts.ranges, count, deadline)?.0),
         }
     }
 
-    /// The newest `count` letters in `parts`, the oldest of them first.
+    /// The newest `count` letters in `parts`, the oldest of them first, and how many are not settled. Offsets
+    /// without a letter, as the markers of transactions leave them, do not count: where there are some among
+    /// the newest, more are read for that, until these are [`COUNTED`] of a partition or [`COUNTED_BYTES`].
     pub(super) fn newest_of(
         &self,
         cluster: &Arc<Cluster>,
         parts: &[PartitionRange],
         count: usize,
         deadline: Instant,
-    ) -> Result<Vec<DeadLetter>> {
+    ) -> Result<(Vec<DeadLetter>, u64)> {
         let mut window = i64::try_from(count).unwrap_or(i64::MAX).saturating_mul(2).max(1);
         loop {
             let late = |part: &PartitionRange| PartitionRange {
-                start: part.start.max(part.end - window),
+                start: part.start.max(part.end.saturating_sub(window)),
                 ..part.clone()
             };
-            let mut reader = self.reader(
-                cluster,
-                parts.iter().map(late).collect(),
-                &DeadLetterFilter::default(),
-                Some(deadline),
-            );
+            let late: Vec<PartitionRange> = parts.iter().map(late).collect();
+            let mut reader = self.reader(cluster, late.clone(), &DeadLetterFilter::default(), Some(deadline));
             let mut found = Newest::new(count);
-            let mut seen: BTreeMap<i32, usize> = BTreeMap::new();
+            let (mut seen, mut bytes) = (BTreeMap::<i32, usize>::new(), 0_usize);
             while let Some(letter) =
                 reader.next_letter().map_err(|error| unreadable(&self.topic).caused_by(error))?
             {
                 *seen.entry(letter.id.partition).or_default() += 1;
+                bytes = bytes.saturating_add(letter.bytes());
                 found.push(letter);
             }
-            let enough = |part: &PartitionRange| {
-                let begins = part.progress.open_from(part.start) >= part.end - window;
-                begins || seen.get(&part.partition).is_some_and(|seen| *seen >= count)
+            let seen = |part: &PartitionRange| seen.get(&part.partition).copied().unwrap_or(0);
+            let may_count = window < COUNTED && bytes < COUNTED_BYTES;
+            let enough = |(part, late): (&PartitionRange, &PartitionRange)| {
+                let begins = part.progress.open_from(part.start) >= late.start;
+                let has_gaps = (seen(late) as u64) < late.open();
+                begins || (seen(late) >= count && !(has_gaps && may_count))
             };
-            if parts.iter().all(enough) {
-                return Ok(found.into_letters());
+            if parts.iter().zip(&late).all(enough) {
+                let older = |part: &PartitionRange, late: &PartitionRange| {
+                    part.progress.open_within(part.start, late.start)
+                };
+                let counted =
+                    parts.iter().zip(&late).map(|(part, late)| older(part, late) + seen(late) as u64);
+                return Ok((found.into_letters(), counted.sum()));
             }
             window = window.saturating_mul(4);
         }

@@ -6,12 +6,14 @@
 //! - [`follow`]: which messages have become dead letters
 //! - [`run`]: a replay or a discard; [`edit`]: letters that are changed on their way back; [`resend`]: the
 //!   produce requests of a replay
-//! - [`progress`]: the offsets that are replayed or discarded, as they are committed
+//! - [`progress`]: the offsets that are replayed or discarded, as they are committed; [`gaps`]: those without
+//!   a letter
 //! - [`lock`]: one replay or discard at a time
 
 pub mod browse;
 pub mod edit;
 pub mod follow;
+mod gaps;
 pub mod lock;
 mod newest;
 mod parts;

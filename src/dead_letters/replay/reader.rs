@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::gaps::Gap;
 use super::progress::ReplayProgress;
 use crate::dead_letters::dead_letter::{DeadLetter, DeadLetterId};
 use client::connection::Connection;
@@ -64,6 +65,8 @@ struct Stream {
     position: i64,
     /// From here on to the next record there is nothing.
     after: i64,
+    /// The gaps that were passed, if they are wanted.
+    gaps: Option<Vec<Gap>>,
     fetched: Option<Batches>,
     letters: VecDeque<DeadLetter>,
 }
@@ -83,7 +86,8 @@ impl DeadLetterReader {
             let of_part = |id: &&DeadLetterId| id.partition == part.partition;
             let wanted = (!ids.is_empty()).then(|| ids.iter().filter(of_part).map(|id| id.offset).collect());
             let start = part.start;
-            Stream { part, wanted, position: start, after: start, fetched: None, letters: VecDeque::new() }
+            let (fetched, letters) = (None, VecDeque::new());
+            Stream { part, wanted, position: start, after: start, gaps: None, fetched, letters }
         };
         let streams: Vec<Stream> = parts.into_iter().map(stream).collect();
         let share = FETCHED_BYTES / i32::try_from(streams.len()).unwrap_or(i32::MAX).max(1);
@@ -98,6 +102,21 @@ impl DeadLetterReader {
             max_bytes,
             deadline,
         }
+    }
+
+    /// The same reader, which remembers gaps until they are taken.
+    #[must_use]
+    pub fn with_gaps(mut self) -> DeadLetterReader {
+        self.streams.iter_mut().for_each(|stream| stream.gaps = Some(Vec::new()));
+        self
+    }
+
+    /// The gaps that were passed since the last call, in order of the offsets of each partition.
+    pub fn take_gaps(&mut self) -> impl Iterator<Item = (i32, Vec<Gap>)> {
+        self.streams.iter_mut().filter_map(|stream| {
+            let gaps = stream.gaps.as_mut().map(std::mem::take)?;
+            (!gaps.is_empty()).then_some((stream.part.partition, gaps))
+        })
     }
 
     /// The next letter: the oldest of those that come next in their partitions.
@@ -198,8 +217,20 @@ impl DeadLetterReader {
 impl Stream {
     /// Goes on at `position`, before which nothing more is read.
     fn jump(&mut self, position: i64) {
+        self.pass(self.position);
         if position > self.position {
             (self.position, self.after) = (position, position);
+        }
+    }
+
+    /// Up to `position` there is no further record.
+    fn pass(&mut self, position: i64) {
+        let end = position.min(self.part.end);
+        if end > self.after {
+            if let Some(gaps) = &mut self.gaps {
+                gaps.push((self.after, end));
+            }
+            self.after = end;
         }
     }
 
@@ -254,6 +285,7 @@ impl Stream {
             if wanted && !self.part.progress.contains(offset) {
                 self.letters.push_back(DeadLetter::new(self.part.partition, &record, self.after));
             }
+            self.pass(offset);
             self.after = offset.saturating_add(1);
         }
         Ok(())

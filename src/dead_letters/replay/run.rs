@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::browse::{DeadLetterBrowser, unreadable};
 use super::edit::{Edited, Editor, ReplayEdit};
+use super::gaps::{self, Gap};
 use super::lock::ReplayLock;
 use super::parts::Parts;
 use super::progress::ReplayProgress;
@@ -24,6 +25,8 @@ use net::sync::Worker;
 /// The most letters, and bytes of them, that are settled with one commit. They may come again after a crash.
 const TOGETHER: usize = 100;
 const TOGETHER_BYTES: usize = 512 * 1024;
+/// The longest wait for what is left to be counted.
+const COUNT: Duration = Duration::from_secs(10);
 /// The time that requests in flight have after a stop, or after the deadline.
 const GRACE: Duration = Duration::from_secs(3);
 
@@ -156,18 +159,18 @@ impl DeadLetterBrowser {
         let Some(parts) = self.parts(&cluster, request.deadline)? else {
             return Ok(ReplaySummary { missing: missing(Missing::NotThere), ..ReplaySummary::default() });
         };
-        let left = parts.open();
         if request.max == Some(0) {
+            let left = self.left(&cluster, &parts, request);
             return Ok(ReplaySummary { left, ..ReplaySummary::default() });
         }
-        if left == 0 {
+        if parts.open() == 0 {
             let missing = explained(missing(Missing::NotThere), &parts);
             let left_out = parts.left_out_of(request.filter.ids.iter()).map(|error| error.to_string());
             return Ok(ReplaySummary { missing, left_out, ..ReplaySummary::default() });
         }
         let lock = ReplayLock::take(&cluster, self.lock_settings())?;
         // Another replay may have settled letters before the lock was taken.
-        let parts = self.parts(&cluster, request.deadline)?.unwrap_or_default();
+        let mut parts = self.parts(&cluster, request.deadline)?.unwrap_or_default();
         let reader = self.reader(&cluster, parts.ranges.clone(), &request.filter, request.deadline);
         let mut run = ReplayRun {
             action,
@@ -178,14 +181,31 @@ impl DeadLetterBrowser {
             topic: self.topic(),
             patience: self.settings.delivery_timeout,
             resender: self.resender(&cluster),
-            reader,
+            reader: reader.with_gaps(),
+            gaps: BTreeMap::new(),
             next: VecDeque::new(),
             ids: request.filter.ids.clone(),
             parts: parts.ranges.iter().map(|part| (part.partition, part.clone())).collect(),
             summary: ReplaySummary::default(),
         };
         let ended = run.all(on_outcome);
-        Ok(run.summary(ended, parts))
+        let summary = run.summary(ended, &mut parts);
+        let left =
+            if summary.stopped.is_none() { self.left(&cluster, &parts, request) } else { parts.open() };
+        Ok(ReplaySummary { left, ..summary })
+    }
+
+    /// The number of letters that are not settled; that of their offsets where they cannot be counted.
+    fn left(&self, cluster: &Arc<Cluster>, parts: &Parts, request: &ReplayRequest) -> u64 {
+        let limit = Instant::now() + COUNT;
+        let limit = request.deadline.map_or(limit, |deadline| deadline.min(limit));
+        match self.newest_of(cluster, &parts.ranges, 0, limit) {
+            Ok((_, open)) => open,
+            Err(error) => {
+                log::debug!("what is left is not counted: {error}");
+                parts.open()
+            }
+        }
     }
 }
 
@@ -201,6 +221,8 @@ struct ReplayRun<'a> {
     patience: Duration,
     resender: Resender,
     reader: DeadLetterReader,
+    /// Where there are no letters, of what was read and is not settled.
+    gaps: BTreeMap<i32, Vec<Gap>>,
     /// Letters that were read, but did not go with the letters before them.
     next: VecDeque<DeadLetter>,
     /// The ids in the filter of which no letter was seen.
@@ -218,6 +240,10 @@ impl ReplayRun<'_> {
         loop {
             let letters = self.some()?;
             if letters.is_empty() {
+                // For the markers behind the last letters, with which none will be settled.
+                if let Err(error) = self.note(&[], &[]) {
+                    log::debug!("{error}");
+                }
                 return Ok(());
             }
             let Edited { letters, decided, ended } = self.edited(letters);
@@ -359,6 +385,15 @@ impl ReplayRun<'_> {
             });
             progress.insert(letter.after, letter.id.offset + 1);
         }
+        for (partition, gaps) in self.reader.take_gaps() {
+            self.gaps.entry(partition).or_default().extend(gaps);
+        }
+        for (partition, passed) in &mut self.gaps {
+            let Some(part) = self.parts.get(partition) else { continue };
+            let progress = changed.get(partition).unwrap_or(&part.progress);
+            let wider = gaps::over(passed, part.start, progress);
+            changed.extend(wider.map(|wider| (*partition, wider)));
+        }
         if changed.is_empty() {
             return Ok(());
         }
@@ -389,15 +424,15 @@ impl ReplayRun<'_> {
         *count += 1;
     }
 
-    /// The result, with the `parts` as they were at the beginning.
-    fn summary(self, ended: Result<()>, mut parts: Parts) -> ReplaySummary {
+    /// The result without what is left; `parts` are as at the beginning, and become what they are now.
+    fn summary(self, ended: Result<()>, parts: &mut Parts) -> ReplaySummary {
         let left_out = parts.left_out_of(self.request.filter.ids.iter()).map(|error| error.to_string());
         parts.ranges = self.parts.into_values().collect();
-        let mut summary = ReplaySummary { left: parts.open(), left_out, ..self.summary };
+        let mut summary = ReplaySummary { left_out, ..self.summary };
         match ended {
             Ok(()) if self.request.max.is_none_or(|max| summary.begun() < max) => {
                 let missing = self.ids.into_iter().map(|id| (id, Missing::NotThere)).collect();
-                summary.missing = explained(missing, &parts);
+                summary.missing = explained(missing, parts);
             }
             Ok(()) => {}
             Err(error) => summary.stopped = Some(error.to_string()),

@@ -28,7 +28,7 @@ pub struct FoundLetters {
     pub fit: u64,
     /// The number of letters that were looked at: the newest ones of each partition.
     pub looked_at: u64,
-    /// The number of all letters that are not settled.
+    /// The number of all letters that are not settled; far behind the newest, that of their offsets.
     pub open: u64,
     /// Whether all of them were looked at.
     pub is_complete: bool,
@@ -54,14 +54,15 @@ impl DeadLetterBrowser {
         let stopped = cluster.clone();
         let _hook = stop.on_ask(move || stopped.stop());
         let parts = self.parts(&cluster, Some(deadline))?.unwrap_or_default();
-        let (open, trouble) = (parts.open(), parts.left_out().map(|error| error.to_string()));
+        let trouble = parts.left_out().map(|error| error.to_string());
         let is_complete = trouble.is_none();
         if filter.is_everything() {
             // All fit, and only the newest have to be read.
-            let letters = self.newest_of(&cluster, &parts.ranges, most, deadline)?;
+            let (letters, open) = self.newest_of(&cluster, &parts.ranges, most, deadline)?;
             return Ok(FoundLetters { letters, fit: open, looked_at: open, open, is_complete, trouble });
         }
         let search = Search { browser: self, cluster, filter, most, deadline, bytes: 0 };
+        let open = parts.open();
         let found = search.run(parts.ranges, FoundLetters { open, ..FoundLetters::default() })?;
         Ok(FoundLetters { is_complete: found.is_complete && is_complete, trouble, ..found })
     }
@@ -88,7 +89,8 @@ impl Search<'_> {
         loop {
             parts.retain(|part| part.start < part.end);
             if parts.is_empty() {
-                found.is_complete = true;
+                // There are no others: offsets without a letter do not count.
+                (found.is_complete, found.open) = (true, found.looked_at);
                 return Ok(found);
             }
             // A piece is read from its oldest letter on, so that it must fit into what is left.

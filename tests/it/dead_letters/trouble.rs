@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 run_on! {
     mod kafka_4_3 on NEWEST {
         letters_without_a_leader_are_told_and_the_others_are_listed_and_settled as HEAVY,
+        the_markers_of_transactions_count_for_nothing,
         a_body_with_a_field_that_is_not_known_settles_nothing,
     }
     mod embedded on EMBEDDED {
@@ -116,4 +117,43 @@ fn a_body_with_a_field_that_is_not_known_settles_nothing(version: &'static str) 
     assert_eq!(scene.listed(&[]), ["0:0", "0:1"]);
     assert!(scene.messages().is_empty());
     assert_eq!(program.post("/dead-letters/discard", r#"{"letters":["0:0"]}"#).status, 200);
+}
+
+fn the_markers_of_transactions_count_for_nothing(version: &'static str) {
+    let scene = Scene::new(Kafka::shared(version), 1);
+    let (assistant, dead) = (scene.kafka.assistant(), scene.dead());
+    assistant.create_topic(&dead, 1, 1, &[]);
+    // Markers at 3 and 6.
+    assistant.transaction(&dead, 0, true, "{\"id\":%d}", 3);
+    assistant.transaction(&dead, 0, false, "{\"aborted\":%d}", 2);
+    let program = endpoint(&scene);
+    let open = |query: &str| {
+        let page = found(&program, query);
+        assert_eq!((&page["complete"], &page["looked_at"]), (&json!(true), &page["open"]), "{page}");
+        (count(&page), page["open"].as_u64().expect("a number"))
+    };
+    assert_eq!(scene.listed(&[]), ["0:0", "0:1", "0:2", "0:4", "0:5"], "as consumers read them");
+    assert_eq!((open(""), open("?text=aborted")), ((5, 5), (2, 5)));
+    assert_eq!(program.post("/dead-letters/discard", r#"{"letters":["0:0"]}"#).status, 200);
+    assert_eq!(open(""), (4, 4));
+    let named = scene.run(&["discard", "0:1", "0:2"]);
+    assert_eq!((named.code, named.last()), (Some(0), "discarded 2, left 2"), "{:?}", named.log);
+    let rest = scene.run(&["replay"]);
+    assert_eq!((rest.code, rest.last()), (Some(0), "replayed 2, failed 0, left 0"), "{:?}", rest.log);
+    assert_eq!((open(""), scene.settled().get(&0)), ((0, 0), Some(&7)), "over the last marker");
+
+    // What is named leaves the marker behind it unread.
+    assistant.transaction(&dead, 0, true, "{\"id\":%d}", 1);
+    assert_eq!(program.post("/dead-letters/discard", r#"{"letters":["0:7"]}"#).status, 200);
+    assert_eq!((open(""), open("?text=id")), ((0, 0), (0, 0)));
+    let none = scene.run(&["replay"]);
+    assert_eq!((none.code, none.last()), (Some(0), "replayed 0, failed 0, left 0"), "{:?}", none.log);
+    assert_eq!(scene.settled().get(&0), Some(&9));
+
+    for _ in 0..25 {
+        assistant.transaction(&dead, 0, true, "{\"id\":%d}", 1);
+    }
+    assert_eq!((open("?max=3"), open("?text=id")), ((3, 25), (20, 25)));
+    let some = scene.run(&["replay", "--max", "5"]);
+    assert_eq!((some.code, some.last()), (Some(0), "replayed 5, failed 0, left 20"), "{:?}", some.log);
 }
