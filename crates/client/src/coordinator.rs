@@ -301,8 +301,8 @@ impl Coordinator {
         answer.members.iter().try_for_each(|member| self.check::<LeaveGroupRequest>(member.error_code))
     }
 
-    /// Commits offsets, with the ids of their topics where they are given; the result of each, in no
-    /// particular order.
+    /// Commits offsets, with the ids of their topics where they are given and the brokers take metadata of that
+    /// length; the result of each, in no particular order.
     ///
     /// # Errors
     /// As [`Coordinator::join`], for what concerns the whole request.
@@ -339,6 +339,15 @@ impl Coordinator {
                 self.forget_on(code);
                 results.insert(TopicPartition::new(topic.name.as_str(), partition.partition_index), code);
             }
+        }
+        // The note matters more than the id beside it.
+        let is_too_long = |commit: &&Commit| {
+            let key = commit.topic_partition();
+            results.get(&key) == Some(&ErrorCode::OFFSET_METADATA_TOO_LARGE) && ids.contains_key(&key)
+        };
+        let without: Vec<Commit> = commits.iter().filter(is_too_long).cloned().collect();
+        if !without.is_empty() {
+            results.extend(self.commit(membership, &without, &TopicIds::new(), deadline)?);
         }
         Ok(results)
     }

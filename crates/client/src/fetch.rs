@@ -89,7 +89,9 @@ pub struct Fetched {
 /// # Errors
 /// As [`Connection::send`].
 pub fn ask(connection: &mut Connection, positions: &[Position], wait: Duration) -> Result<()> {
-    let mut topics: BTreeMap<&str, Vec<FetchPartition>> = BTreeMap::new();
+    let has_ids = positions.iter().all(|position| position.topic_id.is_some());
+    let by_id = connection.newer::<FetchRequest>().filter(|_| has_ids);
+    let mut topics: BTreeMap<(&str, Option<TopicId>), Vec<FetchPartition>> = BTreeMap::new();
     for position in positions {
         let partition = FetchPartition::default()
             .with_partition(position.partition)
@@ -98,14 +100,12 @@ pub fn ask(connection: &mut Connection, positions: &[Position], wait: Duration) 
             .with_last_fetched_epoch(-1)
             .with_log_start_offset(-1)
             .with_partition_max_bytes(position.max_bytes);
-        topics.entry(&position.topic).or_default().push(partition);
+        let id = position.topic_id.filter(|_| by_id.is_some());
+        topics.entry((&position.topic, id)).or_default().push(partition);
     }
-    let ids = topic_ids(positions);
-    let by_id =
-        connection.newer::<FetchRequest>().filter(|_| topics.keys().all(|name| ids.contains_key(name)));
-    let topic = |(name, partitions)| {
+    let topic = |((name, id), partitions): ((&str, Option<TopicId>), _)| {
         let topic = FetchTopic::default().with_partitions(partitions);
-        match ids.get(name).filter(|_| by_id.is_some()) {
+        match id {
             Some(id) => topic.with_topic_id(id.to_message()),
             None => topic.with_topic(topic_name(name)),
         }
@@ -120,10 +120,6 @@ pub fn ask(connection: &mut Connection, positions: &[Position], wait: Duration) 
         .with_session_epoch(-1)
         .with_topics(topics.into_iter().map(topic).collect());
     connection.send_in(by_id.unwrap_or(FetchRequest::VERSION), &request)
-}
-
-fn topic_ids(positions: &[Position]) -> BTreeMap<&str, TopicId> {
-    positions.iter().filter_map(|position| Some((position.topic.as_str(), position.topic_id?))).collect()
 }
 
 /// The answer to [`ask`] for the same `positions`; `deadline` is the end for a broker that does not answer at
@@ -141,18 +137,20 @@ pub fn answer(
     ErrorCode(answer.error_code)
         .ok()
         .map_err(|code| Error::refused(connection.context::<FetchRequest>(), code))?;
-    let ids = topic_ids(positions);
     let mut fetched = Vec::new();
     for topic in answer.responses {
         let id = TopicId::of(topic.topic_id.as_u128());
-        let name = match id {
-            Some(id) => ids.iter().find(|(_, asked)| **asked == id).map(|(name, _)| (*name).to_owned()),
-            None => Some(topic.topic.to_string()),
-        };
-        let Some(name) = name else { continue };
         for partition in topic.partitions {
+            let is_it = |position: &&Position| {
+                position.topic_id == id && position.partition == partition.partition_index
+            };
+            let name = match id {
+                Some(_) => positions.iter().find(is_it).map(|position| position.topic.clone()),
+                None => Some(topic.topic.to_string()),
+            };
+            let Some(name) = name else { continue };
             fetched.push(Fetched {
-                topic: name.clone(),
+                topic: name,
                 partition: partition.partition_index,
                 by_id: id.is_some(),
                 error: ErrorCode(partition.error_code),

@@ -12,11 +12,14 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use protocol::TopicPartition;
 
+/// The most characters that an id takes in metadata, with the blank before it.
+pub const LENGTH: usize = 1 + MARK.len() + 22;
+
 /// What stands before the id in metadata.
 const MARK: &str = "topic-id=";
 
 /// The id of a topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TopicId(u128);
 
 /// The ids of the topics that partitions are of, where they are known.
@@ -75,6 +78,7 @@ mod tests {
             assert_eq!(without_id(&with_id(note, None)), (note, None));
         }
         assert_eq!(with_id("", TopicId::of(1)), "topic-id=AAAAAAAAAAAAAAAAAAAAAQ");
+        assert_eq!(with_id("q1", id).len(), "q1".len() + LENGTH);
         for other in ["topic-id=AAAAAAAAAAAAAAAAAAAAAA", "topic-id=AAAAAAAAAAAAAAAAAAAAAQ "] {
             assert_eq!(without_id(other), (other, None));
         }

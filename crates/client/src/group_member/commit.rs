@@ -14,9 +14,6 @@ use protocol::error_code::ErrorCode;
 /// 120 s.
 pub(super) const PATIENCE: Duration = Duration::from_secs(90);
 
-/// The code for a commit whose metadata is longer than the brokers allow.
-const TOO_LONG: ErrorCode = ErrorCode::OFFSET_METADATA_TOO_LARGE;
-
 /// The code for a commit whose partition is no longer owned, or that lies outside of what was served.
 pub(super) const REFUSED: ErrorCode = ErrorCode::ILLEGAL_GENERATION;
 
@@ -68,11 +65,10 @@ impl Member {
         }
         // No other commit comes between the look and this one.
         let mut committer = lock(&self.committer);
-        let (membership, commits) = self.passable();
+        let (membership, commits, ids) = self.passable();
         if commits.is_empty() {
             return true;
         }
-        let ids = self.state().topic_ids(&commits);
         let sent = committer.commit(&membership, &commits, &ids, self.cluster.deadline(deadline));
         let codes = sent.inspect_err(|error| log::debug!("{}: committing: {error}", self.spec.name));
         let codes = codes.unwrap_or_default();
@@ -87,8 +83,8 @@ impl Member {
         commits.iter().filter(has_arrived).count() == commits.len()
     }
 
-    /// The ends of gaps that are to be committed, in the membership of now.
-    fn passable(&self) -> (Membership, Vec<Commit>) {
+    /// The ends of gaps that are to be committed, in the membership of now, with the ids of their topics.
+    fn passable(&self) -> (Membership, Vec<Commit>, TopicIds) {
         let state = self.state();
         let is_stable = state.phase == Phase::Stable && !state.heartbeat_expired;
         let ends = state.owned.iter().filter_map(|(key, owned)| Some((key, owned.passable()?)));
@@ -98,7 +94,9 @@ impl Member {
             offset,
             metadata: String::new(),
         };
-        (state.membership.clone(), ends.filter(|_| is_stable).map(commit).collect())
+        let commits: Vec<Commit> = ends.filter(|_| is_stable).map(commit).collect();
+        let ids = state.topic_ids(&commits);
+        (state.membership.clone(), commits, ids)
     }
 
     /// As [`Member::commit_as_member`], for what `admits` lets through.
@@ -111,28 +109,25 @@ impl Member {
         let mut results: Vec<Option<ErrorCode>> = vec![None; commits.len()];
         let mut last = ErrorCode::REQUEST_TIMED_OUT;
         let mut backoff = crate::backoff();
-        let mut is_too_long = false;
-        while let Some((membership, mut ids)) = self.admit(commits, &mut results, deadline, admits) {
-            if is_too_long {
-                ids.clear();
-            }
+        while let Some((membership, ids)) = self.admit(commits, &mut results, deadline, admits) {
             let open: Vec<Commit> =
                 commits.iter().zip(&results).filter(|(_, r)| r.is_none()).map(|(c, _)| c.clone()).collect();
             if open.is_empty() {
                 break;
             }
             match lock(&self.committer).commit(&membership, &open, &ids, self.cluster.deadline(deadline)) {
-                Ok(codes) if !ids.is_empty() && codes.values().any(|code| *code == TOO_LONG) => {
-                    // The note matters more.
-                    is_too_long = true;
-                    continue;
-                }
                 Ok(codes) => {
                     let mut state = self.state();
                     for (commit, result) in commits.iter().zip(&mut results).filter(|(_, r)| r.is_none()) {
                         let key = commit.topic_partition();
                         last = codes.get(&key).copied().unwrap_or(ErrorCode::UNKNOWN_SERVER_ERROR);
-                        *result = state.apply_commit_result(commit, last, &membership);
+                        let topic_id = state.owned.get(&key).and_then(|owned| owned.topic_id);
+                        *result = if last.is_ok() && topic_id != ids.get(&key).copied() {
+                            // Its topic was made anew meanwhile.
+                            Some(last)
+                        } else {
+                            state.apply_commit_result(commit, last, &membership)
+                        };
                     }
                 }
                 Err(error) => {

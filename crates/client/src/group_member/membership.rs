@@ -320,9 +320,10 @@ impl<'a> Life<'a> {
             }
             Err(error) => match error.code() {
                 Some(ErrorCode::REBALANCE_IN_PROGRESS) => {
-                    let mut state = member.state();
-                    state.confirmed = Some(sent);
+                    member.state().confirmed = Some(sent);
+                    self.decide_anew();
                     if phase == Phase::Stable {
+                        let mut state = member.state();
                         state.rebalance();
                         drop(state);
                         log::info!("{name}: {group} rebalances");

@@ -180,9 +180,15 @@ impl OwnedPartition {
         told.filter(|told| *told != own)
     }
 
-    /// Whether it was a partition of this topic before.
-    pub fn was_of(&self, topic_id: TopicId) -> bool {
-        self.former.contains(&topic_id)
+    /// Takes it for a partition of this topic again, if it was one before; gives whether it was. Nothing
+    /// begins anew with that: one of the two brokers that tell so lags behind.
+    pub fn returns_to(&mut self, topic_id: TopicId) -> bool {
+        let was_of_it = self.former.contains(&topic_id);
+        if was_of_it {
+            self.former.retain(|former| *former != topic_id);
+            self.former.extend(self.topic_id.replace(topic_id));
+        }
+        was_of_it
     }
 
     /// Begins with the first message of another topic that has the name now. A plain client that asks for

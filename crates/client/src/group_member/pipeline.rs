@@ -72,7 +72,7 @@ impl Member {
     }
 
     /// Waits for commits to send and returns them; `None` when the member has ended.
-    fn next_commits(&self) -> Option<Vec<Commit>> {
+    fn next_commits(&self) -> Option<Vec<(u64, Commit)>> {
         let mut state = self.state();
         loop {
             if state.has_ended() {
@@ -109,7 +109,7 @@ impl Member {
 /// Sends what was accepted, one request after the other, until the member has ended.
 pub(super) fn run(member: &Member) {
     while let Some(commits) = member.next_commits() {
-        let codes = member.commit_as_member(&commits, Instant::now() + PATIENCE);
+        let codes = member.commit_spans(&commits, Instant::now() + PATIENCE);
         member.arrived(&codes);
     }
 }
@@ -164,14 +164,14 @@ impl State {
         commits.iter().map(code).collect()
     }
 
-    fn accepted(&self) -> Vec<Commit> {
-        let commit = |(key, offset): (&TopicPartition, i64)| Commit {
-            topic: key.topic.clone(),
-            partition: key.partition,
-            offset,
-            metadata: String::new(),
+    /// What was accepted, with the spans that it belongs to.
+    fn accepted(&self) -> Vec<(u64, Commit)> {
+        let commit = |(key, span, offset): (&TopicPartition, u64, i64)| {
+            let (topic, partition) = (key.topic.clone(), key.partition);
+            (span, Commit { topic, partition, offset, metadata: String::new() })
         };
-        let accepted = self.owned.iter().filter_map(|(key, owned)| Some((key, owned.accepted()?)));
+        let accepted =
+            self.owned.iter().filter_map(|(key, owned)| Some((key, owned.span, owned.accepted()?)));
         accepted.map(commit).collect()
     }
 }

@@ -241,15 +241,22 @@ fn take(member: &Member, round: &Round, fetched: Vec<Fetched>) -> bool {
         };
         let Some(wanted) = round.wanted.iter().find(is_it) else { continue };
         let Wanted { position, version, is_proof } = wanted;
-        match partition.error {
-            ErrorCode::NONE | ErrorCode::OFFSET_OUT_OF_RANGE if *is_proof => {
-                member.begin_anew(wanted, position.topic_id);
+        let other = match partition.error {
+            ErrorCode::NONE | ErrorCode::OFFSET_OUT_OF_RANGE if *is_proof && partition.by_id => {
+                position.topic_id
             }
+            ErrorCode::NONE | ErrorCode::OFFSET_OUT_OF_RANGE if !partition.by_id => member.other_id(wanted),
+            _ => None,
+        };
+        if other.is_some() {
+            member.begin_anew(wanted, other);
+            continue;
+        }
+        match partition.error {
+            // Asked for by name, it proves nothing.
+            ErrorCode::NONE | ErrorCode::OFFSET_OUT_OF_RANGE if *is_proof => member.note_known(wanted),
             ErrorCode::NONE => {
-                let other = if partition.by_id { None } else { member.other_id(wanted) };
-                if other.is_some() {
-                    member.begin_anew(wanted, other);
-                } else if let Err(reason) = take_records(member, position, *version, &partition) {
+                if let Err(reason) = take_records(member, position, *version, &partition) {
                     rest(member, position, &reason.to_string());
                 }
             }

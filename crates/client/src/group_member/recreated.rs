@@ -44,6 +44,13 @@ impl Member {
         }
     }
 
+    /// A partition is fetched where it stands again.
+    pub(super) fn note_known(&self, wanted: &Wanted) {
+        if let Some(owned) = self.state().owned.get_mut(&wanted.position.topic_partition()) {
+            owned.is_unknown = false;
+        }
+    }
+
     /// The id that brokers tell for the topic of a partition that can only be fetched by its name, if it is
     /// another one, and not one that a broker tells late.
     pub(super) fn other_id(&self, wanted: &Wanted) -> Option<TopicId> {
@@ -51,7 +58,8 @@ impl Member {
         let told = self.cluster.cached(&key.topic)?.id;
         let mut state = self.state();
         let owned = state.owned.get_mut(&key)?;
-        owned.other_id(told).filter(|other| !owned.was_of(*other))
+        let other = owned.other_id(told)?;
+        (!owned.returns_to(other)).then_some(other)
     }
 
     /// Begins anew with a partition of a topic that was made anew.
@@ -98,7 +106,6 @@ mod tests {
         owned.begin_anew(second);
         owned.reset(0);
         assert_eq!(asked(&mut owned, first), (second, 0, 9, false));
-        assert!(first.is_some_and(|first| owned.was_of(first)), "where names alone can be asked for");
         owned.is_unknown = true;
         assert_eq!(asked(&mut owned, first), (first, 0, 1, true), "a cluster that was brought back");
     }

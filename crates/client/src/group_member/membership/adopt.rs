@@ -94,7 +94,12 @@ impl Life<'_> {
     ) -> bool {
         let mut state = self.member.state();
         resolved.retain(|(key, new)| {
-            let same = |old: &OwnedPartition| old.floor == new.floor && old.metadata == new.metadata;
+            let same_topic = |old: &OwnedPartition| {
+                old.topic_id == new.topic_id || old.topic_id.is_none() || new.topic_id.is_none()
+            };
+            let same = |old: &OwnedPartition| {
+                old.floor == new.floor && old.metadata == new.metadata && same_topic(old)
+            };
             state.owned.get(key).is_none_or(|old| old.floor.is_none() || !same(old))
         });
         let before = state.owned.len();

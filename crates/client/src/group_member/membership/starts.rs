@@ -45,6 +45,16 @@ impl Life<'_> {
         member.changed.notify_all();
     }
 
+    /// Decides where partitions start whose topics were made anew, before a rebalance: where that is not
+    /// committed, the next owner starts by the reset policy.
+    pub(super) fn decide_anew(&mut self) {
+        let is_any = self.member.state().owned.values().any(|owned| owned.is_anew);
+        if is_any {
+            self.decide_at = Instant::now();
+            self.decide_starts();
+        }
+    }
+
     fn starts_by_policy<'k>(
         &mut self,
         undecided: impl Iterator<Item = &'k TopicPartition>,

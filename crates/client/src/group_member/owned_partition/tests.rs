@@ -245,3 +245,19 @@ fn behind_the_last_message_it_is_committed_to_where_the_log_goes_on() {
     owned.committed(11, "");
     assert_eq!((owned.floor, owned.passable()), (Some(11), None));
 }
+
+#[test]
+fn a_broker_that_lags_behind_brings_no_topic_back_twice() {
+    let (old, new) = (TopicId::of(1), TopicId::of(2));
+    let mut owned = OwnedPartition::new(old, Some(Committed::new(5, "")), true);
+    assert_eq!((owned.other_id(old), owned.other_id(None), owned.other_id(new)), (None, None, new));
+    assert!(!new.is_some_and(|new| owned.returns_to(new)), "it never was of that");
+    owned.begin_anew(new);
+    owned.reset(0);
+    let span = owned.span;
+    for told in [old, new, old] {
+        assert_eq!(owned.other_id(told), told);
+        assert!(told.is_some_and(|told| owned.returns_to(told)));
+        assert_eq!((owned.topic_id, owned.span), (told, span));
+    }
+}
