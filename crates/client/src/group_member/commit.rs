@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::state::{Activity, Phase, State};
-use super::{ClientKind, ENDED, Member};
+use super::{ClientKind, ENDED, Member, OwnedPartition};
 use crate::coordinator::{Commit, Membership};
-use crate::topic_id::TopicIds;
+use crate::topic_id::{TopicId, TopicIds};
 use net::sync::lock;
 use protocol::TopicPartition;
 use protocol::error_code::ErrorCode;
@@ -121,13 +121,8 @@ impl Member {
                     for (commit, result) in commits.iter().zip(&mut results).filter(|(_, r)| r.is_none()) {
                         let key = commit.topic_partition();
                         last = codes.get(&key).copied().unwrap_or(ErrorCode::UNKNOWN_SERVER_ERROR);
-                        let topic_id = state.owned.get(&key).and_then(|owned| owned.topic_id);
-                        *result = if last.is_ok() && topic_id != ids.get(&key).copied() {
-                            // Its topic was made anew meanwhile.
-                            Some(last)
-                        } else {
-                            state.apply_commit_result(commit, last, &membership)
-                        };
+                        let topic_id = ids.get(&key).copied();
+                        *result = state.apply_commit_result(commit, topic_id, last, &membership);
                     }
                 }
                 Err(error) => {
@@ -202,12 +197,17 @@ impl State {
     fn apply_commit_result(
         &mut self,
         commit: &Commit,
+        topic_id: Option<TopicId>,
         code: ErrorCode,
         membership: &Membership,
     ) -> Option<ErrorCode> {
         match code {
             ErrorCode::NONE => {
-                if let Some(owned) = self.owned.get_mut(&commit.topic_partition()) {
+                let is_same = |owned: &&mut OwnedPartition| {
+                    // A topic that was made anew meanwhile is another one.
+                    owned.topic_id.zip(topic_id).is_none_or(|(now, then)| now == then)
+                };
+                if let Some(owned) = self.owned.get_mut(&commit.topic_partition()).filter(is_same) {
                     owned.committed(commit.offset, &commit.metadata);
                 }
                 Some(ErrorCode::NONE)
