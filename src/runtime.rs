@@ -209,8 +209,8 @@ impl StoreFailure {
     }
 
     /// Why nothing can be stored, a sentence without its full stop; `None` while the store is served, or was
-    /// when it was served last, on a disk that takes writes, in a folder that is still there. Who may not look into the folder has to ask the
-    /// broker.
+    /// when it was served last, on a disk that takes writes, in a folder that is still there. Who may not look
+    /// into the folder has to ask the broker.
     pub fn read(&self) -> Option<String> {
         let Notices { folder, failure, last_failure, .. } = self.0.as_ref()?;
         let read = match failure.disk_failure() {

@@ -301,8 +301,8 @@ impl Coordinator {
         answer.members.iter().try_for_each(|member| self.check::<LeaveGroupRequest>(member.error_code))
     }
 
-    /// Commits offsets, with the ids of their topics where they are given and the brokers take metadata of that
-    /// length; the result of each, in no particular order.
+    /// Commits offsets, with the ids of their topics where they are given and the brokers take metadata of
+    /// that length; the result of each, in no particular order.
     ///
     /// # Errors
     /// As [`Coordinator::join`], for what concerns the whole request.

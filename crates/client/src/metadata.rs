@@ -195,6 +195,11 @@ impl Cluster {
         *topic.leaders.get(usize::try_from(partition).ok()?)?
     }
 
+    /// The id of a topic as it was last heard of.
+    pub fn topic_id(&self, topic: &str) -> Option<TopicId> {
+        self.cached(topic)?.id
+    }
+
     /// The node that changes topics, as it was last heard of.
     pub(crate) fn controller(&self) -> Result<i32> {
         self.known().controller.ok_or_else(|| self.unreachable(Cause::NoController))

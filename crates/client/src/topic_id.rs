@@ -1,8 +1,8 @@
 //! Topics by their ids (KIP-516): a topic that is deleted and made anew has another one.
 //!
 //! What a member commits belongs to one topic, but OffsetCommit names it alone. So the id stands at the end
-//! of the metadata beside the offset, as ` topic-id=` and the id in Kafka's own text: base64 for URLs (RFC 4648)
-//! of its 16 bytes, without padding.
+//! of the metadata beside the offset, as ` topic-id=` and the id in Kafka's own text: base64 for URLs (RFC
+//! 4648) of its 16 bytes, without padding.
 
 use std::collections::HashMap;
 use std::fmt;

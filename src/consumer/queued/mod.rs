@@ -55,8 +55,8 @@ pub use standing::Standing;
 /// How long handlers may take to end when there is nothing more for them.
 const LAST_WORKERS: Duration = Duration::from_secs(3);
 
-/// The most characters of a note: what brokers take unless they are configured otherwise, without the id of the
-/// topic that stands behind it.
+/// The most characters of a note: what brokers take unless they are configured otherwise, without the id of
+/// the topic that stands behind it.
 const NOTE_LIMIT: usize = 4_096 - client::topic_id::LENGTH;
 
 /// A consumer of the group with a work queue.

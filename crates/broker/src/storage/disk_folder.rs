@@ -26,8 +26,8 @@ pub(super) struct FolderLock {
 }
 
 impl FolderLock {
-    /// Whether the folder is still where it was, as far as that can be said: it may have been removed or moved
-    /// while its files are open.
+    /// Whether the folder is still where it was, as far as that can be said: it may have been removed or
+    /// moved while its files are open.
     pub(super) fn is_in_place(&self) -> bool {
         match files::look_at(&self.path) {
             Ok(found) => files::look_at_open(&self.file).map_or(true, |own| own.id == found.id),

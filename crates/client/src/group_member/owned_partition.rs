@@ -259,6 +259,13 @@ impl OwnedPartition {
         Ok(())
     }
 
+    /// Takes note that its leader answers, and knows its topic.
+    pub fn answered(&mut self, high_watermark: i64) {
+        self.rest_until = None;
+        self.is_unknown = false;
+        self.high_watermark = high_watermark;
+    }
+
     /// Adds what was fetched from `from` under `version`; dropped if the position was set anew meanwhile.
     pub fn add(&mut self, version: u64, from: i64, chunk: Chunk) {
         if version != self.version || from != self.fetch_from {

@@ -19,6 +19,8 @@ const PARTITION_AHEAD: usize = 1024 * 1024;
 const TOTAL_AHEAD: usize = 32 * 1024 * 1024;
 /// The most bytes one partition is asked for.
 const FETCH_BYTES: usize = 1024 * 1024;
+/// How long it may take to ask for the leaders.
+const REFRESH: Duration = Duration::from_secs(5);
 /// How often it is looked for partitions whose leader is not known.
 const LEADER_CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// After how long it is told that a partition has no leader.
@@ -185,7 +187,7 @@ fn next_round(member: &Member, leader: i32) -> Option<Round> {
     let mut wanted = Vec::new();
     let mut crowded = false;
     for key in &led {
-        let told = member.cluster.cached(&key.topic).and_then(|topic| topic.id);
+        let told = member.cluster.topic_id(&key.topic);
         let Some(owned) = state.owned.get_mut(key) else { continue };
         let rests = owned.rest_until.is_some_and(|until| Instant::now() < until);
         if owned.floor.is_none() || owned.is_revoked || rests {
@@ -248,7 +250,7 @@ fn take(member: &Member, round: &Round, fetched: Vec<Fetched>) -> bool {
             ErrorCode::NONE | ErrorCode::OFFSET_OUT_OF_RANGE if !partition.by_id => member.other_id(wanted),
             _ => None,
         };
-        if other.is_some() {
+        if let Some(other) = other {
             member.begin_anew(wanted, other);
             continue;
         }
@@ -304,9 +306,7 @@ fn take_records(
 fn add(member: &Member, position: &Position, version: u64, partition: &Fetched, chunk: Chunk) {
     let mut state = member.state();
     if let Some(owned) = state.owned.get_mut(&position.topic_partition()) {
-        owned.rest_until = None;
-        owned.is_unknown = false;
-        owned.high_watermark = partition.high_watermark;
+        owned.answered(partition.high_watermark);
         owned.add(version, position.offset, chunk);
     }
 }
@@ -364,9 +364,14 @@ fn out_of_range(member: &Member, position: &Position, version: u64) -> bool {
 
 /// Asks the cluster which nodes lead the member's partitions, for 5 s at most.
 pub(super) fn refresh_leaders(member: &Member) {
+    refresh_topics(member, REFRESH);
+}
+
+/// Asks the cluster for the member's topics, for so long at most.
+pub(super) fn refresh_topics(member: &Member, patience: Duration) {
     let topics = member.topics();
     let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
-    let deadline = member.cluster.deadline(Instant::now() + Duration::from_secs(5));
+    let deadline = member.cluster.deadline(Instant::now() + patience);
     if let Err(error) = member.cluster.refresh(&topics, deadline) {
         log::debug!("{}: {error}", member.spec.name);
     }

@@ -290,9 +290,7 @@ pub(super) fn hand_over(
     let span = {
         let mut state = member.state();
         let Some(owned) = state.owned.get_mut(&key) else { return Ok(()) };
-        owned.rest_until = None;
-        owned.is_unknown = false;
-        owned.high_watermark = fetched.high_watermark;
+        owned.answered(fetched.high_watermark);
         if !owned.hand_over_to(version, position.offset, next) {
             return Ok(());
         }

@@ -21,17 +21,12 @@ impl OwnedPartition {
     pub(super) fn wanted(&mut self, key: &TopicPartition, told: Option<TopicId>, max_bytes: i32) -> Wanted {
         let version = self.version;
         let other = self.other_id(told);
-        match other.filter(|_| self.is_unknown) {
-            Some(_) => {
-                let position = Position { topic_id: other, ..Position::new(key, 0, 1) };
-                Wanted { position, version, is_proof: true }
-            }
-            None => {
-                let position = Position::new(key, self.fetch_from, max_bytes);
-                let position = Position { topic_id: self.topic_id, ..position };
-                Wanted { position, version, is_proof: false }
-            }
-        }
+        let is_proof = self.is_unknown && other.is_some();
+        let (position, topic_id) = match is_proof {
+            true => (Position::new(key, 0, 1), other),
+            false => (Position::new(key, self.fetch_from, max_bytes), self.topic_id),
+        };
+        Wanted { position: Position { topic_id, ..position }, version, is_proof }
     }
 }
 
@@ -55,7 +50,7 @@ impl Member {
     /// another one, and not one that a broker tells late.
     pub(super) fn other_id(&self, wanted: &Wanted) -> Option<TopicId> {
         let key = wanted.position.topic_partition();
-        let told = self.cluster.cached(&key.topic)?.id;
+        let told = self.cluster.topic_id(&key.topic);
         let mut state = self.state();
         let owned = state.owned.get_mut(&key)?;
         let other = owned.other_id(told)?;
@@ -63,13 +58,13 @@ impl Member {
     }
 
     /// Begins anew with a partition of a topic that was made anew.
-    pub(super) fn begin_anew(&self, wanted: &Wanted, topic_id: Option<TopicId>) {
+    pub(super) fn begin_anew(&self, wanted: &Wanted, topic_id: TopicId) {
         let key = wanted.position.topic_partition();
         let mut state = self.state();
         let Some(owned) = state.owned.get_mut(&key).filter(|owned| owned.version == wanted.version) else {
             return;
         };
-        owned.begin_anew(topic_id);
+        owned.begin_anew(Some(topic_id));
         state.epoch += 1;
         state.fetch_epoch += 1;
         // The thread of the heartbeats decides where partitions start.

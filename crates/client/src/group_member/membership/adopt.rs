@@ -38,8 +38,8 @@ impl Life<'_> {
             // A client that begins now must hear of all its partitions.
             prefetch::refresh_leaders(self.member);
         } else if !open.is_empty() {
-            // Whose offsets others have committed, who note no ids.
-            self.look_up_ids();
+            // An offset that was committed without an id is of the topic that there is now.
+            prefetch::refresh_topics(self.member, LOOK_UP);
         }
         let resolved = self.resolve(&open)?;
         let is_cooperative = protocol == GroupProtocol::CooperativeSticky;
@@ -128,8 +128,7 @@ impl Life<'_> {
         if new.is_empty() {
             return Ok(Vec::new());
         }
-        let id = |key: &TopicPartition| self.member.cluster.cached(&key.topic).and_then(|topic| topic.id);
-        let ids: Vec<_> = new.iter().map(id).collect();
+        let ids: Vec<_> = new.iter().map(|key| self.member.cluster.topic_id(&key.topic)).collect();
         let partitions = assignor::by_topic(new);
         let committed = self.coordinator.committed_in_time(&partitions, Instant::now() + RESOLVE)?;
         let by_policy = matches!(self.member.spec.kind, ClientKind::Cooperating(_) | ClientKind::Reader);
@@ -137,16 +136,6 @@ impl Life<'_> {
             (key.clone(), OwnedPartition::new(id, committed.get(key).cloned().flatten(), by_policy))
         };
         Ok(new.iter().zip(ids).map(owned).collect())
-    }
-
-    /// Asks which topics have the names of those that it consumes, for a moment.
-    fn look_up_ids(&self) {
-        let topics = self.member.topics();
-        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
-        let deadline = self.member.cluster.deadline(Instant::now() + LOOK_UP);
-        if let Err(error) = self.member.cluster.refresh(&topics, deadline) {
-            log::debug!("{}: {error}", self.member.spec.name);
-        }
     }
 }
 

@@ -113,7 +113,7 @@ type Undecided = BTreeMap<TopicPartition, u64>;
 fn undecided(state: &mut State, cluster: &Cluster) -> (Undecided, Undecided) {
     let (mut anew, mut by_policy) = (Undecided::new(), Undecided::new());
     for (key, owned) in state.owned.iter_mut().filter(|(_, owned)| owned.floor.is_none() && owned.by_policy) {
-        owned.topic_id = owned.topic_id.or_else(|| cluster.cached(&key.topic)?.id);
+        owned.topic_id = owned.topic_id.or_else(|| cluster.topic_id(&key.topic));
         let of_it = if owned.is_anew { &mut anew } else { &mut by_policy };
         of_it.insert(key.clone(), owned.span);
     }
